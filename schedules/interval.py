@@ -1,0 +1,63 @@
+"""Intervals: where a shape parameter is meaningful, and where a search looks for it."""
+
+import math
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+@dataclass(frozen=True)
+class Interval:
+    """The numbers from `low` to `high`, searched uniformly, or log-uniformly where `log`.
+
+    An end is excluded where it is marked open; an infinite end is always excluded.
+
+    >>> Interval(0.0, 1.0, open_high=True)
+    Interval [0, 1)
+    >>> 1.0 in Interval(0.0, 1.0, open_high=True)
+    False
+
+    Raises ValueError when `low` is not below `high`, or when `log` and `low` is not positive.
+    """
+
+    low: float
+    high: float
+    log: bool = False
+    open_low: bool = False
+    open_high: bool = False
+
+    def __post_init__(self):
+        if not self.low < self.high:
+            raise ValueError(f"Interval: low must be below high, got low={self.low}, high={self.high}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"Interval: low must be positive where log=True, got low={self.low}")
+
+    def __contains__(self, value: float) -> bool:
+        above = value > self.low or (value == self.low and not self.open_low)
+        below = value < self.high or (value == self.high and not self.open_high)
+        return above and below and math.isfinite(value)
+
+    def __str__(self) -> str:
+        left = "(" if self.open_low or math.isinf(self.low) else "["
+        right = ")" if self.open_high or math.isinf(self.high) else "]"
+        return f"{left}{self.low:g}, {self.high:g}{right}"
+
+    def __repr__(self) -> str:
+        return f"Interval {self}" + (" (log)" if self.log else "")
+
+    def within(self, other: "Interval") -> bool:
+        """Whether every number of this interval lies in `other`."""
+        return self.low in other and self.high in other
+
+    def from_unit(self, fraction: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
+        """Map a fraction in [0, 1] onto the interval: low + f·(high - low), or low·(high/low)^f where `log`.
+
+        >>> Interval(0.01, 1.0, log=True).from_unit(jnp.asarray([0.0, 1.0])).tolist()
+        [0.009999999776482582, 1.0]
+        """
+        if self.log:
+            value = self.low * jnp.exp(fraction * math.log(self.high / self.low))
+        else:
+            value = self.low + fraction * (self.high - self.low)
+        return jnp.clip(value, self.low, self.high)  # rounding may step over an end

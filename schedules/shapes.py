@@ -1,0 +1,75 @@
+"""Decay curves over what remains of the decay, v = 1 - u in [0, 1]: 1 at its start, 0 at its end.
+
+Written in v and not in u = 1 - v because the curves bend most near the end, where 1 - u loses all digits.
+Source of the first five: Naganuma et al. (2026), arXiv:2603.10301.
+"""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from schedules import warmup
+
+Scalar = Float[Array, ""]
+
+
+def power(v: Float[Array, "*batch"], exponent: Scalar | float) -> Array:
+    """v^exponent, with 0^0 = 1 and a gradient of 0 instead of NaN or infinity at v = 0."""
+    positive = v > jnp.finfo(v.dtype).tiny
+    logarithm = jnp.log(jnp.where(positive, v, 1))
+    return jnp.where(positive, jnp.exp(exponent * logarithm), jnp.where(exponent == 0, 1.0, 0.0))
+
+
+def generalized_cosine(v: Float[Array, "*batch"], exponent: Scalar | float) -> Array:
+    """[(1 + cos πu)/2]^p = sin(πv/2)^(2p)."""
+    return power(jnp.sin(jnp.pi / 2 * v), 2 * exponent)
+
+
+def cosine(v: Float[Array, "*batch"], floor: Scalar | float) -> Array:
+    """floor + (1 - floor)·(1 + cos πu)/2."""
+    return floor + (1 - floor) * jnp.sin(jnp.pi / 2 * v) ** 2
+
+
+def sqrt(v: Float[Array, "*batch"], a: Scalar) -> Array:
+    """(1 - u²)^(a/2)."""
+    return power(v * (2 - v), a / 2)
+
+
+def rex(v: Float[Array, "*batch"], beta: Scalar) -> Array:
+    """(1 - u) / (1 - (1-β)u); β = 1 is linear, β = 0 constant."""
+    denominator = v + beta * (1 - v)
+    defined = denominator > 0
+    return jnp.where(defined, v / jnp.where(defined, denominator, 1), 1)
+
+
+def inverse_sqrt(v: Float[Array, "*batch"], timescale: Scalar) -> Array:
+    """1 / sqrt(1 + u/c); c no smaller than the resolution of the dtype."""
+    return 1 / jnp.sqrt(1 + (1 - v) / jnp.maximum(timescale, jnp.finfo(v.dtype).eps))
+
+
+def exponential(v: Float[Array, "*batch"], rate: Scalar) -> Array:
+    """e^(-ku)."""
+    return jnp.exp(-rate * (1 - v))
+
+
+def wsd(v: Float[Array, "*batch"], decay: Scalar, floor: Scalar, decay_form: str) -> Array:
+    """1 until u = 1 - decay, then `decay_form` from 1 to `floor`: warm-up, stable, decay."""
+    done = 1 - jnp.clip(v / jnp.maximum(decay, jnp.finfo(v.dtype).eps), 0, 1)
+    return 1 - (1 - floor) * DECAY_FORMS[decay_form](done)
+
+
+def _sqrt_fall(q: Float[Array, "*batch"]) -> Array:
+    return power(q, 0.5)
+
+
+DECAY_FORMS: Mapping[str, Callable[[Array], Array]] = MappingProxyType(
+    # what is lost of the multiplier once a fraction q of the decay is done: warm-ups, mirrored
+    {
+        "linear": warmup.linear,
+        "1-sqrt": _sqrt_fall,
+        "cosine": warmup.cosine,
+        "exponential": warmup.exponential,
+    }
+)

@@ -1,0 +1,32 @@
+"""The workloads by name."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from workloads.images import digits
+from workloads.linear_regression import linear_regression
+from workloads.workload import Workload
+
+WORKLOADS: Mapping[str, Callable[..., Workload]] = MappingProxyType(
+    {"linear_regression": linear_regression, "digits": digits}
+)
+
+
+def load(name: str, **options: Any) -> Workload:
+    """The workload called `name`, with its options (see the functions in `WORKLOADS`).
+
+    >>> load("linear_regression", dimension=8).data.shape
+    (8, 8)
+
+    Raises:
+      ValueError: there is no such workload, or it has no such option, or the option no such value.
+    """
+    if name not in WORKLOADS:
+        raise ValueError(f"workload must be one of {list(WORKLOADS)}, got {name!r}")
+    allowed = list(inspect.signature(WORKLOADS[name]).parameters)
+    for option in options:
+        if option not in allowed:
+            raise ValueError(f"{name}: option must be one of {allowed}, got {option!r}")
+    return WORKLOADS[name](**options)

@@ -1,0 +1,85 @@
+"""The contract between what is trained and how: a workload is data and the pure functions over it."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+
+
+class Workload(NamedTuple):
+    """Something to train.
+
+    `data` is an argument of the functions and never closed over: closed-over arrays are compiled into the
+    program.
+
+    Attributes:
+      data: a pytree of arrays.
+      init: key → params.
+      indices: (key, batch_size, num_steps) → Int[steps, batch], which examples each step sees.
+      batch: (data, indices) → the batch that one row of `indices` names.
+      loss: (params, batch, key) → the scalar to descend on; the key is for dropout and the like.
+      evaluate: (params, data) → scalars by name, such as "train_loss" and "test_error".
+    """
+
+    data: PyTree
+    init: Callable[[PRNGKeyArray], PyTree]
+    indices: Callable[[PRNGKeyArray, int, int], Int[Array, "steps batch"]]
+    batch: Callable[[PyTree, Int[Array, "batch"]], PyTree]
+    loss: Callable[[PyTree, PyTree, PRNGKeyArray], Float[Array, ""]]
+    evaluate: Callable[[PyTree, PyTree], dict[str, Float[Array, ""]]]
+
+
+def metric_names(workload: Workload) -> tuple[str, ...]:
+    """The names that `workload.evaluate` returns, found without computing anything."""
+
+    def evaluate(key: PRNGKeyArray, data: Any):
+        return workload.evaluate(workload.init(key), data)
+
+    return tuple(jax.eval_shape(evaluate, jax.random.key(0), workload.data))
+
+
+def epoch_indices(
+    key: PRNGKeyArray, num_examples: int, batch_size: int, num_steps: int
+) -> Int[Array, "steps batch"]:
+    """Batches that go through a fresh shuffle of all examples each epoch; the last partial batch is skipped.
+
+    Raises ValueError when a batch is larger than the data set.
+    """
+    _check_batch_size(batch_size, num_examples)
+    steps_per_epoch = num_examples // batch_size
+    num_epochs = -(-num_steps // steps_per_epoch)
+    shuffles = jax.vmap(lambda epoch_key: jax.random.permutation(epoch_key, num_examples))
+    epochs = shuffles(jax.random.split(key, num_epochs))[:, : steps_per_epoch * batch_size]
+    return epochs.reshape(num_epochs * steps_per_epoch, batch_size)[:num_steps]
+
+
+def subset_indices(
+    key: PRNGKeyArray, num_examples: int, batch_size: int, num_steps: int
+) -> Int[Array, "steps batch"]:
+    """Every step an independent, uniform subset of the examples, without replacement inside a batch.
+
+    Draw i is a uniform rank among the examples not chosen yet; O(batch²) work a step and no sort, for
+    batches of up to some hundreds. Raises ValueError when a batch is larger than the data set.
+    """
+    _check_batch_size(batch_size, num_examples)
+    position = jnp.arange(batch_size)
+    ranks = jax.random.randint(key, (num_steps, batch_size), 0, num_examples - position[None, :])
+
+    def choose(chosen, rank):
+        # chosen[j] - j examples below chosen[j] are free, so this many chosen ones lie below the draw
+        index = rank + jnp.sum(chosen - position <= rank)
+        before = jnp.concatenate([jnp.full(1, -1), chosen[:-1]])
+        return jnp.minimum(chosen, jnp.maximum(before, index)), index
+
+    def subset(step_ranks):
+        unfilled = jnp.full(batch_size, 2 * num_examples)
+        return jax.lax.scan(choose, unfilled, step_ranks, unroll=min(batch_size, 8))[1]
+
+    return jax.vmap(subset)(ranks)
+
+
+def _check_batch_size(batch_size: int, num_examples: int) -> None:
+    if not 1 <= batch_size <= num_examples:
+        raise ValueError(f"batch_size must be in [1, {num_examples}], the data's size, got {batch_size}")
