@@ -132,7 +132,9 @@ class Family:
         the domain."""
         for name in params:
             if name not in self.domain:
-                raise ValueError(f"{self.name}: unknown parameter {name!r}; it has {self._described_domain()}")
+                raise ValueError(
+                    f"{self.name}: unknown parameter {name!r}; it has {self._described_domain()}"
+                )
         for name, interval in self.domain.items():
             if name not in params:
                 raise ValueError(f"{self.name}: missing parameter {name!r} in {interval}")

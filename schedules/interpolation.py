@@ -6,6 +6,7 @@ piece without width is a jump: at a coincident knot the curve still has the valu
 Source: Fritsch and Carlson (1980) for the monotone cubic; its end slopes as in SciPy and Matlab.
 """
 
+import itertools
 from collections.abc import Sequence
 
 import jax.numpy as jnp
@@ -34,8 +35,8 @@ def pchip(x: Float[Array, "*batch"], knots: Sequence[Scalar], values: Sequence[S
     resolution of the dtype are moved apart to it. Differentiable in every argument.
     """
     knots = _separated(knots, x.dtype)
-    widths = [right - left for left, right in zip(knots[:-1], knots[1:], strict=True)]
-    rises = [high - low for low, high in zip(values[:-1], values[1:], strict=True)]
+    widths = [right - left for left, right in itertools.pairwise(knots)]
+    rises = [high - low for low, high in itertools.pairwise(values)]
     slopes = _slopes(widths, [rise / width for rise, width in zip(rises, widths, strict=True)])
     curve = jnp.full_like(x, 1.0) * values[0]
     for k, (width, rise) in enumerate(zip(widths, rises, strict=True)):

@@ -73,7 +73,10 @@ def classification(data: ImageData, model: nn.Module) -> Workload:
 
     def evaluate(params, data):
         metrics = {}
-        splits = {"train": (data.train_images, data.train_labels), "test": (data.test_images, data.test_labels)}
+        splits = {
+            "train": (data.train_images, data.train_labels),
+            "test": (data.test_images, data.test_labels),
+        }
         for split, (images, labels) in splits.items():
             logits = model.apply(params, images)
             metrics[f"{split}_loss"] = cross_entropy(logits, labels)

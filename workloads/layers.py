@@ -29,7 +29,9 @@ def patches_convolution(
     padded = jnp.pad(inputs, ((0, 0), *padding, (0, 0)))
     height, width = padded.shape[1] - rows + 1, padded.shape[2] - columns + 1
     shifted = [
-        padded[:, row : row + height, column : column + width] for row in range(rows) for column in range(columns)
+        padded[:, row : row + height, column : column + width]
+        for row in range(rows)
+        for column in range(columns)
     ]
     patches = jnp.concatenate(shifted, axis=-1)
     return patches @ kernel.reshape(rows * columns * channels, features)

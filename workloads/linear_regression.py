@@ -24,9 +24,7 @@ def random_kernel(key: PRNGKeyArray, spectrum: Float[Array, "dim"]) -> Float[Arr
     return root @ root.T
 
 
-def linear_regression(
-    *, dimension: int = 64, exponent: float = 1.0, kernel_seed: int = 0
-) -> Workload:
+def linear_regression(*, dimension: int = 64, exponent: float = 1.0, kernel_seed: int = 0) -> Workload:
     """The workload: parameters w with z = A w, A = Q Λ^{1/2}, and w₀ = Λ^{-1/2} ξ, ξ ~ N(0, I).
 
     Plain SGD on its batch loss (D/2) mean((A w)_b²) is the update of the residual above. Every step draws a

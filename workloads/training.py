@@ -1,5 +1,6 @@
 """One training run: a pure function of a learning-rate table and keys, one `lax.scan` over its steps."""
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -153,7 +154,7 @@ def _record(records: PyTree, at: Sequence[int], t: Array, num_steps: int, measur
 def _check_options(
     num_steps: int, batch_size: int, evaluate_at: tuple[int, ...], parts: int, probe_every: int
 ):
-    ascending = all(a < b for a, b in zip(evaluate_at[:-1], evaluate_at[1:], strict=True))
+    ascending = all(a < b for a, b in itertools.pairwise(evaluate_at))
     if not (evaluate_at and ascending and evaluate_at[0] >= 0 and evaluate_at[-1] <= num_steps):
         raise ValueError(f"evaluate_at must ascend strictly within [0, {num_steps}], got {evaluate_at}")
     if parts < 1 or batch_size % parts:

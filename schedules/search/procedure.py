@@ -105,7 +105,9 @@ def search_shapes(
     while any(len(history.points) < budget.shapes for history in histories.values()):
         asked = {name: strategies[name].ask(history) for name, history in histories.items()}
         shapes = {f.name: shapes_at(f, histories[f.name], asked[f.name]) for f in families}
-        scores = _screen([shape for of_family in shapes.values() for shape in of_family], grid, budget, evaluate)
+        scores = _screen(
+            [shape for of_family in shapes.values() for shape in of_family], grid, budget, evaluate
+        )
         for name, of_family in shapes.items():
             told = tuple(Screened(shape, scores[shape]) for shape in of_family)
             screened[name] += told
@@ -142,7 +144,9 @@ def _screen(
 def _medians(
     wanted: Sequence[tuple[Shape, int]], stage: str, replicates: int, grid: RateGrid, evaluate: Evaluate
 ) -> dict[tuple[Shape, int], float]:
-    return {pair: float(np.median(s)) for pair, s in _scores(wanted, stage, replicates, grid, evaluate).items()}
+    return {
+        pair: float(np.median(s)) for pair, s in _scores(wanted, stage, replicates, grid, evaluate).items()
+    }
 
 
 def _scores(
