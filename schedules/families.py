@@ -140,8 +140,8 @@ class Family:
                 raise ValueError(f"{self.name}: missing parameter {name!r} in {interval}")
             if jnp.ndim(params[name]) != 0:
                 raise ValueError(
-                    f"{self.name}: {name} must be a scalar in {interval}, got shape {jnp.shape(params[name])};"
-                    " map over many with jax.vmap"
+                    f"{self.name}: {name} must be a scalar in {interval} (map over many with jax.vmap),"
+                    f" got shape {jnp.shape(params[name])}"
                 )
             traced = isinstance(params[name], jax.core.Tracer)
             if not traced and float(params[name]) not in interval:
@@ -193,7 +193,7 @@ def _linear(v: Array) -> Array:
 
 
 def _two_point(interpolate: Callable[..., Array]) -> Callable[..., Array]:
-    """A straight warm-up to (x0, 1), then `interpolate` through (x0, 1), (x1, y1), (x2, y2), (1, y_end·y2)."""
+    """A straight warm-up to (x0, 1), then through (x0, 1), (x1, y1), (x2, y2) and (1, y_end·y2)."""
 
     def curve(x, *, x0, y1, dx1, dx2, dy2, y_end=0.0):
         x1 = x0 + dx1 * (1 - x0)

@@ -4,6 +4,7 @@ from schedules.search.keys import named_key
 from schedules.search.procedure import Budget, Findings, Screened, Winner, search_shapes
 from schedules.search.rates import RateGrid
 from schedules.search.scoring import Estimate, dkw_half_width, median_change, median_estimate
+from schedules.search.standings import Standing, standings, verdict
 from schedules.search.strategies import STRATEGIES, History, Strategy, random_search, sobol_search
 from schedules.search.trial import Shape, Trial
 
@@ -16,6 +17,7 @@ __all__ = [
     "RateGrid",
     "Screened",
     "Shape",
+    "Standing",
     "Strategy",
     "Trial",
     "Winner",
@@ -26,4 +28,6 @@ __all__ = [
     "random_search",
     "search_shapes",
     "sobol_search",
+    "standings",
+    "verdict",
 ]

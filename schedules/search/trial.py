@@ -1,5 +1,6 @@
 """What a search asks for: shapes, and the trials that measure them."""
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -19,9 +20,11 @@ class Shape:
     number: int
     params: Mapping[str, float]
 
-    def multipliers(self, num_steps: int) -> Float[np.ndarray, "steps"]:
-        """The family's multipliers, computed for this shape alone: bits that no batch of shapes can change."""
-        return np.asarray(self.family.multipliers(self.params, num_steps))
+
+@functools.lru_cache(maxsize=4096)
+def _multipliers(shape: Shape, num_steps: int) -> Float[np.ndarray, "steps"]:
+    # for one shape at a time: the last bits of a batch could depend on its size
+    return np.asarray(shape.family.multipliers(shape.params, num_steps))
 
 
 class Trial(NamedTuple):
@@ -40,7 +43,7 @@ class Trial(NamedTuple):
 
     def learning_rates(self, num_steps: int) -> Float[np.ndarray, "steps"]:
         """base_lr · multipliers, in float32."""
-        return np.float32(self.base_lr) * self.shape.multipliers(num_steps)
+        return np.float32(self.base_lr) * _multipliers(self.shape, num_steps)
 
     def key(self, root: PRNGKeyArray) -> PRNGKeyArray:
         """The run's key: the same for every shape and learning rate of one replicate of one stage, so that

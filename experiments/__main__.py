@@ -1,0 +1,30 @@
+"""The studies by name: `steepest STUDY …`, or `python -m experiments STUDY …`; without a name, the list."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from experiments.study.choices import choice_problem
+
+STUDIES = {
+    "shape_search": "which learning-rate shape is near-optimal for a workload",
+    "throughput": "how fast runs, recursions and schedules are here, as ratios in one run",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the study named first with the arguments behind it; returns the exit status."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print("usage: steepest STUDY [options]      (steepest STUDY --help explains them)\n")
+        print("\n".join(f"  {name:<14} {question}" for name, question in STUDIES.items()))
+        return 0
+    problem = choice_problem("study", arguments[0], STUDIES)
+    if problem:
+        print(f"error: {problem}")
+        return 2
+    return importlib.import_module(f"experiments.{arguments[0]}").main(arguments[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

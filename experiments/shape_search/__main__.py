@@ -1,0 +1,5 @@
+import sys
+
+from experiments.shape_search import main
+
+sys.exit(main())

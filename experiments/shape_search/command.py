@@ -1,0 +1,84 @@
+"""The command line of the shape search."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+
+from experiments.shape_search.config import QUICK, Config
+from experiments.shape_search.results import exported, show
+from experiments.shape_search.search import redraw, run
+from experiments.study.choices import StudyError
+from experiments.study.devices import one_device_per_core
+from experiments.study.folder import StudyFolder
+from schedules import load_winner
+
+TABLE_WIDTH = 150  # where the output goes to a file
+
+
+@dataclass(frozen=True)
+class Command:
+    """Find the learning-rate shape that trains a workload best.
+
+    Results go to a folder: config.json, journal.sqlite, winners.json, report.html and figures/. The same
+    command again resumes there and runs only what is missing. `report FOLDER` in place of all options draws
+    the report of a finished study again.
+    """
+
+    config: tyro.conf.OmitArgPrefixes[Config]
+    folder: Path | None = None
+    """Where the study lives; runs/shape_search, or runs/shape_search_quick with --quick."""
+    devices: int | None = None
+    """How many devices to use, all when not given; without effect on the results."""
+    chunk_runs: int = 256
+    """Runs computed and recorded together; without effect on the results."""
+    quick: bool = False
+    """Change the defaults to a search that ends within a minute."""
+    export: bool = False
+    """Print the best winner as an optax snippet and as a table of multipliers at the end."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """Draw the report of a finished study again, without running anything."""
+
+    folder: Annotated[Path, tyro.conf.Positional]
+    """The study's folder, such as runs/shape_search."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    one_device_per_core()
+    console = Console(width=None if sys.stdout.isatty() else TABLE_WIDTH)
+    try:
+        if arguments[:1] == ["report"]:
+            folder = tyro.cli(Report, prog="shape_search report", args=arguments[1:]).folder
+            show(redraw(folder), StudyFolder(folder), console)
+            return 0
+        command = _parse(arguments)
+        folder = command.folder or Path("runs", "shape_search_quick" if command.quick else "shape_search")
+        results = run(
+            command.config, folder, devices=command.devices, chunk_runs=command.chunk_runs, console=console
+        )
+    except StudyError as error:
+        console.print(f"[bold red]error:[/] {error}", highlight=False, soft_wrap=True)
+        return 2
+    except KeyboardInterrupt:
+        console.print("Stopped. The same command resumes.")
+        return 130
+    show(results, StudyFolder(folder), console)
+    if command.export:
+        print(exported(load_winner(StudyFolder(folder).winners)))
+    return 0
+
+
+def _parse(arguments: Sequence[str]) -> Command:
+    default = QUICK if "--quick" in arguments else Config()
+    return tyro.cli(
+        Command, prog="python -m experiments.shape_search", args=arguments, default=Command(config=default)
+    )

@@ -1,0 +1,37 @@
+"""The report of a shape search: one HTML file that needs no other."""
+
+from html import escape
+
+from experiments.shape_search import figures
+from experiments.shape_search.results import Results, headings, notes, table_rows
+from experiments.study.folder import StudyFolder, write_atomically
+from experiments.study.report import html_figure, html_page, html_table
+
+
+def write_report(results: Results, folder: StudyFolder) -> None:
+    """Draw all figures into the study's folder, and the report that contains them."""
+    config = results.config
+    overview = {
+        "winning_shapes": figures.winning_shapes(results),
+        "scores": figures.winner_scores(results),
+        "distributions": figures.score_distributions(results),
+        "learning_rates": figures.score_against_rate(results),
+    }
+    parameters = {
+        f"parameters_{standing.family}": figures.score_against_parameters(results, standing)
+        for standing in results.standings
+    }
+    for name, image in {**overview, **parameters}.items():
+        write_atomically(folder.figures / f"{name}.png", image)
+    sections = [
+        f"<p class='verdict'>{escape(results.verdict)}</p>",
+        f"<p>{escape(results.setting)}; score: {escape(config.metric)} at the end, lower is better.</p>",
+        html_table(headings(results), table_rows(results)),
+        *(f"<p class='note'>{escape(note)}</p>" for note in notes(results)),
+        *(html_figure(name, image) for name, image in overview.items()),
+        "<h2>Score against each shape parameter</h2>",
+        *(html_figure(name, image) for name, image in parameters.items()),
+        "<h2>Config</h2>",
+        html_table(("field", "value"), [(name, str(value)) for name, value in vars(config).items()]),
+    ]
+    write_atomically(folder.report, html_page("Which learning-rate shape?", sections))

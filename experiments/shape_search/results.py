@@ -1,0 +1,201 @@
+"""What a shape search found: the table, winners.json, and a winner exported."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from experiments.shape_search.config import BASELINES, Config
+from experiments.study.folder import StudyFolder
+from experiments.study.journal import Journal
+from schedules.search import Estimate, Findings, Standing, standings, verdict
+from schedules.winners import FORMAT, LoadedWinner
+
+
+class Results(NamedTuple):
+    """A finished search.
+
+    Attributes:
+      config: what was searched.
+      findings: every shape's screening scores and every winner's confirming ones.
+      standings: the families, best first.
+      beside: by family, the medians of all metrics over the winner's confirming runs.
+      counts: runs by status, "finished" and "diverged".
+      seconds: how long the runs took together.
+    """
+
+    config: Config
+    findings: Findings
+    standings: tuple[Standing, ...]
+    beside: Mapping[str, Mapping[str, float]]
+    counts: Mapping[str, int]
+    seconds: float
+
+    @property
+    def best(self) -> Standing:
+        return self.standings[0]
+
+    @property
+    def setting(self) -> str:
+        config = self.config
+        return f"{config.workload}, {config.optimizer}, batch {config.batch_size}, {config.num_steps} steps"
+
+    @property
+    def verdict(self) -> str:
+        return verdict(self.standings, BASELINES[0])
+
+
+def collect(findings: Findings, config: Config, journal: Journal) -> Results:
+    """Rank the winners, and add what the journal knows beside their scores."""
+    by_family: dict[str, list[Mapping[str, float]]] = {}
+    for (_, family, *_), metrics in journal.metrics("confirm").items():
+        by_family.setdefault(family, []).append(metrics)
+    beside = {
+        family: {name: _median(np.array([run[name] for run in runs])) for name in runs[0]}
+        for family, runs in by_family.items()
+    }
+    ranked = standings(findings, BASELINES, config.confidence)
+    return Results(config, findings, ranked, beside, journal.counts(), journal.seconds())
+
+
+def winners_json(results: Results) -> dict[str, Any]:
+    """The content of winners.json, best first; read back by `schedules.load_winner`."""
+    config = results.config
+    return {
+        "format": FORMAT,
+        "workload": config.workload,
+        "optimizer": config.optimizer,
+        "batch_size": config.batch_size,
+        "num_steps": config.num_steps,
+        "metric": config.metric,
+        "confidence": config.confidence,
+        "verdict": results.verdict,
+        "winners": [_winner_json(standing, results) for standing in results.standings],
+    }
+
+
+def _winner_json(standing: Standing, results: Results) -> dict[str, Any]:
+    screened = standing.winner.screened
+    return {
+        "family": standing.family,
+        "options": dict(screened.shape.family.options),
+        "params": dict(screened.shape.params),
+        "base_lr": standing.winner.base_lr,
+        "base_lr_bracketed": screened.bracketed,
+        "candidate": screened.shape.number,
+        "score": _estimate_json(standing.score),
+        "replicates": len(standing.winner.scores),
+        "diverged": standing.diverged,
+        "change_against": {name: _estimate_json(change) for name, change in standing.against.items()},
+        "ties_with_best": standing.ties_with_best,
+        "metrics": {name: _finite(value) for name, value in results.beside[standing.family].items()},
+    }
+
+
+def show(results: Results, folder: StudyFolder, console: Console) -> None:
+    """Print the final table, the verdict, and where everything is."""
+    table = Table(title=results.setting, box=SIMPLE_HEAD, padding=(0, 1))
+    for place, heading in enumerate(headings(results)):
+        table.add_column(heading, justify="left" if place in (0, 1) else "right", overflow="fold")
+    for row in table_rows(results):
+        table.add_row(*row)
+    console.print(table)
+    console.print(results.verdict, highlight=False)
+    for note in notes(results):
+        console.print(note, highlight=False)
+    for path in (folder.report, folder.winners):
+        console.print(str(path), highlight=False, soft_wrap=True)
+
+
+def headings(results: Results) -> tuple[str, ...]:
+    """The headings of the final table."""
+    config = results.config
+    against = (f"against {name} (%)" for name in BASELINES)
+    return "family", "best shape", "base LR", f"{config.metric} [interval]", *against, *_others(results)
+
+
+def table_rows(results: Results) -> list[tuple[str, ...]]:
+    """The cells under `headings`, a row a family, best first."""
+    return [_table_row(standing, results) for standing in results.standings]
+
+
+def _table_row(standing: Standing, results: Results) -> tuple[str, ...]:
+    winner, score = standing.winner, standing.score
+    mark = " *" if standing.behind_best is None else " =" if standing.ties_with_best else ""
+    return (
+        standing.family + mark,
+        shape_text(winner.screened.shape.params),
+        f"{winner.base_lr:.3g}" + ("" if winner.screened.bracketed else " (edge)"),
+        f"{score.value:.4f} [{score.low:.4f}, {score.high:.4f}]",
+        *(_change_text(standing.against.get(name)) for name in BASELINES),
+        *(f"{results.beside[standing.family][name]:.4f}" for name in _others(results)),
+    )
+
+
+def _others(results: Results) -> list[str]:
+    """The metrics that are reported beside the score."""
+    return [name for name in results.beside[results.best.family] if name != results.config.metric]
+
+
+def notes(results: Results) -> list[str]:
+    """What the table needs said: its signs, how much was run, what diverged or was not bracketed."""
+    config, counts = results.config, results.counts
+    lines = [
+        f"* best; = not distinguishable from it. Medians of {config.confirm_replicates} fresh seeds with"
+        f" {config.confidence:.0%} intervals; changes are paired by seed.",
+        f"{sum(counts.values()):,} runs, of which {counts.get('diverged', 0):,} diverged,"
+        f" in {results.seconds:.0f} s of training.",
+    ]
+    edge = [s.family for s in results.standings if not s.winner.screened.bracketed]
+    if edge:
+        lines.append(f"Best base LR not bracketed (on the edge of what was tried): {', '.join(edge)}.")
+    return lines
+
+
+def shape_text(params: Mapping[str, float]) -> str:
+    return " ".join(f"{name}={value:.3g}" for name, value in params.items())
+
+
+def exported(winner: LoadedWinner) -> str:
+    """A winner as an optax snippet and as a plain table of multipliers."""
+    options = "".join(f", {name}={value!r}" for name, value in winner.family.options.items())
+    family = f"schedules.FAMILIES[{winner.family.name!r}]"
+    family += f".with_options({options[2:]})" if options else ""
+    multipliers = np.asarray(winner.family.multipliers(winner.params, winner.num_steps))
+    return "\n".join(
+        [
+            "import optax",
+            "import schedules",
+            "",
+            f"family = {family}",
+            f"params = {dict(winner.params)!r}",
+            f"schedule = family.schedule(params, base_lr={winner.base_lr!r}, num_steps={winner.num_steps})",
+            "optimizer = optax.adam(schedule)",
+            "",
+            f"# step multiplier, times a base learning rate of {winner.base_lr!r}",
+            *(f"{step} {multiplier:.7g}" for step, multiplier in enumerate(multipliers)),
+        ]
+    )
+
+
+def _change_text(change: Estimate | None) -> str:
+    if change is None or math.isnan(change.value):
+        return "–"
+    return f"{100 * change.value:+.1f} [{100 * change.low:+.1f}, {100 * change.high:+.1f}]"
+
+
+def _median(values: np.ndarray) -> float:
+    """The median where what is not finite counts as the worst."""
+    return float(np.median(np.where(np.isfinite(values), values, np.inf)))
+
+
+def _estimate_json(estimate: Estimate) -> dict[str, float | None]:
+    return {name: _finite(value) for name, value in estimate._asdict().items()}
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None

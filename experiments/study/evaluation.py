@@ -1,0 +1,67 @@
+"""Trials to scores: what the journal holds is remembered, the rest is run in chunks and recorded."""
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from experiments.study.journal import Journal, Row
+from experiments.study.progress import Progress
+from schedules.search import Trial
+
+RunTrials = Callable[[Sequence[Trial]], Sequence[Mapping[str, float]]]
+
+
+class UnfinishedStudy(Exception):
+    """Runs are missing from a journal that may only be read."""
+
+
+def remembered(journal: Journal) -> Callable[[Sequence[Trial]], dict[Trial, float]]:
+    """Evaluate from the journal alone; raises UnfinishedStudy where it lacks a run."""
+
+    def evaluate(trials: Sequence[Trial]) -> dict[Trial, float]:
+        known = journal.scores()
+        missing = sum(trial.identity not in known for trial in trials)
+        if missing:
+            raise UnfinishedStudy(f"{missing} runs of the stage {trials[0].stage!r} are missing")
+        return {trial: known[trial.identity] for trial in trials}
+
+    return evaluate
+
+
+def journaled(
+    journal: Journal, run: RunTrials, metric: str, chunk_runs: int, progress: Progress
+) -> Callable[[Sequence[Trial]], dict[Trial, float]]:
+    """Evaluate by running what the journal lacks, `chunk_runs` trials at a time, each chunk recorded at once.
+
+    The score is the metric, +inf where it is not finite. `run` always gets `chunk_runs` trials, the last
+    one repeated where fewer are left, so that one compiled program serves all chunks.
+    """
+
+    def evaluate(trials: Sequence[Trial]) -> dict[Trial, float]:
+        known = journal.scores()
+        missing = [trial for trial in trials if trial.identity not in known]
+        progress.begin(trials[0].stage, done=len(trials) - len(missing), left=len(missing))
+        for start in range(0, len(missing), chunk_runs):
+            chunk = missing[start : start + chunk_runs]
+            rows = _run_chunk(run, chunk, metric, chunk_runs)
+            journal.record(rows)
+            known.update((row.identity, row.score) for row in rows)
+            progress.advance(len(chunk))
+        return {trial: known[trial.identity] for trial in trials}
+
+    return evaluate
+
+
+def _run_chunk(run: RunTrials, chunk: Sequence[Trial], metric: str, chunk_runs: int) -> list[Row]:
+    begun = time.perf_counter()
+    padding = [chunk[-1]] * (chunk_runs - len(chunk))
+    results = run([*chunk, *padding])
+    seconds = (time.perf_counter() - begun) / len(chunk)
+    return [
+        Row(trial.identity, trial.base_lr, trial.shape.params, _score(metrics[metric]), metrics, seconds)
+        for trial, metrics in zip(chunk, results[: len(chunk)], strict=True)
+    ]
+
+
+def _score(value: float) -> float:
+    return value if math.isfinite(value) else math.inf

@@ -1,0 +1,58 @@
+"""What the figures of all studies share: colours, grids of panels, PNG bytes."""
+
+import io
+import math
+from collections.abc import Iterable
+from typing import Literal
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+ACCENT = "#0b6fb8"  # what the figure is about
+REFERENCE = "#8a8a8a"  # what it is compared with
+CONTEXT = "#d5d5d5"  # everything else
+
+
+def panels(count: int, columns: int = 4, **subplots) -> tuple[Figure, list[Axes]]:
+    """A figure with `count` panels in rows of `columns`."""
+    columns = min(columns, count)
+    rows = math.ceil(count / columns)
+    figure = Figure(figsize=(1.5 + 2.3 * columns, 1.3 + 1.7 * rows), layout="constrained")
+    axes = list(figure.subplots(rows, columns, squeeze=False, **subplots).flat)
+    for empty in axes[count:]:
+        empty.set_axis_off()
+    for ax in axes[:count]:
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.tick_params(labelsize=8)
+        ax.title.set_size(9)
+    return figure, axes[:count]
+
+
+def as_png(figure: Figure) -> bytes:
+    """The figure as the bytes of a PNG file."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    return buffer.getvalue()
+
+
+def legend_above(figure: Figure, colors: dict[str, str]) -> None:
+    """A legend between the title and the panels, outside the data."""
+    handles = [Line2D([], [], color=color, linewidth=3, label=label) for label, color in colors.items()]
+    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False, fontsize=9)
+
+
+def log_scale(ax: Axes, which: Literal["x", "y"], values: Iterable[float]) -> None:
+    """A logarithmic axis over the finite values, in plain numbers; a linear one where they reach zero."""
+    finite = [value for value in values if math.isfinite(value)]
+    if not finite or min(finite) <= 0:
+        return
+    (ax.set_xscale if which == "x" else ax.set_yscale)("log")
+    (ax.set_xlim if which == "x" else ax.set_ylim)(min(finite) / 1.1, max(finite) * 1.1)
+    decades = math.log10(max(finite) / min(finite))
+    steps = (1.0, 2.0, 5.0) if decades < 2 else (1.0,)
+    axis = ax.xaxis if which == "x" else ax.yaxis
+    axis.set_major_locator(LogLocator(subs=steps))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())

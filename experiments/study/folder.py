@@ -1,0 +1,111 @@
+"""A study's folder: its config, journal, winners, figures and report."""
+
+import dataclasses
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from experiments.study.choices import StudyError
+
+PARTIAL = ".partial"  # what a killed process may leave behind; never read
+
+
+@dataclasses.dataclass(frozen=True)
+class StudyFolder:
+    """The paths inside a study's folder."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.json"
+
+    @property
+    def journal(self) -> Path:
+        return self.path / "journal.sqlite"
+
+    @property
+    def winners(self) -> Path:
+        return self.path / "winners.json"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report.html"
+
+    @property
+    def figures(self) -> Path:
+        return self.path / "figures"
+
+
+def open_folder(path: Path, config: Mapping[str, Any]) -> StudyFolder:
+    """Create a study's folder, or return to one that holds the same config.
+
+    Raises:
+      StudyError: the folder cannot be written to, or holds another study (the difference is shown) or
+        something that is no study.
+    """
+    folder = StudyFolder(path)
+    _check_writable(path)
+    if folder.config.exists():
+        difference = _difference(read_config(folder), config)
+        if difference:
+            raise StudyError(
+                f"{path} holds a study with another config:\n{difference}\n"
+                "Choose another folder with --folder, or delete this one."
+            )
+    elif any(not _is_partial(entry) for entry in path.iterdir()):
+        raise StudyError(f"{path} is not empty and holds no config.json: it is not a study's folder.")
+    else:
+        write_atomically(folder.config, json.dumps(config, indent=2) + "\n")
+    return folder
+
+
+def read_config(folder: StudyFolder) -> dict[str, Any]:
+    """The config of an existing study. Raises StudyError where there is none that can be read."""
+    try:
+        content = json.loads(folder.config.read_text())
+    except FileNotFoundError:
+        raise StudyError(f"{folder.path} holds no study: there is no {folder.config.name}.") from None
+    except (json.JSONDecodeError, UnicodeDecodeError, OSError) as error:
+        raise StudyError(f"{folder.config} cannot be read as a study's config: {error}") from None
+    if not isinstance(content, dict):
+        raise StudyError(f"{folder.config} is not a study's config: it holds {type(content).__name__}.")
+    return content
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write a file that is there in full or not at all, whenever the process is killed."""
+    data = content.encode() if isinstance(content, str) else content
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}{PARTIAL}")
+    with partial.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def _is_partial(path: Path) -> bool:
+    return path.name.startswith(".") and path.name.endswith(PARTIAL)
+
+
+def _check_writable(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise StudyError(f"{path} cannot be written to: {error.strerror or error}.") from None
+
+
+def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    new = json.loads(json.dumps(new))  # tuples become the lists that were read back
+    names = [*old, *(name for name in new if name not in old)]
+    return "\n".join(
+        f"  {name}: {old.get(name, '(absent)')!r} there, {new.get(name, '(absent)')!r} asked for"
+        for name in names
+        if old.get(name, "(absent)") != new.get(name, "(absent)")
+    )

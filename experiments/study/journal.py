@@ -1,0 +1,148 @@
+"""The journal of a study: every finished run is a row of an SQLite database, a chunk one transaction."""
+
+import json
+import math
+import sqlite3
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from experiments.study.choices import StudyError
+
+APPLICATION_ID = 0x57EE9E57  # marks an SQLite file as a journal of this project
+FORMAT = 1
+
+SCHEMA = f"""
+PRAGMA application_id = {APPLICATION_ID};
+PRAGMA user_version = {FORMAT};
+CREATE TABLE trials (
+    stage TEXT, family TEXT, candidate INTEGER, rate INTEGER, replicate INTEGER,
+    base_lr REAL NOT NULL,
+    params TEXT NOT NULL,
+    status TEXT NOT NULL CHECK (status IN ('finished', 'diverged')),
+    score REAL NOT NULL,
+    metrics TEXT NOT NULL,
+    seconds REAL NOT NULL,
+    PRIMARY KEY (stage, family, candidate, rate, replicate)
+) WITHOUT ROWID;
+"""
+
+Identity = tuple[str, str, int, int, int]
+
+
+class Row(NamedTuple):
+    """A finished run: which trial it was and what came of it; a run that diverged scores +inf."""
+
+    identity: Identity
+    base_lr: float
+    params: Mapping[str, float]
+    score: float
+    metrics: Mapping[str, float]
+    seconds: float
+
+    @property
+    def status(self) -> str:
+        return "diverged" if math.isinf(self.score) else "finished"
+
+
+class Journal:
+    """An open journal. Close it, or use it as a context manager."""
+
+    def __init__(self, path: Path):
+        """Open the journal at `path`, or create an empty one.
+
+        Raises StudyError when the file is truncated, damaged or not a journal of this project.
+        """
+        if not path.exists():
+            _create(path)
+        self._connection = _open(path)
+
+    def __enter__(self) -> "Journal":
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self._connection.close()
+
+    def record(self, rows: Iterable[Row]) -> None:
+        """Add rows, all of them or none."""
+        values = [
+            (
+                *row.identity,
+                row.base_lr,
+                json.dumps(dict(row.params)),
+                row.status,
+                row.score,
+                json.dumps({name: _number_or_none(value) for name, value in row.metrics.items()}),
+                row.seconds,
+            )
+            for row in rows
+        ]
+        with self._connection:
+            self._connection.executemany("INSERT INTO trials VALUES (?,?,?,?,?,?,?,?,?,?,?)", values)
+
+    def scores(self) -> dict[Identity, float]:
+        """The score of every run so far."""
+        query = "SELECT stage, family, candidate, rate, replicate, score FROM trials"
+        return {tuple(identity): score for *identity, score in self._connection.execute(query)}
+
+    def metrics(self, stage: str) -> dict[Identity, dict[str, float]]:
+        """All metrics of every run of a stage; NaN where a run has no finite value."""
+        query = (
+            "SELECT stage, family, candidate, rate, replicate, metrics FROM trials WHERE stage = ?"
+            " ORDER BY family, candidate, rate, replicate"
+        )
+        return {
+            tuple(identity): {
+                name: math.nan if value is None else value for name, value in json.loads(metrics).items()
+            }
+            for *identity, metrics in self._connection.execute(query, (stage,))
+        }
+
+    def counts(self) -> dict[str, int]:
+        """The number of runs by status."""
+        return dict(self._connection.execute("SELECT status, COUNT(*) FROM trials GROUP BY status"))
+
+    def seconds(self) -> float:
+        """How long all runs took together, by the clock of the chunks they ran in."""
+        return self._connection.execute("SELECT TOTAL(seconds) FROM trials").fetchone()[0]
+
+
+def _create(path: Path) -> None:
+    """An empty journal under another name first: killed half-way, no half journal is left at `path`."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.unlink(missing_ok=True)
+    connection = sqlite3.connect(partial)
+    connection.executescript(SCHEMA)
+    connection.close()
+    partial.replace(path)
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    damaged = f"{path} is truncated or damaged: move it away to start the study anew."
+    if path.stat().st_size == 0:
+        raise StudyError(damaged)
+    connection = sqlite3.connect(path)
+    try:
+        foreign = connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        problem = None
+        if foreign:
+            problem = f"{path} is an SQLite database of another program, not a study's journal."
+        elif version != FORMAT:
+            problem = f"{path} has journal format {version}; this version reads format {FORMAT}."
+        elif connection.execute("PRAGMA quick_check").fetchone()[0] != "ok":
+            problem = damaged
+        else:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")  # a recorded chunk outlives a power cut
+    except sqlite3.DatabaseError as error:
+        reason = f"{path} is not a journal: {error}." if "not a database" in str(error) else damaged
+        problem = f"{reason} ({error})" if reason == damaged else reason
+    if problem:
+        connection.close()
+        raise StudyError(problem)
+    return connection
+
+
+def _number_or_none(value: float) -> float | None:
+    return value if math.isfinite(value) else None

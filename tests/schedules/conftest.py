@@ -1,0 +1,169 @@
+"""What the tests of the schedules share: float64 NumPy references from the specification, and draws.
+
+The references are written from the formulas of the specification in terms of u and t/W, with SciPy's
+interpolators, and know nothing of the code under test but the names of families and parameters.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from scipy.interpolate import PchipInterpolator
+
+from schedules import FAMILIES
+
+settings.register_profile("schedules", deadline=None, derandomize=True, database=None)
+settings.load_profile("schedules")
+
+RATE = 5.0  # of the exponential warm-up and decay
+WARMUPS = {
+    "linear": lambda r: r,
+    "cosine": lambda r: (1 - np.cos(np.pi * r)) / 2,
+    "exponential": lambda r: (1 - np.exp(-RATE * r)) / (1 - np.exp(-RATE)),
+    "polynomial": lambda r: r**2,
+}
+WSD_DECAYS = {  # from 1 to 0 over a fraction q of the decay
+    "linear": lambda q: 1 - q,
+    "1-sqrt": lambda q: 1 - np.sqrt(q),
+    "cosine": lambda q: (1 + np.cos(np.pi * q)) / 2,
+    "exponential": lambda q: (np.exp(-RATE * q) - np.exp(-RATE)) / (1 - np.exp(-RATE)),
+}
+
+
+def _half_cosine(u):
+    return (1 + np.cos(np.pi * u)) / 2
+
+
+def _wsd(u, decay, floor, decay_form="linear"):
+    q = np.clip((u - (1 - decay)) / decay, 0, 1)
+    return floor + (1 - floor) * WSD_DECAYS[decay_form](q)
+
+
+DECAYS = {
+    "constant": lambda u: np.ones_like(u),
+    "cosine": lambda u, floor=0.0: floor + (1 - floor) * _half_cosine(u),
+    "generalized_cosine": lambda u, exponent: _half_cosine(u) ** exponent,
+    "cosine_floor": lambda u, floor: floor + (1 - floor) * _half_cosine(u),
+    "sqrt": lambda u, a: (1 - u**2) ** (a / 2),
+    "rex": lambda u, beta: (1 - u) / (1 - (1 - beta) * u),
+    "linear": lambda u: 1 - u,
+    "power": lambda u, exponent: (1 - u) ** exponent,
+    "inverse_sqrt": lambda u, timescale: 1 / np.sqrt(1 + u / timescale),
+    "exponential": lambda u, rate: np.exp(-rate * u),
+    "wsd": _wsd,
+}
+
+
+def _warmed_up(decay, x, warmup, warmup_form="linear", **others):
+    rising = x < warmup
+    curve = np.empty_like(x)
+    curve[rising] = WARMUPS[warmup_form](x[rising] / warmup)
+    curve[~rising] = decay((x[~rising] - warmup) / (1 - warmup), **others)
+    return curve
+
+
+def _two_point(interpolate, x, x0, y1, dx1, dx2, dy2, y_end=0.0):
+    x1 = x0 + dx1 * (1 - x0)
+    x2 = x1 + dx2 * (1 - x1)
+    y2 = dy2 * y1
+    decay = interpolate([x0, x1, x2, 1.0], [1.0, y1, y2, y_end * y2], np.maximum(x, x0))
+    return np.where(x < x0, x / x0, decay)
+
+
+def _smooth_nonmonotonic(x, y_start, y_end, x_peak, y1, dx1, y2, dx2):
+    x2 = dx1 + (1 - dx1) * dx2
+    knots = sorted([(0.0, y_start), (dx1, y1), (x2, y2), (x_peak, 1.0), (1.0, y_end)])
+    return _scipy_pchip(*zip(*knots, strict=True), x)
+
+
+def _scipy_pchip(knots, values, x):
+    return PchipInterpolator(knots, values)(x)
+
+
+def _polygon(knots, values, x):
+    return np.interp(x, knots, values)
+
+
+def _free(x, **levels):
+    values = np.array([levels[f"level_{k}"] for k in range(8)])
+    return _scipy_pchip(np.arange(8) / 7, values / values.max(), x)
+
+
+CURVES = {name: functools.partial(_warmed_up, decay) for name, decay in DECAYS.items()} | {
+    "two_point_linear": functools.partial(_two_point, _polygon),
+    "two_point_spline": functools.partial(_two_point, _scipy_pchip),
+    "two_point_spline_floor": functools.partial(_two_point, _scipy_pchip),
+    "smooth_nonmonotonic": _smooth_nonmonotonic,
+    "free": _free,
+}
+
+
+@pytest.fixture(scope="session")
+def reference():
+    """(family's name, x, params, **options) → the multipliers in float64."""
+    return lambda name, x, params, **options: CURVES[name](np.asarray(x, np.float64), **params, **options)
+
+
+@pytest.fixture(scope="session")
+def draw():
+    """(family's name, seed) → shape parameters inside the search space that float32 can represent."""
+
+    def drawn(name, seed):
+        rng = np.random.default_rng(seed)
+        params = {}
+        for parameter, interval in FAMILIES[name].space.items():
+            low, high = (
+                np.log([interval.low, interval.high]) if interval.log else (interval.low, interval.high)
+            )
+            value = rng.uniform(low, high)
+            params[parameter] = float(np.float32(np.exp(value) if interval.log else value))
+        return params
+
+    return drawn
+
+
+LARGEST = 1e6  # of a parameter whose domain has no end
+EXTREMES = [float(np.float32(v)) for v in (1e-45, 1e-38, 1e-30, 2**-24, 2**-23, 1e-3, 0.25, 0.5, 1 - 2**-23)]
+EXTREMES += [0.0, 1 - 2**-24, 1.0, 7.0, LARGEST]
+
+
+def _anywhere(interval):
+    edges = st.sampled_from([value for value in EXTREMES if value in interval])
+    high = min(interval.high, LARGEST)
+    inside = st.floats(interval.low, high, width=32).filter(lambda value: value in interval)
+    return edges | inside
+
+
+@st.composite
+def _over_the_domain(draw, family):
+    params = {name: draw(_anywhere(interval)) for name, interval in family.domain.items()}
+    if family.name == "smooth_nonmonotonic" and draw(st.booleans()):  # the peak on another knot, or beside it
+        params["x_peak"] = float(
+            np.clip(params["dx1"] + draw(st.integers(-2, 2)) * 2**-24, 1e-30, 1 - 2**-24)
+        )
+    return params
+
+
+@pytest.fixture(scope="session")
+def anywhere():
+    """family → hypothesis' strategy for shape parameters over the whole domain, its ends included."""
+    return functools.cache(_over_the_domain)
+
+
+@functools.cache
+def _compiled(family):
+    return jax.jit(family._curve_at)
+
+
+@pytest.fixture(scope="session")
+def curve():
+    """(family, x, params) → the continuous curve at x in float32, compiled once per family."""
+
+    def evaluated(family, x, params):
+        return np.asarray(_compiled(family)(jnp.asarray(x, jnp.float32), params))
+
+    return evaluated

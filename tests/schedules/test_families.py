@@ -1,0 +1,119 @@
+"""Every family's curve, against references in float64 NumPy and SciPy."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from schedules import FAMILIES
+from schedules.families import OPTIONS
+
+X = np.arange(128) / 128  # exact in float32, so that both precisions see the same points
+SEEDS = range(6)
+CASES = (
+    [(name, {}) for name in FAMILIES]
+    + [("linear", {"warmup_form": form}) for form in OPTIONS["warmup_form"]]
+    + [("wsd", {"decay_form": form}) for form in OPTIONS["decay_form"]]
+    + [("cosine", {"floor": 0.1}), ("cosine", {"floor": 1.0, "warmup_form": "cosine"})]
+)
+
+
+def steepest_slope(curve, x):
+    return np.abs(np.gradient(curve, x)).max()
+
+
+def test_there_are_the_sixteen_families_and_parameters_of_the_specification():
+    two_point = ["x0", "y1", "dx1", "dx2", "dy2"]
+    assert {name: list(family.domain) for name, family in FAMILIES.items()} == {
+        "constant": ["warmup"],
+        "cosine": ["warmup"],
+        "generalized_cosine": ["warmup", "exponent"],
+        "cosine_floor": ["warmup", "floor"],
+        "sqrt": ["warmup", "a"],
+        "rex": ["warmup", "beta"],
+        "two_point_linear": two_point,
+        "two_point_spline": two_point,
+        "two_point_spline_floor": [*two_point, "y_end"],
+        "smooth_nonmonotonic": ["y_start", "y_end", "x_peak", "y1", "dx1", "y2", "dx2"],
+        "linear": ["warmup"],
+        "power": ["warmup", "exponent"],
+        "inverse_sqrt": ["warmup", "timescale"],
+        "exponential": ["warmup", "rate"],
+        "wsd": ["warmup", "decay", "floor"],
+        "free": [f"level_{k}" for k in range(8)],
+    }
+
+
+@pytest.mark.parametrize(("name", "options"), CASES, ids=str)
+def test_multipliers_equal_the_reference_in_float64(name, options, reference, draw):
+    family = FAMILIES[name].with_options(**options)
+    with jax.enable_x64(True):
+        for seed in SEEDS:
+            params = draw(name, seed)
+            multipliers = family.multipliers(params, len(X))
+            assert multipliers.dtype == jnp.float64
+            expected = reference(name, X, params, **options)
+            # x^p keeps half the digits of x near 0, where the reference has 1 + cos πu and the code a sine
+            np.testing.assert_allclose(multipliers, expected, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize(("name", "options"), CASES, ids=str)
+def test_multipliers_equal_the_reference_in_float32(name, options, reference, draw):
+    family = FAMILIES[name].with_options(**options)
+    for seed in SEEDS:
+        params = draw(name, seed)
+        multipliers = family.multipliers(params, len(X))
+        assert multipliers.dtype == jnp.float32
+        expected = reference(name, X, params, **options)
+        # a few roundings of the value, and of the knots, whose error the slope turns into one of the value
+        tolerance = 16 * np.finfo(np.float32).eps * (1 + steepest_slope(expected, X))
+        np.testing.assert_allclose(multipliers, expected, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("num_steps", [1, 3, 10])
+def test_multipliers_sample_the_curve_at_t_over_T(name, num_steps, reference, draw):
+    params = draw(name, 11)
+    expected = reference(name, np.arange(num_steps) / num_steps, params)
+    # 1/3 is rounded in float32: its error times the slope, below 100 at this seed
+    np.testing.assert_allclose(FAMILIES[name].multipliers(params, num_steps), expected, rtol=0, atol=3e-5)
+
+
+def test_rex_is_linear_at_beta_1_and_constant_at_beta_0():
+    rex = FAMILIES["rex"]
+    np.testing.assert_allclose(rex.multipliers({"warmup": 0.0, "beta": 1.0}, 128), 1 - X, rtol=0, atol=2e-7)
+    assert (rex.multipliers({"warmup": 0.0, "beta": 0.0}, 128) == 1).all()
+
+
+def test_generalized_cosine_is_cosine_at_exponent_1_and_constant_at_exponent_0():
+    family = FAMILIES["generalized_cosine"]
+    cosine = (1 + np.cos(np.pi * X)) / 2
+    once = family.multipliers({"warmup": 0.0, "exponent": 1.0}, 128)
+    np.testing.assert_allclose(once, cosine, rtol=0, atol=1e-6)
+    assert (family.multipliers({"warmup": 0.0, "exponent": 0.0}, 128) == 1).all()
+
+
+def test_wsd_decays_to_its_floor_over_exactly_the_last_fraction(curve):
+    params = {"warmup": 0.2, "decay": 0.5, "floor": 0.1}  # of u, so from x = 0.2 + 0.5·0.8 = 0.6
+    at = curve(FAMILIES["wsd"], [0.2, 0.4, 0.599, 0.8, 1.0], params)
+    np.testing.assert_allclose(at, [1, 1, 1, 0.55, 0.1], rtol=0, atol=5e-7)
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.5, 1e-3])
+def test_free_depends_on_its_levels_only_up_to_scale(scale):
+    levels = [0.2, 0.9, 0.4, 0.4, 0.7, 0.1, 0.0, 0.3]
+    scaled = {f"level_{k}": scale * level for k, level in enumerate(levels)}
+    np.testing.assert_allclose(
+        FAMILIES["free"].multipliers(scaled, 7),
+        np.array(levels[:1] + levels[1:7]) / 0.9,  # at t/7 the curve passes through level_t
+        rtol=0,
+        atol=5e-6,
+    )
+
+
+@pytest.mark.parametrize("name", ["two_point_linear", "two_point_spline", "two_point_spline_floor"])
+def test_two_point_families_never_rise_after_their_peak(name, draw):
+    for seed in range(20):
+        params = draw(name, seed)
+        decay = np.asarray(FAMILIES[name].multipliers(params, 200))[int(np.ceil(200 * params["x0"])) :]
+        assert (np.diff(decay) <= 4 * np.finfo(np.float32).eps).all()
