@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments.shape_search.results import Results
-from experiments.study.figures import ACCENT, CONTEXT, REFERENCE, as_png, legend_above, log_scale, panels
+from experiments.study.figures import ACCENT, CONTEXT, REFERENCE, as_png, legend_beside, log_scale, panels
 from schedules.search import Screened, Standing, dkw_half_width
 
 CURVE_POINTS = 400
@@ -20,7 +20,7 @@ def winning_shapes(results: Results) -> bytes:
         ax.set_title(f"{standing.family}   {standing.score.value:.4f}")
     figure.supxlabel("fraction of training done")
     figure.supylabel("learning rate")
-    legend_above(figure, {"family's winner": ACCENT, f"best family's ({results.best.family})": CONTEXT})
+    legend_beside(figure, {"family's winner": ACCENT, f"best family's ({results.best.family})": CONTEXT})
     figure.suptitle(f"The best shape of each family, by {results.config.metric}")
     return as_png(figure)
 
@@ -38,9 +38,9 @@ def winner_scores(results: Results) -> bytes:
     ax.axvline(baseline.score.value, color=CONTEXT, zorder=0)
     ax.set_yticks(range(len(results.standings)), [s.family for s in results.standings])
     ax.invert_yaxis()
-    log_scale(ax, "x", [s.score.value for s in results.standings])
+    log_scale(ax, "x", [end for s in results.standings for end in s.score])
     ax.set_xlabel(f"{results.config.metric}, median of {results.config.confirm_replicates} fresh seeds")
-    legend_above(figure, {"best, or tied with it": ACCENT, "worse": REFERENCE, "cosine's median": CONTEXT})
+    legend_beside(figure, {"best, or tied with it": ACCENT, "worse": REFERENCE, "cosine's median": CONTEXT})
     figure.suptitle("Which family wins, and how sure that is")
     return as_png(figure)
 
@@ -61,7 +61,7 @@ def score_distributions(results: Results) -> bytes:
     log_scale(axes[0], "x", np.concatenate(list(scores.values())))
     figure.supxlabel(f"{results.config.metric} of a shape at its best learning rate (screening)")
     figure.supylabel("fraction of shapes at or below")
-    legend_above(
+    legend_beside(
         figure, {f"family, with {results.config.confidence:.0%} band": ACCENT, "the other families": CONTEXT}
     )
     figure.suptitle("How easily a random shape of each family is good: further left is better")
@@ -71,20 +71,25 @@ def score_distributions(results: Results) -> bytes:
 def score_against_rate(results: Results) -> bytes:
     """Each shape's screening score over base learning rates, the winner's in colour."""
     figure, axes = panels(len(results.standings), sharex=True, sharey=True)
-    grid, everything = results.config.grid, []
+    grid = results.config.grid
+    curves = {
+        one.shape: _rate_curve(one, grid)
+        for of_family in results.findings.screened.values()
+        for one in of_family
+    }
+    rates, scores = (np.concatenate(values) for values in zip(*curves.values(), strict=True))
     for ax, standing in zip(axes, results.standings, strict=True):
         winner = standing.winner.screened
         for one in results.findings.screened[standing.family]:
-            everything.extend(one.scores.values())
-            ax.plot(*_rate_curve(one, grid), color=CONTEXT, linewidth=0.6)
-        ax.plot(*_rate_curve(winner, grid), color=ACCENT, linewidth=1.8)
+            ax.plot(*curves[one.shape], color=CONTEXT, linewidth=0.6)
+        ax.plot(*curves[winner.shape], color=ACCENT, linewidth=1.8)
         ax.plot(standing.winner.base_lr, winner.score, "o", color=ACCENT)
         ax.set_title(standing.family)
-        ax.set_xscale("log", base=10)
-    log_scale(axes[0], "y", everything)
+    log_scale(axes[0], "x", rates)
+    log_scale(axes[0], "y", scores)
     figure.supxlabel("base learning rate")
     figure.supylabel(f"{results.config.metric} (screening median)")
-    legend_above(figure, {"winning shape and its best rate": ACCENT, "the family's other shapes": CONTEXT})
+    legend_beside(figure, {"winning shape and its best rate": ACCENT, "the family's other shapes": CONTEXT})
     figure.suptitle("Every shape is judged at its own best base learning rate")
     return as_png(figure)
 
@@ -105,7 +110,7 @@ def score_against_parameters(results: Results, standing: Standing) -> bytes:
         ax.set_xlabel(name)
     log_scale(axes[0], "y", [one.score for one in screened])
     figure.supylabel(results.config.metric)
-    legend_above(figure, {"family's winner": ACCENT, "screened shape": REFERENCE})
+    legend_beside(figure, {"winner": ACCENT, "screened shape": REFERENCE})
     figure.suptitle(f"{standing.family}: score against each shape parameter")
     return as_png(figure)
 

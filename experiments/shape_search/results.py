@@ -100,7 +100,8 @@ def show(results: Results, folder: StudyFolder, console: Console) -> None:
     """Print the final table, the verdict, and where everything is."""
     table = Table(title=results.setting, box=SIMPLE_HEAD, padding=(0, 1))
     for place, heading in enumerate(headings(results)):
-        table.add_column(heading, justify="left" if place in (0, 1) else "right", overflow="fold")
+        shape = place == 1
+        table.add_column(heading, justify="left" if place < 2 else "right", no_wrap=not shape)
     for row in table_rows(results):
         table.add_row(*row)
     console.print(table)
@@ -114,8 +115,8 @@ def show(results: Results, folder: StudyFolder, console: Console) -> None:
 def headings(results: Results) -> tuple[str, ...]:
     """The headings of the final table."""
     config = results.config
-    against = (f"against {name} (%)" for name in BASELINES)
-    return "family", "best shape", "base LR", f"{config.metric} [interval]", *against, *_others(results)
+    against = (f"vs {name}, %" for name in BASELINES)
+    return "family", "best shape", "base LR", f"{config.metric} [interval]", *against, *_test_metrics(results)
 
 
 def table_rows(results: Results) -> list[tuple[str, ...]]:
@@ -130,15 +131,16 @@ def _table_row(standing: Standing, results: Results) -> tuple[str, ...]:
         standing.family + mark,
         shape_text(winner.screened.shape.params),
         f"{winner.base_lr:.3g}" + ("" if winner.screened.bracketed else " (edge)"),
-        f"{score.value:.4f} [{score.low:.4f}, {score.high:.4f}]",
+        f"{score.value:.3g} [{score.low:.3g}, {score.high:.3g}]",
         *(_change_text(standing.against.get(name)) for name in BASELINES),
-        *(f"{results.beside[standing.family][name]:.4f}" for name in _others(results)),
+        *(f"{results.beside[standing.family][name]:.3g}" for name in _test_metrics(results)),
     )
 
 
-def _others(results: Results) -> list[str]:
-    """The metrics that are reported beside the score."""
-    return [name for name in results.beside[results.best.family] if name != results.config.metric]
+def _test_metrics(results: Results) -> list[str]:
+    """The metrics reported beside the score: those of held-out data."""
+    metrics = results.beside[results.best.family]
+    return [name for name in metrics if name.startswith("test_") and name != results.config.metric]
 
 
 def notes(results: Results) -> list[str]:
@@ -185,7 +187,7 @@ def exported(winner: LoadedWinner) -> str:
 def _change_text(change: Estimate | None) -> str:
     if change is None or math.isnan(change.value):
         return "–"
-    return f"{100 * change.value:+.1f} [{100 * change.low:+.1f}, {100 * change.high:+.1f}]"
+    return f"{100 * change.value:+.0f} [{100 * change.low:+.0f}, {100 * change.high:+.0f}]"
 
 
 def _median(values: np.ndarray) -> float:

@@ -19,10 +19,11 @@ def panels(count: int, columns: int = 4, **subplots) -> tuple[Figure, list[Axes]
     """A figure with `count` panels in rows of `columns`."""
     columns = min(columns, count)
     rows = math.ceil(count / columns)
-    figure = Figure(figsize=(1.5 + 2.3 * columns, 1.3 + 1.7 * rows), layout="constrained")
+    figure = Figure(figsize=(2.8 + 2.2 * columns, 1.1 + 1.6 * rows), layout="constrained")
     axes = list(figure.subplots(rows, columns, squeeze=False, **subplots).flat)
-    for empty in axes[count:]:
+    for place, empty in enumerate(axes[count:], start=count):
         empty.set_axis_off()
+        axes[place - columns].xaxis.set_tick_params(labelbottom=True)
     for ax in axes[:count]:
         ax.spines[["top", "right"]].set_visible(False)
         ax.tick_params(labelsize=8)
@@ -37,10 +38,10 @@ def as_png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def legend_above(figure: Figure, colors: dict[str, str]) -> None:
-    """A legend between the title and the panels, outside the data."""
+def legend_beside(figure: Figure, colors: dict[str, str]) -> None:
+    """A legend to the right of the panels, outside the data."""
     handles = [Line2D([], [], color=color, linewidth=3, label=label) for label, color in colors.items()]
-    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False, fontsize=9)
+    figure.legend(handles=handles, loc="outside right upper", frameon=False, fontsize=9)
 
 
 def log_scale(ax: Axes, which: Literal["x", "y"], values: Iterable[float]) -> None:
@@ -51,8 +52,8 @@ def log_scale(ax: Axes, which: Literal["x", "y"], values: Iterable[float]) -> No
     (ax.set_xscale if which == "x" else ax.set_yscale)("log")
     (ax.set_xlim if which == "x" else ax.set_ylim)(min(finite) / 1.1, max(finite) * 1.1)
     decades = math.log10(max(finite) / min(finite))
-    steps = (1.0, 2.0, 5.0) if decades < 2 else (1.0,)
+    digits = (1, 2, 3, 4, 5, 7) if decades < 1 else (1, 2, 5) if decades < 2 else (1,)
     axis = ax.xaxis if which == "x" else ax.yaxis
-    axis.set_major_locator(LogLocator(subs=steps))
+    axis.set_major_locator(LogLocator(subs=digits))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
