@@ -125,7 +125,9 @@ class Family:
             allowed = OPTIONS[name]
             if value not in allowed:
                 raise ValueError(f"{self.name}: {name} must be in {allowed}, got {value!r}")
-        return replace(self, options={**self.options, **options})
+        changed = {**self.options, **options}
+        # the same family for the same options: whatever was compiled for it serves again
+        return self if changed == dict(self.options) else replace(self, options=changed)
 
     def check(self, params: Params) -> None:
         """Raise ValueError unless `params` has exactly the family's names and, where concrete, values inside

@@ -12,12 +12,12 @@ CURVE_POINTS = 400
 
 def winning_shapes(results: Results) -> bytes:
     """Each family's winning learning rate over the horizon, the best one behind it."""
-    figure, axes = panels(len(results.standings), sharex=True, sharey=True)
+    titles = [f"{standing.family}  {standing.score.value:.3g}" for standing in results.standings]
+    figure, axes = panels(titles, sharex=True, sharey=True)
     best = _learning_rates(results.best)
     for ax, standing in zip(axes, results.standings, strict=True):
         ax.plot(*best, color=CONTEXT, linewidth=3, solid_capstyle="round")
         ax.plot(*_learning_rates(standing), color=ACCENT)
-        ax.set_title(f"{standing.family}   {standing.score.value:.4f}")
     figure.supxlabel("fraction of training done")
     figure.supylabel("learning rate")
     legend_beside(figure, {"family's winner": ACCENT, f"best family's ({results.best.family})": CONTEXT})
@@ -47,7 +47,7 @@ def winner_scores(results: Results) -> bytes:
 
 def score_distributions(results: Results) -> bytes:
     """The distribution of each family's screening scores with its confidence band, all others behind it."""
-    figure, axes = panels(len(results.standings), sharex=True, sharey=True)
+    figure, axes = panels([standing.family for standing in results.standings], sharex=True, sharey=True)
     scores = {name: np.array([one.score for one in of]) for name, of in results.findings.screened.items()}
     for ax, standing in zip(axes, results.standings, strict=True):
         for other in scores.values():
@@ -57,7 +57,6 @@ def score_distributions(results: Results) -> bytes:
         low, high = np.clip(fraction - width, 0, 1), np.clip(fraction + width, 0, 1)
         ax.fill_between(x, low, high, step="post", color=ACCENT, alpha=0.25, linewidth=0)
         ax.step(x, fraction, where="post", color=ACCENT)
-        ax.set_title(standing.family)
     log_scale(axes[0], "x", np.concatenate(list(scores.values())))
     figure.supxlabel(f"{results.config.metric} of a shape at its best learning rate (screening)")
     figure.supylabel("fraction of shapes at or below")
@@ -70,7 +69,7 @@ def score_distributions(results: Results) -> bytes:
 
 def score_against_rate(results: Results) -> bytes:
     """Each shape's screening score over base learning rates, the winner's in colour."""
-    figure, axes = panels(len(results.standings), sharex=True, sharey=True)
+    figure, axes = panels([standing.family for standing in results.standings], sharex=True, sharey=True)
     grid = results.config.grid
     curves = {
         one.shape: _rate_curve(one, grid)
@@ -84,7 +83,6 @@ def score_against_rate(results: Results) -> bytes:
             ax.plot(*curves[one.shape], color=CONTEXT, linewidth=0.6)
         ax.plot(*curves[winner.shape], color=ACCENT, linewidth=1.8)
         ax.plot(standing.winner.base_lr, winner.score, "o", color=ACCENT)
-        ax.set_title(standing.family)
     log_scale(axes[0], "x", rates)
     log_scale(axes[0], "y", scores)
     figure.supxlabel("base learning rate")
@@ -98,7 +96,7 @@ def score_against_parameters(results: Results, standing: Standing) -> bytes:
     """The screening scores of one family's shapes against each of its parameters."""
     screened = results.findings.screened[standing.family]
     space = standing.winner.screened.shape.family.space
-    figure, axes = panels(len(space), sharey=True, columns=min(4, len(space)))
+    figure, axes = panels([""] * len(space), sharey=True, columns=min(4, len(space)))
     for ax, (name, interval) in zip(axes, space.items(), strict=True):
         values, scores = zip(*((one.shape.params[name], one.score) for one in screened), strict=True)
         ax.scatter(values, scores, s=10, color=REFERENCE)

@@ -2,7 +2,7 @@
 
 import io
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from matplotlib.axes import Axes
@@ -15,20 +15,21 @@ REFERENCE = "#8a8a8a"  # what it is compared with
 CONTEXT = "#d5d5d5"  # everything else
 
 
-def panels(count: int, columns: int = 4, **subplots) -> tuple[Figure, list[Axes]]:
-    """A figure with `count` panels in rows of `columns`."""
-    columns = min(columns, count)
-    rows = math.ceil(count / columns)
+def panels(titles: Sequence[str], columns: int = 4, **subplots) -> tuple[Figure, list[Axes]]:
+    """A figure with one panel a title, in rows of `columns`."""
+    columns = min(columns, len(titles))
+    rows = math.ceil(len(titles) / columns)
     figure = Figure(figsize=(2.8 + 2.2 * columns, 1.1 + 1.6 * rows), layout="constrained")
     axes = list(figure.subplots(rows, columns, squeeze=False, **subplots).flat)
-    for place, empty in enumerate(axes[count:], start=count):
+    for place, empty in enumerate(axes[len(titles) :], start=len(titles)):
         empty.set_axis_off()
         axes[place - columns].xaxis.set_tick_params(labelbottom=True)
-    for ax in axes[:count]:
+    used = axes[: len(titles)]
+    for ax, title in zip(used, titles, strict=True):
+        ax.set_title(title, fontsize=9)
         ax.spines[["top", "right"]].set_visible(False)
         ax.tick_params(labelsize=8)
-        ax.title.set_size(9)
-    return figure, axes[:count]
+    return figure, used
 
 
 def as_png(figure: Figure) -> bytes:
@@ -52,7 +53,7 @@ def log_scale(ax: Axes, which: Literal["x", "y"], values: Iterable[float]) -> No
     (ax.set_xscale if which == "x" else ax.set_yscale)("log")
     (ax.set_xlim if which == "x" else ax.set_ylim)(min(finite) / 1.1, max(finite) * 1.1)
     decades = math.log10(max(finite) / min(finite))
-    digits = (1, 2, 3, 4, 5, 7) if decades < 1 else (1, 2, 5) if decades < 2 else (1,)
+    digits = (1, 1.5, 2, 2.5, 3, 4, 5, 7) if decades < 0.6 else (1, 2, 5) if decades < 2 else (1,)
     axis = ax.xaxis if which == "x" else ax.yaxis
     axis.set_major_locator(LogLocator(subs=digits))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

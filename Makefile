@@ -1,0 +1,31 @@
+# make search: install and run the main study.   make test: install and check everything.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+
+.PHONY: install search test clean
+
+install: $(VENV)/.installed
+
+# pip installs from outside into an environment without one: python3-venv, often missing, is not needed;
+# an environment of another Python version is made anew
+$(VENV)/.installed: pyproject.toml $(VENV)/.python-$(shell $(PYTHON) -c 'import platform; print(platform.python_version())')
+	$(PYTHON) -m pip --python $(RUN) install --quiet --editable '.[studies,test]'
+	touch $@
+
+$(VENV)/.python-%:
+	rm -rf $(VENV)
+	$(PYTHON) -m venv --without-pip $(VENV)
+	touch $@
+
+search: install
+	$(RUN) -m experiments.shape_search
+
+test: install
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/lint-imports
+	$(RUN) -m pytest
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache
