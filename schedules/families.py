@@ -14,6 +14,7 @@ from types import MappingProxyType
 import jax
 import jax.numpy as jnp
 import optax
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from schedules import shapes
@@ -21,7 +22,7 @@ from schedules.interpolation import pchip, piecewise_linear
 from schedules.interval import Interval
 from schedules.warmup import WARMUPS
 
-Params = Mapping[str, Float[Array, ""] | float]
+Params = Mapping[str, ArrayLike]
 
 FREE_LEVELS = 8
 
@@ -160,7 +161,7 @@ class Family:
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _sample_curve(family: Family, num_steps: int, params: dict[str, Array]) -> Float[Array, "steps"]:
+def _sample_curve(family: Family, num_steps: int, params: dict[str, ArrayLike]) -> Float[Array, "steps"]:
     x = jnp.arange(num_steps) / num_steps
     return family._curve_at(x, params)
 
@@ -214,7 +215,8 @@ def _smooth_nonmonotonic(x, *, y_start, y_end, x_peak, y1, dx1, y2, dx2):
     x2 = x1 + (1 - x1) * dx2
     one = jnp.ones_like(x_peak)
     # where the peak shares its x with another knot it comes first, so that the curve has the value 1 there
-    first, second = x_peak <= x1, x_peak <= x2
+    resolution = 2 * jnp.finfo(x.dtype).eps
+    first, second = x_peak <= x1 + resolution, x_peak <= x2 + resolution
     knots = jnp.minimum(x_peak, x1), jnp.clip(x_peak, x1, x2), jnp.maximum(x_peak, x2)
     values = (
         jnp.where(first, one, y1),

@@ -28,6 +28,9 @@ class Interval:
     open_high: bool = False
 
     def __post_init__(self):
+        for end in ("low", "high"):
+            if math.isinf(getattr(self, end)):
+                object.__setattr__(self, f"open_{end}", True)
         if not self.low < self.high:
             raise ValueError(f"Interval: low must be below high, got low={self.low}, high={self.high}")
         if self.log and self.low <= 0:
@@ -36,11 +39,11 @@ class Interval:
     def __contains__(self, value: float) -> bool:
         above = value > self.low or (value == self.low and not self.open_low)
         below = value < self.high or (value == self.high and not self.open_high)
-        return above and below and math.isfinite(value)
+        return above and below
 
     def __str__(self) -> str:
-        left = "(" if self.open_low or math.isinf(self.low) else "["
-        right = ")" if self.open_high or math.isinf(self.high) else "]"
+        left = "(" if self.open_low else "["
+        right = ")" if self.open_high else "]"
         return f"{left}{self.low:g}, {self.high:g}{right}"
 
     def __repr__(self) -> str:
@@ -48,7 +51,9 @@ class Interval:
 
     def within(self, other: "Interval") -> bool:
         """Whether every number of this interval lies in `other`."""
-        return self.low in other and self.high in other
+        low = self.low > other.low or (self.low == other.low and (self.open_low or not other.open_low))
+        high = self.high < other.high or (self.high == other.high and (self.open_high or not other.open_high))
+        return low and high
 
     def from_unit(self, fraction: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
         """Map a fraction in [0, 1] onto the interval: low + f·(high - low), or low·(high/low)^f where `log`.

@@ -23,8 +23,8 @@ def power(v: Float[Array, "*batch"], exponent: Scalar | float) -> Array:
 
 
 def generalized_cosine(v: Float[Array, "*batch"], exponent: Scalar | float) -> Array:
-    """[(1 + cos πu)/2]^p = sin(πv/2)^(2p)."""
-    return power(jnp.sin(jnp.pi / 2 * v), 2 * exponent)
+    """[(1 + cos πu)/2]^p, where (1 + cos πu)/2 = sin²(πv/2)."""
+    return power(jnp.sin(jnp.pi / 2 * v) ** 2, exponent)
 
 
 def cosine(v: Float[Array, "*batch"], floor: Scalar | float) -> Array:
@@ -41,7 +41,8 @@ def rex(v: Float[Array, "*batch"], beta: Scalar) -> Array:
     """(1 - u) / (1 - (1-β)u); β = 1 is linear, β = 0 constant."""
     denominator = v + beta * (1 - v)
     defined = denominator > 0
-    return jnp.where(defined, v / jnp.where(defined, denominator, 1), 1)
+    representable = jnp.finfo(v.dtype).tiny ** 0.5  # the gradient squares the denominator
+    return jnp.where(defined, v / jnp.where(defined, jnp.maximum(denominator, representable), 1), 1)
 
 
 def inverse_sqrt(v: Float[Array, "*batch"], timescale: Scalar) -> Array:

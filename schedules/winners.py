@@ -37,6 +37,8 @@ def load_winner(path: str | Path, family: str | None = None) -> LoadedWinner:
         nearest = get_close_matches(name, winners, n=1)
         hint = f"; did you mean {nearest[0]!r}?" if nearest else ""
         raise ValueError(f"{path}: no winner of family {name!r} among {list(winners)}{hint}")
+    if name not in FAMILIES:
+        raise ValueError(f"{path}: family {name!r} is not one of {list(FAMILIES)}")
     entry = winners[name]
     found = FAMILIES[name].with_options(**entry["options"])
     found.check(entry["params"])
@@ -46,8 +48,19 @@ def load_winner(path: str | Path, family: str | None = None) -> LoadedWinner:
 def _read(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text())
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not a winners.json, {error}") from None
-    if not isinstance(content, dict) or content.get("format") != FORMAT or not content.get("winners"):
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ValueError(f"{path}: not a winners.json of the format {FORMAT!r}")
+    _require(path, content, {"num_steps": int, "winners": list})
+    if not content["winners"]:
+        raise ValueError(f"{path}: holds no winners")
+    for entry in content["winners"]:
+        _require(path, entry, {"family": str, "options": dict, "params": dict, "base_lr": float | int})
     return content
+
+
+def _require(path: Path, entry: Any, types: Mapping[str, type]) -> None:
+    for name, kind in types.items():
+        if not isinstance(entry, dict) or not isinstance(entry.get(name), kind):
+            raise ValueError(f"{path}: incomplete, an entry has no {name!r}")

@@ -9,6 +9,7 @@ body { font: 15px/1.5 system-ui, sans-serif; max-width: 1100px; margin: 2rem aut
   padding: 0 1rem; color: #222 }
 table { border-collapse: collapse; font-size: 13px; margin: 1rem 0 }
 th, td { border-bottom: 1px solid #ddd; padding: .3rem .6rem; text-align: left; vertical-align: top }
+td:nth-child(n+3) { white-space: nowrap }
 th { background: #f5f5f5 }
 img { max-width: 100% }
 .verdict { font-size: 1.25rem; font-weight: 600 }

@@ -10,10 +10,12 @@ Source of the procedure: Naganuma et al. (2026), arXiv:2603.10301; choosing and 
 this project's.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
@@ -98,7 +100,13 @@ def search_shapes(
       key: what the shapes are drawn with.
       evaluate: trials → the score of each, +inf where it diverged; free to remember and to compute in any
         order. It is called with many trials at once.
+
+    Raises:
+      ValueError: two families share a name, or a score is NaN.
     """
+    names = [family.name for family in families]
+    if len(set(names)) < len(names):
+        raise ValueError(f"families must have different names, got {names}")
     strategies = {family.name: strategy(len(family.space), budget.shapes) for family in families}
     histories = {name: one.init(named_key(key, "shapes", name)) for name, one in strategies.items()}
     screened: dict[str, tuple[Screened, ...]] = {family.name: () for family in families}
@@ -118,7 +126,9 @@ def search_shapes(
 
 def shapes_at(family: Family, history: History, points: Float[np.ndarray, "batch dims"]) -> tuple[Shape, ...]:
     """The shapes at points of the family's unit cube, numbered on from the history's."""
-    params = {name: np.asarray(values, np.float32) for name, values in family.from_unit(points).items()}
+    params = {
+        name: np.asarray(values, np.float32) for name, values in family.from_unit(jnp.asarray(points)).items()
+    }
     first = len(history.points)
     return tuple(
         Shape(family, first + row, {name: float(values[row]) for name, values in params.items()})
@@ -157,6 +167,9 @@ def _scores(
         for shape, rate in wanted
     }
     scores = evaluate([trial for of_pair in trials.values() for trial in of_pair])
+    for trial, score in scores.items():
+        if math.isnan(score):
+            raise ValueError(f"a score must be a number, or +inf where a run diverged, got NaN for {trial}")
     return {pair: np.array([scores[trial] for trial in of_pair]) for pair, of_pair in trials.items()}
 
 

@@ -1,6 +1,7 @@
 """Scores of replicated runs, and how sure they are. Lower is better; a run that diverged scores +inf."""
 
 import math
+import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -67,7 +68,17 @@ def _bootstrap(statistic, samples: tuple[np.ndarray, ...], confidence: float) ->
         spread = math.inf if len(samples[0]) == 1 else 0.0  # one replicate tells nothing of the spread
         return Estimate(value, value - spread, value + spread)
     finite = all(np.isfinite(sample).all() for sample in samples)
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+    low, high = _interval(statistic, samples, confidence, "BCa" if finite else "percentile")
+    if math.isnan(low) or math.isnan(high):  # BCa has no answer where leaving one out never moves the median
+        low, high = _interval(statistic, samples, confidence, "percentile")
+    return Estimate(value, low, high)
+
+
+def _interval(
+    statistic, samples: tuple[np.ndarray, ...], confidence: float, method: str
+) -> tuple[float, float]:
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", stats.DegenerateDataWarning)
         result = stats.bootstrap(
             tuple(np.nan_to_num(sample, posinf=HUGE) for sample in samples),
             statistic,
@@ -75,8 +86,8 @@ def _bootstrap(statistic, samples: tuple[np.ndarray, ...], confidence: float) ->
             vectorized=True,
             n_resamples=RESAMPLES,
             confidence_level=confidence,
-            method="BCa" if finite else "percentile",
+            method=method,
             rng=np.random.default_rng(0),
         )
-    ends = [math.inf if end > HUGE / 1e6 else float(end) for end in result.confidence_interval]
-    return Estimate(value, *ends)
+    low, high = (math.inf if end > HUGE / 1e100 else float(end) for end in result.confidence_interval)
+    return low, high

@@ -7,7 +7,6 @@ interpolators, and know nothing of the code under test but the names of families
 import functools
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import settings
@@ -58,11 +57,11 @@ DECAYS = {
 }
 
 
-def _warmed_up(decay, x, warmup, warmup_form="linear", **others):
+def _warmed_up(fall, x, warmup, warmup_form="linear", **others):
     rising = x < warmup
     curve = np.empty_like(x)
     curve[rising] = WARMUPS[warmup_form](x[rising] / warmup)
-    curve[~rising] = decay((x[~rising] - warmup) / (1 - warmup), **others)
+    curve[~rising] = fall((x[~rising] - warmup) / (1 - warmup), **others)
     return curve
 
 
@@ -155,15 +154,28 @@ def anywhere():
 
 
 @functools.cache
+def _family(name, options):
+    return FAMILIES[name].with_options(**dict(options)) if options else FAMILIES[name]
+
+
+@pytest.fixture(scope="session")
+def family_of():
+    """(name, options) → the same object each time, so that it compiles once for all tests."""
+    return lambda name, options: _family(name, tuple(options.items()))
+
+
+@functools.cache
 def _compiled(family):
     return jax.jit(family._curve_at)
 
 
 @pytest.fixture(scope="session")
 def curve():
-    """(family, x, params) → the continuous curve at x in float32, compiled once per family."""
+    """(family, at most 600 points x, params) → the continuous curve at x in float32, compiled once."""
 
     def evaluated(family, x, params):
-        return np.asarray(_compiled(family)(jnp.asarray(x, jnp.float32), params))
+        padded = np.zeros(600, np.float32)
+        padded[: len(x)] = x
+        return np.asarray(_compiled(family)(padded, params))[: len(x)]
 
     return evaluated

@@ -9,11 +9,11 @@ from schedules import FAMILIES
 from schedules.families import OPTIONS
 
 X = np.arange(128) / 128  # exact in float32, so that both precisions see the same points
-SEEDS = range(6)
+SEEDS = range(4)
 CASES = (
     [(name, {}) for name in FAMILIES]
-    + [("linear", {"warmup_form": form}) for form in OPTIONS["warmup_form"]]
-    + [("wsd", {"decay_form": form}) for form in OPTIONS["decay_form"]]
+    + [("linear", {"warmup_form": form}) for form in OPTIONS["warmup_form"] if form != "linear"]
+    + [("wsd", {"decay_form": form}) for form in OPTIONS["decay_form"] if form != "linear"]
     + [("cosine", {"floor": 0.1}), ("cosine", {"floor": 1.0, "warmup_form": "cosine"})]
 )
 
@@ -45,8 +45,8 @@ def test_there_are_the_sixteen_families_and_parameters_of_the_specification():
 
 
 @pytest.mark.parametrize(("name", "options"), CASES, ids=str)
-def test_multipliers_equal_the_reference_in_float64(name, options, reference, draw):
-    family = FAMILIES[name].with_options(**options)
+def test_multipliers_equal_the_reference_in_float64(name, options, reference, draw, family_of):
+    family = family_of(name, options)
     with jax.enable_x64(True):
         for seed in SEEDS:
             params = draw(name, seed)
@@ -58,8 +58,8 @@ def test_multipliers_equal_the_reference_in_float64(name, options, reference, dr
 
 
 @pytest.mark.parametrize(("name", "options"), CASES, ids=str)
-def test_multipliers_equal_the_reference_in_float32(name, options, reference, draw):
-    family = FAMILIES[name].with_options(**options)
+def test_multipliers_equal_the_reference_in_float32(name, options, reference, draw, family_of):
+    family = family_of(name, options)
     for seed in SEEDS:
         params = draw(name, seed)
         multipliers = family.multipliers(params, len(X))
@@ -70,7 +70,7 @@ def test_multipliers_equal_the_reference_in_float32(name, options, reference, dr
         np.testing.assert_allclose(multipliers, expected, rtol=0, atol=tolerance)
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", ["cosine", "two_point_linear", "free"])
 @pytest.mark.parametrize("num_steps", [1, 3, 10])
 def test_multipliers_sample_the_curve_at_t_over_T(name, num_steps, reference, draw):
     params = draw(name, 11)
@@ -105,7 +105,7 @@ def test_free_depends_on_its_levels_only_up_to_scale(scale):
     scaled = {f"level_{k}": scale * level for k, level in enumerate(levels)}
     np.testing.assert_allclose(
         FAMILIES["free"].multipliers(scaled, 7),
-        np.array(levels[:1] + levels[1:7]) / 0.9,  # at t/7 the curve passes through level_t
+        np.array(levels[:7]) / 0.9,  # at t/7 the curve passes through level_t
         rtol=0,
         atol=5e-6,
     )
@@ -115,5 +115,5 @@ def test_free_depends_on_its_levels_only_up_to_scale(scale):
 def test_two_point_families_never_rise_after_their_peak(name, draw):
     for seed in range(20):
         params = draw(name, seed)
-        decay = np.asarray(FAMILIES[name].multipliers(params, 200))[int(np.ceil(200 * params["x0"])) :]
+        decay = np.asarray(FAMILIES[name].multipliers(params, 128))[int(np.ceil(128 * params["x0"])) :]
         assert (np.diff(decay) <= 4 * np.finfo(np.float32).eps).all()

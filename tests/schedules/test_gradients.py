@@ -1,0 +1,97 @@
+"""Gradients: finite over the whole domain in float32, and right at smooth points in float64."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+from schedules import FAMILIES
+from schedules.families import OPTIONS
+
+POINTS = 32
+X = np.arange(POINTS) / POINTS
+CASES = (
+    [(name, {}) for name in FAMILIES]
+    + [("constant", {"warmup_form": form}) for form in OPTIONS["warmup_form"][1:]]
+    + [("wsd", {"decay_form": form}) for form in OPTIONS["decay_form"][1:]]
+)
+
+
+@functools.cache
+def _compiled(family):
+    return jax.jit(jax.grad(lambda params, x: jnp.mean(family._curve_at(x, params))))
+
+
+def gradients(family, params, x):
+    """Of the curve's mean over the points x: in reverse mode an infinity at any point spoils it."""
+    return _compiled(family)(as_arrays(params), jnp.asarray(np.broadcast_to(x, POINTS), jnp.float32))
+
+
+def as_arrays(params):
+    return {name: jnp.asarray(value, jnp.float32) for name, value in params.items()}
+
+
+def assert_all_finite(gradients, params):
+    for name, gradient in gradients.items():
+        assert np.isfinite(gradient).all(), f"gradient in {name} at {params}"
+
+
+@pytest.mark.parametrize(("name", "options"), CASES, ids=str)
+def test_gradients_are_finite_over_the_whole_domain(name, options, anywhere, family_of):
+    family = family_of(name, options)
+
+    @settings(max_examples=40)
+    @given(params=anywhere(family))
+    def holds(params):
+        assert_all_finite(gradients(family, params, X), params)
+
+    holds()
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_gradients_of_the_rate_held_after_the_horizon_are_finite(name, anywhere):
+    family = FAMILIES[name]
+
+    @settings(max_examples=30)
+    @given(params=anywhere(family))
+    def holds(params):
+        assert_all_finite(gradients(family, params, 1.0), params)
+
+    holds()
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_gradients_are_finite_where_every_parameter_is_zero_or_nearly(name):
+    family = FAMILIES[name]
+    params = {p: 0.0 if 0.0 in interval else 1e-30 for p, interval in family.domain.items()}
+    assert_all_finite(gradients(family, params, X), params)
+
+
+@pytest.mark.parametrize(("name", "options"), CASES, ids=str)
+def test_gradients_equal_central_differences_of_the_reference_in_float64(
+    name, options, reference, draw, family_of
+):
+    family = family_of(name, options)
+    x = np.linspace(0.0213, 0.9517, 60)  # away from the ends, where some curves are infinitely steep
+    h = 1e-6  # its square and eps / h are both near 1e-10; no kink falls within h of a point at these seeds
+    with jax.enable_x64(True):
+        jacobian = jax.jit(jax.jacfwd(lambda params: family._curve_at(jnp.asarray(x), params)))
+        for seed in range(3):
+            params = draw(name, seed)
+            ours = jacobian({p: jnp.asarray(value, jnp.float64) for p, value in params.items()})
+            for p, value in params.items():
+                above, below = (reference(name, x, {**params, p: value + d}, **options) for d in (h, -h))
+                numeric = (above - below) / (2 * h)
+                scale = 1 + np.abs(numeric).max()
+                np.testing.assert_allclose(ours[p], numeric, rtol=1e-5, atol=1e-7 * scale, err_msg=p)
+
+
+@pytest.mark.parametrize("x", [0.0, 0.1, 0.375])
+@pytest.mark.parametrize("name", [name for name in FAMILIES if {"warmup", "x0"} & set(FAMILIES[name].domain)])
+def test_the_gradient_in_a_linear_warmup_is_minus_x_over_W_squared(name, x, draw):
+    warmup = "warmup" if "warmup" in FAMILIES[name].domain else "x0"
+    gradient = gradients(FAMILIES[name], {**draw(name, 1), warmup: 0.5}, x)[warmup]
+    np.testing.assert_allclose(gradient, -x / 0.25, rtol=2e-6)
