@@ -1,6 +1,7 @@
 """Learning-rate schedule shapes, and the search for the best of them."""
 
-from schedules.families import FAMILIES, Family
+from schedules.families import FAMILIES
+from schedules.family import Family
 from schedules.interval import Interval
 from schedules.winners import load_winner
 

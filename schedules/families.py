@@ -1,174 +1,23 @@
-"""The schedule families: pure functions from a few shape parameters to a curve over the horizon.
+"""The sixteen schedule families, by name.
 
-A schedule is base_lr · multiplier(x) at x = t/T for t = 0 … T-1. Every family's continuous curve lies in
-[0, 1] and peaks at 1; its samples may peak slightly lower and are never renormalised. The warm-up is a
-real-valued fraction of the horizon. The first ten families are those of Naganuma et al. (2026),
-arXiv:2603.10301, their search ranges for two_point_spline included; all other ranges are this project's.
+The warm-up is a real-valued fraction of the horizon. The first ten families are those of Naganuma et al.
+(2026), arXiv:2603.10301, their search ranges for two_point_spline included; all other ranges are this
+project's.
 """
 
-import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-import jax
 import jax.numpy as jnp
-import optax
-from jax.typing import ArrayLike
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array
 
 from schedules import shapes
+from schedules.family import Family
 from schedules.interpolation import pchip, piecewise_linear
 from schedules.interval import Interval
 from schedules.warmup import WARMUPS
 
-Params = Mapping[str, ArrayLike]
-
 FREE_LEVELS = 8
-
-# What a family's fixed options may be: the names of a form, or the interval of a number.
-OPTIONS: Mapping[str, tuple[str, ...] | Interval] = MappingProxyType(
-    {
-        "warmup_form": tuple(WARMUPS),
-        "decay_form": tuple(shapes.DECAY_FORMS),
-        "floor": Interval(0.0, 1.0),
-    }
-)
-
-
-@dataclass(frozen=True, eq=False)
-class Family:
-    """A schedule family; hashable by identity, so usable as a static argument of a jitted function.
-
-    Attributes:
-      name: its key in `FAMILIES`.
-      curve: (x, **params, **options) → multiplier, for x in [0, 1] of any shape.
-      domain: the interval of each parameter outside which it means nothing.
-      space: the interval of each parameter that a search draws from, inside the domain.
-      options: choices that are fixed and not searched; change them with `with_options`.
-    """
-
-    name: str
-    curve: Callable[..., Array]
-    domain: Mapping[str, Interval]
-    space: Mapping[str, Interval]
-    options: Mapping[str, str | float] = field(default_factory=dict)
-
-    def __post_init__(self):
-        for name in ("domain", "space", "options"):
-            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
-        if set(self.space) != set(self.domain):
-            raise ValueError(f"{self.name}: space and domain must name the same parameters")
-        for name, interval in self.space.items():
-            if not interval.within(self.domain[name]):
-                raise ValueError(
-                    f"{self.name}: the space {interval} of {name!r} leaves its domain {self.domain[name]}"
-                )
-
-    def multipliers(self, params: Params, num_steps: int) -> Float[Array, "steps"]:
-        """The curve at x = t / num_steps for t = 0 … num_steps - 1.
-
-        Jittable, mappable over `params` with `jax.vmap`, and differentiable in them.
-
-        >>> FAMILIES["linear"].multipliers({"warmup": 0.5}, num_steps=4).tolist()
-        [0.0, 0.5, 1.0, 0.5]
-
-        Raises:
-          ValueError: a parameter is unknown, missing, not a scalar or (where its value is concrete) outside
-            its domain, or `num_steps` is below 1.
-        """
-        self.check(params)
-        _check_num_steps(num_steps)
-        return _sample_curve(self, num_steps, dict(params))
-
-    def schedule(self, params: Params, base_lr: float, num_steps: int) -> optax.Schedule:
-        """An optax schedule, count → base_lr · curve(count / num_steps); it holds its end after the horizon.
-
-        >>> schedule = FAMILIES["cosine"].schedule({"warmup": 0.0}, base_lr=0.3, num_steps=100)
-        >>> [round(float(schedule(count)), 4) for count in (0, 50, 100)]
-        [0.3, 0.15, 0.0]
-
-        Raises:
-          ValueError: as `multipliers` does.
-        """
-        self.check(params)
-        _check_num_steps(num_steps)
-
-        def learning_rate(count):
-            x = jnp.minimum(jnp.asarray(count, jnp.result_type(float)) / num_steps, 1)
-            return base_lr * self._curve_at(x, params)
-
-        return learning_rate
-
-    def sample(self, key: PRNGKeyArray, count: int) -> dict[str, Float[Array, "count"]]:
-        """`count` independent draws from the space, uniform, or log-uniform where it says so."""
-        return self.from_unit(jax.random.uniform(key, (count, len(self.space))))
-
-    def from_unit(self, points: Float[Array, "count dims"]) -> dict[str, Float[Array, "count"]]:
-        """Map points of the unit cube to parameters; the cube's axes are the space's parameters in order."""
-        return {
-            name: interval.from_unit(points[:, axis])
-            for axis, (name, interval) in enumerate(self.space.items())
-        }
-
-    def with_options(self, **options: str | float) -> "Family":
-        """The same family with other fixed choices.
-
-        >>> FAMILIES["wsd"].with_options(decay_form="1-sqrt").options["decay_form"]
-        '1-sqrt'
-
-        Raises:
-          ValueError: the family has no such option, or the option no such value.
-        """
-        for name, value in options.items():
-            if name not in self.options:
-                raise ValueError(f"{self.name}: no option {name!r}; it has {sorted(self.options) or 'none'}")
-            allowed = OPTIONS[name]
-            if value not in allowed:
-                raise ValueError(f"{self.name}: {name} must be in {allowed}, got {value!r}")
-        changed = {**self.options, **options}
-        # the same family for the same options: whatever was compiled for it serves again
-        return self if changed == dict(self.options) else replace(self, options=changed)
-
-    def check(self, params: Params) -> None:
-        """Raise ValueError unless `params` has exactly the family's names and, where concrete, values inside
-        the domain."""
-        for name in params:
-            if name not in self.domain:
-                raise ValueError(
-                    f"{self.name}: unknown parameter {name!r}; it has {self._described_domain()}"
-                )
-        for name, interval in self.domain.items():
-            if name not in params:
-                raise ValueError(f"{self.name}: missing parameter {name!r} in {interval}")
-            if jnp.ndim(params[name]) != 0:
-                raise ValueError(
-                    f"{self.name}: {name} must be a scalar in {interval} (map over many with jax.vmap),"
-                    f" got shape {jnp.shape(params[name])}"
-                )
-            traced = isinstance(params[name], jax.core.Tracer)
-            if not traced and float(params[name]) not in interval:
-                raise ValueError(f"{self.name}: {name} must be in {interval}, got {float(params[name]):g}")
-
-    def _curve_at(self, x: Float[Array, "*batch"], params: Params) -> Float[Array, "*batch"]:
-        values = {name: jnp.asarray(value, x.dtype) for name, value in params.items()}
-        curve = self.curve(x, **values, **self.options)
-        # rounding may leave [0, 1] by an ulp; a clip would halve the gradients at its bounds
-        return jnp.where(curve > 1, 1, jnp.where(curve < 0, 0, curve))
-
-    def _described_domain(self) -> str:
-        return ", ".join(f"{name} in {interval}" for name, interval in self.domain.items())
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _sample_curve(family: Family, num_steps: int, params: dict[str, ArrayLike]) -> Float[Array, "steps"]:
-    x = jnp.arange(num_steps) / num_steps
-    return family._curve_at(x, params)
-
-
-def _check_num_steps(num_steps: int) -> None:
-    if num_steps < 1:
-        raise ValueError(f"num_steps must be at least 1, got {num_steps}")
 
 
 def _rise(x: Array, peak_at: Array, form: str) -> Array:

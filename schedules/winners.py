@@ -6,7 +6,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from schedules.families import FAMILIES, Family
+from schedules.families import FAMILIES
+from schedules.family import Family
 
 FORMAT = "steepest winners 1"
 

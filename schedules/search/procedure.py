@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
-from schedules.families import Family
+from schedules.family import Family
 from schedules.search.keys import named_key
 from schedules.search.rates import RateGrid, best_rate, is_bracketed, next_rate
 from schedules.search.strategies import History, Strategy

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
-from schedules.families import Family
+from schedules.family import Family
 from schedules.search.keys import named_key
 
 

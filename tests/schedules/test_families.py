@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from schedules import FAMILIES
-from schedules.families import OPTIONS
+from schedules.family import OPTIONS
 
 X = np.arange(128) / 128  # exact in float32, so that both precisions see the same points
 SEEDS = range(4)

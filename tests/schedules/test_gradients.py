@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 
 from schedules import FAMILIES
-from schedules.families import OPTIONS
+from schedules.family import OPTIONS
 
 POINTS = 32
 X = np.arange(POINTS) / POINTS
@@ -22,7 +22,7 @@ CASES = (
 
 @functools.cache
 def _compiled(family):
-    return jax.jit(jax.grad(lambda params, x: jnp.mean(family._curve_at(x, params))))
+    return jax.jit(jax.grad(lambda params, x: jnp.mean(family.curve_at(x, params))))
 
 
 def gradients(family, params, x):
@@ -78,7 +78,7 @@ def test_gradients_equal_central_differences_of_the_reference_in_float64(
     x = np.linspace(0.0213, 0.9517, 60)  # away from the ends, where some curves are infinitely steep
     h = 1e-6  # its square and eps / h are both near 1e-10; no kink falls within h of a point at these seeds
     with jax.enable_x64(True):
-        jacobian = jax.jit(jax.jacfwd(lambda params: family._curve_at(jnp.asarray(x), params)))
+        jacobian = jax.jit(jax.jacfwd(lambda params: family.curve_at(jnp.asarray(x), params)))
         for seed in range(3):
             params = draw(name, seed)
             ours = jacobian({p: jnp.asarray(value, jnp.float64) for p, value in params.items()})

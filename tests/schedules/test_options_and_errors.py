@@ -5,20 +5,11 @@ from dataclasses import FrozenInstanceError, replace
 
 import jax
 import jax.numpy as jnp
-import jaxtyping
 import pytest
 
 from schedules import FAMILIES, Interval
 
 GOOD = {"warmup": 0.1, "beta": 0.5}
-
-
-@pytest.fixture
-def without_type_checks():
-    """The annotations, checked in tests only, refuse arrays before the function under test can."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def calls(family, params):
@@ -64,12 +55,10 @@ def test_open_ends_are_refused(name, value):
 
 
 @pytest.mark.parametrize("shape", [(1,), (3,), (2, 2)])
-@pytest.mark.usefixtures("without_type_checks")
 def test_a_parameter_that_is_not_a_scalar_is_named_with_its_interval_and_shape(shape):
     assert_raises({**GOOD, "beta": jnp.full(shape, 0.5)}, "beta", "[0, inf)", str(shape))
 
 
-@pytest.mark.usefixtures("without_type_checks")
 def test_a_parameter_may_be_an_integer():
     multipliers = FAMILIES["rex"].multipliers({"warmup": 0, "beta": 1}, 4)
     assert multipliers.tolist() == [1, 0.75, 0.5, 0.25]

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schedules import FAMILIES
-from schedules.families import OPTIONS
+from schedules.family import OPTIONS
 
 EPS = float(np.finfo(np.float32).eps)
 GRID = np.linspace(0, 1, 513, dtype=np.float32)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from schedules import FAMILIES
-from schedules.families import OPTIONS
+from schedules.family import OPTIONS
 
 FORMS = OPTIONS["warmup_form"]
 WARMED_UP = [name for name, family in FAMILIES.items() if "warmup" in family.domain]
