@@ -166,7 +166,7 @@ def family_of():
 
 @functools.cache
 def _compiled(family):
-    return jax.jit(family._curve_at)
+    return jax.jit(family.curve_at)
 
 
 @pytest.fixture(scope="session")
