@@ -8,6 +8,7 @@ from typing import Annotated
 
 import tyro
 from rich.console import Console
+from rich.text import Text
 
 from experiments.shape_search.config import QUICK, Config
 from experiments.shape_search.results import exported, show
@@ -66,14 +67,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             command.config, folder, devices=command.devices, chunk_runs=command.chunk_runs, console=console
         )
     except StudyError as error:
-        console.print(f"[bold red]error:[/] {error}", highlight=False, soft_wrap=True)
+        console.print(Text.assemble(("error: ", "bold red"), str(error)), soft_wrap=True)
         return 2
     except KeyboardInterrupt:
         console.print("Stopped. The same command resumes.")
         return 130
     show(results, StudyFolder(folder), console)
     if command.export:
-        print(exported(load_winner(StudyFolder(folder).winners)))
+        print(exported(load_winner(StudyFolder(folder).winners), command.config))
     return 0
 
 

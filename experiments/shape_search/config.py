@@ -23,6 +23,13 @@ OPTIMIZERS: dict[str, Callable[[optax.Schedule, float], optax.GradientTransforma
     "lion": lambda schedule, weight_decay: optax.lion(schedule, weight_decay=weight_decay),
 }
 DECAYING = ("adamw", "lion")
+OPTAX_CALLS = {  # the same as code, for --export
+    "sgd": "optax.sgd(schedule)",
+    "momentum": "optax.sgd(schedule, momentum=0.9)",
+    "adam": "optax.adam(schedule)",
+    "adamw": "optax.adamw(schedule, weight_decay={weight_decay!r})",
+    "lion": "optax.lion(schedule, weight_decay={weight_decay!r})",
+}
 
 
 @dataclass(frozen=True)

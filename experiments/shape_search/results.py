@@ -8,8 +8,9 @@ import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from experiments.shape_search.config import BASELINES, Config
+from experiments.shape_search.config import BASELINES, OPTAX_CALLS, Config
 from experiments.study.folder import StudyFolder
 from experiments.study.journal import Journal
 from schedules.search import Estimate, Findings, Standing, standings, verdict
@@ -98,18 +99,17 @@ def _winner_json(standing: Standing, results: Results) -> dict[str, Any]:
 
 def show(results: Results, folder: StudyFolder, console: Console) -> None:
     """Print the final table, the verdict, and where everything is."""
-    table = Table(title=results.setting, box=SIMPLE_HEAD, padding=(0, 1))
+    table = Table(title=Text(results.setting), box=SIMPLE_HEAD, padding=(0, 1))
     for place, heading in enumerate(headings(results)):
         shape = place == 1
         table.add_column(heading, justify="left" if place < 2 else "right", no_wrap=not shape)
     for row in table_rows(results):
-        table.add_row(*row)
+        table.add_row(*map(Text, row))
     console.print(table)
-    console.print(results.verdict, highlight=False)
-    for note in notes(results):
-        console.print(note, highlight=False)
+    for line in (results.verdict, *notes(results)):
+        console.print(Text(line))
     for path in (folder.report, folder.winners):
-        console.print(str(path), highlight=False, soft_wrap=True)
+        console.print(Text(str(path)), soft_wrap=True)
 
 
 def headings(results: Results) -> tuple[str, ...]:
@@ -162,7 +162,7 @@ def shape_text(params: Mapping[str, float]) -> str:
     return " ".join(f"{name}={value:.3g}" for name, value in params.items())
 
 
-def exported(winner: LoadedWinner) -> str:
+def exported(winner: LoadedWinner, config: Config) -> str:
     """A winner as an optax snippet and as a plain table of multipliers."""
     options = "".join(f", {name}={value!r}" for name, value in winner.family.options.items())
     family = f"schedules.FAMILIES[{winner.family.name!r}]"
@@ -176,7 +176,7 @@ def exported(winner: LoadedWinner) -> str:
             f"family = {family}",
             f"params = {dict(winner.params)!r}",
             f"schedule = family.schedule(params, base_lr={winner.base_lr!r}, num_steps={winner.num_steps})",
-            "optimizer = optax.adam(schedule)",
+            f"optimizer = {OPTAX_CALLS[config.optimizer].format(weight_decay=config.weight_decay)}",
             "",
             f"# step multiplier, times a base learning rate of {winner.base_lr!r}",
             *(f"{step} {multiplier:.7g}" for step, multiplier in enumerate(multipliers)),

@@ -118,30 +118,49 @@ def _create(path: Path) -> None:
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    damaged = f"{path} is truncated or damaged: move it away to start the study anew."
-    if path.stat().st_size == 0:
-        raise StudyError(damaged)
+    if not path.is_file() or not _has_whole_pages(path):
+        raise StudyError(_damaged(path))
     connection = sqlite3.connect(path)
     try:
-        foreign = connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        problem = None
-        if foreign:
-            problem = f"{path} is an SQLite database of another program, not a study's journal."
-        elif version != FORMAT:
-            problem = f"{path} has journal format {version}; this version reads format {FORMAT}."
-        elif connection.execute("PRAGMA quick_check").fetchone()[0] != "ok":
-            problem = damaged
-        else:
+        problem = _problem(path, connection)
+        if problem is None:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")  # a recorded chunk outlives a power cut
     except sqlite3.DatabaseError as error:
-        reason = f"{path} is not a journal: {error}." if "not a database" in str(error) else damaged
-        problem = f"{reason} ({error})" if reason == damaged else reason
+        foreign = "not a database" in str(error)
+        problem = f"{path} is not a journal: {error}." if foreign else f"{_damaged(path)} ({error})"
     if problem:
         connection.close()
         raise StudyError(problem)
     return connection
+
+
+def _problem(path: Path, connection: sqlite3.Connection) -> str | None:
+    if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
+        return f"{path} is an SQLite database of another program, not a study's journal."
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version != FORMAT:
+        return f"{path} has journal format {version}; this version reads format {FORMAT}."
+    if connection.execute("PRAGMA quick_check").fetchone()[0] != "ok":
+        return _damaged(path)
+    return None
+
+
+def _damaged(path: Path) -> str:
+    return f"{path} is truncated or damaged: move it away to start the study anew."
+
+
+def _has_whole_pages(path: Path) -> bool:
+    """Whether the file's length is a positive multiple of the page size in its header.
+
+    SQLite itself fills up a last page that was cut short.
+    """
+    with path.open("rb") as file:
+        header = file.read(18)
+    page_size = int.from_bytes(header[16:18], "big")
+    page_size = 65_536 if page_size == 1 else page_size  # how SQLite writes this size
+    foreign = not header.startswith(b"SQLite format 3\0")  # for SQLite to name
+    return bool(header) and (foreign or (page_size > 0 and path.stat().st_size % page_size == 0))
 
 
 def _number_or_none(value: float) -> float | None:

@@ -1,8 +1,6 @@
 """scikit-learn's handwritten digits (the UCI optical recognition test set), shipped with the package."""
 
 import numpy as np
-from sklearn import datasets
-from sklearn.model_selection import train_test_split
 
 
 def load_digits() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -10,7 +8,11 @@ def load_digits() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
 
     Images are float32 of shape [n, 8, 8, 1] with values in [0, 1], labels int32.
     """
-    digits = datasets.load_digits()
+    # imported here: only this workload needs scikit-learn
+    from sklearn.datasets import load_digits as load_images
+    from sklearn.model_selection import train_test_split
+
+    digits = load_images()
     images = (digits.images / 16).astype(np.float32)[..., None]
     labels = digits.target.astype(np.int32)
     train_images, test_images, train_labels, test_labels = train_test_split(

@@ -1,0 +1,117 @@
+"""What the tests of the studies share: a tiny study, a finished one, and a reader of journals.
+
+The journal is read here with sqlite3 and by column name alone, so that nothing passes through the code under
+test.
+"""
+
+import contextlib
+import io
+import json
+import shutil
+import sqlite3
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+import workloads
+from experiments.shape_search import Config, main
+from experiments.shape_search import search as search_module
+
+TINY = {
+    "workload": "linear_regression",
+    "workload_options": {"dimension": 8},
+    "optimizer": "sgd",
+    "batch_size": 4,
+    "num_steps": 20,
+    "learning_rates": (0.25, 0.5, 1.0, 2.0),
+    "families": ("rex", "two_point_linear"),
+    "shapes": 3,
+    "screen_replicates": 3,
+    "top": 2,
+    "select_replicates": 3,
+    "confirm_replicates": 5,
+}
+
+
+class FinishedStudy(NamedTuple):
+    """A study that was run to its end on the command line, and what that printed."""
+
+    folder: Path
+    output: str
+
+
+@pytest.fixture(scope="session")
+def tiny_config():
+    """(changes) → the config of a study of a second or two."""
+    return lambda **changes: Config(**{**TINY, **changes})
+
+
+@pytest.fixture(scope="session")
+def command_options():
+    """(changes) → the same study's options on the command line; a None leaves an option out."""
+
+    def options(**changes):
+        words = []
+        for name, value in {**TINY, **changes}.items():
+            if isinstance(value, dict):
+                value = [word for pair in value.items() for word in pair]
+            values = value if isinstance(value, tuple | list) else [value]
+            if value is not None:
+                words += [f"--{name.replace('_', '-')}", *map(str, values)]
+        return words
+
+    return options
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory, command_options):
+    """The tiny study, run once for all tests that only read it."""
+    folder = tmp_path_factory.mktemp("finished") / "study"
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output):
+        status = main([*command_options(), "--folder", str(folder), "--chunk-runs", "64", "--export"])
+    assert status == 0, output.getvalue()
+    return FinishedStudy(folder, output.getvalue())
+
+
+@pytest.fixture
+def study_copy(finished, tmp_path):
+    """A copy of the finished study, to do anything with."""
+    return Path(shutil.copytree(finished.folder, tmp_path / "copy"))
+
+
+@pytest.fixture
+def no_report(monkeypatch):
+    """Leave out the figures, where a test is about scores."""
+    monkeypatch.setattr(search_module, "write_report", lambda results, folder: None)
+
+
+@pytest.fixture
+def no_training(monkeypatch):
+    """Any attempt to train fails the test."""
+
+    def train(*arguments, **options):
+        pytest.fail("a run was trained")
+
+    monkeypatch.setattr(workloads, "sweep", train)
+
+
+@pytest.fixture(scope="session")
+def journal_rows():
+    """folder → {(stage, family, candidate, rate, replicate): all other columns but the time taken}."""
+
+    def read(folder):
+        with contextlib.closing(sqlite3.connect(Path(folder) / "journal.sqlite")) as connection:
+            connection.row_factory = sqlite3.Row
+            rows = [dict(row) for row in connection.execute("SELECT * FROM trials")]
+        names = ("stage", "family", "candidate", "rate", "replicate")
+        result = {}
+        for row in rows:
+            del row["seconds"]
+            identity = tuple(row.pop(name) for name in names)
+            result[identity] = {**row, **{name: json.loads(row[name]) for name in ("params", "metrics")}}
+        assert len(result) == len(rows)
+        return result
+
+    return read

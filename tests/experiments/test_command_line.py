@@ -1,0 +1,215 @@
+"""The command line: the list of studies, help for every option, defaults that give way to what is typed."""
+
+import ast
+import dataclasses
+import os
+import subprocess
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+
+import experiments.__main__ as studies
+from experiments.shape_search import QUICK, Config, command, config, main
+from experiments.study.choices import StudyError
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("arguments", [[], ["--help"], ["-h"]])
+def test_without_a_study_the_studies_are_listed(arguments, capsys):
+    assert studies.main(arguments) == 0
+    output = capsys.readouterr().out
+    assert "shape_search" in output
+    assert all(f"  {name} " in output and question in output for name, question in studies.STUDIES.items())
+
+
+def test_every_listed_study_is_a_module_with_a_command():
+    for name in studies.STUDIES:
+        places = ROOT / "experiments" / f"{name}.py", ROOT / "experiments" / name / "__main__.py"
+        assert any(place.exists() for place in places), name
+
+
+def test_an_unknown_study_names_the_nearest(capsys):
+    assert studies.main(["shape_serch", "--quick"]) == 2
+    assert "did you mean 'shape_search'" in capsys.readouterr().out
+
+
+def test_the_module_and_the_installed_command_are_the_same():
+    process = subprocess.run(
+        [sys.executable, "-m", "experiments", "shape-search"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert process.returncode == 2
+    assert "did you mean 'shape_search'" in process.stdout
+    (installed,) = entry_points(group="console_scripts", name="steepest")
+    assert installed.load() is studies.main
+
+
+def test_a_study_gets_the_arguments_behind_its_name(tmp_path, capsys):
+    assert studies.main(["shape_search", "report", str(tmp_path / "nowhere")]) == 2
+    assert "nowhere holds no study" in capsys.readouterr().out
+
+
+def docstrings_of(path, name):
+    """{field: the string below it} of a class, from its source."""
+    (found,) = [
+        node for node in ast.parse(Path(path).read_text()).body if getattr(node, "name", None) == name
+    ]
+    return {
+        field.target.id: text.value.value
+        for field, text in zip(found.body, found.body[1:], strict=False)
+        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr)
+    }
+
+
+def test_help_explains_every_option(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
+    with pytest.raises(SystemExit) as end:
+        main(["--help"])
+    assert not end.value.code
+    text = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    explained = {
+        **docstrings_of(config.__file__, "Config"),
+        **{
+            name: text
+            for name, text in docstrings_of(command.__file__, "Command").items()
+            if name != "config"
+        },
+    }
+    assert set(explained) >= {field.name for field in dataclasses.fields(Config)}
+    assert set(explained) >= {"folder", "devices", "chunk_runs", "quick", "export"}
+    for name, explanation in explained.items():
+        assert f"--{name.replace('_', '-')}" in text
+        assert " ".join(explanation.split()) in text, name
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What the command line asks for, in place of running it."""
+    calls = []
+
+    def record(config, folder, **options):
+        calls.append((config, folder, options))
+        raise StudyError("recorded")
+
+    monkeypatch.setattr(command, "run", record)
+
+    def ask(*arguments):
+        assert main(list(arguments)) == 2
+        return calls.pop()
+
+    return ask
+
+
+def changed_fields(found, reference):
+    return {
+        field.name
+        for field in dataclasses.fields(found)
+        if getattr(found, field.name) != getattr(reference, field.name)
+    }
+
+
+def test_defaults_are_the_config_s(asked):
+    found, folder, options = asked()
+    assert changed_fields(found, Config()) == set()
+    assert folder == Path("runs/shape_search")
+    assert (options["devices"], options["chunk_runs"]) == (None, 256)
+
+
+def test_quick_is_a_smaller_search_in_its_own_folder(asked):
+    found, folder, _ = asked("--quick")
+    assert changed_fields(found, QUICK) == set()
+    assert folder == Path("runs/shape_search_quick")
+    assert found.planned_runs < Config().planned_runs / 10
+    assert (found.workload, found.num_steps, found.metric) == ("digits", 100, "train_loss")
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_what_is_typed_wins_over_quick(asked, order):
+    words = [["--quick"], ["--shapes", "5"], ["--families", "rex", "linear"], ["--folder", "here"]]
+    found, folder, _ = asked(*(word for option in words[::order] for word in option))
+    assert (found.shapes, found.families, folder) == (5, ("rex", "linear"), Path("here"))
+    assert changed_fields(found, QUICK) == {"shapes", "families"}
+
+
+def test_every_option_reaches_the_config(asked):
+    found, _, options = asked(
+        *[
+            "--workload",
+            "linear_regression",
+            "--workload-options",
+            "dimension",
+            "8",
+            "exponent",
+            "0.5",
+            "--optimizer",
+            "lion",
+        ],
+        *[
+            "--weight-decay",
+            "0.1",
+            "--batch-size",
+            "3",
+            "--num-steps",
+            "7",
+            "--learning-rates",
+            "1e-3",
+            "2e-3",
+            "--seed",
+            "9",
+        ],
+        *[
+            "--strategy",
+            "random",
+            "--confidence",
+            "0.9",
+            "--vectorize",
+            "2",
+            "--warmup-form",
+            "cosine",
+            "--decay-form",
+            "1-sqrt",
+        ],
+        *["--devices", "2", "--chunk-runs", "11"],
+    )
+    assert found.workload_options == {"dimension": 8, "exponent": 0.5}
+    assert (found.optimizer, found.weight_decay, found.batch_size, found.num_steps) == ("lion", 0.1, 3, 7)
+    assert (found.learning_rates, found.seed, found.strategy) == ((1e-3, 2e-3), 9, "random")
+    assert (found.confidence, found.vectorize) == (0.9, 2)
+    assert {family.options.get("warmup_form", "cosine") for family in found.searched} == {"cosine"}
+    assert (options["devices"], options["chunk_runs"]) == (2, 11)
+
+
+def test_a_search_of_two_families_adds_both_baselines():
+    searched = [family.name for family in Config(families=("rex", "constant")).searched]
+    assert searched == ["rex", "constant", "cosine"]
+
+
+def test_planned_runs_are_screening_selection_and_confirmation(tiny_config):
+    planned = tiny_config(
+        families=("rex",), shapes=5, top=8, screen_replicates=3, select_replicates=7, confirm_replicates=11
+    ).planned_runs
+    assert planned == 3 * (5 * 4 * 3 + 5 * 7 + 11)
+
+
+def test_an_interrupted_command_says_how_to_go_on(monkeypatch, capsys):
+    def interrupt(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "run", interrupt)
+    assert main([]) == 130
+    assert "resumes" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("flags", "expected"), [("", None), ("--xla_force_host_platform_device_count=3", 3)])
+def test_a_cpu_is_one_device_per_core_unless_chosen_otherwise(flags, expected):
+    code = (
+        "import jax; from experiments.study.devices import one_device_per_core as f;"
+        " f(); f(); print(len(jax.devices()))"
+    )
+    environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+    found = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    assert int(found.stdout) == (expected or len(os.sched_getaffinity(0)))

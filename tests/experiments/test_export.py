@@ -1,0 +1,96 @@
+"""--export: a snippet that runs, and the table of multipliers that it must agree with."""
+
+import json
+
+import numpy as np
+import optax
+import pytest
+
+from experiments.shape_search import Config
+from experiments.shape_search.config import OPTIMIZERS
+from experiments.shape_search.results import exported
+from schedules import FAMILIES, load_winner
+from schedules.winners import LoadedWinner
+
+MIDDLE = {  # a point inside each family's space, off its corners
+    name: {parameter: (interval.low + 2 * interval.high) / 3 for parameter, interval in family.space.items()}
+    for name, family in FAMILIES.items()
+}
+
+
+def executed(text):
+    """What the snippet defines, and the table below it, {step: multiplier}."""
+    code, comment, table = text.partition("# step multiplier")
+    assert comment
+    defined = {}
+    exec(code, defined)
+    lines = [line.split() for line in table.splitlines()[1:]]
+    return defined, {int(step): float(multiplier) for step, multiplier in lines}
+
+
+def assert_schedule_is(text, base_lr, num_steps):
+    defined, multipliers = executed(text)
+    assert list(multipliers) == list(range(num_steps))
+    assert 0.5 < max(multipliers.values()) <= 1
+    for step, multiplier in multipliers.items():
+        assert float(defined["schedule"](step)) == pytest.approx(
+            base_lr * multiplier, rel=1e-5, abs=1e-7 * base_lr
+        )
+    assert isinstance(defined["optimizer"], optax.GradientTransformation)
+
+
+def test_the_printed_snippet_gives_the_printed_table_of_the_best_winner(finished):
+    best = json.loads((finished.folder / "winners.json").read_text())["winners"][0]
+    text = finished.output[finished.output.index("import optax") :]
+    assert_schedule_is(text, best["base_lr"], num_steps=20)
+    defined, _ = executed(text)
+    assert (defined["family"].name, defined["params"]) == (best["family"], best["params"])
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_family_exports_a_snippet_that_runs(name):
+    winner = LoadedWinner(FAMILIES[name], MIDDLE[name], 0.03, 17)
+    assert_schedule_is(exported(winner, Config()), 0.03, 17)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_the_exported_optimizer_steps_as_the_study_s_does(name):
+    weight_decay = 0.1 if name in ("adamw", "lion") else 0.0
+    config = Config(optimizer=name, weight_decay=weight_decay)
+    winner = LoadedWinner(FAMILIES["linear"], MIDDLE["linear"], 0.03, 17)
+    defined, _ = executed(exported(winner, config))
+    params = {"w": np.array([1.0, -2.0], np.float32)}
+
+    def three_steps(transformation):
+        state, moved = transformation.init(params), params
+        for gradient in ([0.5, 2.0], [-1.0, 0.25], [3.0, 1.0]):
+            updates, state = transformation.update({"w": np.array(gradient, np.float32)}, state, moved)
+            moved = optax.apply_updates(moved, updates)
+        return moved["w"]
+
+    mine = OPTIMIZERS[name](defined["schedule"], weight_decay)
+    np.testing.assert_array_equal(three_steps(defined["optimizer"]), three_steps(mine))
+    assert np.all(three_steps(mine) != params["w"])
+
+
+def test_options_that_were_chosen_are_exported():
+    family = FAMILIES["wsd"].with_options(warmup_form="cosine", decay_form="1-sqrt")
+    params = {"warmup": 0.25, "decay": 0.5, "floor": 0.0}
+    _, multipliers = executed(exported(LoadedWinner(family, params, 1.0, 16), Config()))
+    x = np.arange(16) / 16
+    rising, u = (1 - np.cos(np.pi * x / 0.25)) / 2, (x - 0.25) / 0.75
+    falling = np.where(u < 0.5, 1, 1 - np.sqrt(np.clip((u - 0.5) / 0.5, 0, 1)))
+    np.testing.assert_allclose(list(multipliers.values()), np.where(x < 0.25, rising, falling), atol=1e-6)
+    assert_schedule_is(exported(LoadedWinner(family, params, 1.0, 16), Config()), 1.0, 16)
+
+
+def test_every_winner_on_disk_loads_as_it_was_found(finished):
+    path = finished.folder / "winners.json"
+    for entry in json.loads(path.read_text())["winners"]:
+        winner = load_winner(path, entry["family"])
+        assert (winner.family.name, dict(winner.family.options)) == (entry["family"], entry["options"])
+        assert (dict(winner.params), winner.base_lr, winner.num_steps) == (
+            entry["params"],
+            entry["base_lr"],
+            20,
+        )

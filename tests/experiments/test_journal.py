@@ -1,0 +1,119 @@
+"""The journal: rows come back as they were, and a chunk is in it in full or not at all."""
+
+import contextlib
+import json
+import math
+import shutil
+import sqlite3
+
+import pytest
+
+from experiments.study.journal import Journal, Row
+
+FLOATS = (0.1, math.pi, 1e308, 5e-324, 0.0, -2.5, 1 / 3)
+
+
+def a_row(replicate, score=1.0, stage="screen", metrics=None):
+    metrics = {"train_loss": score} if metrics is None else metrics
+    return Row((stage, "rex", 0, -1, replicate), 0.1, {"beta": 1 / 3}, score, metrics, 0.25)
+
+
+def stored(path, columns):
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        return connection.execute(f"SELECT {columns} FROM trials ORDER BY replicate").fetchall()
+
+
+def test_scores_come_back_bit_for_bit(tmp_path):
+    path = tmp_path / "journal.sqlite"
+    with Journal(path) as journal:
+        journal.record(a_row(number, score) for number, score in enumerate(FLOATS))
+    with Journal(path) as journal:
+        assert journal.scores() == {
+            ("screen", "rex", 0, -1, number): score for number, score in enumerate(FLOATS)
+        }
+    assert stored(path, "score") == [(score,) for score in FLOATS]
+
+
+def test_every_column_of_a_row_is_what_was_recorded(tmp_path):
+    path = tmp_path / "journal.sqlite"
+    row = Row(
+        ("select", "free", 7, 12, 3),
+        1 / 7,
+        {"level_0": 2 / 3},
+        0.3,
+        {"train_loss": 0.3, "test_loss": 0.1},
+        0.5,
+    )
+    with Journal(path) as journal:
+        journal.record([row])
+    ((*identity, base_lr, params, status, score, metrics, seconds),) = stored(path, "*")
+    assert tuple(identity) == ("select", "free", 7, 12, 3)
+    assert (base_lr, status, score, seconds) == (1 / 7, "finished", 0.3, 0.5)
+    assert json.loads(params) == {"level_0": 2 / 3}
+    assert json.loads(metrics) == {"train_loss": 0.3, "test_loss": 0.1}
+
+
+def test_a_diverged_run_scores_infinity_and_its_metrics_are_nan(tmp_path):
+    path = tmp_path / "journal.sqlite"
+    metrics = {"train_loss": math.inf, "test_loss": math.nan, "train_error": 0.9}
+    with Journal(path) as journal:
+        journal.record([a_row(0, math.inf, metrics=metrics)])
+        (read,) = journal.metrics("screen").values()
+        assert journal.scores() == {("screen", "rex", 0, -1, 0): math.inf}
+    assert math.isnan(read["train_loss"])
+    assert math.isnan(read["test_loss"])
+    assert read["train_error"] == 0.9
+    assert stored(path, "status, score") == [("diverged", math.inf)]
+
+
+def test_counts_seconds_and_metrics_are_over_what_was_recorded(tmp_path):
+    with Journal(tmp_path / "journal.sqlite") as journal:
+        journal.record([a_row(0), a_row(1, math.inf), a_row(2)])
+        journal.record([a_row(0, 7.0, stage="confirm")])
+        assert journal.counts() == {"finished": 3, "diverged": 1}
+        assert journal.seconds() == 4 * 0.25
+        assert journal.metrics("confirm") == {("confirm", "rex", 0, -1, 0): {"train_loss": 7.0}}
+
+
+@pytest.mark.parametrize("bad", [a_row(1), a_row(3, math.nan)], ids=["recorded before", "no number"])
+def test_a_chunk_with_a_bad_row_leaves_nothing_of_it(tmp_path, bad):
+    path = tmp_path / "journal.sqlite"
+    with Journal(path) as journal:
+        journal.record([a_row(0), a_row(1)])
+        with pytest.raises(sqlite3.IntegrityError):
+            journal.record([a_row(2), bad, a_row(4)])
+        assert stored(path, "replicate") == [(0,), (1,)]
+        journal.record([a_row(2)])
+    assert stored(path, "replicate") == [(0,), (1,), (2,)]
+
+
+def test_a_write_ahead_log_cut_anywhere_holds_whole_chunks(tmp_path):
+    """What a power cut or a kill may leave: every byte count of the log gives a prefix of the chunks."""
+    path, wal = tmp_path / "journal.sqlite", tmp_path / "journal.sqlite-wal"
+    with Journal(path) as journal:
+        for chunk in range(5):
+            journal.record(a_row(10 * chunk + row) for row in range(10))
+        log, database = wal.read_bytes(), path.read_bytes()
+    kept = []
+    for length in [*range(0, len(log), len(log) // 23), len(log)]:
+        folder = tmp_path / str(length)
+        folder.mkdir()
+        (folder / path.name).write_bytes(database)
+        (folder / wal.name).write_bytes(log[:length])
+        with Journal(folder / path.name) as cut:
+            replicates = sorted(replicate for *_, replicate in cut.scores())
+        assert replicates == list(range(len(replicates)))
+        assert len(replicates) % 10 == 0
+        kept.append(len(replicates))
+        shutil.rmtree(folder)
+    assert kept == sorted(kept)
+    assert set(kept) == {0, 10, 20, 30, 40, 50}
+
+
+def test_a_new_journal_is_there_in_full_or_not_at_all(tmp_path):
+    path = tmp_path / "journal.sqlite"
+    (tmp_path / ".journal.sqlite.partial").write_bytes(b"left by a process killed while it made the journal")
+    with Journal(path) as journal:
+        journal.record([a_row(0)])
+    assert [entry.name for entry in tmp_path.iterdir()] == ["journal.sqlite"]
+    assert stored(path, "replicate") == [(0,)]

@@ -1,0 +1,138 @@
+"""The scores in the journal are those of the runs that the specification describes.
+
+Each run is done again outside the code under test: in closed form, in NumPy, or in a plain Python loop.
+"""
+
+import functools
+import itertools
+import zlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments.shape_search import run
+from workloads import Workload, load
+
+pytestmark = pytest.mark.usefixtures("no_report")
+
+
+def keys_of(seed, stage, replicate):
+    """(init, data) of a replicate: named after the stage and the replicate, and after nothing else."""
+    key = jax.random.fold_in(jax.random.key(seed), zlib.crc32(stage.encode()))
+    return jax.random.split(jax.random.fold_in(key, replicate), 4)[:2]
+
+
+def constant_with_warmup(warmup, num_steps):
+    """min(1, x / warmup) at x = t/T."""
+    return np.minimum(1, np.arange(num_steps) / num_steps / warmup)
+
+
+def test_a_run_on_a_parabola_has_the_loss_of_its_closed_form(tmp_path, tiny_config, journal_rows):
+    """SGD on p²/2 from p = 3 ends at 3 Π (1 - η_t)."""
+    parabola = Workload(
+        data=jnp.zeros(4),
+        init=lambda key: jnp.asarray(3.0),
+        indices=lambda key, batch_size, num_steps: jnp.zeros((num_steps, batch_size), int),
+        batch=lambda data, indices: data[indices],
+        loss=lambda p, batch, key: p**2 / 2,
+        evaluate=lambda p, data: {"train_loss": p**2 / 2},
+    )
+    config = tiny_config(workload="parabola", workload_options={}, learning_rates=(0.05, 0.1, 0.3))
+    run(config, tmp_path, parabola)
+    rows = [row for (_, family, *_), row in journal_rows(tmp_path).items() if family == "constant"]
+    assert len({row["score"] for row in rows}) > 8
+    for row in rows:
+        rates = row["base_lr"] * constant_with_warmup(row["params"]["warmup"], 20)
+        assert row["score"] == pytest.approx((3 * np.prod(1 - rates)) ** 2 / 2, rel=1e-4, abs=1e-12)
+
+
+def test_a_run_of_linear_regression_is_sgd_on_the_residual(finished, journal_rows):
+    """z ← z - η (D/B) K[:, b] z[b] from the replicate's own start and batches; the loss is ½ mean z²."""
+    workload = load("linear_regression", dimension=8)
+    root = np.asarray(workload.data, np.float64)
+    kernel = root @ root.T
+    indices = jax.jit(workload.indices, static_argnums=(1, 2))
+    start_and_batches = functools.cache(
+        lambda stage, replicate: (
+            root @ np.asarray(workload.init(keys_of(0, stage, replicate)[0]), np.float64),
+            np.asarray(indices(keys_of(0, stage, replicate)[1], 4, 20)),
+        )
+    )
+    compared = 0
+    for (stage, family, _, _, replicate), row in journal_rows(finished.folder).items():
+        if family != "constant" or row["base_lr"] > 1:
+            continue
+        z, batches = start_and_batches(stage, replicate)
+        rates = row["base_lr"] * constant_with_warmup(row["params"]["warmup"], 20)
+        for rate, batch in zip(rates, batches, strict=True):
+            z = z - rate * 8 / 4 * kernel[:, batch] @ z[batch]
+        assert row["score"] == pytest.approx(np.mean(z**2) / 2, rel=1e-4)
+        compared += 1
+    assert compared >= 3 * 3 * 3  # shapes, rates and replicates of the screening
+
+
+def test_all_families_start_a_replicate_from_the_same_parameters(tmp_path, tiny_config, journal_rows):
+    """At a vanishing learning rate nothing moves: the loss is that of the replicate's start."""
+    run(tiny_config(learning_rates=(1e-20,), confirm_replicates=1), tmp_path)
+    workload = load("linear_regression", dimension=8)
+    by_replicate = {}
+    for (stage, _, _, _, replicate), row in journal_rows(tmp_path).items():
+        by_replicate.setdefault((stage, replicate), set()).add(row["score"])
+    starts = {}
+    for (stage, replicate), scores in by_replicate.items():
+        (starts[stage, replicate],) = scores
+        z = np.asarray(workload.data @ workload.init(keys_of(0, stage, replicate)[0]), np.float64)
+        assert starts[stage, replicate] == pytest.approx(np.mean(z**2) / 2, rel=1e-5)
+    assert len(starts) == 3 + 3 + 1
+    assert len(set(starts.values())) == len(starts)  # fresh seeds in every stage
+
+
+@pytest.mark.parametrize("name", ["momentum", "adamw", "lion"])
+def test_optimizers_are_those_of_their_names(tmp_path, tiny_config, journal_rows, name):
+    """One step from the same start, by the optimizers' formulas in NumPy."""
+    decay = 0.0 if name == "momentum" else 0.1
+    config = tiny_config(
+        optimizer=name,
+        weight_decay=decay,
+        num_steps=2,
+        batch_size=8,
+        learning_rates=(0.2,),
+        families=("constant",),
+        shapes=1,
+        top=1,
+    )
+    run(config, tmp_path)
+    rows = journal_rows(tmp_path)
+    row = rows["confirm", "constant", 0, 0, 0]
+    workload = load("linear_regression", dimension=8)
+    root = np.asarray(workload.data, np.float64)
+    w = np.asarray(workload.init(keys_of(0, "confirm", 0)[0]), np.float64)
+    m, v = np.zeros(8), np.zeros(8)
+    for t, rate in enumerate(0.2 * constant_with_warmup(row["params"]["warmup"], 2), start=1):
+        g = root.T @ (root @ w)  # a batch of all eight: D/2 · mean (A w)² = ½ |A w|²
+        if name == "momentum":
+            m = 0.9 * m + g
+            w = w - rate * m
+        elif name == "adamw":
+            m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
+            w = w - rate * (m / (1 - 0.9**t) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8) + decay * w)
+        else:
+            direction = np.sign(0.9 * m + 0.1 * g)
+            m = 0.99 * m + 0.01 * g
+            w = w - rate * (direction + decay * w)
+    assert row["score"] == pytest.approx(np.mean((root @ w) ** 2) / 2, rel=1e-4)
+
+
+def test_same_learning_rates_in_one_replicate_give_the_same_run(tmp_path, tiny_config, journal_rows):
+    """One step at learning rate 0, whatever the warm-up: then families differ by nothing at all."""
+    run(tiny_config(num_steps=1, families=("rex", "linear"), confirm_replicates=1), tmp_path)
+    rows = journal_rows(tmp_path)
+    at_zero = {}
+    for (stage, _, _, _, replicate), row in rows.items():
+        assert row["params"]["warmup"] > 0
+        at_zero.setdefault((stage, replicate), set()).add(row["score"])
+    assert all(len(scores) == 1 for scores in at_zero.values())
+    assert len(at_zero) == 3 + 3 + 1
+    assert all(a != b for a, b in itertools.pairwise(at_zero.values()))

@@ -1,0 +1,162 @@
+"""A study's folder: who may come back to it, and files that are there in full or not at all."""
+
+import dataclasses
+import json
+import os
+
+import pytest
+
+from experiments.shape_search import main, run
+from experiments.study.choices import StudyError
+from experiments.study.folder import StudyFolder, open_folder, read_config, write_atomically
+
+CONFIG = {"workload": "digits", "learning_rates": (0.1, 0.2), "options": {"model": "cnn"}, "seed": 3}
+
+
+def names(folder):
+    return sorted(entry.name for entry in folder.iterdir())
+
+
+def test_a_new_folder_holds_the_config_and_nothing_else(tmp_path):
+    open_folder(tmp_path / "a" / "b", CONFIG)
+    assert names(tmp_path / "a" / "b") == ["config.json"]
+    content = json.loads((tmp_path / "a" / "b" / "config.json").read_text())
+    assert content == {**CONFIG, "learning_rates": [0.1, 0.2]}
+
+
+def test_the_same_config_comes_back(tmp_path):
+    open_folder(tmp_path, CONFIG)
+    before = (tmp_path / "config.json").read_bytes()
+    assert open_folder(tmp_path, dict(CONFIG)).path == tmp_path
+    assert (tmp_path / "config.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "shown"),
+    [
+        ({"seed": 4}, ["seed: 3 there, 4 asked for"]),
+        ({"learning_rates": (0.1, 0.3)}, ["learning_rates: [0.1, 0.2] there, [0.1, 0.3] asked for"]),
+        ({"options": {}}, ["options: {'model': 'cnn'} there, {} asked for"]),
+        ({"seed": 0, "workload": "mnist"}, ["seed: 3 there, 0", "workload: 'digits' there, 'mnist'"]),
+        ({"new": 1}, ["new: '(absent)' there, 1 asked for"]),
+    ],
+)
+def test_another_config_is_refused_with_both_values_of_what_differs(tmp_path, changes, shown):
+    open_folder(tmp_path, CONFIG)
+    before = (tmp_path / "config.json").read_bytes()
+    with pytest.raises(StudyError, match="another config") as error:
+        open_folder(tmp_path, {**CONFIG, **changes})
+    message = str(error.value)
+    assert str(tmp_path) in message
+    assert all(difference in message for difference in shown)
+    assert sum(" there, " in line for line in message.splitlines()) == len(shown)
+    assert (tmp_path / "config.json").read_bytes() == before
+
+
+def test_a_field_that_went_away_is_a_difference(tmp_path):
+    open_folder(tmp_path, CONFIG)
+    with pytest.raises(StudyError, match=r"seed: 3 there, '\(absent\)' asked for"):
+        open_folder(tmp_path, {name: value for name, value in CONFIG.items() if name != "seed"})
+
+
+@pytest.mark.usefixtures("no_training")
+def test_a_study_refuses_a_changed_field_before_training(study_copy, tiny_config, journal_rows):
+    before = journal_rows(study_copy)
+    with pytest.raises(StudyError, match=r"confirm_replicates: 5 there, 6 asked for"):
+        run(tiny_config(confirm_replicates=6), study_copy)
+    assert journal_rows(study_copy) == before
+
+
+@pytest.mark.usefixtures("no_training", "no_report")
+@pytest.mark.parametrize("execution", [{"devices": 1, "chunk_runs": 3}, {"devices": 5, "chunk_runs": 500}])
+def test_how_a_study_is_executed_is_no_difference(study_copy, tiny_config, execution):
+    winners = (study_copy / "winners.json").read_bytes()
+    run(tiny_config(), study_copy, **execution)
+    assert (study_copy / "winners.json").read_bytes() == winners
+
+
+def test_the_config_on_disk_gives_back_the_config(finished, tiny_config):
+    stored = json.loads((finished.folder / "config.json").read_text())
+    fields = dataclasses.asdict(tiny_config())
+    assert stored == json.loads(json.dumps(fields))
+    assert list(stored) == list(fields)
+
+
+@pytest.mark.parametrize("inside", ["", "study", "deep/study"])
+def test_a_folder_that_cannot_be_made_is_refused_by_name(tmp_path, inside):
+    blocker = tmp_path / "file"
+    blocker.write_text("mine")
+    with pytest.raises(StudyError, match="cannot be written to") as error:
+        open_folder(blocker / inside, CONFIG)
+    assert str(blocker / inside) in str(error.value)
+    assert blocker.read_text() == "mine"
+
+
+@pytest.mark.usefixtures("no_training")
+def test_an_unwritable_folder_ends_the_command_with_status_2(tmp_path, command_options, capsys):
+    (tmp_path / "file").write_text("mine")
+    assert main([*command_options(), "--folder", str(tmp_path / "file" / "study")]) == 2
+    assert f"{tmp_path}/file/study cannot be written to" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("foreign", ["thesis.tex", "journal.sqlite", "winners.json", ".hidden"])
+def test_a_folder_with_other_things_in_it_is_refused_and_left_alone(tmp_path, foreign):
+    (tmp_path / foreign).write_text("mine")
+    with pytest.raises(StudyError, match="not empty") as error:
+        open_folder(tmp_path, CONFIG)
+    assert str(tmp_path) in str(error.value)
+    assert names(tmp_path) == [foreign]
+    assert (tmp_path / foreign).read_text() == "mine"
+
+
+def test_a_folder_whose_making_was_killed_is_made_anew(tmp_path):
+    (tmp_path / ".config.json.partial").write_text('{"workload": "dig')
+    folder = open_folder(tmp_path, CONFIG)
+    assert names(tmp_path) == ["config.json"]
+    assert read_config(folder)["seed"] == 3
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b'{"seed": 3', b"[1, 2]", b"3", b"\xff\xfe\x00"])
+def test_a_damaged_config_is_refused_by_name(tmp_path, content):
+    (tmp_path / "config.json").write_bytes(content)
+    with pytest.raises(StudyError) as error:
+        open_folder(tmp_path, CONFIG)
+    assert str(tmp_path / "config.json") in str(error.value)
+    assert (tmp_path / "config.json").read_bytes() == content
+
+
+def test_an_atomic_write_leaves_the_file_alone(tmp_path):
+    path = tmp_path / "figures" / "one.png"
+    write_atomically(path, b"first")
+    write_atomically(path, "second, äöü")
+    assert path.read_bytes() == "second, äöü".encode()
+    assert names(path.parent) == ["one.png"]
+
+
+def test_a_write_that_dies_half_way_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "winners.json"
+    write_atomically(path, "old")
+
+    def die(descriptor):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", die)
+        with pytest.raises(KeyboardInterrupt):
+            write_atomically(path, "new and longer")
+    assert path.read_text() == "old"
+    write_atomically(path, "new")
+    assert path.read_text() == "new"
+    assert names(tmp_path) == ["winners.json"]
+
+
+def test_the_places_in_a_folder(tmp_path):
+    folder = StudyFolder(tmp_path)
+    places = (folder.config, folder.journal, folder.winners, folder.report, folder.figures)
+    assert [str(place.relative_to(tmp_path)) for place in places] == [
+        "config.json",
+        "journal.sqlite",
+        "winners.json",
+        "report.html",
+        "figures",
+    ]
