@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 
@@ -21,7 +22,7 @@ def patches_convolution(
     """
     for name, value in {"window_strides": window_strides, **unsupported}.items():
         plain = value is None or name in ("dimension_numbers", "precision", "preferred_element_type")
-        if not plain and value != 1 and any(entry != 1 for entry in value):
+        if not plain and np.any(np.asarray(value) != 1):
             raise ValueError(f"patches_convolution: {name} must be 1 in every direction, got {value}")
     rows, columns, channels, features = kernel.shape
     if isinstance(padding, str):

@@ -69,8 +69,14 @@ def expected_losses(
 
     Within about 1 % at moderate rates and FAR OFF AT AGGRESSIVE ONES, where the loss is heavy-tailed: trust
     it where it agrees with `exact_losses`. Differentiable in the learning rates.
+
+    Raises:
+      ValueError: `batch_size` is not in [1, D].
     """
     dimension = spectrum.shape[0]
+    _check_batch_size(batch_size, dimension)
+    dtype = jnp.result_type(learning_rates, spectrum)
+    learning_rates, spectrum = learning_rates.astype(dtype), spectrum.astype(dtype)
     noise = 1 / batch_size - 1 / dimension
 
     def step(p, learning_rate):
@@ -90,13 +96,14 @@ def exact_losses(
     S ← S - η(KS + SK) + η² K E K, loss = ½ tr S / D. Differentiable in the learning rates.
 
     Raises:
-      ValueError: the arrays are not float64 (`jax.enable_x64`): rounding errors grow exponentially with
-        the steps at aggressive rates.
+      ValueError: `batch_size` is not in [1, D], D is below 2, or the arrays are not float64
+        (`jax.enable_x64`): rounding errors grow exponentially with the steps at aggressive rates.
     """
     for name, array in (("learning_rates", learning_rates), ("kernel", kernel)):
         if jnp.asarray(array).dtype != jnp.float64:
             raise ValueError(f"exact_losses: {name} must be float64, got {jnp.asarray(array).dtype}")
     dimension = kernel.shape[0]
+    _check_batch_size(batch_size, dimension)
     overlap = dimension * (batch_size - 1) / (batch_size * (dimension - 1))
 
     def step(second_moment, learning_rate):
@@ -109,6 +116,13 @@ def exact_losses(
         return second_moment, jnp.trace(second_moment) / (2 * dimension)
 
     return jax.lax.scan(step, jnp.eye(dimension, dtype=jnp.float64), learning_rates)[1]
+
+
+def _check_batch_size(batch_size: int, dimension: int) -> None:
+    if dimension < 2 or not 1 <= batch_size <= dimension:
+        raise ValueError(
+            f"batch_size must be in [1, D] with D at least 2, got batch_size={batch_size}, D={dimension}"
+        )
 
 
 def _kernel_root(key: PRNGKeyArray, spectrum: Float[Array, "dim"]) -> Float[Array, "dim dim"]:

@@ -52,7 +52,7 @@ def sweep(
     """
     if vectorize < 1:
         raise ValueError(f"vectorize must be at least 1, got {vectorize}")
-    lengths = {leaf.shape[0] for leaf in jax.tree.leaves(inputs)}
+    lengths = {len(leaf) if jnp.ndim(leaf) else 0 for leaf in jax.tree.leaves(inputs)}
     if len(lengths) != 1 or 0 in lengths:
         raise ValueError(f"inputs need one positive number of rows for all leaves, got {sorted(lengths)}")
     (num_runs,) = lengths

@@ -70,7 +70,7 @@ def train(
       probe_every: steps from one probe to the next.
 
     Raises:
-      ValueError: `evaluate_at`, `parts` or `probe_every` is not as described.
+      ValueError: `evaluate_at`, `parts` or `probe_every` is not as described, or there are no steps.
     """
     num_steps = learning_rates.shape[0]
     evaluate_at = (num_steps,) if evaluate_at is None else tuple(evaluate_at)
@@ -154,6 +154,8 @@ def _record(records: PyTree, at: Sequence[int], t: Array, num_steps: int, measur
 def _check_options(
     num_steps: int, batch_size: int, evaluate_at: tuple[int, ...], parts: int, probe_every: int
 ):
+    if num_steps < 1:
+        raise ValueError("learning_rates must hold at least one step")
     ascending = all(a < b for a, b in itertools.pairwise(evaluate_at))
     if not (evaluate_at and ascending and evaluate_at[0] >= 0 and evaluate_at[-1] <= num_steps):
         raise ValueError(f"evaluate_at must ascend strictly within [0, {num_steps}], got {evaluate_at}")

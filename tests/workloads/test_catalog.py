@@ -1,0 +1,53 @@
+"""Workloads by name."""
+
+import jax
+import numpy as np
+import pytest
+
+from workloads import WORKLOADS, load, metric_names
+from workloads.linear_regression import linear_regression
+
+METRICS = {
+    "linear_regression": {"train_loss"},
+    "digits": {"train_loss", "train_error", "test_loss", "test_error"},
+}
+
+
+def test_the_catalog_holds_these_workloads():
+    assert set(WORKLOADS) == set(METRICS)
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_metric_names_are_what_evaluate_returns(name):
+    workload = load(name)
+    params = jax.jit(workload.init)(jax.random.key(0))
+    evaluated = jax.jit(workload.evaluate)(params, workload.data)
+    assert set(evaluated) == METRICS[name]
+    assert set(metric_names(workload)) == METRICS[name]
+    assert all(np.isfinite(value) and value.shape == () for value in evaluated.values())
+
+
+def test_options_reach_the_workload():
+    loaded = load("linear_regression", dimension=5, exponent=2.0, kernel_seed=3)
+    direct = linear_regression(dimension=5, exponent=2.0, kernel_seed=3)
+    np.testing.assert_array_equal(loaded.data, direct.data)
+    squares = np.sum(np.asarray(loaded.data, np.float64) ** 2, axis=0)  # the spectrum, ∝ 1/k²
+    np.testing.assert_allclose(squares / squares[0], 1 / np.arange(1.0, 6) ** 2, rtol=1e-5)
+
+
+def test_an_unknown_workload_is_refused_with_the_known_ones():
+    with pytest.raises(ValueError, match=r"linear_regression.*digits.*got 'mnits'"):
+        load("mnits")
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("linear_regression", {"dim": 3}, "dimension.*exponent.*kernel_seed.*got 'dim'"),
+        ("digits", {"hidden": 3}, "model.*got 'hidden'"),
+        ("digits", {"model": "resnet"}, "cnn.*mlp.*got 'resnet'"),
+    ],
+)
+def test_unknown_options_are_refused_with_the_allowed_ones(name, options, message):
+    with pytest.raises(ValueError, match=message):
+        load(name, **options)
