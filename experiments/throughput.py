@@ -99,7 +99,7 @@ def incumbent_monte_carlo(runs: int = 256) -> Side:
     return Side(call, runs)
 
 
-def mean_field(runs: int = 16_384) -> Side:
+def mean_field(runs: int = 65_536) -> Side:
     """The mean-field recursion of linear regression, mapped over the devices."""
     rates = _regression_rates(runs)
 
@@ -107,7 +107,7 @@ def mean_field(runs: int = 16_384) -> Side:
         return expected_losses(learning_rates, spectrum, REGRESSION_BATCH)[-1]
 
     spectrum = power_law_spectrum(DIMENSION)
-    return Side(lambda: workloads.sweep(losses, rates, spectrum, vectorize=256), runs)
+    return Side(lambda: workloads.sweep(losses, rates, spectrum, vectorize=64), runs)
 
 
 def exact(runs: int = 32) -> Side:

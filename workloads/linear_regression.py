@@ -79,12 +79,14 @@ def expected_losses(
     learning_rates, spectrum = learning_rates.astype(dtype), spectrum.astype(dtype)
     noise = 1 / batch_size - 1 / dimension
 
-    def step(p, learning_rate):
-        total = jnp.sum(spectrum * p)
+    def step(carry, learning_rate):
+        p, total = carry
         p = (1 - learning_rate * spectrum) ** 2 * p + learning_rate**2 * noise * spectrum * total
-        return p, jnp.mean(spectrum * p) / 2
+        total = jnp.dot(spectrum, p, precision=jax.lax.Precision.HIGHEST)  # vectorises where a sum does not
+        return (p, total), total / (2 * dimension)
 
-    return jax.lax.scan(step, 1 / spectrum, learning_rates)[1]
+    start = 1 / spectrum, jnp.asarray(dimension, dtype)
+    return jax.lax.scan(step, start, learning_rates)[1]
 
 
 def exact_losses(
