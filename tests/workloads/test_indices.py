@@ -102,3 +102,23 @@ def test_keys_decide_the_order(indices):
 def test_impossible_batch_sizes_are_refused(indices, batch_size):
     with pytest.raises(ValueError, match=rf"batch_size must be in \[1, 10\].* got {batch_size}"):
         indices(jax.random.key(0), 10, batch_size, 3)
+
+
+@pytest.mark.parametrize("num_examples", [1, 2, 1437, 4096, 4097, 10_000])
+def test_an_epoch_of_any_size_shows_every_example_once(num_examples):
+    epoch = np.asarray(epoch_indices(jax.random.key(5), num_examples, num_examples, 1))
+    np.testing.assert_array_equal(np.sort(epoch[0]), np.arange(num_examples))
+
+
+def test_examples_with_equal_random_bits_are_ordered_by_a_fair_coin(monkeypatch):
+    bits = jax.random.bits
+
+    def only_the_mask_is_random(key, shape):
+        return bits(key, shape).at[:-1].set(0)
+
+    monkeypatch.setattr(jax.random, "bits", only_the_mask_is_random)
+    epochs = np.asarray(workloads.epoch_indices(jax.random.key(7), 13, 13, 4000))
+    place = np.argsort(epochs, axis=1)
+    for first, second in itertools.combinations(range(13), 2):
+        share = np.mean(place[:, first] < place[:, second])
+        assert abs(share - 0.5) * 2 * np.sqrt(4000) < 3.8  # 78 z-tests, level 0.01 together
