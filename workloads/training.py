@@ -75,6 +75,7 @@ def train(
     num_steps = learning_rates.shape[0]
     evaluate_at = (num_steps,) if evaluate_at is None else tuple(evaluate_at)
     _check_options(num_steps, batch_size, evaluate_at, parts, probe_every)
+    probe, probe_at = (probe, range(0, num_steps, probe_every)) if probe else (_no_probe, ())
     transformation = optimizer(lambda count: learning_rates[count])
     gradients_of = _part_gradients(workload, parts)
 
@@ -86,13 +87,11 @@ def train(
         t, indices, key = inputs
         batch = workload.batch(data, indices)
         gradients = gradients_of(params, batch, key)
+        probe_key = jax.random.fold_in(keys.probe, t)
         metrics = _record(metrics, evaluate_at, t, num_steps, lambda: evaluate(params))
-        if probe is not None:
-            probed = range(0, num_steps, probe_every)
-            probe_key = jax.random.fold_in(keys.probe, t)
-            records = _record(
-                records, probed, t, num_steps, lambda: probe(params, state, batch, gradients, probe_key)
-            )
+        records = _record(
+            records, probe_at, t, num_steps, lambda: probe(params, state, batch, gradients, probe_key)
+        )
         mean = jax.tree.map(lambda g: jnp.mean(g, axis=0), gradients)
         updates, state = transformation.update(mean, state, params)
         return (optax.apply_updates(params, updates), state, metrics, records), None
@@ -100,18 +99,19 @@ def train(
     params = workload.init(keys.init)
     state = transformation.init(params)
     indices = workload.indices(keys.data, batch_size, num_steps)
-    metrics = _empty_records(len(evaluate_at), jax.eval_shape(evaluate, params))
-    records = {}
-    if probe is not None:
-        batch = jax.eval_shape(workload.batch, data, indices[0])
-        gradients = jax.eval_shape(gradients_of, params, batch, keys.loss)
-        record = jax.eval_shape(probe, params, state, batch, gradients, keys.probe)
-        records = _empty_records(len(range(0, num_steps, probe_every)), record)
+    batch = jax.eval_shape(workload.batch, data, indices[0])
+    gradients = jax.eval_shape(gradients_of, params, batch, keys.loss)
+    metrics = _empty_records(evaluate_at, evaluate, params)
+    records = _empty_records(probe_at, probe, params, state, batch, gradients, keys.probe)
     steps = jnp.arange(num_steps), indices, jax.random.split(keys.loss, num_steps)
     (params, _, metrics, records), _ = jax.lax.scan(step, (params, state, metrics, records), steps)
     if num_steps in evaluate_at:
         metrics = jax.tree.map(lambda slots, last: slots.at[-1].set(last), metrics, evaluate(params))
     return Run(params, metrics, records)
+
+
+def _no_probe(*_) -> dict[str, PyTree]:
+    return {}
 
 
 def _part_gradients(workload: Workload, parts: int) -> Callable[[PyTree, PyTree, PRNGKeyArray], PyTree]:
@@ -128,8 +128,10 @@ def _part_gradients(workload: Workload, parts: int) -> Callable[[PyTree, PyTree,
     return whole if parts == 1 else split
 
 
-def _empty_records(count: int, record: PyTree) -> PyTree:
-    return jax.tree.map(lambda leaf: jnp.zeros((count, *leaf.shape), leaf.dtype), record)
+def _empty_records(at: Sequence[int], measure: Callable[..., PyTree], *arguments: PyTree) -> PyTree:
+    """A slot for what `measure(*arguments)` returns at each of the steps `at`."""
+    record = jax.eval_shape(measure, *arguments)
+    return jax.tree.map(lambda leaf: jnp.zeros((len(at), *leaf.shape), leaf.dtype), record)
 
 
 def _record(records: PyTree, at: Sequence[int], t: Array, num_steps: int, measure: Callable[[], PyTree]):
