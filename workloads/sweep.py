@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 
@@ -36,7 +37,8 @@ def sweep(
     The rows are split over the devices of the mesh (`shard_map`); a device takes its rows one group of
     `vectorize` after the other (`lax.map`), a group in one `vmap`. The result depends on `vectorize`, in
     the last bits, and not on the number of devices or of rows. A second call with the same function, mesh
-    and shapes compiles nothing.
+    and shapes compiles nothing. Where the mesh spans several processes (`jax.distributed`), each makes the
+    same call and gets all results.
 
     Args:
       run: a pure function; pass the same object again to reuse its compiled program.
@@ -57,10 +59,9 @@ def sweep(
         raise ValueError(f"inputs need one positive number of rows for all leaves, got {sorted(lengths)}")
     (num_runs,) = lengths
     mesh = run_mesh() if mesh is None else mesh
-    data = jax.device_put(data, NamedSharding(mesh, PartitionSpec()))
+    data = _placed(data, NamedSharding(mesh, PartitionSpec()))
     padded = _padded(inputs, num_runs, mesh.size * vectorize)
-    padded = jax.device_put(padded, NamedSharding(mesh, PartitionSpec(RUNS)))
-    outputs = _mapped(run, mesh, vectorize, padded, data)
+    outputs = _mapped(run, mesh, vectorize, _placed(padded, NamedSharding(mesh, PartitionSpec(RUNS))), data)
     return jax.tree.map(lambda leaf: leaf[:num_runs], outputs)
 
 
@@ -71,6 +72,23 @@ def _padded(inputs: PyTree, num_runs: int, multiple: int) -> PyTree:
         return inputs
     rows = jnp.minimum(jnp.arange(num_rows), num_runs - 1)
     return jax.tree.map(lambda leaf: jnp.asarray(leaf)[rows], inputs)
+
+
+def _placed(tree: PyTree, sharding: NamedSharding) -> PyTree:
+    """Put arrays on the mesh; where it spans several processes, each of them holds the same values."""
+    if sharding.is_fully_addressable:
+        return jax.device_put(tree, sharding)
+
+    def place(leaf):
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            words = place(jax.random.key_data(leaf))
+            return jax.random.wrap_key_data(words, impl=jax.random.key_impl(leaf))
+        if isinstance(leaf, jax.Array) and leaf.sharding == sharding:
+            return leaf
+        values = np.asarray(leaf)
+        return jax.make_array_from_callback(values.shape, sharding, lambda index: values[index])
+
+    return jax.tree.map(place, tree)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
@@ -87,4 +105,8 @@ def _mapped(run, mesh: Mesh, vectorize: int, inputs: PyTree, data: PyTree) -> Py
         out_specs=PartitionSpec(RUNS),
         check_vma=False,  # a run's scans start from constants, which do not vary over the mesh
     )
-    return mapped(inputs, data)
+    outputs = mapped(inputs, data)
+    everywhere = NamedSharding(mesh, PartitionSpec())
+    if everywhere.is_fully_addressable:
+        return outputs
+    return jax.lax.with_sharding_constraint(outputs, everywhere)  # a process cannot read another one's rows
