@@ -3,7 +3,13 @@
 from schedules.search.keys import named_key
 from schedules.search.procedure import Budget, Findings, Screened, Winner, search_shapes
 from schedules.search.rates import RateGrid
-from schedules.search.scoring import Estimate, dkw_half_width, median_change, median_estimate
+from schedules.search.scoring import (
+    Estimate,
+    dkw_half_width,
+    median_change,
+    median_difference,
+    median_estimate,
+)
 from schedules.search.standings import Standing, standings, verdict
 from schedules.search.strategies import STRATEGIES, History, Strategy, random_search, sobol_search
 from schedules.search.trial import Shape, Trial
@@ -23,6 +29,7 @@ __all__ = [
     "Winner",
     "dkw_half_width",
     "median_change",
+    "median_difference",
     "median_estimate",
     "named_key",
     "random_search",

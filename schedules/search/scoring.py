@@ -50,6 +50,21 @@ def median_change(
     return _bootstrap(change, samples, confidence)
 
 
+def median_difference(
+    scores: Float[np.ndarray, "replicates"],
+    reference: Float[np.ndarray, "replicates"],
+    confidence: float = 0.95,
+) -> Estimate:
+    """median(scores) - median(reference), bootstrapped over pairs; defined where the reference's median is 0,
+    as errors often are, and a relative change is not."""
+    samples = np.asarray(scores, np.float64), np.asarray(reference, np.float64)
+
+    def difference(scores, reference, axis=-1):
+        return np.median(scores, axis=axis) - np.median(reference, axis=axis)
+
+    return _bootstrap(difference, samples, confidence)
+
+
 def dkw_half_width(count: int, confidence: float = 0.95) -> float:
     """Half the width of the band that holds a whole distribution function with the given confidence,
     ε = sqrt(ln(2/α) / (2n)) around the empirical one (Dvoretzky, Kiefer and Wolfowitz; Massart's constant).

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from schedules.search.procedure import Findings, Winner
-from schedules.search.scoring import Estimate, median_change, median_estimate
+from schedules.search.scoring import Estimate, median_change, median_difference, median_estimate
 
 
 class Standing(NamedTuple):
@@ -18,7 +18,7 @@ class Standing(NamedTuple):
       score: the median of the confirming runs, with its interval.
       against: the relative change of the median from each baseline family's, over paired replicates;
         negative is better. A family has no change from itself.
-      behind_best: the same from the first family's; None for the first.
+      behind_best: how far the median lies above the first family's, paired likewise; None for the first.
     """
 
     winner: Winner
@@ -37,7 +37,7 @@ class Standing(NamedTuple):
 
     @property
     def ties_with_best(self) -> bool:
-        """Whether the interval of the change from the first family's score holds zero."""
+        """Whether the interval of the difference from the first family's median holds zero."""
         return self.behind_best is not None and self.behind_best.low <= 0
 
 
@@ -49,12 +49,16 @@ def standings(findings: Findings, baselines: Sequence[str], confidence: float) -
     def change(name: str, reference: str) -> Estimate:
         return median_change(findings.winners[name].scores, findings.winners[reference].scores, confidence)
 
+    def behind(name: str) -> Estimate:
+        best = findings.winners[ranked[0]].scores
+        return median_difference(findings.winners[name].scores, best, confidence)
+
     return tuple(
         Standing(
             findings.winners[name],
             scores[name],
             {baseline: change(name, baseline) for baseline in baselines if baseline != name},
-            None if name == ranked[0] else change(name, ranked[0]),
+            None if name == ranked[0] else behind(name),
         )
         for name in ranked
     )
