@@ -56,8 +56,10 @@ def median_difference(
     confidence: float = 0.95,
 ) -> Estimate:
     """median(scores) - median(reference), bootstrapped over pairs; defined where the reference's median is 0,
-    as errors often are, and a relative change is not."""
+    as errors often are, and a relative change is not. NaN where the reference's median is infinite."""
     samples = np.asarray(scores, np.float64), np.asarray(reference, np.float64)
+    if math.isinf(np.median(samples[1])):
+        return Estimate(math.nan, math.nan, math.nan)
 
     def difference(scores, reference, axis=-1):
         return np.median(scores, axis=axis) - np.median(reference, axis=axis)

@@ -34,3 +34,9 @@ def test_a_shift_of_every_replicate_is_the_difference_with_no_width(shift):
 def test_a_family_whose_runs_mostly_diverged_does_not_tie():
     families = ranked(linear=np.linspace(0.1, 0.2, 40), cosine=np.full(40, np.inf))
     assert not families[1].ties_with_best
+
+
+def test_where_the_best_mostly_diverged_nothing_is_told_apart_or_tied():
+    families = ranked(linear=np.full(40, np.inf), cosine=np.full(40, np.inf))
+    assert np.isnan(families[1].behind_best).all()
+    assert verdict(families, "cosine").startswith("No winner")
