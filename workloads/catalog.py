@@ -7,10 +7,11 @@ from typing import Any
 
 from workloads.images import digits
 from workloads.linear_regression import linear_regression
+from workloads.text import shakespeare
 from workloads.workload import Workload
 
 WORKLOADS: Mapping[str, Callable[..., Workload]] = MappingProxyType(
-    {"linear_regression": linear_regression, "digits": digits}
+    {"linear_regression": linear_regression, "digits": digits, "shakespeare": shakespeare}
 )
 
 

@@ -37,7 +37,7 @@ class Config:
     """What is searched; it alone decides the results, bit for bit."""
 
     workload: str = "digits"
-    """What to train: digits or linear_regression."""
+    """What to train: digits, linear_regression or shakespeare."""
     workload_options: dict[str, int | float | str] = field(default_factory=dict)
     """Options of the workload, as NAME VALUE pairs, such as: model cnn."""
     families: tuple[str, ...] = tuple(FAMILIES)

@@ -10,6 +10,7 @@ from workloads.linear_regression import linear_regression
 METRICS = {
     "linear_regression": {"train_loss"},
     "digits": {"train_loss", "train_error", "test_loss", "test_error"},
+    "shakespeare": {"train_loss", "train_error", "test_loss", "test_error"},
 }
 
 
@@ -36,7 +37,7 @@ def test_options_reach_the_workload():
 
 
 def test_an_unknown_workload_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match=r"linear_regression.*digits.*got 'mnits'"):
+    with pytest.raises(ValueError, match=r"linear_regression.*digits.*shakespeare.*got 'mnits'"):
         load("mnits")
 
 
@@ -45,6 +46,7 @@ def test_an_unknown_workload_is_refused_with_the_known_ones():
     [
         ("linear_regression", {"dim": 3}, "dimension.*exponent.*kernel_seed.*got 'dim'"),
         ("digits", {"hidden": 3}, "model.*got 'hidden'"),
+        ("shakespeare", {"depth": 3}, "width.*layers.*heads.*context.*got 'depth'"),
         ("digits", {"model": "resnet"}, "cnn.*mlp.*got 'resnet'"),
     ],
 )

@@ -1,0 +1,87 @@
+"""Norms for steepest descent: each with its dual and the direction they define.
+
+The steepest-descent direction under a norm is argmax{⟨g, d⟩ : ‖d‖ ≤ 1}; the value there is the dual norm
+of g. So for every geometry ⟨g, direction(g)⟩ = dual(g) and norm(direction(g)) = 1, unless g is zero.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from geometry.polar_factor import leading_polar_factor, polar
+from geometry.precision import unit_peak, widened
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """A norm, its dual, and the unit step that gains the most along a gradient; of zero, zero.
+
+    EUCLIDEAN and SIGN take an array of any shape as one vector and return scalar norms. SPECTRAL and
+    `ky_fan` take matrices in the last two axes and return a norm for each. Norms come in float32, or wider
+    where the array is; directions keep the array's dtype.
+    """
+
+    name: str
+    norm: Callable[[Float[Array, "..."]], Float[Array, "..."]]
+    dual: Callable[[Float[Array, "..."]], Float[Array, "..."]]
+    direction: Callable[[Float[Array, "..."]], Float[Array, "..."]]
+
+
+def ky_fan(rank: int) -> Geometry:
+    """Descent by matrices of rank `rank` and spectral norm 1.
+
+    The dual norm is Ky Fan's, the sum of the `rank` largest singular values; the norm is
+    max(σ₁, Σσᵢ / rank); the direction is U_r V_rᵀ, the polar factor cut to the leading singular vectors.
+    `ky_fan(1)` descends on the leading pair of singular vectors (the norm is the nuclear one), a full rank
+    is SPECTRAL.
+
+    Raises ValueError when `rank` is below 1.
+    """
+    if rank < 1:
+        raise ValueError(f"rank must be at least 1, got {rank}")
+
+    def norm(x):
+        s = _singular_values(x)
+        return jnp.maximum(s[..., 0], jnp.sum(s, axis=-1) / rank)
+
+    def dual(x):
+        return jnp.sum(_singular_values(x)[..., :rank], axis=-1)
+
+    def direction(x):
+        return leading_polar_factor(x, rank)
+
+    return Geometry(f"ky_fan({rank})", norm, dual, direction)
+
+
+def _frobenius(x: Float[Array, "..."]) -> Float[Array, ""]:
+    scaled, peak = unit_peak(widened(x))
+    return jnp.squeeze(peak) * jnp.sqrt(jnp.sum(scaled**2))
+
+
+def _unit_vector(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    scaled, _ = unit_peak(widened(x))
+    norm = jnp.sqrt(jnp.sum(scaled**2))
+    return (scaled / jnp.where(norm > 0, norm, 1)).astype(x.dtype)
+
+
+def _singular_values(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    return jnp.linalg.svd(widened(x), compute_uv=False)
+
+
+EUCLIDEAN = Geometry("euclidean", norm=_frobenius, dual=_frobenius, direction=_unit_vector)
+
+SIGN = Geometry(
+    "sign",
+    norm=lambda x: jnp.max(jnp.abs(widened(x))),
+    dual=lambda x: jnp.sum(jnp.abs(widened(x))),
+    direction=jnp.sign,
+)
+
+SPECTRAL = Geometry(
+    "spectral",
+    norm=lambda x: jnp.max(_singular_values(x), axis=-1),
+    dual=lambda x: jnp.sum(_singular_values(x), axis=-1),
+    direction=lambda x: polar(x, "svd"),
+)

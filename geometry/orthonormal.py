@@ -1,0 +1,106 @@
+"""Orthonormal factors of tall matrices, by Cholesky where that is safe."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.lax import Precision
+from jaxtyping import Array, Bool, Float
+
+from geometry.polar_factor import PolarExpress
+from geometry.precision import unit_peak
+
+_POLAR = PolarExpress(steps=12)
+
+
+class CholeskyQR(NamedTuple):
+    """A = QR with a positive diagonal of R; `sound` where Q is orthonormal to rounding error."""
+
+    q: Float[Array, "batch long rank"]
+    r: Float[Array, "batch rank rank"]
+    sound: Bool[Array, "batch"]
+
+
+def cholesky_qr(a: Float[Array, "batch long rank"]) -> CholeskyQR:
+    """QR by two Cholesky factorisations of Gram matrices (CholeskyQR2): products and small triangles only.
+
+    Columns are normalised first, so it is unsound only where they are nearly dependent, whatever their
+    lengths: where the condition number of the normalised columns passes about 1e3 in float32, 1e7 in
+    float64. There Q may be anything, NaN included.
+    """
+    scaled, peak = unit_peak(a, axis=(-2, -1))
+    lengths = jnp.linalg.norm(scaled, axis=-2, keepdims=True)
+    normalised = scaled / jnp.where(lengths > 0, lengths, 1)
+    rough, first = _cholesky_pass(normalised)
+    sound = _distance_from_orthonormal(rough) < 0.1  # False for NaN
+    q, second = _cholesky_pass(rough)
+    return CholeskyQR(q, _product(second.mT, first.mT) * lengths * peak, sound)
+
+
+def range_basis(a: Float[Array, "batch long rank"]) -> Float[Array, "batch long rank"]:
+    """An orthonormal basis of the columns' span; columns of zeros follow where it has fewer dimensions.
+
+    The Q of QR with a positive diagonal of R where the columns are independent, left singular vectors where
+    they are nearly dependent.
+    """
+
+    def left_singular_vectors():
+        scaled, _ = unit_peak(a, axis=(-2, -1))
+        u, s, _ = jnp.linalg.svd(scaled, full_matrices=False)
+        return u * (s > max(a.shape[-2:]) * jnp.finfo(a.dtype).eps * s[..., :1])[..., None, :]
+
+    fast = cholesky_qr(a)
+    return _where_sound(fast.sound, fast.q, left_singular_vectors)
+
+
+def signed_qr(a: Float[Array, "batch long rank"]) -> Float[Array, "batch long rank"]:
+    """The Q of QR with a positive diagonal of R, completed to orthonormal columns where `a` lacks rank.
+
+    The sign matters: Householder's Q leaves it arbitrary, and half the columns point backwards.
+    """
+
+    def householder():
+        scaled, _ = unit_peak(a, axis=(-2, -1))
+        q, r = jnp.linalg.qr(scaled)
+        return q * jnp.where(jnp.diagonal(r, axis1=-2, axis2=-1) < 0, -1, 1)[..., None, :].astype(a.dtype)
+
+    fast = cholesky_qr(a)
+    return _where_sound(fast.sound, fast.q, householder)
+
+
+def polar_columns(a: Float[Array, "batch long rank"]) -> Float[Array, "batch long rank"]:
+    """The nearest matrix with orthonormal columns, A(AᵀA)^(-1/2), completed where `a` lacks rank."""
+
+    def by_svd():
+        scaled, _ = unit_peak(a, axis=(-2, -1))
+        u, _, vt = jnp.linalg.svd(scaled, full_matrices=False)
+        return u @ vt
+
+    triangular = cholesky_qr(a)
+    small = _POLAR.factor(triangular.r)
+    converged = _distance_from_orthonormal(small) < 10 * a.shape[-1] * jnp.finfo(a.dtype).eps
+    return _where_sound(triangular.sound & converged, _product(triangular.q, small), by_svd)
+
+
+def _cholesky_pass(a: Array) -> tuple[Array, Array]:
+    lower = jnp.linalg.cholesky(_product(a.mT, a))
+    q = jax.lax.linalg.triangular_solve(lower, a, left_side=False, lower=True, transpose_a=True)
+    return q, lower
+
+
+def _distance_from_orthonormal(q: Array) -> Array:
+    """The largest entry of |QᵀQ - I|."""
+    gram = _product(q.mT, q)
+    identity = jnp.broadcast_to(jnp.eye(q.shape[-1], dtype=q.dtype), gram.shape)
+    return jnp.max(jnp.abs(gram - identity), axis=(-2, -1))
+
+
+def _product(a: Array, b: Array) -> Array:
+    """In full precision, where an accelerator's default would round float32 to bfloat16 or TF32."""
+    return jnp.matmul(a, b, precision=Precision.HIGHEST)
+
+
+def _where_sound(sound: Bool[Array, "batch"], fast: Array, slow: Callable[[], Array]) -> Array:
+    """`fast`, and `slow()` for the matrices where it is unsound; not computed where all are sound."""
+    return jax.lax.cond(jnp.all(sound), lambda: fast, lambda: jnp.where(sound[:, None, None], fast, slow()))

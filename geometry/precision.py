@@ -1,0 +1,25 @@
+"""The precision geometry computes in: float32 for narrower floats, their own for wider ones."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+def widened(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """`x` in float32, or in its own dtype where that is wider.
+
+    Raises TypeError for anything but real floats.
+    """
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise TypeError(f"x must have a real floating dtype, got {x.dtype}")
+    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+
+
+def unit_peak(
+    x: Float[Array, "*shape"], axis: int | tuple[int, ...] | None = None
+) -> tuple[Float[Array, "*shape"], Float[Array, "*peaks"]]:
+    """`x` over its largest magnitude along `axis`, and that magnitude; zeros stay zeros.
+
+    Squares of what is returned neither overflow nor all vanish, whatever the scale of `x`.
+    """
+    peak = jnp.max(jnp.abs(x), axis=axis, keepdims=True)
+    return x / jnp.where(peak > 0, peak, 1), peak

@@ -1,0 +1,41 @@
+"""How to step: sign, spectral and low-rank spectral descent as optax transformations."""
+
+from optim.describe import Description, LeafPlan, describe
+from optim.layerwise import Choice, scale_by_spec_sign, spec_sign
+from optim.low_rank import compressed_specs, dion, orth_dion, scale_by_dion
+from optim.matrices import PLAIN, MatrixView
+from optim.momentum import scale_by_momentum
+from optim.routing import Route, Routing, by_name, routed
+from optim.scales import SHAPE_SCALES, shape_scales
+from optim.sign import sign_descent, signum
+from optim.spectral import muon, scale_by_polar, spectral_descent
+from optim.step import Decay, descend
+
+__all__ = [
+    "PLAIN",
+    "SHAPE_SCALES",
+    "Choice",
+    "Decay",
+    "Description",
+    "LeafPlan",
+    "MatrixView",
+    "Route",
+    "Routing",
+    "by_name",
+    "compressed_specs",
+    "descend",
+    "describe",
+    "dion",
+    "muon",
+    "orth_dion",
+    "routed",
+    "scale_by_dion",
+    "scale_by_momentum",
+    "scale_by_polar",
+    "scale_by_spec_sign",
+    "shape_scales",
+    "sign_descent",
+    "signum",
+    "spec_sign",
+    "spectral_descent",
+]

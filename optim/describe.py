@@ -1,0 +1,150 @@
+"""What an optimizer does with each parameter of a model, as a table."""
+
+import math
+import warnings
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import PyTree
+
+from optim.matrices import MatrixView, tree_shapes
+from optim.plan import Record
+from optim.step import StepState
+
+HEADINGS = ("leaf", "shape", "route", "matrices", "scale", "learning rate", "decay")
+
+
+class LeafPlan(NamedTuple):
+    """What becomes of one leaf; None where no transformation said anything about it.
+
+    Attributes:
+      path: the names from the root to the leaf.
+      shape: the leaf's.
+      route: "hidden", "embed", "head" or "other".
+      view: how it is seen as matrices.
+      scales: the shape scale of each block.
+      learning_rates: η times each shape scale.
+      decay: the fraction of a weight that a step removes.
+    """
+
+    path: str
+    shape: tuple[int, ...]
+    route: str | None
+    view: MatrixView | None
+    scales: tuple[float, ...]
+    learning_rates: tuple[float, ...] | None
+    decay: float | None
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        return (
+            self.path,
+            _sizes(self.shape),
+            self.route or "–",
+            "–" if self.view is None else _matrices(self.view, self.shape),
+            _numbers(self.scales if self.view else ()),
+            _numbers(self.learning_rates or ()),
+            _numbers(() if self.decay is None else (self.decay,)),
+        )
+
+
+@dataclass(frozen=True)
+class Description:
+    """The plan of every leaf; printed as a table."""
+
+    leaves: tuple[LeafPlan, ...]
+
+    def __str__(self) -> str:
+        rows = [HEADINGS, *(leaf.cells for leaf in self.leaves)]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+
+
+def describe(
+    tx: optax.GradientTransformation, params: PyTree, state: optax.OptState | None = None
+) -> Description:
+    """Say, leaf by leaf, what the transformations of this package in `tx` do with a model's parameters.
+
+    It is read from the records that `init` leaves in the state, so the transformations may sit anywhere
+    inside `optax.chain`, `optax.partition`, `optax.MultiSteps` or `optax.inject_hyperparams`.
+
+    Args:
+      tx: the whole optimizer.
+      params: the parameters, or `jax.ShapeDtypeStruct`s of them; nothing of their size is computed.
+      state: the optimizer's state, for the rates of its last step; those of the first step when None.
+
+    Warns:
+      UserWarning: hidden matrices were told apart, but no leaf was recognised as the output head; then the
+        head is among them unless there is none.
+    """
+    structure = jax.eval_shape(tx.init, params) if state is None else state
+    rates = _first_rates(tx, params) if state is None else _rates(state)
+    facts: dict[str, dict[str, Any]] = {path: {"shape": shape} for path, shape in tree_shapes(params).items()}
+    for record in _nodes(structure, Record):
+        for path, fields in record.fields().items():
+            facts[path].update(fields)
+    for step, (learning_rate, decay) in zip(_nodes(structure, StepState), rates, strict=True):
+        for path, fields in step.record.fields().items():
+            decays = fields["decays"]
+            facts[path].update(learning_rate=float(learning_rate), decay=float(decay) if decays else 0.0)
+    description = Description(tuple(_leaf_plan(path, fields) for path, fields in facts.items()))
+    routes = {leaf.route for leaf in description.leaves}
+    if "hidden" in routes and "head" not in routes:
+        warnings.warn(
+            "describe: no leaf was recognised as the output head, which a hidden-matrix method does not suit;"
+            " name it `head`, or give a Routing whose rule knows it",
+            stacklevel=2,
+        )
+    return description
+
+
+def _leaf_plan(path: str, fields: dict[str, Any]) -> LeafPlan:
+    scales = fields.get("scale", (1.0,))
+    rate = fields.get("learning_rate")
+    return LeafPlan(
+        path,
+        fields["shape"],
+        fields.get("route"),
+        fields.get("view"),
+        scales,
+        None if rate is None else tuple(rate * scale for scale in scales),
+        fields.get("decay"),
+    )
+
+
+def _nodes(state: PyTree, kind: type) -> Iterator[Any]:
+    found = jax.tree.leaves(state, is_leaf=lambda node: isinstance(node, kind))
+    return (node for node in found if isinstance(node, kind))
+
+
+def _rates(state: PyTree) -> list[tuple[Any, Any]]:
+    return [(step.learning_rate, step.decay) for step in _nodes(state, StepState)]
+
+
+def _first_rates(tx: optax.GradientTransformation, params: PyTree) -> list[tuple[Any, Any]]:
+    """The rates of a fresh state, of which the compiler drops everything else."""
+
+    @jax.jit
+    def rates():
+        return _rates(tx.init(jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), params)))
+
+    return rates()
+
+
+def _matrices(view: MatrixView, shape: tuple[int, ...]) -> str:
+    return " + ".join(
+        (f"{count} of " if count > 1 else "") + _sizes((rows, columns))
+        for count, rows, columns in view.matrix_shapes(shape)
+    )
+
+
+def _sizes(shape: Iterable[int]) -> str:
+    return "×".join(map(str, shape)) or "scalar"
+
+
+def _numbers(values: Iterable[float]) -> str:
+    return " ".join("∞" if math.isinf(value) else f"{value:.4g}" for value in values) or "–"

@@ -1,0 +1,303 @@
+"""Low-rank spectral descent with error feedback: Dion (arXiv:2504.05295) and Orth-Dion (arXiv:2605.16341)."""
+
+import math
+import zlib
+from collections.abc import Callable
+from typing import Literal, NamedTuple, get_args
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import PartitionSpec
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, PyTree
+
+from geometry.orthonormal import polar_columns, range_basis, signed_qr
+from geometry.precision import unit_peak
+from optim.leaves import matrix_record, stacks_of, tree_of
+from optim.matrices import as_wide_was, in_equal_batches, wide
+from optim.method import ADAM, matrix_method
+from optim.options import check_choice, check_number
+from optim.plan import Record
+from optim.routing import BY_NAME, Routing
+from optim.scales import SCALES
+from optim.sharding import call_in_auto_mode
+from optim.step import COUPLED, Decay
+
+Right = Literal["normalize", "qr", "polar"]
+
+
+class LowRankState(NamedTuple):
+    """What Dion remembers.
+
+    Attributes:
+      buffers: M, error feedback and momentum in one, shaped as the parameters, in float32 or wider.
+      warm_starts: for every leaf, a tuple with V of each block, (matrices, long side, rank).
+      record: how each leaf is seen.
+    """
+
+    buffers: PyTree
+    warm_starts: PyTree
+    record: Record
+
+
+def scale_by_dion(
+    momentum: ArrayLike = 0.95,
+    *,
+    right: Right = "normalize",
+    rank: int | None = None,
+    rank_fraction: float = 0.25,
+    rank_multiple: int = 1,
+    scale: str | None = None,
+    routing: Routing = BY_NAME,
+    seed: int = 0,
+    axis_name: str | None = None,
+) -> optax.GradientTransformation:
+    """A rank-r step towards the polar factor of the momentum, with what it misses fed back.
+
+    For each matrix, turned to be wide (m ≤ n), with a buffer M and an n×r warm start V:
+
+        M ← M + G,  U = QR(M V),  R = Mᵀ U,  M ← M - (1 - μ) U Rᵀ,  V ← right(R),  direction U Vᵀ.
+
+    One power iteration a step: for a fixed M, U Vᵀ tends to the leading polar factor U_r V_rᵀ. At full rank
+    M is heavy-ball momentum, M ← μM + G. Where M has rank below r, the missing directions contribute
+    nothing; a zero buffer gives a zero update and keeps V.
+
+    With `axis_name`, inside `shard_map`, each data-parallel rank keeps a buffer of its own gradients and
+    only M V and Mᵀ U are averaged, (m + n) r numbers in place of m n. The update is that of the averaged
+    gradients. Each rank's feedback is by its own R, so that what ranks disagree on fades with μ too.
+
+    Args:
+      momentum: μ in [0, 1).
+      right: "normalize" the columns of R (Dion), or orthonormalise them (Orth-Dion) by "qr", with the sign
+        that descends, or "polar".
+      rank: r, cut to the matrix's smaller side; by `rank_fraction` when None.
+      rank_fraction: r as a fraction of the smaller side, in (0, 1].
+      rank_multiple: the r of a fraction is rounded up to a multiple of this.
+      scale: factor for the matrix's shape; see `shape_scales`.
+      routing: how leaves are seen as matrices.
+      seed: of the random orthonormal start of V, which also depends on the leaf's path.
+      axis_name: the mesh axis of the ranks, for the compressed form.
+
+    Raises:
+      ValueError: an option is outside what it may be; or, at init, a leaf has no matrix view.
+    """
+    check_number("momentum", momentum, 0, 1)
+    check_choice("right", right, get_args(Right))
+    check_choice("scale", scale, SCALES)
+    rank_of = _rank_rule(rank, rank_fraction, rank_multiple)
+
+    def mean(x):
+        return x if axis_name is None else jax.lax.pmean(x, axis_name)
+
+    def dion(buffer, warm_start):
+        left = range_basis(mean(buffer @ warm_start))
+        local = buffer.mT @ left
+        new_start = _right_factor(right, mean(local), warm_start)
+        fed_back = buffer - ((1 - momentum) * left) @ local.mT
+        return left @ new_start.mT, fed_back, new_start
+
+    def init(params):
+        key = jax.random.key(seed)
+        leaves, structure = jax.tree.flatten(params)
+        views = routing.views(params)
+        starts = []
+        for leaf, (path, view) in zip(leaves, views.items(), strict=True):
+            leaf_key = jax.random.fold_in(key, zlib.crc32(path.encode()))
+            dtype = jnp.promote_types(leaf.dtype, jnp.float32)
+            starts.append(
+                tuple(
+                    _random_orthonormal(jax.random.fold_in(leaf_key, block), sizes, rank_of, dtype)
+                    for block, sizes in enumerate(view.matrix_shapes(leaf.shape))
+                )
+            )
+        buffers = jax.tree.map(
+            lambda p: jnp.zeros_like(p, dtype=jnp.promote_types(p.dtype, jnp.float32)), params
+        )
+        return LowRankState(buffers, structure.unflatten(starts), matrix_record(params, routing, scale))
+
+    def step(updates, buffers, warm_starts):
+        sums = jax.tree.map(lambda m, g: m + g.astype(m.dtype), buffers, updates)
+        stacks = stacks_of(sums, routing)
+        starts, structure = jax.tree.flatten(warm_starts)
+        directions, fed_back, new_starts = in_equal_batches(dion, list(map(wide, stacks)), starts)
+        directions = tree_of(list(map(as_wide_was, directions, stacks)), updates, routing, scale)
+        buffers = tree_of(list(map(as_wide_was, fed_back, stacks)), buffers, routing)
+        return directions, buffers, structure.unflatten(new_starts)
+
+    def update(updates, state, params=None):
+        like = (updates, state.buffers, state.warm_starts)
+        directions, buffers, starts = call_in_auto_mode(step, *like, like=like)
+        return directions, LowRankState(buffers, starts, state.record)
+
+    return optax.GradientTransformation(init, update)
+
+
+def dion(
+    learning_rate: optax.ScalarOrSchedule,
+    *,
+    rank: int | None = None,
+    rank_fraction: float = 0.25,
+    rank_multiple: int = 1,
+    momentum: float = 0.95,
+    scale: str | None = "fan_ratio",
+    weight_decay: float = 0.0,
+    decay: Decay = COUPLED,
+    fallback: optax.GradientTransformation = ADAM,
+    fallback_learning_rate: optax.ScalarOrSchedule | None = None,
+    fallback_weight_decay: float = 0.0,
+    routing: Routing = BY_NAME,
+    seed: int = 0,
+    axis_name: str | None = None,
+) -> optax.GradientTransformationExtraArgs:
+    """Dion on hidden matrices, a fallback elsewhere: W ← W - η · scale · U Vᵀ - δ W.
+
+    The columns of V are normalised and not orthogonalised, so the update's Frobenius norm is √r and its
+    spectral norm anything from 1 to √r. See `scale_by_dion` for the method, `muon` for the other arguments.
+
+    With `axis_name` the gradients are those of one data-parallel rank, and the fallback averages its own;
+    see `compressed_specs`.
+
+    Raises:
+      ValueError: an option is outside what it may be; or, at init, no rule covers a leaf.
+    """
+    return _low_rank("normalize", **locals())
+
+
+def orth_dion(
+    learning_rate: optax.ScalarOrSchedule,
+    *,
+    right: Literal["qr", "polar"] = "qr",
+    rank: int | None = None,
+    rank_fraction: float = 0.25,
+    rank_multiple: int = 1,
+    momentum: float = 0.95,
+    scale: str | None = "fan_ratio",
+    weight_decay: float = 0.0,
+    decay: Decay = COUPLED,
+    fallback: optax.GradientTransformation = ADAM,
+    fallback_learning_rate: optax.ScalarOrSchedule | None = None,
+    fallback_weight_decay: float = 0.0,
+    routing: Routing = BY_NAME,
+    seed: int = 0,
+    axis_name: str | None = None,
+) -> optax.GradientTransformationExtraArgs:
+    """Orth-Dion on hidden matrices: `dion` with an orthonormal V, so that all r singular values are 1.
+
+    `right` says how V is orthonormalised: "qr" with the sign that descends, or "polar", the nearest
+    orthonormal matrix. See `dion` for everything else.
+
+    Raises:
+      ValueError: an option is outside what it may be; or, at init, no rule covers a leaf.
+    """
+    check_choice("right", right, ("qr", "polar"))
+    return _low_rank(**locals())
+
+
+def compressed_specs(state: PyTree, axis_name: str) -> PyTree:
+    """PartitionSpecs of the optimizer state for `shard_map`, in the compressed form over `axis_name`.
+
+    Each rank's buffers are joined along their leading axis; everything else is the same on all ranks.
+    """
+
+    def specs(node):
+        if not isinstance(node, LowRankState):
+            return PartitionSpec()
+        replicated = jax.tree.map(lambda _: PartitionSpec(), node)
+        return replicated._replace(buffers=jax.tree.map(lambda _: PartitionSpec(axis_name), node.buffers))
+
+    return jax.tree.map(specs, state, is_leaf=lambda node: isinstance(node, LowRankState))
+
+
+def _low_rank(
+    right: Right,
+    learning_rate: optax.ScalarOrSchedule,
+    rank: int | None,
+    rank_fraction: float,
+    rank_multiple: int,
+    momentum: float,
+    scale: str | None,
+    weight_decay: float,
+    decay: Decay,
+    fallback: optax.GradientTransformation,
+    fallback_learning_rate: optax.ScalarOrSchedule | None,
+    fallback_weight_decay: float,
+    routing: Routing,
+    seed: int,
+    axis_name: str | None,
+) -> optax.GradientTransformationExtraArgs:
+    direction = scale_by_dion(
+        momentum,
+        right=right,
+        rank=rank,
+        rank_fraction=rank_fraction,
+        rank_multiple=rank_multiple,
+        scale=scale,
+        routing=routing,
+        seed=seed,
+        axis_name=axis_name,
+    )
+    averaged = fallback if axis_name is None else optax.chain(_mean_over(axis_name), fallback)
+    return matrix_method(
+        (direction,),
+        learning_rate,
+        weight_decay,
+        decay,
+        averaged,
+        fallback_learning_rate,
+        fallback_weight_decay,
+        routing,
+    )
+
+
+def _right_factor(
+    right: Right, r: Float[Array, "matrices long rank"], previous: Float[Array, "matrices long rank"]
+) -> Float[Array, "matrices long rank"]:
+    """V from R; what R does not determine stays as it was."""
+    if right == "normalize":
+        scaled, _ = unit_peak(r, axis=(-2, -1))
+        lengths = jnp.linalg.norm(scaled, axis=-2, keepdims=True)
+        return jnp.where(lengths > 0, scaled / jnp.where(lengths > 0, lengths, 1), previous)
+    orthonormal = signed_qr(r) if right == "qr" else polar_columns(r)
+    empty = jnp.all(r == 0, axis=(-2, -1), keepdims=True)
+    return jnp.where(empty, previous, orthonormal)
+
+
+def _rank_rule(rank: int | None, fraction: float, multiple: int) -> Callable[[int], int]:
+    """smaller side → r, after checking the options."""
+    traced = [
+        name
+        for name, value in {"rank": rank, "rank_fraction": fraction, "rank_multiple": multiple}.items()
+        if isinstance(value, jax.core.Tracer)
+    ]
+    if traced:
+        raise ValueError(
+            f"{traced[0]} decides shapes and cannot be traced; with optax.inject_hyperparams, name it in"
+            " static_args"
+        )
+    if rank is not None and (rank < 1 or int(rank) != rank):
+        raise ValueError(f"rank must be a count of at least 1, got {rank}")
+    if not 0 < fraction <= 1:
+        raise ValueError(f"rank_fraction must be in (0, 1], got {fraction}")
+    if multiple < 1:
+        raise ValueError(f"rank_multiple must be at least 1, got {multiple}")
+
+    def rank_of(smaller_side):
+        if rank is not None:
+            return min(smaller_side, int(rank))
+        wanted = round(float(fraction) * smaller_side, 3)  # no rank more for a fraction's rounding error
+        return min(smaller_side, int(multiple) * math.ceil(wanted / int(multiple)))
+
+    return rank_of
+
+
+def _random_orthonormal(
+    key: Array, sizes: tuple[int, int, int], rank_of: Callable[[int], int], dtype: jnp.dtype
+) -> Array:
+    matrices, *sides = sizes
+    gaussian = jax.random.normal(key, (matrices, max(sides), rank_of(min(sides))), dtype)
+    return jnp.linalg.qr(gaussian)[0]
+
+
+def _mean_over(axis_name: str) -> optax.GradientTransformation:
+    return optax.stateless(lambda updates, params: jax.lax.pmean(updates, axis_name))

@@ -1,0 +1,26 @@
+"""Options are checked when an optimizer is built, with errors that name the option and what is allowed."""
+
+import math
+
+import jax
+import numpy as np
+import optax
+
+
+def check_number(name: str, value: float, low: float, high: float = math.inf) -> None:
+    """Raise ValueError unless `value` is in [low, high); a traced value or a schedule is not looked at."""
+    if callable(value) or isinstance(value, jax.core.Tracer):
+        return
+    if not np.all((low <= np.asarray(value)) & (np.asarray(value) < high)):
+        raise ValueError(f"{name} must be in [{low:g}, {high:g}), got {value}")
+
+
+def check_choice(name: str, value: str | None, allowed: tuple[str | None, ...]) -> None:
+    """Raise ValueError unless `value` is one of the allowed names."""
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {list(allowed)}, got {value!r}")
+
+
+def at_step(value: optax.ScalarOrSchedule, count: jax.Array) -> jax.typing.ArrayLike:
+    """A number, or what a schedule says at step `count`."""
+    return value(count) if callable(value) else value

@@ -1,0 +1,58 @@
+"""Sign descent: the steepest direction under the largest-entry norm, of the gradient or its momentum."""
+
+import optax
+
+from optim.momentum import scale_by_momentum
+from optim.options import check_number
+from optim.step import COUPLED, Decay, descend
+
+
+def sign_descent(
+    learning_rate: optax.ScalarOrSchedule, *, weight_decay: float = 0.0, decay: Decay = COUPLED
+) -> optax.GradientTransformation:
+    """W ← W - η sign(G), with decoupled weight decay.
+
+    >>> import jax.numpy as jnp
+    >>> tx = sign_descent(0.1)
+    >>> tx.update(jnp.array([3.0, 0.0, -1e-30]), tx.init(jnp.zeros(3)))[0]
+    Array([-0.1, -0. ,  0.1], dtype=float32)
+
+    Args:
+      learning_rate: η, a number or a schedule.
+      weight_decay: λ; see `Decay` for what it is multiplied with.
+      decay: how the decay follows the learning rate, and which leaves it spares.
+
+    Raises:
+      ValueError: a number is negative.
+    """
+    return signum(learning_rate, momentum=0.0, weight_decay=weight_decay, decay=decay)
+
+
+def signum(
+    learning_rate: optax.ScalarOrSchedule,
+    momentum: float = 0.9,
+    *,
+    nesterov: bool = False,
+    weight_decay: float = 0.0,
+    decay: Decay = COUPLED,
+    momentum_dtype: str | None = None,
+) -> optax.GradientTransformation:
+    """M ← βM + (1 - β)G, W ← W - η sign(M), with decoupled weight decay (arXiv:1802.04434).
+
+    Args:
+      learning_rate: η, a number or a schedule.
+      momentum: β in [0, 1).
+      nesterov: whether to take the sign of (1 - β)G + βM instead.
+      weight_decay: λ; see `Decay` for what it is multiplied with.
+      decay: how the decay follows the learning rate, and which leaves it spares.
+      momentum_dtype: the name of the dtype to keep M in; the gradient's own when None.
+
+    Raises:
+      ValueError: `momentum` is outside [0, 1), or a number is negative.
+    """
+    check_number("weight_decay", weight_decay, 0)
+    return optax.chain(
+        scale_by_momentum(momentum, nesterov=nesterov, dtype=momentum_dtype),
+        optax.scale_by_sign(),
+        descend(learning_rate, decay.fraction(weight_decay, learning_rate), decay.mask),
+    )

@@ -1,0 +1,139 @@
+"""Spectral descent: the polar factor of the gradient, or of its momentum (Muon)."""
+
+import optax
+from jaxtyping import PyTree
+
+from geometry import PolarMethod, polar_method
+from optim.leaves import matrix_record, stacks_of, tree_of
+from optim.matrices import as_wide_was, in_equal_batches, wide
+from optim.method import ADAM, matrix_method
+from optim.momentum import scale_by_momentum
+from optim.options import check_choice
+from optim.plan import RecordState
+from optim.routing import BY_NAME, Routing
+from optim.scales import SCALES
+from optim.sharding import call_in_auto_mode
+from optim.step import COUPLED, Decay
+
+
+def scale_by_polar(
+    polar: str | PolarMethod = "polar_express", *, scale: str | None = None, routing: Routing = BY_NAME
+) -> optax.GradientTransformation:
+    """Replace every leaf, seen as matrices, by its polar factor times a shape scale.
+
+    All matrices of equal size are orthogonalised as one batch. Leaves may be sharded in any way, over Auto
+    or Explicit mesh axes.
+
+    Args:
+      polar: "polar_express", "newton_schulz" or "svd", or one of these with its own options; see
+        `geometry.polar`.
+      scale: "width", "rms" or "fan_ratio" (see `shape_scales`), or None for no scale.
+      routing: how leaves are seen as matrices; which kind they are does not matter here.
+
+    Raises:
+      ValueError: a name is unknown; or, at init, a leaf has no matrix view.
+    """
+    check_choice("scale", scale, SCALES)
+    method = polar_method(polar)
+
+    def factors(tree):
+        return polar_factors(tree, method, scale, routing)
+
+    def init(params):
+        return RecordState(matrix_record(params, routing, scale))
+
+    def update(updates, state, params=None):
+        return call_in_auto_mode(factors, updates, like=updates), state
+
+    return optax.GradientTransformation(init, update)
+
+
+def polar_factors(tree: PyTree, method: PolarMethod, scale: str | None, routing: Routing) -> PyTree:
+    """The polar factor of every leaf times its shape scale, equal matrices as one batch."""
+    stacks = stacks_of(tree, routing)
+    if not stacks:
+        return tree
+    (factors,) = in_equal_batches(lambda stack: (method.factor(stack),), list(map(wide, stacks)))
+    return tree_of(list(map(as_wide_was, factors, stacks)), tree, routing, scale)
+
+
+def spectral_descent(
+    learning_rate: optax.ScalarOrSchedule,
+    *,
+    polar: str | PolarMethod = "polar_express",
+    scale: str | None = "width",
+    weight_decay: float = 0.0,
+    decay: Decay = COUPLED,
+    fallback: optax.GradientTransformation = ADAM,
+    fallback_learning_rate: optax.ScalarOrSchedule | None = None,
+    fallback_weight_decay: float = 0.0,
+    routing: Routing = BY_NAME,
+) -> optax.GradientTransformationExtraArgs:
+    """Muon without momentum: W ← W - η · scale · polar(G) on hidden matrices; see `muon`."""
+    return muon(
+        learning_rate,
+        momentum=0.0,
+        nesterov=False,
+        polar=polar,
+        scale=scale,
+        weight_decay=weight_decay,
+        decay=decay,
+        fallback=fallback,
+        fallback_learning_rate=fallback_learning_rate,
+        fallback_weight_decay=fallback_weight_decay,
+        routing=routing,
+    )
+
+
+def muon(
+    learning_rate: optax.ScalarOrSchedule = 0.02,
+    momentum: float = 0.95,
+    *,
+    nesterov: bool = True,
+    polar: str | PolarMethod = "polar_express",
+    scale: str | None = "width",
+    weight_decay: float = 0.0,
+    decay: Decay = COUPLED,
+    fallback: optax.GradientTransformation = ADAM,
+    fallback_learning_rate: optax.ScalarOrSchedule | None = None,
+    fallback_weight_decay: float = 0.0,
+    routing: Routing = BY_NAME,
+    momentum_dtype: str | None = None,
+) -> optax.GradientTransformationExtraArgs:
+    """Muon (K. Jordan, 2024): the polar factor of the momentum on hidden matrices, a fallback elsewhere.
+
+    M ← βM + (1 - β)G, D = polar((1 - β)G + βM), W ← W - η · scale · D - δ W.
+
+    Embeddings, the output head, vectors and scalars go to the fallback. `optim.describe` shows which leaf
+    went where, and at which rate.
+
+    Args:
+      learning_rate: η, a number or a schedule.
+      momentum: β in [0, 1).
+      nesterov: whether D is taken of (1 - β)G + βM, or of M.
+      polar: how the polar factor is computed; see `scale_by_polar`.
+      scale: factor for the matrix's shape: "width", "rms", "fan_ratio" or None; see `shape_scales`.
+      weight_decay: λ of the matrices; see `Decay` for what it is multiplied with.
+      decay: how the decay follows the learning rate, and which leaves it spares.
+      fallback: direction for all other leaves, such as `optax.scale_by_lion()`; Adam's by default.
+      fallback_learning_rate: its η; that of the matrices when None.
+      fallback_weight_decay: its λ.
+      routing: which leaves are hidden matrices, and how they are seen as matrices.
+      momentum_dtype: the name of the dtype to keep M in; the gradient's own when None.
+
+    Raises:
+      ValueError: an option is outside what it may be; or, at init, no rule covers a leaf.
+    """
+    return matrix_method(
+        (
+            scale_by_momentum(momentum, nesterov=nesterov, dtype=momentum_dtype),
+            scale_by_polar(polar, scale=scale, routing=routing),
+        ),
+        learning_rate,
+        weight_decay,
+        decay,
+        fallback,
+        fallback_learning_rate,
+        fallback_weight_decay,
+        routing,
+    )

@@ -1,0 +1,133 @@
+"""The last link of every descent method: the learning rate and the weight decay."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, get_args
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int, PyTree
+
+from optim.matrices import leaf_path
+from optim.options import at_step, check_choice, check_number
+from optim.plan import Record
+
+Coupling = Literal["learning_rate", "schedule", "independent"]
+Mask = PyTree | Callable[[PyTree], PyTree]
+
+
+@dataclass(frozen=True)
+class Decay:
+    """How weight decay follows the learning rate, and which leaves it spares.
+
+    With weight decay λ, each step removes this fraction of a weight:
+
+    - "learning_rate": η_t λ, as in PyTorch's and optax's AdamW;
+    - "schedule": (η_t / η_peak) λ, the schedule's shape without its height (Loshchilov & Hutter, 2019);
+    - "independent": λ.
+
+    Attributes:
+      coupling: one of these.
+      peak_learning_rate: η_peak, for "schedule" alone.
+      mask: a tree of booleans shaped as the parameters, or a function from them to it; leaves that are
+        False do not decay. All do when None.
+    """
+
+    coupling: Coupling = "learning_rate"
+    peak_learning_rate: float | None = None
+    mask: Mask | None = None
+
+    def __post_init__(self):
+        check_choice("coupling", self.coupling, get_args(Coupling))
+        if (self.coupling == "schedule") != (self.peak_learning_rate is not None):
+            raise ValueError(
+                "peak_learning_rate must be given with the coupling 'schedule', and only then, got"
+                f" {self.peak_learning_rate} with {self.coupling!r}"
+            )
+        if self.peak_learning_rate is not None and self.peak_learning_rate <= 0:
+            raise ValueError(f"peak_learning_rate must be positive, got {self.peak_learning_rate}")
+
+    def fraction(
+        self, weight_decay: jax.typing.ArrayLike, learning_rate: optax.ScalarOrSchedule
+    ) -> optax.ScalarOrSchedule:
+        """The fraction of a weight that a step removes, a schedule where the learning rate is one."""
+        if self.coupling == "independent" or (isinstance(weight_decay, float | int) and weight_decay == 0):
+            return weight_decay
+        factor = weight_decay / self.peak_learning_rate if self.coupling == "schedule" else weight_decay
+        if callable(learning_rate):
+            return lambda count: factor * learning_rate(count)
+        return factor * learning_rate
+
+
+COUPLED = Decay()
+
+
+class StepState(NamedTuple):
+    """Updates so far; the learning rate and decay fraction of the last one, or of the first one to come."""
+
+    count: Int[Array, ""]
+    learning_rate: Float[Array, ""]
+    decay: Float[Array, ""]
+    record: Record
+
+
+def descend(
+    learning_rate: optax.ScalarOrSchedule,
+    decay: optax.ScalarOrSchedule = 0.0,
+    mask: Mask | None = None,
+) -> optax.GradientTransformation:
+    """Turn a direction D into the update -η_t D - δ_t W, in float32 or wider, kept in the dtype of D.
+
+    Args:
+      learning_rate: η, a number or a schedule.
+      decay: δ, the fraction of a weight that a step removes, a number or a schedule; see `Decay.fraction`.
+      mask: which leaves decay; see `Decay`.
+
+    Raises:
+      ValueError: a number is negative, or infinite, or δ above 1; or, in an update, decay without params.
+    """
+    check_number("learning_rate", learning_rate, 0)
+    check_number("decay", decay, 0, 1)
+    decays_at_all = not (isinstance(decay, float | int) and decay == 0)
+
+    def rates(count):
+        # not weakly typed, so that a state from init and one from update have the same type
+        return tuple(jnp.asarray(at_step(value, count), dtype=float) for value in (learning_rate, decay))
+
+    def init(params):
+        count = jnp.zeros([], jnp.int32)
+        decaying = _decaying(params, mask)
+        facts = {path: {"steps": True, "decays": decays_at_all and d} for path, d in decaying.items()}
+        return StepState(count, *rates(count), Record.of(facts))
+
+    def update(updates, state, params=None):
+        eta, delta = rates(state.count)
+        if decays_at_all and params is None:
+            raise ValueError("params are needed for weight decay: call update(updates, state, params)")
+        decaying = _decaying(updates if params is None else params, mask)
+
+        def step(key_path, direction, weight=None):
+            stepped = -eta * direction
+            if decays_at_all and decaying[leaf_path(key_path)]:
+                stepped -= delta * weight
+            return stepped.astype(direction.dtype)
+
+        trees = (updates, params) if decays_at_all else (updates,)
+        stepped = jax.tree_util.tree_map_with_path(step, *trees)
+        return stepped, StepState(optax.safe_increment(state.count), eta, delta, state.record)
+
+    return optax.GradientTransformation(init, update)
+
+
+def _decaying(params: PyTree, mask: Mask | None) -> dict[str, bool]:
+    """Whether each leaf decays, by path: under `optax.partition` a mask may have leaves that params lacks."""
+    paths = [leaf_path(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
+    if mask is None:
+        return dict.fromkeys(paths, True)
+    tree = mask(params) if callable(mask) else mask
+    decays = {leaf_path(path): bool(d) for path, d in jax.tree_util.tree_leaves_with_path(tree)}
+    missing = [path for path in paths if path not in decays]
+    if missing:
+        raise ValueError(f"the decay mask must cover every leaf, but lacks {', '.join(missing)}")
+    return {path: decays[path] for path in paths}
