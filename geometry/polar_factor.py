@@ -13,7 +13,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax.numpy as jnp
 import numpy as np
@@ -50,6 +50,7 @@ _GRAM_ASPECT = 1.5  # from this ratio of the long side to the short one, the Gra
 _GRAM_STEPS = 3  # more steps on one Gram matrix square its rounding errors beyond float32
 
 
+@runtime_checkable
 class PolarMethod(Protocol):
     """How to compute a polar factor; see `polar`."""
 

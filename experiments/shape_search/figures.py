@@ -12,7 +12,7 @@ CURVE_POINTS = 400
 
 def winning_shapes(results: Results) -> bytes:
     """Each family's winning learning rate over the horizon, the best one behind it."""
-    titles = [f"{standing.family}  {standing.score.value:.3g}" for standing in results.standings]
+    titles = [f"{standing.name}  {standing.score.value:.3g}" for standing in results.standings]
     figure, axes = panels(titles, sharex=True, sharey=True)
     best = _learning_rates(results.best)
     for ax, standing in zip(axes, results.standings, strict=True):
@@ -20,7 +20,7 @@ def winning_shapes(results: Results) -> bytes:
         ax.plot(*_learning_rates(standing), color=ACCENT)
     figure.supxlabel("fraction of training done")
     figure.supylabel("learning rate")
-    legend_beside(figure, {"family's winner": ACCENT, f"best family's ({results.best.family})": CONTEXT})
+    legend_beside(figure, {"family's winner": ACCENT, f"best family's ({results.best.name})": CONTEXT})
     figure.suptitle(f"The best shape of each family, by {results.config.metric}")
     return as_png(figure)
 
@@ -34,9 +34,9 @@ def winner_scores(results: Results) -> bytes:
         score = standing.score
         ax.plot([score.low, score.high], [place, place], color=color, linewidth=3)
         ax.plot(score.value, place, "o", color=color)
-    baseline = next(s for s in results.standings if s.family == "cosine")
+    baseline = next(s for s in results.standings if s.name == "cosine")
     ax.axvline(baseline.score.value, color=CONTEXT, zorder=0)
-    ax.set_yticks(range(len(results.standings)), [s.family for s in results.standings])
+    ax.set_yticks(range(len(results.standings)), [s.name for s in results.standings])
     ax.invert_yaxis()
     log_scale(ax, "x", [end for s in results.standings for end in s.score])
     ax.set_xlabel(f"{results.config.metric}, median of {results.config.confirm_replicates} fresh seeds")
@@ -47,13 +47,13 @@ def winner_scores(results: Results) -> bytes:
 
 def score_distributions(results: Results) -> bytes:
     """The distribution of each family's screening scores with its confidence band, all others behind it."""
-    figure, axes = panels([standing.family for standing in results.standings], sharex=True, sharey=True)
+    figure, axes = panels([standing.name for standing in results.standings], sharex=True, sharey=True)
     scores = {name: np.array([one.score for one in of]) for name, of in results.findings.screened.items()}
     for ax, standing in zip(axes, results.standings, strict=True):
         for other in scores.values():
             ax.step(*_ecdf(other), where="post", color=CONTEXT, linewidth=0.8)
-        x, fraction = _ecdf(scores[standing.family])
-        width = dkw_half_width(len(scores[standing.family]), results.config.confidence)
+        x, fraction = _ecdf(scores[standing.name])
+        width = dkw_half_width(len(scores[standing.name]), results.config.confidence)
         low, high = np.clip(fraction - width, 0, 1), np.clip(fraction + width, 0, 1)
         ax.fill_between(x, low, high, step="post", color=ACCENT, alpha=0.25, linewidth=0)
         ax.step(x, fraction, where="post", color=ACCENT)
@@ -69,7 +69,7 @@ def score_distributions(results: Results) -> bytes:
 
 def score_against_rate(results: Results) -> bytes:
     """Each shape's screening score over base learning rates, the winner's in colour."""
-    figure, axes = panels([standing.family for standing in results.standings], sharex=True, sharey=True)
+    figure, axes = panels([standing.name for standing in results.standings], sharex=True, sharey=True)
     grid = results.config.grid
     curves = {
         one.shape: _rate_curve(one, grid)
@@ -79,7 +79,7 @@ def score_against_rate(results: Results) -> bytes:
     rates, scores = (np.concatenate(values) for values in zip(*curves.values(), strict=True))
     for ax, standing in zip(axes, results.standings, strict=True):
         winner = standing.winner.screened
-        for one in results.findings.screened[standing.family]:
+        for one in results.findings.screened[standing.name]:
             ax.plot(*curves[one.shape], color=CONTEXT, linewidth=0.6)
         ax.plot(*curves[winner.shape], color=ACCENT, linewidth=1.8)
         ax.plot(standing.winner.base_lr, winner.score, "o", color=ACCENT)
@@ -94,7 +94,7 @@ def score_against_rate(results: Results) -> bytes:
 
 def score_against_parameters(results: Results, standing: Standing) -> bytes:
     """The screening scores of one family's shapes against each of its parameters."""
-    screened = results.findings.screened[standing.family]
+    screened = results.findings.screened[standing.name]
     space = standing.winner.screened.shape.family.space
     figure, axes = panels([""] * len(space), sharey=True, columns=min(4, len(space)))
     for ax, (name, interval) in zip(axes, space.items(), strict=True):
@@ -109,7 +109,7 @@ def score_against_parameters(results: Results, standing: Standing) -> bytes:
     log_scale(axes[0], "y", [one.score for one in screened])
     figure.supylabel(results.config.metric)
     legend_beside(figure, {"winner": ACCENT, "screened shape": REFERENCE})
-    figure.suptitle(f"{standing.family}: score against each shape parameter")
+    figure.suptitle(f"{standing.name}: score against each shape parameter")
     return as_png(figure)
 
 

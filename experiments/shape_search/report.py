@@ -18,7 +18,7 @@ def write_report(results: Results, folder: StudyFolder) -> None:
         "learning_rates": figures.score_against_rate(results),
     }
     parameters = {
-        f"parameters_{standing.family}": figures.score_against_parameters(results, standing)
+        f"parameters_{standing.name}": figures.score_against_parameters(results, standing)
         for standing in results.standings
     }
     for name, image in {**overview, **parameters}.items():

@@ -59,7 +59,7 @@ def collect(findings: Findings, config: Config, journal: Journal) -> Results:
         family: {name: _median(np.array([run[name] for run in runs])) for name in runs[0]}
         for family, runs in by_family.items()
     }
-    ranked = standings(findings, BASELINES, config.confidence)
+    ranked = standings(findings.winners, BASELINES, config.confidence)
     return Results(config, findings, ranked, beside, journal.counts(), journal.seconds())
 
 
@@ -82,7 +82,7 @@ def winners_json(results: Results) -> dict[str, Any]:
 def _winner_json(standing: Standing, results: Results) -> dict[str, Any]:
     screened = standing.winner.screened
     return {
-        "family": standing.family,
+        "family": standing.name,
         "options": dict(screened.shape.family.options),
         "params": dict(screened.shape.params),
         "base_lr": standing.winner.base_lr,
@@ -93,7 +93,7 @@ def _winner_json(standing: Standing, results: Results) -> dict[str, Any]:
         "diverged": standing.diverged,
         "change_against": {name: _estimate_json(change) for name, change in standing.against.items()},
         "ties_with_best": standing.ties_with_best,
-        "metrics": {name: _finite(value) for name, value in results.beside[standing.family].items()},
+        "metrics": {name: _finite(value) for name, value in results.beside[standing.name].items()},
     }
 
 
@@ -128,18 +128,18 @@ def _table_row(standing: Standing, results: Results) -> tuple[str, ...]:
     winner, score = standing.winner, standing.score
     mark = " *" if standing.behind_best is None else " =" if standing.ties_with_best else ""
     return (
-        standing.family + mark,
+        standing.name + mark,
         shape_text(winner.screened.shape.params),
         f"{winner.base_lr:.3g}" + ("" if winner.screened.bracketed else " (edge)"),
         f"{score.value:.3g} [{score.low:.3g}, {score.high:.3g}]",
         *(_change_text(standing.against.get(name)) for name in BASELINES),
-        *(f"{results.beside[standing.family][name]:.3g}" for name in _test_metrics(results)),
+        *(f"{results.beside[standing.name][name]:.3g}" for name in _test_metrics(results)),
     )
 
 
 def _test_metrics(results: Results) -> list[str]:
     """The metrics reported beside the score: those of held-out data."""
-    metrics = results.beside[results.best.family]
+    metrics = results.beside[results.best.name]
     return [name for name in metrics if name.startswith("test_") and name != results.config.metric]
 
 
@@ -152,7 +152,7 @@ def notes(results: Results) -> list[str]:
         f"{sum(counts.values()):,} runs, of which {counts.get('diverged', 0):,} diverged,"
         f" in {results.seconds:.0f} s of training.",
     ]
-    edge = [s.family for s in results.standings if not s.winner.screened.bracketed]
+    edge = [s.name for s in results.standings if not s.winner.screened.bracketed]
     if edge:
         lines.append(f"Best base LR not bracketed (on the edge of what was tried): {', '.join(edge)}.")
     return lines

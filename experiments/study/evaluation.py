@@ -3,10 +3,20 @@
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
-from experiments.study.journal import Journal, Row
+from experiments.study.journal import Identity, Journal, Row
 from experiments.study.progress import Progress
-from schedules.search import Trial
+
+
+class Trial(Protocol):
+    """A run of a study: the stage it belongs to, what tells it apart, and what it is tried with."""
+
+    stage: str
+    identity: Identity
+    base_lr: float
+    params: Mapping[str, float]
+
 
 RunTrials = Callable[[Sequence[Trial]], Sequence[Mapping[str, float]]]
 
@@ -58,7 +68,7 @@ def _run_chunk(run: RunTrials, chunk: Sequence[Trial], metric: str, chunk_runs: 
     results = run([*chunk, *padding])
     seconds = (time.perf_counter() - begun) / len(chunk)
     return [
-        Row(trial.identity, trial.base_lr, trial.shape.params, _score(metrics[metric]), metrics, seconds)
+        Row(trial.identity, trial.base_lr, trial.params, _score(metrics[metric]), metrics, seconds)
         for trial, metrics in zip(chunk, results[: len(chunk)], strict=True)
     ]
 

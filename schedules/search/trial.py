@@ -41,6 +41,11 @@ class Trial(NamedTuple):
         """What makes this trial the same one in a resumed search."""
         return self.stage, self.shape.family.name, self.shape.number, self.rate, self.replicate
 
+    @property
+    def params(self) -> Mapping[str, float]:
+        """The shape's parameters."""
+        return self.shape.params
+
     def learning_rates(self, num_steps: int) -> Float[np.ndarray, "steps"]:
         """base_lr · multipliers, in float32."""
         return np.float32(self.base_lr) * _multipliers(self.shape, num_steps)

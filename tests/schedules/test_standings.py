@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from schedules import FAMILIES
-from schedules.search import Findings, Screened, Shape, Winner, median_difference, standings, verdict
+from schedules.search import Screened, Shape, Winner, median_difference, standings, verdict
 
 
 def winner(name, scores):
@@ -14,13 +14,13 @@ def winner(name, scores):
 
 def ranked(**scores):
     winners = {name: winner(name, values) for name, values in scores.items()}
-    return standings(Findings({}, winners), ("cosine",), 0.95)
+    return standings(winners, ("cosine",), 0.95)
 
 
 def test_with_a_best_median_of_zero_equals_tie_and_the_clearly_worse_do_not():
     zeros, noisy = np.zeros(40), np.linspace(0.1, 0.2, 40)
     families = ranked(constant=noisy, linear=zeros, cosine=zeros)
-    assert {one.family: one.ties_with_best for one in families[1:]} == {"cosine": True, "constant": False}
+    assert {one.name: one.ties_with_best for one in families[1:]} == {"cosine": True, "constant": False}
     sentence = verdict(families, "cosine")
     assert sentence == "linear wins; its lead over cosine has no ratio; not distinguishable from it: cosine."
 
