@@ -72,7 +72,7 @@ def scale_by_spec_sign(
     nesterov: bool = True,
     polar: str | PolarMethod = "polar_express",
     scale: str | None = "rms",
-    sign_scale: float = 0.2,
+    sign_scale: ArrayLike = 0.2,
     routing: Routing = BY_NAME,
     momentum_dtype: str | None = None,
 ) -> optax.GradientTransformationExtraArgs:
@@ -151,18 +151,18 @@ def scale_by_spec_sign(
 
 def spec_sign(
     learning_rate: optax.ScalarOrSchedule,
-    momentum: float = 0.95,
+    momentum: ArrayLike = 0.95,
     *,
     choice: Choice,
     nesterov: bool = True,
     polar: str | PolarMethod = "polar_express",
     scale: str | None = "rms",
-    sign_scale: float = 0.2,
-    weight_decay: float = 0.0,
+    sign_scale: ArrayLike = 0.2,
+    weight_decay: ArrayLike = 0.0,
     decay: Decay = COUPLED,
     fallback: optax.GradientTransformation = ADAM,
     fallback_learning_rate: optax.ScalarOrSchedule | None = None,
-    fallback_weight_decay: float = 0.0,
+    fallback_weight_decay: ArrayLike = 0.0,
     routing: Routing = BY_NAME,
     momentum_dtype: str | None = None,
 ) -> optax.GradientTransformationExtraArgs:

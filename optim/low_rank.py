@@ -45,12 +45,12 @@ def scale_by_dion(
     momentum: ArrayLike = 0.95,
     *,
     right: Right = "normalize",
-    rank: int | None = None,
-    rank_fraction: float = 0.25,
-    rank_multiple: int = 1,
+    rank: ArrayLike | None = None,
+    rank_fraction: ArrayLike = 0.25,
+    rank_multiple: ArrayLike = 1,
     scale: str | None = None,
     routing: Routing = BY_NAME,
-    seed: int = 0,
+    seed: ArrayLike = 0,
     axis_name: str | None = None,
 ) -> optax.GradientTransformation:
     """A rank-r step towards the polar factor of the momentum, with what it misses fed back.
@@ -136,18 +136,18 @@ def scale_by_dion(
 def dion(
     learning_rate: optax.ScalarOrSchedule,
     *,
-    rank: int | None = None,
-    rank_fraction: float = 0.25,
-    rank_multiple: int = 1,
-    momentum: float = 0.95,
+    rank: ArrayLike | None = None,
+    rank_fraction: ArrayLike = 0.25,
+    rank_multiple: ArrayLike = 1,
+    momentum: ArrayLike = 0.95,
     scale: str | None = "fan_ratio",
-    weight_decay: float = 0.0,
+    weight_decay: ArrayLike = 0.0,
     decay: Decay = COUPLED,
     fallback: optax.GradientTransformation = ADAM,
     fallback_learning_rate: optax.ScalarOrSchedule | None = None,
-    fallback_weight_decay: float = 0.0,
+    fallback_weight_decay: ArrayLike = 0.0,
     routing: Routing = BY_NAME,
-    seed: int = 0,
+    seed: ArrayLike = 0,
     axis_name: str | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     """Dion on hidden matrices, a fallback elsewhere: W ← W - η · scale · U Vᵀ - δ W.
@@ -168,18 +168,18 @@ def orth_dion(
     learning_rate: optax.ScalarOrSchedule,
     *,
     right: Literal["qr", "polar"] = "qr",
-    rank: int | None = None,
-    rank_fraction: float = 0.25,
-    rank_multiple: int = 1,
-    momentum: float = 0.95,
+    rank: ArrayLike | None = None,
+    rank_fraction: ArrayLike = 0.25,
+    rank_multiple: ArrayLike = 1,
+    momentum: ArrayLike = 0.95,
     scale: str | None = "fan_ratio",
-    weight_decay: float = 0.0,
+    weight_decay: ArrayLike = 0.0,
     decay: Decay = COUPLED,
     fallback: optax.GradientTransformation = ADAM,
     fallback_learning_rate: optax.ScalarOrSchedule | None = None,
-    fallback_weight_decay: float = 0.0,
+    fallback_weight_decay: ArrayLike = 0.0,
     routing: Routing = BY_NAME,
-    seed: int = 0,
+    seed: ArrayLike = 0,
     axis_name: str | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     """Orth-Dion on hidden matrices: `dion` with an orthonormal V, so that all r singular values are 1.
@@ -212,18 +212,18 @@ def compressed_specs(state: PyTree, axis_name: str) -> PyTree:
 def _low_rank(
     right: Right,
     learning_rate: optax.ScalarOrSchedule,
-    rank: int | None,
-    rank_fraction: float,
-    rank_multiple: int,
-    momentum: float,
+    rank: ArrayLike | None,
+    rank_fraction: ArrayLike,
+    rank_multiple: ArrayLike,
+    momentum: ArrayLike,
     scale: str | None,
-    weight_decay: float,
+    weight_decay: ArrayLike,
     decay: Decay,
     fallback: optax.GradientTransformation,
     fallback_learning_rate: optax.ScalarOrSchedule | None,
-    fallback_weight_decay: float,
+    fallback_weight_decay: ArrayLike,
     routing: Routing,
-    seed: int,
+    seed: ArrayLike,
     axis_name: str | None,
 ) -> optax.GradientTransformationExtraArgs:
     direction = scale_by_dion(
@@ -263,7 +263,7 @@ def _right_factor(
     return jnp.where(empty, previous, orthonormal)
 
 
-def _rank_rule(rank: int | None, fraction: float, multiple: int) -> Callable[[int], int]:
+def _rank_rule(rank: ArrayLike | None, fraction: ArrayLike, multiple: ArrayLike) -> Callable[[int], int]:
     """smaller side → r, after checking the options."""
     traced = [
         name

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import optax
+from jax.typing import ArrayLike
 
 from optim.options import check_number
 from optim.routing import Kind, Routing, routed
@@ -14,11 +15,11 @@ ADAM = optax.scale_by_adam()
 def matrix_method(
     direction: Sequence[optax.GradientTransformation],
     learning_rate: optax.ScalarOrSchedule,
-    weight_decay: float,
+    weight_decay: ArrayLike,
     decay: Decay,
     fallback: optax.GradientTransformation,
     fallback_learning_rate: optax.ScalarOrSchedule | None,
-    fallback_weight_decay: float,
+    fallback_weight_decay: ArrayLike,
     routing: Routing,
     *,
     kinds: tuple[Kind, ...] = ("hidden",),

@@ -5,9 +5,12 @@ import math
 import jax
 import numpy as np
 import optax
+from jax.typing import ArrayLike
 
 
-def check_number(name: str, value: float, low: float, high: float = math.inf) -> None:
+def check_number(
+    name: str, value: optax.ScalarOrSchedule | ArrayLike, low: float, high: float = math.inf
+) -> None:
     """Raise ValueError unless `value` is in [low, high); a traced value or a schedule is not looked at."""
     if callable(value) or isinstance(value, jax.core.Tracer):
         return
@@ -21,6 +24,6 @@ def check_choice(name: str, value: str | None, allowed: tuple[str | None, ...]) 
         raise ValueError(f"{name} must be one of {list(allowed)}, got {value!r}")
 
 
-def at_step(value: optax.ScalarOrSchedule, count: jax.Array) -> jax.typing.ArrayLike:
+def at_step(value: optax.ScalarOrSchedule | ArrayLike, count: jax.Array) -> ArrayLike:
     """A number, or what a schedule says at step `count`."""
     return value(count) if callable(value) else value

@@ -1,6 +1,7 @@
 """Sign descent: the steepest direction under the largest-entry norm, of the gradient or its momentum."""
 
 import optax
+from jax.typing import ArrayLike
 
 from optim.momentum import scale_by_momentum
 from optim.options import check_number
@@ -8,7 +9,7 @@ from optim.step import COUPLED, Decay, descend
 
 
 def sign_descent(
-    learning_rate: optax.ScalarOrSchedule, *, weight_decay: float = 0.0, decay: Decay = COUPLED
+    learning_rate: optax.ScalarOrSchedule, *, weight_decay: ArrayLike = 0.0, decay: Decay = COUPLED
 ) -> optax.GradientTransformation:
     """W ← W - η sign(G), with decoupled weight decay.
 
@@ -30,10 +31,10 @@ def sign_descent(
 
 def signum(
     learning_rate: optax.ScalarOrSchedule,
-    momentum: float = 0.9,
+    momentum: ArrayLike = 0.9,
     *,
     nesterov: bool = False,
-    weight_decay: float = 0.0,
+    weight_decay: ArrayLike = 0.0,
     decay: Decay = COUPLED,
     momentum_dtype: str | None = None,
 ) -> optax.GradientTransformation:

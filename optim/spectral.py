@@ -1,6 +1,7 @@
 """Spectral descent: the polar factor of the gradient, or of its momentum (Muon)."""
 
 import optax
+from jax.typing import ArrayLike
 from jaxtyping import PyTree
 
 from geometry import PolarMethod, polar_method
@@ -62,11 +63,11 @@ def spectral_descent(
     *,
     polar: str | PolarMethod = "polar_express",
     scale: str | None = "width",
-    weight_decay: float = 0.0,
+    weight_decay: ArrayLike = 0.0,
     decay: Decay = COUPLED,
     fallback: optax.GradientTransformation = ADAM,
     fallback_learning_rate: optax.ScalarOrSchedule | None = None,
-    fallback_weight_decay: float = 0.0,
+    fallback_weight_decay: ArrayLike = 0.0,
     routing: Routing = BY_NAME,
 ) -> optax.GradientTransformationExtraArgs:
     """Muon without momentum: W ← W - η · scale · polar(G) on hidden matrices; see `muon`."""
@@ -87,16 +88,16 @@ def spectral_descent(
 
 def muon(
     learning_rate: optax.ScalarOrSchedule = 0.02,
-    momentum: float = 0.95,
+    momentum: ArrayLike = 0.95,
     *,
     nesterov: bool = True,
     polar: str | PolarMethod = "polar_express",
     scale: str | None = "width",
-    weight_decay: float = 0.0,
+    weight_decay: ArrayLike = 0.0,
     decay: Decay = COUPLED,
     fallback: optax.GradientTransformation = ADAM,
     fallback_learning_rate: optax.ScalarOrSchedule | None = None,
-    fallback_weight_decay: float = 0.0,
+    fallback_weight_decay: ArrayLike = 0.0,
     routing: Routing = BY_NAME,
     momentum_dtype: str | None = None,
 ) -> optax.GradientTransformationExtraArgs:

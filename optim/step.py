@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple, get_args
 import jax
 import jax.numpy as jnp
 import optax
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, PyTree
 
 from optim.matrices import leaf_path
@@ -49,8 +50,8 @@ class Decay:
             raise ValueError(f"peak_learning_rate must be positive, got {self.peak_learning_rate}")
 
     def fraction(
-        self, weight_decay: jax.typing.ArrayLike, learning_rate: optax.ScalarOrSchedule
-    ) -> optax.ScalarOrSchedule:
+        self, weight_decay: ArrayLike, learning_rate: optax.ScalarOrSchedule
+    ) -> optax.ScalarOrSchedule | ArrayLike:
         """The fraction of a weight that a step removes, a schedule where the learning rate is one."""
         if self.coupling == "independent" or (isinstance(weight_decay, float | int) and weight_decay == 0):
             return weight_decay
@@ -74,7 +75,7 @@ class StepState(NamedTuple):
 
 def descend(
     learning_rate: optax.ScalarOrSchedule,
-    decay: optax.ScalarOrSchedule = 0.0,
+    decay: optax.ScalarOrSchedule | ArrayLike = 0.0,
     mask: Mask | None = None,
 ) -> optax.GradientTransformation:
     """Turn a direction D into the update -η_t D - δ_t W, in float32 or wider, kept in the dtype of D.
