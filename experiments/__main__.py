@@ -8,6 +8,7 @@ from experiments.study.choices import choice_problem
 
 STUDIES = {
     "shape_search": "which learning-rate shape is near-optimal for a workload",
+    "optimizer_comparison": "which optimizer trains best at equal tuning budget, in steps and in seconds",
     "throughput": "how fast runs, recursions and schedules are here, as ratios in one run",
 }
 
@@ -17,7 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     if not arguments or arguments[0] in ("-h", "--help"):
         print("usage: steepest STUDY [options]      (steepest STUDY --help explains them)\n")
-        print("\n".join(f"  {name:<14} {question}" for name, question in STUDIES.items()))
+        print("\n".join(f"  {name:<20} {question}" for name, question in STUDIES.items()))
         return 0
     problem = choice_problem("study", arguments[0], STUDIES)
     if problem:

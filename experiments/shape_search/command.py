@@ -8,12 +8,11 @@ from typing import Annotated
 
 import tyro
 from rich.console import Console
-from rich.text import Text
 
 from experiments.shape_search.config import QUICK, Config
 from experiments.shape_search.results import exported, show
 from experiments.shape_search.search import redraw, run
-from experiments.study.choices import StudyError
+from experiments.study.command import reporting_errors
 from experiments.study.devices import one_device_per_core
 from experiments.study.folder import StudyFolder
 from schedules import load_winner
@@ -56,26 +55,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     one_device_per_core()
     console = Console(width=None if sys.stdout.isatty() else TABLE_WIDTH)
-    try:
-        if arguments[:1] == ["report"]:
-            folder = tyro.cli(Report, prog="shape_search report", args=arguments[1:]).folder
-            show(redraw(folder), StudyFolder(folder), console)
-            return 0
-        command = _parse(arguments)
-        folder = command.folder or Path("runs", "shape_search_quick" if command.quick else "shape_search")
-        results = run(
-            command.config, folder, devices=command.devices, chunk_runs=command.chunk_runs, console=console
-        )
-    except StudyError as error:
-        console.print(Text.assemble(("error: ", "bold red"), str(error)), soft_wrap=True)
-        return 2
-    except KeyboardInterrupt:
-        console.print("Stopped. The same command resumes.")
-        return 130
+    return reporting_errors(lambda: _main(arguments, console), console)
+
+
+def _main(arguments: Sequence[str], console: Console) -> None:
+    if arguments[:1] == ["report"]:
+        folder = tyro.cli(Report, prog="shape_search report", args=arguments[1:]).folder
+        show(redraw(folder), StudyFolder(folder), console)
+        return
+    command = _parse(arguments)
+    folder = command.folder or Path("runs", "shape_search_quick" if command.quick else "shape_search")
+    results = run(
+        command.config, folder, devices=command.devices, chunk_runs=command.chunk_runs, console=console
+    )
     show(results, StudyFolder(folder), console)
     if command.export:
         print(exported(load_winner(StudyFolder(folder).winners), command.config))
-    return 0
 
 
 def _parse(arguments: Sequence[str]) -> Command:

@@ -1,35 +1,18 @@
 """What a shape search searches."""
 
 import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-import optax
-
 from experiments.study.choices import StudyError, choice_problem
+from experiments.study.optimizers import OPTIMIZERS
+from experiments.study.options import WorkloadOptions
 from schedules import FAMILIES, Family
 from schedules.search import STRATEGIES, Budget, RateGrid
 from schedules.shapes import DECAY_FORMS
 from schedules.warmup import WARMUPS
 
 BASELINES = ("cosine", "constant")  # searched in every study, as what the winner is compared with
-
-OPTIMIZERS: dict[str, Callable[[optax.Schedule, float], optax.GradientTransformation]] = {
-    "sgd": lambda schedule, weight_decay: optax.sgd(schedule),
-    "momentum": lambda schedule, weight_decay: optax.sgd(schedule, momentum=0.9),
-    "adam": lambda schedule, weight_decay: optax.adam(schedule),
-    "adamw": lambda schedule, weight_decay: optax.adamw(schedule, weight_decay=weight_decay),
-    "lion": lambda schedule, weight_decay: optax.lion(schedule, weight_decay=weight_decay),
-}
-DECAYING = ("adamw", "lion")
-OPTAX_CALLS = {  # the same as code, for --export
-    "sgd": "optax.sgd(schedule)",
-    "momentum": "optax.sgd(schedule, momentum=0.9)",
-    "adam": "optax.adam(schedule)",
-    "adamw": "optax.adamw(schedule, weight_decay={weight_decay!r})",
-    "lion": "optax.lion(schedule, weight_decay={weight_decay!r})",
-}
 
 
 @dataclass(frozen=True)
@@ -38,7 +21,7 @@ class Config:
 
     workload: str = "digits"
     """What to train: digits, linear_regression or shakespeare."""
-    workload_options: dict[str, int | float | str] = field(default_factory=dict)
+    workload_options: WorkloadOptions = field(default_factory=dict)
     """Options of the workload, as NAME VALUE pairs, such as: model cnn."""
     families: tuple[str, ...] = tuple(FAMILIES)
     """Families to search; cosine and constant are always added, to compare with."""
@@ -49,9 +32,9 @@ class Config:
     metric: str = "train_loss"
     """Metric at the end of training to minimise; all others are recorded beside it."""
     optimizer: Literal[tuple(OPTIMIZERS)] = "adam"
-    """What the schedule drives; momentum is SGD with 0.9."""
+    """What the schedule drives; momentum is SGD with 0.9, the matrix methods have Adam's root mean square."""
     weight_decay: float = 0.0
-    """Decoupled weight decay of adamw and lion, scaled by the learning rate."""
+    """Decoupled weight decay, scaled by the learning rate; sgd and adam have none."""
     batch_size: int = 64
     """Examples in a step."""
     num_steps: int = 100
@@ -95,8 +78,9 @@ class Config:
             problems.append(choice_problem(name, getattr(self, name), allowed))
         if len(set(self.families)) < len(self.families):
             problems.append(f"families: each may be named once, got {self.families}.")
-        if self.weight_decay and self.optimizer not in DECAYING:
-            problems.append(f"weight_decay: only {' and '.join(DECAYING)} decay, not {self.optimizer}.")
+        decaying = [name for name, optimizer in OPTIMIZERS.items() if optimizer.decays]
+        if self.weight_decay and self.optimizer not in decaying:
+            problems.append(f"weight_decay: only {', '.join(decaying)} decay, not {self.optimizer}.")
         return [problem for problem in problems if problem]
 
     def _number_problems(self) -> list[str]:

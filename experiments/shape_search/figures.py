@@ -1,10 +1,19 @@
 """The figures of a shape search, each as PNG bytes with its message as the title."""
 
 import numpy as np
-from matplotlib.figure import Figure
 
+from experiments.shape_search.config import BASELINES
 from experiments.shape_search.results import Results
-from experiments.study.figures import ACCENT, CONTEXT, REFERENCE, as_png, legend_beside, log_scale, panels
+from experiments.study.figures import (
+    ACCENT,
+    CONTEXT,
+    REFERENCE,
+    as_png,
+    legend_beside,
+    log_scale,
+    panels,
+    ranking,
+)
 from schedules.search import Screened, Standing, dkw_half_width
 
 CURVE_POINTS = 400
@@ -27,22 +36,8 @@ def winning_shapes(results: Results) -> bytes:
 
 def winner_scores(results: Results) -> bytes:
     """Every winner's confirmed score with its interval, best on top."""
-    figure = Figure(figsize=(8, 1.4 + 0.3 * len(results.standings)), layout="constrained")
-    ax = figure.subplots()
-    for place, standing in enumerate(results.standings):
-        color = ACCENT if not standing.behind_best or standing.ties_with_best else REFERENCE
-        score = standing.score
-        ax.plot([score.low, score.high], [place, place], color=color, linewidth=3)
-        ax.plot(score.value, place, "o", color=color)
-    baseline = next(s for s in results.standings if s.name == "cosine")
-    ax.axvline(baseline.score.value, color=CONTEXT, zorder=0)
-    ax.set_yticks(range(len(results.standings)), [s.name for s in results.standings])
-    ax.invert_yaxis()
-    log_scale(ax, "x", [end for s in results.standings for end in s.score])
-    ax.set_xlabel(f"{results.config.metric}, median of {results.config.confirm_replicates} fresh seeds")
-    legend_beside(figure, {"best, or tied with it": ACCENT, "worse": REFERENCE, "cosine's median": CONTEXT})
-    figure.suptitle("Which family wins, and how sure that is")
-    return as_png(figure)
+    score = f"{results.config.metric}, median of {results.config.confirm_replicates} fresh seeds"
+    return ranking(results.standings, BASELINES[0], score, "Which family wins, and how sure that is")
 
 
 def score_distributions(results: Results) -> bytes:

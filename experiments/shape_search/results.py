@@ -1,19 +1,25 @@
 """What a shape search found: the table, winners.json, and a winner exported."""
 
-import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
-from experiments.shape_search.config import BASELINES, OPTAX_CALLS, Config
+from experiments.shape_search.config import BASELINES, Config
 from experiments.study.folder import StudyFolder
 from experiments.study.journal import Journal
-from schedules.search import Estimate, Findings, Standing, standings, verdict
+from experiments.study.optimizers import OPTIMIZERS
+from experiments.study.tables import (
+    change_text,
+    estimate_json,
+    estimate_text,
+    finite_or_none,
+    marked_name,
+    median_or_worse,
+    show_table,
+)
+from schedules.search import Findings, Standing, standings, verdict
 from schedules.winners import FORMAT, LoadedWinner
 
 
@@ -56,7 +62,7 @@ def collect(findings: Findings, config: Config, journal: Journal) -> Results:
     for (_, family, *_), metrics in journal.metrics("confirm").items():
         by_family.setdefault(family, []).append(metrics)
     beside = {
-        family: {name: _median(np.array([run[name] for run in runs])) for name in runs[0]}
+        family: {name: median_or_worse([run[name] for run in runs]) for name in runs[0]}
         for family, runs in by_family.items()
     }
     ranked = standings(findings.winners, BASELINES, config.confidence)
@@ -88,28 +94,26 @@ def _winner_json(standing: Standing, results: Results) -> dict[str, Any]:
         "base_lr": standing.winner.base_lr,
         "base_lr_bracketed": screened.bracketed,
         "candidate": screened.shape.number,
-        "score": _estimate_json(standing.score),
+        "score": estimate_json(standing.score),
         "replicates": len(standing.winner.scores),
         "diverged": standing.diverged,
-        "change_against": {name: _estimate_json(change) for name, change in standing.against.items()},
+        "change_against": {name: estimate_json(change) for name, change in standing.against.items()},
         "ties_with_best": standing.ties_with_best,
-        "metrics": {name: _finite(value) for name, value in results.beside[standing.name].items()},
+        "metrics": {name: finite_or_none(value) for name, value in results.beside[standing.name].items()},
     }
 
 
 def show(results: Results, folder: StudyFolder, console: Console) -> None:
     """Print the final table, the verdict, and where everything is."""
-    table = Table(title=Text(results.setting), box=SIMPLE_HEAD, padding=(0, 1))
-    for place, heading in enumerate(headings(results)):
-        shape = place == 1
-        table.add_column(heading, justify="left" if place < 2 else "right", no_wrap=not shape)
-    for row in table_rows(results):
-        table.add_row(*map(Text, row))
-    console.print(table)
-    for line in (results.verdict, *notes(results)):
-        console.print(Text(line))
-    for path in (folder.report, folder.winners):
-        console.print(Text(str(path)), soft_wrap=True)
+    show_table(
+        console,
+        results.setting,
+        headings(results),
+        table_rows(results),
+        (results.verdict, *notes(results)),
+        (folder.report, folder.winners),
+        wrapped=(1,),
+    )
 
 
 def headings(results: Results) -> tuple[str, ...]:
@@ -125,14 +129,13 @@ def table_rows(results: Results) -> list[tuple[str, ...]]:
 
 
 def _table_row(standing: Standing, results: Results) -> tuple[str, ...]:
-    winner, score = standing.winner, standing.score
-    mark = " *" if standing.behind_best is None else " =" if standing.ties_with_best else ""
+    winner = standing.winner
     return (
-        standing.name + mark,
+        marked_name(standing),
         shape_text(winner.screened.shape.params),
         f"{winner.base_lr:.3g}" + ("" if winner.screened.bracketed else " (edge)"),
-        f"{score.value:.3g} [{score.low:.3g}, {score.high:.3g}]",
-        *(_change_text(standing.against.get(name)) for name in BASELINES),
+        estimate_text(standing.score),
+        *(change_text(standing.against.get(name)) for name in BASELINES),
         *(f"{results.beside[standing.name][name]:.3g}" for name in _test_metrics(results)),
     )
 
@@ -167,37 +170,19 @@ def exported(winner: LoadedWinner, config: Config) -> str:
     options = "".join(f", {name}={value!r}" for name, value in winner.family.options.items())
     family = f"schedules.FAMILIES[{winner.family.name!r}]"
     family += f".with_options({options[2:]})" if options else ""
+    optimizer = OPTIMIZERS[config.optimizer]
     multipliers = np.asarray(winner.family.multipliers(winner.params, winner.num_steps))
     return "\n".join(
         [
             "import optax",
-            "import schedules",
+            *(f"import {module}" for module in (optimizer.imports, "schedules") if module),
             "",
             f"family = {family}",
             f"params = {dict(winner.params)!r}",
             f"schedule = family.schedule(params, base_lr={winner.base_lr!r}, num_steps={winner.num_steps})",
-            f"optimizer = {OPTAX_CALLS[config.optimizer].format(weight_decay=config.weight_decay)}",
+            f"optimizer = {optimizer.code.format(weight_decay=config.weight_decay)}",
             "",
             f"# step multiplier, times a base learning rate of {winner.base_lr!r}",
             *(f"{step} {multiplier:.7g}" for step, multiplier in enumerate(multipliers)),
         ]
     )
-
-
-def _change_text(change: Estimate | None) -> str:
-    if change is None or math.isnan(change.value):
-        return "–"
-    return f"{100 * change.value:+.0f} [{100 * change.low:+.0f}, {100 * change.high:+.0f}]"
-
-
-def _median(values: np.ndarray) -> float:
-    """The median where what is not finite counts as the worst."""
-    return float(np.median(np.where(np.isfinite(values), values, np.inf)))
-
-
-def _estimate_json(estimate: Estimate) -> dict[str, float | None]:
-    return {name: _finite(value) for name, value in estimate._asdict().items()}
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None

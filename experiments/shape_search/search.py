@@ -11,14 +11,16 @@ from jax.sharding import Mesh
 from rich.console import Console
 
 import workloads
-from experiments.shape_search.config import OPTIMIZERS, Config
+from experiments.shape_search.config import Config
 from experiments.shape_search.report import write_report
 from experiments.shape_search.results import Results, collect, winners_json
-from experiments.study.choices import StudyError, choice_problem
+from experiments.study.choices import StudyError
 from experiments.study.evaluation import UnfinishedStudy, journaled, remembered
 from experiments.study.folder import StudyFolder, open_folder, read_config, write_atomically
 from experiments.study.journal import Journal
+from experiments.study.optimizers import OPTIMIZERS
 from experiments.study.progress import Progress
+from experiments.study.setup import check_workload, load_workload, study_mesh
 from schedules.search import STRATEGIES, Trial, named_key, search_shapes
 from workloads import Workload
 
@@ -45,14 +47,11 @@ def run(
     Raises:
       StudyError: the config, the folder or the journal in it does not serve; nothing was trained.
     """
-    workload = _load(config) if workload is None else workload
-    _check_workload(config, workload)
+    workload = load_workload(config.workload, config.workload_options) if workload is None else workload
+    check_workload(workload, config.metric, config.batch_size, config.num_steps)
     if chunk_runs < 1:
         raise StudyError(f"chunk_runs: must be at least 1, got {chunk_runs}.")
-    try:
-        mesh = workloads.run_mesh(devices)
-    except ValueError as error:
-        raise StudyError(f"devices: {error}.") from None
+    mesh = study_mesh(devices)
     study = open_folder(Path(folder), dataclasses.asdict(config))
     progress = Progress(config.planned_runs, console or Console(), quiet=console is None)
     with Journal(study.journal) as journal, progress:
@@ -92,7 +91,7 @@ def trial_runner(
         keys = workloads.run_keys(jax.random.wrap_key_data(row["key_data"]))
 
         def optimizer(schedule):
-            return OPTIMIZERS[config.optimizer](schedule, config.weight_decay)
+            return OPTIMIZERS[config.optimizer].build(schedule, config.weight_decay)
 
         finished = workloads.train(
             workload, data, optimizer, row["learning_rates"], keys, batch_size=config.batch_size
@@ -123,25 +122,3 @@ def _conclude(config: Config, study: StudyFolder, journal: Journal, evaluate) ->
     write_atomically(study.winners, json.dumps(winners_json(results), indent=2) + "\n")
     write_report(results, study)
     return results
-
-
-def _load(config: Config) -> Workload:
-    problem = choice_problem("workload", config.workload, workloads.WORKLOADS)
-    if problem:
-        raise StudyError(problem)
-    try:
-        return workloads.load(config.workload, **config.workload_options)
-    except (ValueError, TypeError) as error:
-        raise StudyError(f"workload_options: {error}.") from None
-
-
-def _check_workload(config: Config, workload: Workload) -> None:
-    problem = choice_problem("metric", config.metric, workloads.metric_names(workload))
-    if problem:
-        raise StudyError(problem)
-    try:
-        jax.eval_shape(
-            lambda key: workload.indices(key, config.batch_size, config.num_steps), jax.random.key(0)
-        )
-    except ValueError as error:
-        raise StudyError(f"{error}.") from None

@@ -10,6 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from schedules.search import Standing
+
 ACCENT = "#0b6fb8"  # what the figure is about
 REFERENCE = "#8a8a8a"  # what it is compared with
 CONTEXT = "#d5d5d5"  # everything else
@@ -43,6 +45,27 @@ def legend_beside(figure: Figure, colors: dict[str, str]) -> None:
     """A legend to the right of the panels, outside the data."""
     handles = [Line2D([], [], color=color, linewidth=3, label=label) for label, color in colors.items()]
     figure.legend(handles=handles, loc="outside right upper", frameon=False, fontsize=9)
+
+
+def ranking(standings: Sequence[Standing], baseline: str, score: str, message: str) -> bytes:
+    """Every winner's score with its interval, best on top, against the baseline's."""
+    figure = Figure(figsize=(8, 1.4 + 0.3 * len(standings)), layout="constrained")
+    ax = figure.subplots()
+    for place, standing in enumerate(standings):
+        color = ACCENT if not standing.behind_best or standing.ties_with_best else REFERENCE
+        ax.plot([standing.score.low, standing.score.high], [place, place], color=color, linewidth=3)
+        ax.plot(standing.score.value, place, "o", color=color)
+    reference = next(s for s in standings if s.name == baseline)
+    ax.axvline(reference.score.value, color=CONTEXT, zorder=0)
+    ax.set_yticks(range(len(standings)), [s.name for s in standings])
+    ax.invert_yaxis()
+    log_scale(ax, "x", [end for s in standings for end in s.score])
+    ax.set_xlabel(score)
+    legend_beside(
+        figure, {"best, or tied with it": ACCENT, "worse": REFERENCE, f"{baseline}'s median": CONTEXT}
+    )
+    figure.suptitle(message)
+    return as_png(figure)
 
 
 def log_scale(ax: Axes, which: Literal["x", "y"], values: Iterable[float]) -> None:

@@ -7,8 +7,8 @@ import optax
 import pytest
 
 from experiments.shape_search import Config
-from experiments.shape_search.config import OPTIMIZERS
 from experiments.shape_search.results import exported
+from experiments.study.optimizers import OPTIMIZERS
 from schedules import FAMILIES, load_winner
 from schedules.winners import LoadedWinner
 
@@ -55,7 +55,7 @@ def test_every_family_exports_a_snippet_that_runs(name):
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_the_exported_optimizer_steps_as_the_study_s_does(name):
-    weight_decay = 0.1 if name in ("adamw", "lion") else 0.0
+    weight_decay = 0.1 if OPTIMIZERS[name].decays else 0.0
     config = Config(optimizer=name, weight_decay=weight_decay)
     winner = LoadedWinner(FAMILIES["linear"], MIDDLE["linear"], 0.03, 17)
     defined, _ = executed(exported(winner, config))
@@ -68,7 +68,7 @@ def test_the_exported_optimizer_steps_as_the_study_s_does(name):
             moved = optax.apply_updates(moved, updates)
         return moved["w"]
 
-    mine = OPTIMIZERS[name](defined["schedule"], weight_decay)
+    mine = OPTIMIZERS[name].build(defined["schedule"], weight_decay)
     np.testing.assert_array_equal(three_steps(defined["optimizer"]), three_steps(mine))
     assert np.all(three_steps(mine) != params["w"])
 

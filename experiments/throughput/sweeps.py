@@ -1,25 +1,14 @@
-"""How fast runs, recursions and schedules are on this machine, as ratios measured in one run.
-
-Absolute speeds depend on the machine and its neighbours; so every comparison alternates the two sides,
-repeat by repeat, and reports the median of the paired ratios. `python -m experiments.throughput` prints it.
-"""
-
-import dataclasses
-import sys
-import time
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+"""How fast runs, recursions and schedules are, against step-by-step Python loops."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import tyro
 from rich.console import Console
 from rich.table import Table
 
 import workloads
-from experiments.study.devices import one_device_per_core
+from experiments.throughput.measure import Side, compare
 from schedules import FAMILIES, Family
 from workloads.linear_regression import exact_losses, expected_losses, power_law_spectrum, random_kernel
 
@@ -28,40 +17,25 @@ DIGITS_BATCH, DIGITS_STEPS = 64, 500
 SCHEDULES, SCHEDULE_STEPS = 10_000, 1_000
 
 
-class Side(NamedTuple):
-    """One side of a comparison: what to time, and how many runs (or schedules) one call computes."""
-
-    call: Callable[[], object]
-    runs: int
-
-
-class Comparison(NamedTuple):
-    """Runs per second of both sides, and how many times faster the first is, over alternating repeats."""
-
-    subject: str
-    ours: float
-    baseline: float
-    ratio: float
-
-
-@dataclasses.dataclass(frozen=True)
-class Options:
-    """Measure the speed of runs, recursions and schedules as ratios to step-by-step Python loops."""
-
-    repeats: int = 5
-    """Alternating repeats of each comparison; medians are reported."""
-
-    def __post_init__(self):
-        if self.repeats < 1:
-            raise ValueError(f"repeats must be at least 1, got {self.repeats}")
-
-
-def compare(subject: str, ours: Side, baseline: Side, repeats: int) -> Comparison:
-    """Time both sides in turn, after one call of each to compile."""
-    _seconds(ours.call), _seconds(baseline.call)
-    times = np.array([(_seconds(ours.call), _seconds(baseline.call)) for _ in range(repeats)])
-    speeds = np.array([ours.runs, baseline.runs]) / times
-    return Comparison(subject, *np.median(speeds, axis=0), np.median(speeds[:, 0] / speeds[:, 1]))
+def report_sweeps(repeats: int, console: Console) -> None:
+    """Print runs per second of sweeps and recursions, and milliseconds for ten thousand schedules."""
+    incumbent = incumbent_monte_carlo()
+    loops = [
+        compare("linear regression, Monte-Carlo", monte_carlo(), incumbent, repeats),
+        compare("linear regression, mean field", mean_field(), incumbent, repeats),
+        compare("linear regression, exact", exact(), incumbent, repeats),
+        compare("digits MLP, 500 Adam steps", digits_sweep(), digits_loop(), repeats),
+    ]
+    table = Table("", "runs/s", "Python loop, runs/s", "ratio")
+    for row in loops:
+        table.add_row(row.subject, f"{row.ours:,.0f}", f"{row.baseline:,.1f}", f"{row.ratio:,.1f}×")
+    console.print(table)
+    python = cosine_schedules_in_python()
+    table = Table("family", f"ms for {SCHEDULES:,} schedules of {SCHEDULE_STEPS:,} steps", "× Python loop")
+    for family in FAMILIES.values():
+        row = compare(family.name, schedules_at_once(family), python, repeats)
+        table.add_row(row.subject, f"{1e3 * SCHEDULES / row.ours:.1f}", f"{row.ratio:,.0f}×")
+    console.print(table)
 
 
 def monte_carlo() -> Side:
@@ -195,47 +169,5 @@ def cosine_schedules_in_python(count: int = 100) -> Side:
     return Side(call, count)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit status."""
-    one_device_per_core()
-    console = Console(width=None if sys.stdout.isatty() else 110)
-    try:
-        options = tyro.cli(Options, prog="python -m experiments.throughput", args=arguments)
-    except ValueError as error:
-        console.print(f"error: {error}")
-        return 2
-    console.print(
-        f"{len(jax.devices())} {jax.default_backend()} devices, medians of {options.repeats} repeats"
-    )
-    incumbent = incumbent_monte_carlo()
-    loops = [
-        compare("linear regression, Monte-Carlo", monte_carlo(), incumbent, options.repeats),
-        compare("linear regression, mean field", mean_field(), incumbent, options.repeats),
-        compare("linear regression, exact", exact(), incumbent, options.repeats),
-        compare("digits MLP, 500 Adam steps", digits_sweep(), digits_loop(), options.repeats),
-    ]
-    table = Table("", "runs/s", "Python loop, runs/s", "ratio")
-    for row in loops:
-        table.add_row(row.subject, f"{row.ours:,.0f}", f"{row.baseline:,.1f}", f"{row.ratio:,.1f}×")
-    console.print(table)
-    python = cosine_schedules_in_python()
-    table = Table("family", f"ms for {SCHEDULES:,} schedules of {SCHEDULE_STEPS:,} steps", "× Python loop")
-    for family in FAMILIES.values():
-        row = compare(family.name, schedules_at_once(family), python, options.repeats)
-        table.add_row(row.subject, f"{1e3 * SCHEDULES / row.ours:.1f}", f"{row.ratio:,.0f}×")
-    console.print(table)
-    return 0
-
-
 def _regression_rates(runs: int) -> jax.Array:
     return jnp.tile(jnp.linspace(0.1, 4.0, runs)[:, None], (1, REGRESSION_STEPS))
-
-
-def _seconds(call: Callable[[], object]) -> float:
-    begun = time.perf_counter()
-    jax.block_until_ready(call())
-    return time.perf_counter() - begun
-
-
-if __name__ == "__main__":
-    sys.exit(main())
