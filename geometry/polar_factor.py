@@ -235,7 +235,7 @@ def _tightened(x: Array, gram: Array, square: Array) -> tuple[Array, Array, Arra
 
 
 def _wide_enough(dtype: DTypeLike) -> bool:
-    return jnp.finfo(dtype).eps <= jnp.finfo(jnp.float32).eps
+    return bool(jnp.finfo(dtype).eps <= jnp.finfo(jnp.float32).eps)
 
 
 def _lasting(triples: Sequence[Coefficients]) -> Iterator[Coefficients]:

@@ -119,6 +119,8 @@ def scale_by_dion(
     def step(updates, buffers, warm_starts):
         sums = jax.tree.map(lambda m, g: m + g.astype(m.dtype), buffers, updates)
         stacks = stacks_of(sums, routing)
+        if not stacks:
+            return updates, buffers, warm_starts
         starts, structure = jax.tree.flatten(warm_starts)
         directions, fed_back, new_starts = in_equal_batches(dion, list(map(wide, stacks)), starts)
         directions = tree_of(list(map(as_wide_was, directions, stacks)), updates, routing, scale)

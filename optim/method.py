@@ -31,6 +31,8 @@ def matrix_method(
     """
     check_number("weight_decay", weight_decay, 0)
     check_number("fallback_weight_decay", fallback_weight_decay, 0)
+    if fallback_learning_rate is not None:
+        check_number("fallback_learning_rate", fallback_learning_rate, 0)
     other_rate = learning_rate if fallback_learning_rate is None else fallback_learning_rate
     followed = learning_rate if decay.coupling == "schedule" else other_rate
     step = descend(learning_rate, decay.fraction(weight_decay, learning_rate), decay.mask)

@@ -103,6 +103,7 @@ class Routing:
 
     An object and not the bare function, so that `optax.inject_hyperparams` does not take it for a schedule.
 
+    >>> from optim import PLAIN, Route, by_name
     >>> def rule(path, shape):
     ...     return Route("head", PLAIN) if path == "readout/kernel" else by_name(path, shape)
     >>> Routing(rule).route("readout/kernel", (64, 10)).kind

@@ -86,10 +86,10 @@ def descend(
       mask: which leaves decay; see `Decay`.
 
     Raises:
-      ValueError: a number is negative, or infinite, or δ above 1; or, in an update, decay without params.
+      ValueError: a number is negative or infinite, or δ is 1 or more; or, in an update, decay without params.
     """
     check_number("learning_rate", learning_rate, 0)
-    check_number("decay", decay, 0, 1)
+    check_number("decay, the fraction of a weight that a step removes,", decay, 0, 1)
     decays_at_all = not (isinstance(decay, float | int) and decay == 0)
 
     def rates(count):
