@@ -29,7 +29,7 @@ def cholesky_qr(a: Float[Array, "batch long rank"]) -> CholeskyQR:
     lengths: where the condition number of the normalised columns passes about 1e3 in float32, 1e7 in
     float64. There Q may be anything, NaN included.
     """
-    scaled, peak = unit_peak(a, axis=(-2, -1))
+    scaled, peak = unit_peak(a, axis=-2)
     lengths = jnp.linalg.norm(scaled, axis=-2, keepdims=True)
     normalised = scaled / jnp.where(lengths > 0, lengths, 1)
     rough, first = _cholesky_pass(normalised)

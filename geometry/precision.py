@@ -22,4 +22,5 @@ def unit_peak(
     Squares of what is returned neither overflow nor all vanish, whatever the scale of `x`.
     """
     peak = jnp.max(jnp.abs(x), axis=axis, keepdims=True)
-    return x / jnp.where(peak > 0, peak, 1), peak
+    small = jnp.where(peak > 1, 0.125, 1).astype(x.dtype)  # compilers divide by 1 / peak, which may underflow
+    return (small * x) / jnp.where(peak > 0, small * peak, 1), peak

@@ -53,11 +53,14 @@ class Decay:
         self, weight_decay: ArrayLike, learning_rate: optax.ScalarOrSchedule
     ) -> optax.ScalarOrSchedule | ArrayLike:
         """The fraction of a weight that a step removes, a schedule where the learning rate is one."""
+        if self.coupling == "independent":
+            check_number("weight_decay", weight_decay, 0, 1)
         if self.coupling == "independent" or (isinstance(weight_decay, float | int) and weight_decay == 0):
             return weight_decay
         factor = weight_decay / self.peak_learning_rate if self.coupling == "schedule" else weight_decay
         if callable(learning_rate):
             return lambda count: factor * learning_rate(count)
+        check_number("the learning rate times weight_decay", factor * learning_rate, 0, 1)
         return factor * learning_rate
 
 
@@ -89,7 +92,7 @@ def descend(
       ValueError: a number is negative or infinite, or δ is 1 or more; or, in an update, decay without params.
     """
     check_number("learning_rate", learning_rate, 0)
-    check_number("decay, the fraction of a weight that a step removes,", decay, 0, 1)
+    check_number("decay", decay, 0, 1)
     decays_at_all = not (isinstance(decay, float | int) and decay == 0)
 
     def rates(count):

@@ -1,0 +1,5 @@
+import sys
+
+from experiments.optimizer_comparison import main
+
+sys.exit(main())

@@ -1,0 +1,185 @@
+"""The comparison itself: a workload's runs, journaled, under the tuning procedure."""
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from rich.console import Console
+
+import workloads
+from experiments.optimizer_comparison.config import Config
+from experiments.optimizer_comparison.report import write_report
+from experiments.optimizer_comparison.results import Results, collect, winners_json
+from experiments.optimizer_comparison.tuning import CONFIRM, SCREEN, Trial, Tuned, tune
+from experiments.study.choices import StudyError
+from experiments.study.evaluation import UnfinishedStudy, journaled, remembered
+from experiments.study.folder import StudyFolder, open_folder, read_config, write_atomically
+from experiments.study.journal import Journal
+from experiments.study.optimizers import OPTIMIZERS
+from experiments.study.progress import Progress
+from experiments.study.setup import check_workload, load_workload, study_mesh
+from workloads import Workload
+
+TIMING_REPEATS = 5
+
+
+def run(
+    config: Config,
+    folder: str | Path,
+    workload: Workload | None = None,
+    *,
+    devices: int | None = None,
+    console: Console | None = None,
+) -> Results:
+    """Compare, or go on with the comparison in `folder`; write its winners, figures and report there.
+
+    Args:
+      config: see `Config`.
+      folder: where the study lives; the same config comes back to it and runs only what is missing.
+      workload: what to train, when it is the caller's own; `config.workload` is then only its name.
+      devices: how many devices to use, all when None; without effect on the scores.
+      console: where progress is shown; nowhere when None.
+
+    Raises:
+      StudyError: the config, the folder or the journal in it does not serve; nothing was trained.
+    """
+    workload = load_workload(config.workload, config.workload_options) if workload is None else workload
+    check_workload(workload, config.metric, config.batch_size, config.num_steps)
+    mesh = study_mesh(devices)
+    study = open_folder(Path(folder), dataclasses.asdict(config))
+    progress = Progress(config.planned_runs, console or Console(), quiet=console is None)
+    with Journal(study.journal) as journal, progress:
+        tuned = {}
+        for optimizer in config.compared:
+            runner = trial_runner(optimizer, config, workload, mesh)
+            evaluate = journaled(journal, runner, config.metric, config.runs_per_rate, progress)
+            tuned[optimizer] = tune(optimizer, config, evaluate)
+        timings = _remembered_timings(study) or step_seconds(tuned, config, workload)
+        write_atomically(_timings_path(study), json.dumps(timings, indent=2) + "\n")
+        return _conclude(config, study, journal, tuned, timings)
+
+
+def redraw(folder: str | Path) -> Results:
+    """Write the winners, figures and report of a finished comparison again, without running anything.
+
+    Raises StudyError where the folder holds no finished optimizer comparison.
+    """
+    study = StudyFolder(Path(folder))
+    content = read_config(study)
+    try:
+        config = Config(**{k: tuple(v) if isinstance(v, list) else v for k, v in content.items()})
+    except TypeError as error:
+        raise StudyError(f"{study.config} is not the config of an optimizer comparison: {error}.") from None
+    timings = _remembered_timings(study)
+    if not study.journal.exists() or timings is None:
+        raise StudyError(f"{folder} is not finished: run the same study again.")
+    with Journal(study.journal) as journal:
+        try:
+            tuned = {name: tune(name, config, remembered(journal)) for name in config.compared}
+        except UnfinishedStudy as error:
+            raise StudyError(f"{folder} is not finished ({error}): run the same study again.") from None
+        return _conclude(config, study, journal, tuned, timings)
+
+
+def trial_runner(
+    optimizer: str, config: Config, workload: Workload, mesh: Mesh
+) -> Callable[[Sequence[Trial]], list[dict[str, float]]]:
+    """(trials) → the metrics of each at its end; in confirming runs the scored metric along the way too."""
+    root = jax.random.key(config.seed)
+
+    def program(evaluate_at: tuple[int, ...]):
+        return lambda row, data: _train(optimizer, config, workload, row, data, evaluate_at).metrics
+
+    programs = {SCREEN: program((config.num_steps,)), CONFIRM: program(config.curve_steps)}
+
+    def run_trials(trials: Sequence[Trial]) -> list[dict[str, float]]:
+        (stage,) = {trial.stage for trial in trials}
+        keys = [np.asarray(jax.random.key_data(trial.key(root))) for trial in trials]
+        inputs = {
+            "learning_rate": np.array([trial.setting.learning_rate for trial in trials], np.float32),
+            "decay": np.array([trial.setting.decay for trial in trials], np.float32),
+            "key_data": np.stack(keys),
+        }
+        metrics = jax.tree.map(np.asarray, workloads.sweep(programs[stage], inputs, workload.data, mesh=mesh))
+        ends = {name: values[:, -1] for name, values in metrics.items()}
+        if stage == CONFIRM:
+            curve = zip(config.curve_steps, metrics[config.metric].T, strict=True)
+            ends |= {f"{config.metric}@{step}": values for step, values in curve}
+        return [{name: float(values[row]) for name, values in ends.items()} for row in range(len(trials))]
+
+    return run_trials
+
+
+def step_seconds(tuned: Mapping[str, Tuned], config: Config, workload: Workload) -> dict[str, list[float]]:
+    """Seconds a training step takes with each optimizer: all in turn, several times, on one device."""
+    root = jax.random.key(config.seed)
+
+    calls = {}
+    for optimizer, found in tuned.items():
+        setting = found.setting
+        row = {
+            "learning_rate": jnp.float32(setting.learning_rate),
+            "decay": jnp.float32(setting.decay),
+            "key_data": jax.random.key_data(root),
+        }
+        program = jax.jit(
+            lambda row, data, optimizer=optimizer: (
+                _train(optimizer, config, workload, row, data, (config.num_steps,)).metrics
+            )
+        )
+        calls[optimizer] = program.lower(row, workload.data).compile(), row
+    seconds: dict[str, list[float]] = {optimizer: [] for optimizer in tuned}
+    for _ in range(TIMING_REPEATS):
+        for optimizer, (program, row) in calls.items():
+            begun = time.perf_counter()
+            jax.block_until_ready(program(row, workload.data))
+            seconds[optimizer].append((time.perf_counter() - begun) / config.num_steps)
+    return seconds
+
+
+def _train(
+    optimizer: str, config: Config, workload: Workload, row: Any, data: Any, evaluate_at: Sequence[int]
+) -> workloads.Run:
+    peak = row["learning_rate"]
+
+    def build(schedule):
+        return OPTIMIZERS[optimizer].build(schedule, row["decay"] / peak)
+
+    return workloads.train(
+        workload,
+        data,
+        build,
+        peak * config.multipliers,
+        workloads.run_keys(jax.random.wrap_key_data(row["key_data"])),
+        batch_size=config.batch_size,
+        evaluate_at=evaluate_at,
+    )
+
+
+def _conclude(
+    config: Config,
+    study: StudyFolder,
+    journal: Journal,
+    tuned: Mapping[str, Tuned],
+    timings: Mapping[str, Sequence[float]],
+) -> Results:
+    results = collect(tuned, timings, config, journal)
+    write_atomically(study.winners, json.dumps(winners_json(results), indent=2) + "\n")
+    write_report(results, study)
+    return results
+
+
+def _timings_path(study: StudyFolder) -> Path:
+    return study.path / "timings.json"
+
+
+def _remembered_timings(study: StudyFolder) -> dict[str, list[float]] | None:
+    path = _timings_path(study)
+    return json.loads(path.read_text()) if path.exists() else None

@@ -1,0 +1,149 @@
+"""What an optimizer comparison compares."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal
+
+from jaxtyping import Array, Float
+
+from experiments.study.choices import StudyError, choice_problem
+from experiments.study.options import WorkloadOptions
+from schedules import FAMILIES
+
+REFERENCE_OPTIMIZER = "adamw"  # in every comparison, as what the others are compared with
+CONTENDERS: Mapping[str, float] = MappingProxyType(  # the middle of the learning rates tried with each
+    {
+        "momentum": 0.1,
+        "adamw": 0.01,
+        "lion": 0.001,
+        "optax_muon": 0.01,
+        "sign_descent": 0.001,
+        "signum": 0.001,
+        "spectral_descent": 0.01,
+        "muon": 0.01,
+        "dion": 0.01,
+        "orth_dion": 0.01,
+    }
+)
+MIN_RATES = 3  # a best rate needs one on either side
+
+
+@dataclass(frozen=True)
+class Config:
+    """What is compared; it alone decides the scores, bit for bit."""
+
+    workload: str = "digits"
+    """What to train: digits, shakespeare or linear_regression."""
+    workload_options: WorkloadOptions = field(default_factory=lambda: {"model": "cnn"})
+    """Options of the workload, as NAME VALUE pairs."""
+    optimizers: tuple[str, ...] = tuple(CONTENDERS)
+    """What to compare; adamw is always added, to compare with."""
+    metric: str = "train_loss"
+    """Metric at the end of training to minimise; all others are recorded beside it."""
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    """Shape of every run's learning rate."""
+    warmup: float = 0.1
+    """Fraction of the run in which the learning rate rises."""
+    batch_size: int = 64
+    """Examples in a step."""
+    num_steps: int = 100
+    """Steps in a run."""
+    first_rates: int = 5
+    """Learning rates that each optimizer is first tried with, each twice the one before."""
+    more_rates: int = 4
+    """Further ones, each placed by the scores so far: beyond an edge, or halfway beside the best."""
+    decays: tuple[float, ...] = (0.0, 1e-4, 1e-3)
+    """Fractions of a weight that a step at the peak learning rate removes, tried at every rate."""
+    screen_replicates: int = 3
+    """Seeds for each learning rate and decay."""
+    confirm_replicates: int = 30
+    """Fresh seeds that score each optimizer at its best; only these scores are reported."""
+    curve_points: int = 10
+    """Evaluations along each confirming run."""
+    confidence: float = 0.95
+    """Level of all intervals, between 0 and 1."""
+    seed: int = 0
+    """Root of everything random."""
+
+    def __post_init__(self):
+        problems = [choice_problem("optimizers", name, CONTENDERS) for name in self.optimizers]
+        problems.append(choice_problem("schedule", self.schedule, ("linear", "cosine", "constant")))
+        problems += self._number_problems()
+        if any(problems):
+            raise StudyError("\n".join(filter(None, problems)))
+
+    def _number_problems(self) -> list[str]:
+        least = {
+            "batch_size": 1,
+            "num_steps": 1,
+            "first_rates": MIN_RATES,
+            "more_rates": 0,
+            "screen_replicates": 1,
+            "confirm_replicates": 1,
+            "curve_points": 1,
+        }
+        problems = [
+            f"{name}: must be at least {low}, got {getattr(self, name)}."
+            for name, low in least.items()
+            if getattr(self, name) < low
+        ]
+        if len(set(self.optimizers)) < len(self.optimizers):
+            problems.append(f"optimizers: each may be named once, got {self.optimizers}.")
+        if not self.decays or not all(0 <= decay < 1 for decay in self.decays):
+            problems.append(f"decays: must be fractions in [0, 1), at least one, got {self.decays}.")
+        if not 0 <= self.warmup < 1:
+            problems.append(f"warmup: must be in [0, 1), got {self.warmup}.")
+        if self.curve_points > self.num_steps:
+            problems.append(f"curve_points: must be at most num_steps, got {self.curve_points}.")
+        if not 0 < self.confidence < 1:
+            problems.append(f"confidence: must be between 0 and 1, got {self.confidence}.")
+        if not 0 <= self.seed < 2**32:
+            problems.append(f"seed: must be in [0, 2^32), got {self.seed}.")
+        return problems
+
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """The optimizers, the reference included."""
+        extra = () if REFERENCE_OPTIMIZER in self.optimizers else (REFERENCE_OPTIMIZER,)
+        return (*self.optimizers, *extra)
+
+    @property
+    def multipliers(self) -> Float[Array, "steps"]:
+        """The learning rate of every step, as a fraction of the peak."""
+        return FAMILIES[self.schedule].multipliers({"warmup": self.warmup}, self.num_steps)
+
+    @property
+    def curve_steps(self) -> tuple[int, ...]:
+        """After how many updates the confirming runs are evaluated."""
+        return tuple(round(self.num_steps * (k + 1) / self.curve_points) for k in range(self.curve_points))
+
+    @property
+    def runs_per_rate(self) -> int:
+        return len(self.decays) * self.screen_replicates
+
+    @property
+    def runs_per_optimizer(self) -> int:
+        """The tuning budget, equal for all."""
+        return (self.first_rates + self.more_rates) * self.runs_per_rate
+
+    @property
+    def planned_runs(self) -> int:
+        return len(self.compared) * (self.runs_per_optimizer + self.confirm_replicates)
+
+
+PRESETS: Mapping[str, Config] = MappingProxyType(
+    {
+        "digits": Config(),
+        "transformer": Config(
+            workload="shakespeare",
+            workload_options={"width": 32, "layers": 2, "heads": 2, "context": 32},
+            metric="test_loss",
+            batch_size=16,
+            num_steps=300,
+            more_rates=3,
+            screen_replicates=2,
+            confirm_replicates=16,
+        ),
+    }
+)

@@ -1,0 +1,218 @@
+"""What a comparison found: the table, and winners.json."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from experiments.optimizer_comparison.config import REFERENCE_OPTIMIZER, Config
+from experiments.optimizer_comparison.tuning import CONFIRM, Tuned
+from experiments.study.journal import Journal
+from experiments.study.tables import (
+    change_text,
+    estimate_json,
+    estimate_text,
+    finite_or_none,
+    marked_name,
+    median_or_worse,
+)
+from schedules.search import Standing, standings, verdict
+
+
+class Pace(NamedTuple):
+    """How fast an optimizer is.
+
+    Attributes:
+      curve: the median over confirming runs of the metric, at each of `config.curve_steps`.
+      step_seconds: seconds a training step takes, the median over repeats.
+      relative_step: that over the reference's, the median over paired repeats.
+      steps: the step at which the curve first reaches the reference's final value, over the horizon; NaN
+        where it does not.
+      seconds: the same as a fraction of the reference's time for the horizon.
+    """
+
+    curve: Float[np.ndarray, "points"]
+    step_seconds: float
+    relative_step: float
+    steps: float
+    seconds: float
+
+
+class Results(NamedTuple):
+    """A finished comparison.
+
+    Attributes:
+      config: what was compared.
+      standings: the optimizers, best first.
+      paces: how fast each is.
+      beside: by optimizer, the medians of all metrics at the end of the confirming runs.
+      counts: runs by status, "finished" and "diverged".
+      seconds: how long the runs took together.
+    """
+
+    config: Config
+    standings: tuple[Standing, ...]
+    paces: Mapping[str, Pace]
+    beside: Mapping[str, Mapping[str, float]]
+    counts: Mapping[str, int]
+    seconds: float
+
+    @property
+    def setting(self) -> str:
+        config = self.config
+        options = " ".join(f"{name}={value}" for name, value in config.workload_options.items())
+        return (
+            f"{config.workload} {options}, batch {config.batch_size}, {config.num_steps} steps,"
+            f" {config.schedule} schedule"
+        )
+
+    @property
+    def verdict(self) -> str:
+        return verdict(self.standings, REFERENCE_OPTIMIZER, "optimizer")
+
+
+def collect(
+    tuned: Mapping[str, Tuned],
+    timings: Mapping[str, Sequence[float]],
+    config: Config,
+    journal: Journal,
+) -> Results:
+    """Rank the optimizers, and add what the journal and the clock know beside their scores."""
+    runs: dict[str, list[Mapping[str, float]]] = {name: [] for name in tuned}
+    for (_, optimizer, *_), metrics in journal.metrics(CONFIRM).items():
+        runs[optimizer].append(metrics)
+    medians = {
+        name: {metric: median_or_worse([run[metric] for run in of]) for metric in of[0]}
+        for name, of in runs.items()
+    }
+    curves = {
+        name: np.array([values[f"{config.metric}@{step}"] for step in config.curve_steps])
+        for name, values in medians.items()
+    }
+    ranked = standings(tuned, (REFERENCE_OPTIMIZER,), config.confidence)
+    paces = {name: _pace(curve, name, curves, timings, config) for name, curve in curves.items()}
+    beside = {name: {k: v for k, v in values.items() if "@" not in k} for name, values in medians.items()}
+    return Results(config, ranked, paces, beside, journal.counts(), journal.seconds())
+
+
+def reached(curve: Float[np.ndarray, "points"], steps: Sequence[int], target: float) -> float:
+    """The step at which a curve first is at or below `target`, linear between its points; NaN if never.
+
+    >>> reached(np.array([4.0, 2.0, 1.0]), (10, 20, 30), 3.0)
+    15.0
+    """
+    below = np.flatnonzero(curve <= target)
+    if not below.size:
+        return math.nan
+    end = below[0]
+    if end == 0:
+        return float(steps[0])
+    drop = curve[end - 1] - curve[end]
+    return float(steps[end] - (steps[end] - steps[end - 1]) * (target - curve[end]) / drop)
+
+
+def _pace(
+    curve: Float[np.ndarray, "points"],
+    name: str,
+    curves: Mapping[str, Float[np.ndarray, "points"]],
+    timings: Mapping[str, Sequence[float]],
+    config: Config,
+) -> Pace:
+    relative = float(np.median(np.divide(timings[name], timings[REFERENCE_OPTIMIZER])))
+    steps = reached(curve, config.curve_steps, curves[REFERENCE_OPTIMIZER][-1]) / config.num_steps
+    return Pace(curve, float(np.median(timings[name])), relative, steps, steps * relative)
+
+
+def headings(results: Results) -> tuple[str, ...]:
+    """The headings of the final table."""
+    config = results.config
+    return (
+        "optimizer",
+        "LR",
+        "decay",
+        f"{config.metric} [interval]",
+        f"vs {REFERENCE_OPTIMIZER}, %",
+        *_others(results),
+        "ms a step",
+        "steps, time",
+    )
+
+
+def table_rows(results: Results) -> list[tuple[str, ...]]:
+    """The cells under `headings`, a row an optimizer, best first."""
+    return [_row(standing, results) for standing in results.standings]
+
+
+def _row(standing: Standing, results: Results) -> tuple[str, ...]:
+    tuned: Tuned = standing.winner
+    pace = results.paces[standing.name]
+    return (
+        marked_name(standing),
+        f"{tuned.setting.learning_rate:.3g}" + ("" if tuned.bracketed else " (edge)"),
+        f"{tuned.setting.decay:g}",
+        estimate_text(standing.score),
+        change_text(standing.against.get(REFERENCE_OPTIMIZER)),
+        *(f"{results.beside[standing.name][name]:.3g}" for name in _others(results)),
+        f"{1e3 * pace.step_seconds:.2f} ({pace.relative_step:.2f}×)",
+        "–" if math.isnan(pace.steps) else f"{pace.steps:.0%}, {pace.seconds:.0%}",
+    )
+
+
+def _others(results: Results) -> list[str]:
+    names = results.beside[REFERENCE_OPTIMIZER]
+    return [name for name in names if name.startswith("test_") and name != results.config.metric]
+
+
+def notes(results: Results) -> list[str]:
+    """What the table needs said."""
+    config, counts = results.config, results.counts
+    lines = [
+        f"* best; = not distinguishable from it. Medians of {config.confirm_replicates} fresh seeds with"
+        f" {config.confidence:.0%} intervals; changes are paired by seed.",
+        f"Every optimizer was tuned with the same {config.runs_per_optimizer} runs:"
+        f" {config.first_rates + config.more_rates} learning rates, {len(config.decays)} decays,"
+        f" {config.screen_replicates} seeds.",
+        f"Steps and time needed: where the median run first reaches {REFERENCE_OPTIMIZER}'s final"
+        f" {config.metric}, as a share of what {REFERENCE_OPTIMIZER} takes.",
+        f"{sum(counts.values()):,} runs, of which {counts.get('diverged', 0):,} diverged,"
+        f" in {results.seconds:.0f} s of training.",
+    ]
+    edge = [s.name for s in results.standings if not s.winner.bracketed]
+    if edge:
+        lines.append(f"Best learning rate not bracketed (on the edge of what was tried): {', '.join(edge)}.")
+    return lines
+
+
+def winners_json(results: Results) -> dict[str, Any]:
+    """The content of winners.json, best first."""
+    config = results.config
+    return {
+        "workload": config.workload,
+        "metric": config.metric,
+        "confidence": config.confidence,
+        "verdict": results.verdict,
+        "winners": [_winner_json(standing, results) for standing in results.standings],
+    }
+
+
+def _winner_json(standing: Standing, results: Results) -> dict[str, Any]:
+    tuned: Tuned = standing.winner
+    pace = results.paces[standing.name]
+    return {
+        "optimizer": standing.name,
+        "learning_rate": tuned.setting.learning_rate,
+        "learning_rate_bracketed": tuned.bracketed,
+        "decay": tuned.setting.decay,
+        "score": estimate_json(standing.score),
+        "replicates": len(tuned.scores),
+        "diverged": standing.diverged,
+        "change_against": {name: estimate_json(change) for name, change in standing.against.items()},
+        "ties_with_best": standing.ties_with_best,
+        "step_seconds": pace.step_seconds,
+        "relative_step": pace.relative_step,
+        "steps_needed": finite_or_none(pace.steps),
+        "time_needed": finite_or_none(pace.seconds),
+        "metrics": {name: finite_or_none(v) for name, v in results.beside[standing.name].items()},
+    }

@@ -1,0 +1,92 @@
+"""The optimizers that studies train with, each as a function and as the code that a user would write."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+import optax
+from jax.typing import ArrayLike
+
+import optim
+
+
+class Optimizer(NamedTuple):
+    """An optimizer of a study.
+
+    Attributes:
+      build: (schedule, weight decay) → transformation; the decay is multiplied by the learning rate.
+      code: the same as source text, with {weight_decay} to fill in.
+      decays: whether it has weight decay; where not, `build` ignores it.
+    """
+
+    build: Callable[[optax.Schedule, ArrayLike], optax.GradientTransformation]
+    code: str
+    decays: bool = True
+
+    @property
+    def imports(self) -> str:
+        """The module that `code` needs beside optax, if any."""
+        return "optim" if "optim." in self.code else ""
+
+
+def _momentum(schedule: optax.Schedule, weight_decay: ArrayLike) -> optax.GradientTransformation:
+    return optax.chain(
+        optax.trace(0.9), optax.add_decayed_weights(weight_decay), optax.scale_by_learning_rate(schedule)
+    )
+
+
+def _optax_muon(schedule: optax.Schedule, weight_decay: ArrayLike) -> optax.GradientTransformation:
+    return optax.contrib.muon(
+        schedule, consistent_rms=0.2, weight_decay=weight_decay, adam_weight_decay=weight_decay
+    )
+
+
+def _matrix_method(method: Callable[..., optax.GradientTransformation]) -> Optimizer:
+    """A method whose updates have Adam's root mean square, so that one learning rate serves the fallback."""
+
+    def build(schedule: optax.Schedule, weight_decay: ArrayLike) -> optax.GradientTransformation:
+        return method(schedule, scale="rms", weight_decay=weight_decay, fallback_weight_decay=weight_decay)
+
+    return Optimizer(
+        build,
+        f'optim.{method.__name__}(schedule, scale="rms", weight_decay={{weight_decay!r}},'
+        " fallback_weight_decay={weight_decay!r})",
+    )
+
+
+OPTIMIZERS: Mapping[str, Optimizer] = MappingProxyType(
+    {
+        "sgd": Optimizer(lambda lr, wd: optax.sgd(lr), "optax.sgd(schedule)", decays=False),
+        "momentum": Optimizer(
+            _momentum,
+            "optax.chain(optax.trace(0.9), optax.add_decayed_weights({weight_decay!r}),"
+            " optax.scale_by_learning_rate(schedule))",
+        ),
+        "adam": Optimizer(lambda lr, wd: optax.adam(lr), "optax.adam(schedule)", decays=False),
+        "adamw": Optimizer(
+            lambda lr, wd: optax.adamw(lr, weight_decay=wd),
+            "optax.adamw(schedule, weight_decay={weight_decay!r})",
+        ),
+        "lion": Optimizer(
+            lambda lr, wd: optax.lion(lr, weight_decay=wd),
+            "optax.lion(schedule, weight_decay={weight_decay!r})",
+        ),
+        "optax_muon": Optimizer(
+            _optax_muon,
+            "optax.contrib.muon(schedule, consistent_rms=0.2, weight_decay={weight_decay!r},"
+            " adam_weight_decay={weight_decay!r})",
+        ),
+        "sign_descent": Optimizer(
+            lambda lr, wd: optim.sign_descent(lr, weight_decay=wd),
+            "optim.sign_descent(schedule, weight_decay={weight_decay!r})",
+        ),
+        "signum": Optimizer(
+            lambda lr, wd: optim.signum(lr, weight_decay=wd),
+            "optim.signum(schedule, weight_decay={weight_decay!r})",
+        ),
+        "spectral_descent": _matrix_method(optim.spectral_descent),
+        "muon": _matrix_method(optim.muon),
+        "dion": _matrix_method(optim.dion),
+        "orth_dion": _matrix_method(optim.orth_dion),
+    }
+)

@@ -1,0 +1,36 @@
+"""Options of a workload on the command line: NAME VALUE pairs, whatever the default holds."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import tyro
+
+Value = int | float | str
+
+
+def _parsed(words: Sequence[str]) -> dict[str, Value]:
+    if len(words) % 2:
+        raise ValueError("workload options come as pairs of NAME VALUE")
+    return {name: _value(text) for name, text in zip(words[::2], words[1::2], strict=True)}
+
+
+def _value(text: str) -> Value:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+WorkloadOptions = Annotated[
+    dict[str, Value],
+    # tyro would make the keys of a default that is not empty options of their own
+    tyro.constructors.PrimitiveConstructorSpec(
+        nargs="*",
+        metavar="[NAME VALUE ...]",
+        instance_from_str=_parsed,
+        is_instance=lambda value: isinstance(value, dict),
+        str_from_instance=lambda options: [str(word) for pair in options.items() for word in pair],
+    ),
+]

@@ -1,0 +1,67 @@
+"""Findings as text: cells, JSON values, and the table on the terminal."""
+
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from schedules.search import Estimate, Standing
+
+
+def marked_name(standing: Standing) -> str:
+    """The name, with * for the best and = for what cannot be told from it."""
+    return standing.name + (" *" if standing.behind_best is None else " =" if standing.ties_with_best else "")
+
+
+def estimate_text(estimate: Estimate) -> str:
+    return f"{estimate.value:.3g} [{estimate.low:.3g}, {estimate.high:.3g}]"
+
+
+def change_text(change: Estimate | None) -> str:
+    """A relative change in per cent; a dash where there is none."""
+    if change is None or math.isnan(change.value):
+        return "–"
+    return f"{100 * change.value:+.0f} [{100 * change.low:+.0f}, {100 * change.high:+.0f}]"
+
+
+def estimate_json(estimate: Estimate) -> dict[str, float | None]:
+    return {name: finite_or_none(value) for name, value in estimate._asdict().items()}
+
+
+def finite_or_none(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def median_or_worse(values: Sequence[float]) -> float:
+    """The median where what is not finite counts as the worst."""
+    array = np.asarray(values, np.float64)
+    return float(np.median(np.where(np.isfinite(array), array, np.inf)))
+
+
+def show_table(
+    console: Console,
+    title: str,
+    headings: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    lines: Iterable[str],
+    paths: Iterable[object],
+    *,
+    wrapped: Sequence[int] = (),
+) -> None:
+    """Print a table, its first column left and all others right except those `wrapped`; then lines, then
+    paths, which are never broken."""
+    table = Table(title=Text(title), box=SIMPLE_HEAD, padding=(0, 1))
+    for place, heading in enumerate(headings):
+        left = place == 0 or place in wrapped
+        table.add_column(heading, justify="left" if left else "right", no_wrap=place not in wrapped)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    console.print(table)
+    for line in lines:
+        console.print(Text(line))
+    for path in paths:
+        console.print(Text(str(path)), soft_wrap=True)

@@ -1,0 +1,5 @@
+import sys
+
+from experiments.throughput import main
+
+sys.exit(main())

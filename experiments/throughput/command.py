@@ -1,0 +1,47 @@
+"""The command line of the speed measurements."""
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from typing import Literal
+
+import jax
+import tyro
+from rich.console import Console
+
+from experiments.study.devices import one_device_per_core
+from experiments.throughput.descent import report_descent
+from experiments.throughput.sweeps import report_sweeps
+
+REPORTS = {"sweeps": report_sweeps, "descent": report_descent}
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Measure speeds as ratios: sweeps and schedules to Python loops, descent directions to optax's."""
+
+    subjects: tuple[Literal["sweeps", "descent"], ...] = tuple(REPORTS)
+    """What to measure."""
+    repeats: int = 5
+    """Alternating repeats of each comparison; medians are reported."""
+
+    def __post_init__(self):
+        if self.repeats < 1:
+            raise ValueError(f"repeats must be at least 1, got {self.repeats}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    one_device_per_core()
+    console = Console(width=None if sys.stdout.isatty() else 110)
+    try:
+        options = tyro.cli(Options, prog="python -m experiments.throughput", args=arguments)
+    except ValueError as error:
+        console.print(f"error: {error}")
+        return 2
+    console.print(
+        f"{len(jax.devices())} {jax.default_backend()} devices, medians of {options.repeats} repeats"
+    )
+    for subject in options.subjects:
+        REPORTS[subject](options.repeats, console)
+    return 0

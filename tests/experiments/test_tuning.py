@@ -1,0 +1,90 @@
+"""Equal budgets, well spent: which settings are tried, and which is chosen."""
+
+import math
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from experiments.optimizer_comparison import Config
+from experiments.optimizer_comparison.results import reached
+from experiments.optimizer_comparison.tuning import next_place, tune
+
+CONFIG = Config(decays=(0.0, 1e-3), screen_replicates=3, confirm_replicates=4)
+
+
+def tuned_on(score, config=CONFIG, optimizer="muon"):
+    """Tune on a known score of (half doublings, decay, stage, replicate); and every trial that was run."""
+    asked = []
+
+    def evaluate(trials):
+        asked.extend(trials)
+        return {t: score(t.setting.half_doublings, t.setting.decay, t.stage, t.replicate) for t in trials}
+
+    return tune(optimizer, config, evaluate), asked
+
+
+@given(st.floats(-5.4, 5.4), st.sampled_from([0.0, 1e-3]))
+def test_a_bowl_is_bracketed_and_its_bottom_found_to_the_nearest_factor_of_root_two(bottom, best_decay):
+    def score(place, decay, stage, replicate):
+        return (place - bottom) ** 2 + (decay != best_decay)
+
+    found, _ = tuned_on(score)
+    assert abs(found.setting.half_doublings - bottom) <= 0.5 + 1e-9
+    assert found.setting.decay == best_decay
+    assert found.bracketed
+
+
+@given(st.integers(0, 2**31))
+def test_whatever_the_scores_the_budget_is_spent_to_the_last_run_and_nothing_is_run_twice(seed):
+    rng = np.random.default_rng(seed)
+    table = {}
+
+    def score(*what):
+        return table.setdefault(what, rng.choice([rng.random(), math.inf]))
+
+    found, asked = tuned_on(score)
+    stages = Counter(trial.stage for trial in asked)
+    assert stages == {"screen": CONFIG.runs_per_optimizer, "confirm": 4}
+    assert len({trial.identity for trial in asked}) == len(asked)
+    medians = {
+        (s.half_doublings, s.decay): np.median(
+            [table[s.half_doublings, s.decay, "screen", r] for r in range(3)]
+        )
+        for s in found.screened
+    }
+    best = found.setting
+    assert medians[best.half_doublings, best.decay] == min(medians.values())
+    assert list(found.scores) == [table[best.half_doublings, best.decay, "confirm", r] for r in range(4)]
+
+
+def test_an_optimum_beyond_the_budget_is_reported_as_not_bracketed():
+    found, _ = tuned_on(lambda place, *_: -place)
+    assert found.setting.half_doublings == 4 + 2 * CONFIG.more_rates  # one doubling a round from the edge
+    assert not found.bracketed
+
+
+def test_the_learning_rate_of_a_place_counts_factors_of_root_two():
+    found, asked = tuned_on(lambda place, *_: abs(place), optimizer="adamw")
+    rates = {t.setting.half_doublings: t.base_lr for t in asked}
+    assert found.setting.learning_rate == 0.01
+    assert (rates[4], rates[-2]) == pytest.approx((0.04, 0.005))
+    assert rates[1] == pytest.approx(0.01 * math.sqrt(2))
+
+
+def test_with_equal_neighbours_all_places_between_are_tried_before_any_further_out():
+    scores = {-2: 1.0, 0: 0.0, 2: 1.0}
+    for _ in range(2):
+        scores[next_place(scores)] = 0.5
+    assert sorted(scores) == [-2, -1, 0, 1, 2]
+
+
+def test_where_a_curve_reaches_a_level_is_interpolated_between_its_points():
+    steps, curve = (10, 20, 30), np.array([4.0, 2.0, 1.0])
+    assert reached(curve, steps, 1.5) == 25
+    assert reached(curve, steps, 1.0) == 30
+    assert reached(curve, steps, 5.0) == 10
+    assert math.isnan(reached(curve, steps, 0.5))
+    assert reached(np.array([math.inf, 2.0, 1.0]), steps, 2.0) == 20
