@@ -12,6 +12,7 @@ from geometry.polar_factor import PolarExpress
 from geometry.precision import unit_peak
 
 _POLAR = PolarExpress(steps=12)
+_LAPACK_BLOCK = 16  # up to this rank LAPACK does not start threads
 
 
 class CholeskyQR(NamedTuple):
@@ -84,9 +85,31 @@ def polar_columns(a: Float[Array, "batch long rank"]) -> Float[Array, "batch lon
 
 
 def _cholesky_pass(a: Array) -> tuple[Array, Array]:
-    lower = jnp.linalg.cholesky(_product(a.mT, a))
-    q = jax.lax.linalg.triangular_solve(lower, a, left_side=False, lower=True, transpose_a=True)
-    return q, lower
+    lower, inverse = _cholesky_and_inverse(_product(a.mT, a))
+    return _product(a, inverse.mT), lower
+
+
+def _cholesky_and_inverse(gram: Array) -> tuple[Array, Array]:
+    """L and its inverse for A = LLᵀ, by halves, so that products do the work.
+
+    On a CPU the LAPACK behind JAX splits larger factorisations and solves over threads of its own, which
+    wait for XLA's: a step of microseconds can take milliseconds.
+    """
+    rank = gram.shape[-1]
+    if rank <= _LAPACK_BLOCK:
+        lower = jnp.linalg.cholesky(gram)
+        identity = jnp.broadcast_to(jnp.eye(rank, dtype=gram.dtype), gram.shape)
+        return lower, jax.lax.linalg.triangular_solve(lower, identity, left_side=True, lower=True)
+    half = rank // 2
+    top, top_inverse = _cholesky_and_inverse(gram[..., :half, :half])
+    side = _product(gram[..., half:, :half], top_inverse.mT)
+    bottom, bottom_inverse = _cholesky_and_inverse(gram[..., half:, half:] - _product(side, side.mT))
+    side_inverse = -_product(bottom_inverse, _product(side, top_inverse))
+    empty = jnp.zeros_like(side.mT)
+    return (
+        jnp.block([[top, empty], [side, bottom]]),
+        jnp.block([[top_inverse, empty], [side_inverse, bottom_inverse]]),
+    )
 
 
 def _distance_from_orthonormal(q: Array) -> Array:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Array, PyTree
@@ -14,6 +15,7 @@ from rich.table import Table
 import optim
 from experiments.throughput.measure import Side, compare
 from geometry import SVD, NewtonSchulz, PolarExpress, PolarMethod
+from workloads.text import Transformer
 
 SHAPES = ((64, 128), (256, 256), (256, 1024), (1024, 1024))
 METHODS: Mapping[str, PolarMethod] = MappingProxyType(
@@ -106,8 +108,9 @@ def leaf_by_leaf(params: PyTree) -> optax.GradientTransformation:
 
 
 def compile_seconds() -> dict[str, float]:
-    """Seconds to compile the update of a 12-layer transformer, matrices and vectors."""
-    shapes = jax.eval_shape(lambda: transformer_matrices(768))
+    """Seconds to trace and compile the update of a whole transformer of the size of GPT-2 small."""
+    model = Transformer(num_tokens=50_304, context=1024, width=768, layers=LAYERS, heads=12)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 8), jnp.uint8))
     optimizers = {
         "muon": optim.muon(0.02),
         "dion": optim.dion(0.02),
