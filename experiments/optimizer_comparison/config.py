@@ -14,16 +14,16 @@ from schedules import FAMILIES
 REFERENCE_OPTIMIZER = "adamw"  # in every comparison, as what the others are compared with
 CONTENDERS: Mapping[str, float] = MappingProxyType(  # the middle of the learning rates tried with each
     {
-        "momentum": 0.1,
-        "adamw": 0.01,
-        "lion": 0.001,
-        "optax_muon": 0.01,
-        "sign_descent": 0.001,
-        "signum": 0.001,
-        "spectral_descent": 0.01,
-        "muon": 0.01,
-        "dion": 0.01,
-        "orth_dion": 0.01,
+        "momentum": 0.2,
+        "adamw": 0.02,
+        "lion": 0.005,
+        "optax_muon": 0.04,
+        "sign_descent": 0.02,
+        "signum": 0.01,
+        "spectral_descent": 0.08,
+        "muon": 0.04,
+        "dion": 0.04,
+        "orth_dion": 0.04,
     }
 )
 MIN_RATES = 3  # a best rate needs one on either side
@@ -142,6 +142,7 @@ PRESETS: Mapping[str, Config] = MappingProxyType(
             batch_size=16,
             num_steps=300,
             more_rates=3,
+            decays=(0.0, 1e-3),
             screen_replicates=2,
             confirm_replicates=16,
         ),

@@ -23,7 +23,7 @@ DECAY_COLORS = ("#0b6fb8", "#e08214", "#7b3294", "#1b7837")
 def scores(results: Results) -> bytes:
     """Every optimizer's confirmed score with its interval, best on top."""
     score = f"{results.config.metric}, median of {results.config.confirm_replicates} fresh seeds"
-    message = "Which optimizer wins at equal tuning budget, and how sure that is"
+    message = "Which optimizer wins, and how sure that is"
     return ranking(results.standings, REFERENCE_OPTIMIZER, score, message)
 
 
@@ -39,7 +39,8 @@ def paces(results: Results) -> bytes:
         ax.plot(steps, reference.curve, color=CONTEXT, linewidth=4, solid_capstyle="round")
         ax.plot(steps, pace.curve, color=ACCENT)
         ax.plot(steps * pace.relative_step, pace.curve, color=REFERENCE, linestyle="--")
-    axes[0].set_xlim(0, 2 * steps[-1])
+    slowest = max(pace.relative_step for pace in results.paces.values())
+    axes[0].set_xlim(0, min(3, max(1, slowest)) * steps[-1])
     log_scale(axes[0], "y", [value for curve in shown for value in curve])
     figure.supxlabel(f"steps; time in the time that {REFERENCE_OPTIMIZER} takes for a step")
     figure.supylabel(results.config.metric)
@@ -65,8 +66,8 @@ def tuning(results: Results) -> bytes:
             finite += [score for _, score in points]
         ax.axvline(tuned.setting.learning_rate, color=CONTEXT, zorder=0)
         _decades(ax, [s.learning_rate for s in tuned.screened])
-    best = results.standings[0].score.value
-    log_scale(axes[0], "y", [min(score, 30 * best) for score in finite if np.isfinite(score)])
+    highest = 3 * max(min(standing.winner.screened.values()) for standing in results.standings)
+    log_scale(axes[0], "y", [min(score, highest) for score in finite if np.isfinite(score)])
     figure.supxlabel("learning rate")
     figure.supylabel(f"{results.config.metric} (screening)")
     legend_beside(

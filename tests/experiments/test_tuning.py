@@ -69,9 +69,9 @@ def test_an_optimum_beyond_the_budget_is_reported_as_not_bracketed():
 def test_the_learning_rate_of_a_place_counts_factors_of_root_two():
     found, asked = tuned_on(lambda place, *_: abs(place), optimizer="adamw")
     rates = {t.setting.half_doublings: t.base_lr for t in asked}
-    assert found.setting.learning_rate == 0.01
-    assert (rates[4], rates[-2]) == pytest.approx((0.04, 0.005))
-    assert rates[1] == pytest.approx(0.01 * math.sqrt(2))
+    assert found.setting.learning_rate == 0.02
+    assert (rates[4], rates[-2]) == pytest.approx((0.08, 0.01))
+    assert rates[1] == pytest.approx(0.02 * math.sqrt(2))
 
 
 def test_with_equal_neighbours_all_places_between_are_tried_before_any_further_out():

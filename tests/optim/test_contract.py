@@ -1,0 +1,217 @@
+"""What every transformation owes: dtypes kept, one compilation, optax's wrappers, and convergence."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from optim import Choice, dion, muon, orth_dion, sign_descent, signum, spec_sign, spectral_descent
+
+TO_SPECTRAL = Choice(lambda gradients: jax.tree.map(lambda g: jnp.sum(g * g), gradients), 5, initial="sign")
+METHODS = {
+    "sign_descent": sign_descent,
+    "signum": signum,
+    "spectral_descent": spectral_descent,
+    "muon": muon,
+    "dion": functools.partial(dion, rank_fraction=0.5),
+    "orth_dion_qr": functools.partial(orth_dion, rank_fraction=0.5),
+    "orth_dion_polar": functools.partial(orth_dion, right="polar", rank_fraction=0.5),
+    "spec_sign": functools.partial(spec_sign, choice=TO_SPECTRAL, momentum=0.9),
+}
+STATIC = {  # what shapes and programs depend on
+    name: ("choice",) if name == "spec_sign" else ("rank_fraction", "rank_multiple")
+    for name, method in METHODS.items()
+    if isinstance(method, functools.partial)
+}
+WRAPPED = (
+    "signum",
+    "muon",
+    "dion",
+    "orth_dion_polar",
+    "spec_sign",
+)  # the others are these with other options
+WRAPPERS = ("multi_steps", "inject_hyperparams", "vmap")
+DTYPES = (jnp.float32, jnp.bfloat16)
+SHAPES = {
+    "bias": (4,),
+    "dense": {"kernel": (6, 4)},
+    "embed": {"embedding": (6, 4)},
+    "head": {"kernel": (6, 4)},
+}
+RNG = np.random.default_rng(0)
+
+
+def tree(draw, dtype):
+    shape = lambda node: isinstance(node, tuple)  # noqa: E731
+    return jax.tree.map(lambda s: jnp.asarray(draw(s), dtype), SHAPES, is_leaf=shape)
+
+
+# minimise ½‖A W - A W*‖² in every leaf, with singular values of A in [½, 1½]
+OPERATOR = np.eye(6) + 0.5 * np.linalg.qr(RNG.normal(size=(6, 6)))[0]
+SOLUTION = tree(lambda shape: RNG.normal(size=shape), jnp.float32)
+CURVATURE = {4: np.eye(4), 6: OPERATOR.T @ OPERATOR}
+
+
+def gradients_at(params):
+    def gradient(weight, solution):
+        error = weight.astype(jnp.float32) - solution
+        return (jnp.asarray(CURVATURE[len(error)], jnp.float32) @ error).astype(weight.dtype)
+
+    return jax.tree.map(gradient, params, SOLUTION)
+
+
+def distance(params):
+    errors = jax.tree.map(lambda w, s: np.asarray(w, np.float64) - np.asarray(s), params, SOLUTION)
+    return max(np.abs(error).max() for error in jax.tree.leaves(errors))
+
+
+def stepper(method, wrapper):
+    """init; a step: (params, state, learning rate) → (params, state, updates); and a list of its traces."""
+    traces = []
+
+    def transformation(learning_rate):
+        if wrapper == "inject_hyperparams":
+            static = {"static_args": STATIC[method]} if method in STATIC else {}
+            return optax.inject_hyperparams(METHODS[method], **static)(learning_rate=0.1)
+        tx = METHODS[method](learning_rate)
+        return optax.MultiSteps(tx, 2) if wrapper == "multi_steps" else tx
+
+    def step(params, state, learning_rate):
+        traces.append(None)
+        if wrapper == "inject_hyperparams":
+            before = state.hyperparams["learning_rate"]
+            state.hyperparams["learning_rate"] = learning_rate.astype(before.dtype)
+        updates, state = transformation(learning_rate).update(gradients_at(params), state, params)
+        return optax.apply_updates(params, updates), state, updates
+
+    return transformation(0.1).init, step, traces
+
+
+@pytest.mark.parametrize(
+    ("method", "dtype", "wrapper"),
+    [
+        *((method, dtype, "plain") for method in METHODS for dtype in DTYPES),
+        *((method, jnp.float32, wrapper) for method in WRAPPED for wrapper in WRAPPERS),
+    ],
+)
+def test_it_converges_in_one_compiled_step(method, dtype, wrapper):
+    init, step, traces = stepper(method, wrapper)
+    params = tree(np.zeros, dtype)
+    state, many = init(params), wrapper == "vmap"
+    if many:
+        params, state = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), (params, state))
+        step = jax.vmap(step)
+    compiled, steps = jax.jit(step), 800 if wrapper == "multi_steps" else 400
+    for t in range(steps):
+        rate = 0.1 * (1 - t / steps) ** 2
+        rates = jnp.asarray([rate, 2 * rate] if many else rate, jnp.float32)
+        params, state, updates = compiled(params, state, rates)
+        for leaf in jax.tree.leaves(updates):
+            assert leaf.dtype == dtype
+    assert len(traces) == 1
+    assert compiled._cache_size() == 1
+    # in bfloat16, whose neighbours are 1/64 apart beyond 2, steps of less than half of that vanish
+    bound = 0.02 if dtype == jnp.float32 else 0.25
+    for run in range(2) if many else [...]:
+        assert distance(jax.tree.map(lambda leaf: leaf[run], params)) < bound  # noqa: B023
+
+
+@pytest.mark.parametrize(
+    ("method", "dtype", "wrapper"),
+    [
+        *((method, jnp.float32, "plain") for method in METHODS),
+        *((method, jnp.bfloat16, "inject_hyperparams") for method in ("signum", "muon", "dion")),
+    ],
+)
+def test_without_jit_it_is_the_same(method, dtype, wrapper):
+    init, step, _ = stepper(method, wrapper)
+    compiled, params = jax.jit(step), tree(lambda shape: RNG.normal(size=shape), dtype)
+    eager, jitted = (params, init(params)), (params, init(params))
+    atol = 1e-5 if dtype == jnp.float32 else 2**-6  # of entries up to 1, after two updates
+    for _ in range(2):
+        *eager, updates = step(*eager, jnp.float32(0.1))
+        *jitted, expected = compiled(*jitted, jnp.float32(0.1))
+        for mine, other in zip(*map(jax.tree.leaves, (updates, expected)), strict=True):
+            assert mine.dtype == dtype
+            np.testing.assert_allclose(np.float32(mine), np.float32(other), atol=atol)
+
+
+@pytest.mark.parametrize("method", ["signum", "muon", "dion", "spec_sign"])
+def test_micro_steps_give_the_update_of_their_mean_gradient(method):
+    draw = functools.partial(tree, lambda shape: RNG.normal(size=shape), jnp.float32)
+    params, first, second = draw(), draw(), draw()
+    mean = jax.tree.map(lambda a, b: (a + b) / 2, first, second)
+    plain, multi = METHODS[method](0.1), optax.MultiSteps(METHODS[method](0.1), 2)
+
+    @jax.jit
+    def both(params):
+        expected, _ = plain.update(mean, plain.init(params), params)
+        nothing, state = multi.update(first, multi.init(params), params)
+        return nothing, multi.update(second, state, params)[0], expected
+
+    nothing, updates, expected = both(params)
+    for zero, mine, other in zip(*map(jax.tree.leaves, (nothing, updates, expected)), strict=True):
+        assert not np.any(zero)
+        np.testing.assert_allclose(mine, other, atol=1e-5)
+
+
+EDGES = {
+    "zero": np.zeros((3, 4)),
+    "rank_one": np.outer([1.0, -2.0, 0.5], [3.0, 1.0, -1.0, 0.25]),
+    "one_row": np.array([[3.0, -4.0, 12.0]]),
+    "one_column": np.array([[3.0], [-4.0], [12.0]]),
+    "huge": 1e30 * np.array([[2.0, 1.0, 0.0, 1.0], [1.0, -1.0, 2.0, 0.5], [0.0, 1.0, 1.0, -2.0]]),
+    "tiny": 1e-30 * np.array([[2.0, 1.0, 0.0, 1.0], [1.0, -1.0, 2.0, 0.5], [0.0, 1.0, 1.0, -2.0]]),
+}
+
+
+def isometry(matrix):
+    u, s, vt = np.linalg.svd(matrix, full_matrices=False)
+    return (u * (s > 1e-6 * s[0])) @ vt
+
+
+# of these the value is known: signs, and partial isometries where the polar factor is exact or r is full
+EXACT = {
+    "sign": (lambda: signum(1.0), np.sign),
+    "muon": (lambda: muon(1.0, polar="svd", scale=None), isometry),
+    "polar": (lambda: orth_dion(1.0, right="polar", rank_fraction=1.0, scale=None), isometry),
+    "qr": (lambda: orth_dion(1.0, rank_fraction=1.0, scale=None), None),
+    "dion": (lambda: dion(1.0, rank_fraction=1.0, scale=None), None),
+    "polar_express": (lambda: muon(1.0, scale=None), None),
+}
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", EXACT)
+def test_extreme_gradients(name, dtype):
+    make, expected = EXACT[name]
+    gradients = {leaf: {"kernel": jnp.asarray(g, dtype)} for leaf, g in EDGES.items()}
+    tx = make()
+    updates, _ = jax.jit(tx.update)(gradients, tx.init(gradients), gradients)
+    for leaf, gradient in gradients.items():
+        update = updates[leaf]["kernel"]
+        assert update.dtype == dtype
+        assert np.all(np.isfinite(np.float32(update)))
+        if leaf == "zero":
+            assert not np.any(update)
+        elif expected is not None:
+            exact = -expected(np.asarray(gradient["kernel"], np.float64))
+            np.testing.assert_allclose(
+                np.float64(update), exact, atol=2e-5 if dtype == jnp.float32 else 2**-7
+            )
+        else:
+            length = np.linalg.norm(np.float64(update))
+            assert length == pytest.approx(np.linalg.norm(isometry(np.float64(gradient["kernel"]))), rel=0.35)
+
+
+def test_a_rank_cannot_be_injected_but_named_static():
+    params = {"kernel": jnp.ones((6, 4))}
+    with pytest.raises(ValueError, match=r"rank_fraction decides shapes .* name it in static_args"):
+        jax.jit(optax.inject_hyperparams(dion)(0.1, rank_fraction=0.5).init)(params)
+    static = optax.inject_hyperparams(dion, static_args=("rank_fraction", "rank_multiple", "seed"))
+    state = jax.jit(static(0.1, rank_fraction=0.5).init)(params)
+    starts = [leaf.shape for leaf in jax.tree.leaves(state) if leaf.ndim == 3]
+    assert starts == [(1, 6, 2)]

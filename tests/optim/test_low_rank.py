@@ -1,0 +1,153 @@
+"""Low-rank spectral descent against its six steps in NumPy."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from optim import Routing, by_name, scale_by_dion
+
+RIGHTS = ("normalize", "qr", "polar")
+EXACT = 1e-12  # float64 through a few steps of well-conditioned products
+MOMENTUM = 0.9
+SHAPES = {"wide": (6, 9), "tall": (9, 6), "square": (6, 6), "conv": (1, 2, 3, 9), "conv_1": (3, 1, 3, 6)}
+
+
+@pytest.fixture
+def x64():
+    with jax.enable_x64(True):
+        yield
+
+
+def signed_q(a):
+    q, r = np.linalg.qr(a)
+    return q * np.sign(np.diag(r))
+
+
+def polar_factor(a, rank=None):
+    u, _, vt = np.linalg.svd(a, full_matrices=False)
+    return u[:, :rank] @ vt[:rank]
+
+
+NUMPY_RIGHT = {"normalize": lambda r: r / np.linalg.norm(r, axis=0), "qr": signed_q, "polar": polar_factor}
+
+
+def numpy_dion(right, gradients, start, momentum=MOMENTUM):
+    """Updates and buffers of one matrix, of its transpose where it is tall."""
+    turned = gradients[0].shape[0] > gradients[0].shape[1]
+    buffer, v, steps = 0, start, []
+    for gradient in gradients:
+        buffer = buffer + (gradient.T if turned else gradient)
+        u = signed_q(buffer @ v)
+        r = buffer.T @ u
+        buffer = buffer - (1 - momentum) * u @ r.T
+        v = NUMPY_RIGHT[right](r)
+        steps.append(((u @ v.T).T, buffer.T) if turned else (u @ v.T, buffer))
+    return steps
+
+
+def normal(seed, *shape):
+    return np.random.default_rng(seed).normal(size=shape)
+
+
+@functools.cache
+def dion_of(right, rank=3):
+    """One transformation and one compiled step for all tests that agree on these."""
+    tx = scale_by_dion(MOMENTUM, right=right, rank=rank)
+    return tx, jax.jit(tx.update)
+
+
+def one_matrix(method, gradients, state=None):
+    """(update, state) after each gradient of a single matrix."""
+    (tx, step), steps = method, []
+    state = tx.init({"w": jnp.zeros_like(gradients[0])}) if state is None else state
+    for gradient in gradients:
+        updates, state = step({"w": jnp.asarray(gradient)}, state)
+        steps.append((np.asarray(updates["w"]), state))
+    return steps
+
+
+def start_of(state, leaf="w"):
+    return np.asarray(state.warm_starts[leaf][0][0])
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("right", RIGHTS)
+def test_it_is_the_six_steps_in_numpy(right):
+    tx, step = dion_of(right)
+    params = {leaf: {"kernel": jnp.zeros(shape)} for leaf, shape in SHAPES.items()}
+    state = tx.init(params)
+    gradients = [{leaf: normal([t, len(leaf)], *SHAPES[leaf]) for leaf in SHAPES} for t in range(5)]
+    expected = {}
+    for leaf, shape in SHAPES.items():
+        matrices = [g[leaf].reshape(-1, shape[-1]) for g in gradients]
+        expected[leaf] = numpy_dion(right, matrices, np.asarray(state.warm_starts[leaf]["kernel"][0][0]))
+    for t, gradient in enumerate(gradients):
+        updates, state = step({leaf: {"kernel": jnp.asarray(g)} for leaf, g in gradient.items()}, state)
+        for leaf, shape in SHAPES.items():
+            for computed, reference in zip(
+                (updates[leaf]["kernel"], state.buffers[leaf]["kernel"]), expected[leaf][t], strict=True
+            ):
+                np.testing.assert_allclose(computed, reference.reshape(shape), atol=EXACT)
+            values = np.linalg.svd(np.asarray(updates[leaf]["kernel"]).reshape(-1, shape[-1]))[1]
+            assert np.sum(values**2) == pytest.approx(3, abs=EXACT)
+            if right == "normalize":
+                assert 1 + 1e-3 < values[0] < np.sqrt(3)
+            else:
+                np.testing.assert_allclose(values[:3], 1, atol=EXACT)
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("right", RIGHTS)
+def test_at_full_rank_the_buffer_is_heavy_ball_momentum(right):
+    gradients = [normal(t, 4, 7) for t in range(6)]
+    heavy_ball = 0
+    steps = one_matrix(dion_of(right, rank=4), gradients)
+    for (_, state), gradient in zip(steps, gradients, strict=True):
+        heavy_ball = MOMENTUM * (heavy_ball + gradient)
+        np.testing.assert_allclose(state.buffers["w"], heavy_ball, atol=EXACT)
+
+
+@pytest.mark.usefixtures("x64")
+def test_the_sign_of_qr_descends_where_the_raw_one_does_not():
+    gradient = normal(5, 40, 64)
+    v = start_of(dion_of("qr", rank=20)[0].init({"w": jnp.zeros((40, 64))}))
+    update = one_matrix(dion_of("qr", rank=20), [gradient])[0][0]
+    u = np.linalg.qr(gradient @ v)[0]
+    r = gradient.T @ u
+    polar_gain = np.sum(np.linalg.svd(r)[1])  # ⟨M, U polar(R)ᵀ⟩, the most that this U can gain
+    raw_gain = np.sum(gradient * (u @ np.linalg.qr(r)[0].T))
+    gain = np.sum(gradient * update)
+    assert 0.9 * polar_gain < gain <= polar_gain
+    assert abs(raw_gain) < 0.5 * polar_gain
+
+
+def test_bfloat16_gradients_keep_a_float32_buffer():
+    gradients = [jnp.asarray(normal(t, 6, 9), jnp.bfloat16) for t in range(3)]
+    state = dion_of("qr")[0].init({"w": gradients[0]})
+    expected = numpy_dion("qr", [np.asarray(g, np.float64) for g in gradients], start_of(state))
+    for (update, after), (direction, buffer) in zip(
+        one_matrix(dion_of("qr"), gradients), expected, strict=True
+    ):
+        assert update.dtype == jnp.bfloat16
+        assert after.buffers["w"].dtype == after.warm_starts["w"][0].dtype == jnp.float32
+        np.testing.assert_allclose(after.buffers["w"], buffer, atol=1e-5)
+        np.testing.assert_allclose(update.astype(np.float64), direction, atol=2**-8)
+
+
+def test_attention_heads_and_fused_blocks_step_as_matrices_of_their_own():
+    def rule(path, shape):
+        return by_name(path, shape, heads="separate", fused={"qkv": (4, 4)})
+
+    tx = scale_by_dion(MOMENTUM, right="qr", rank=2, routing=Routing(rule))
+    query, qkv = np.float32(normal(0, 6, 3, 4)), np.float32(normal(1, 6, 8))
+    gradients = {"query": {"kernel": jnp.asarray(query)}, "qkv": {"kernel": jnp.asarray(qkv)}}
+    state = tx.init(gradients)
+    updates, _ = jax.jit(tx.update)(gradients, state)
+    starts = [*state.warm_starts["query"]["kernel"][0], *(v[0] for v in state.warm_starts["qkv"]["kernel"])]
+    places = [("query", np.s_[:, head]) for head in range(3)] + [("qkv", np.s_[:, :4]), ("qkv", np.s_[:, 4:])]
+    for (leaf, cut), start in zip(places, starts, strict=True):
+        ((expected, _),) = numpy_dion("qr", [gradients[leaf]["kernel"][cut]], np.asarray(start, np.float64))
+        np.testing.assert_allclose(updates[leaf]["kernel"][cut], expected, atol=1e-5)
