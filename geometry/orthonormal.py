@@ -43,16 +43,20 @@ def range_basis(a: Float[Array, "batch long rank"]) -> Float[Array, "batch long 
     """An orthonormal basis of the columns' span; columns of zeros follow where it has fewer dimensions.
 
     The Q of QR with a positive diagonal of R where the columns are independent, left singular vectors where
-    they are nearly dependent.
+    they are nearly dependent. What is shorter than the rounding errors of the longest column counts as zero:
+    normalised, such noise would pass for a direction.
     """
+    scaled, _ = unit_peak(a, axis=(-2, -1))
+    rounding = max(a.shape[-2:]) * jnp.finfo(a.dtype).eps
 
     def left_singular_vectors():
-        scaled, _ = unit_peak(a, axis=(-2, -1))
         u, s, _ = jnp.linalg.svd(scaled, full_matrices=False)
-        return u * (s > max(a.shape[-2:]) * jnp.finfo(a.dtype).eps * s[..., :1])[..., None, :]
+        return u * (s > rounding * s[..., :1])[..., None, :]
 
     fast = cholesky_qr(a)
-    return _where_sound(fast.sound, fast.q, left_singular_vectors)
+    lengths = jnp.linalg.norm(scaled, axis=-2)
+    heard = jnp.min(lengths, axis=-1) > rounding * jnp.max(lengths, axis=-1)
+    return _where_sound(fast.sound & heard, fast.q, left_singular_vectors)
 
 
 def signed_qr(a: Float[Array, "batch long rank"]) -> Float[Array, "batch long rank"]:

@@ -206,7 +206,7 @@ def _without(tree: PyTree, paths: Collection[str]) -> PyTree:
     return jax.tree_util.tree_map_with_path(lambda p, leaf: None if leaf_path(p) in paths else leaf, tree)
 
 
-def _by_path(tree: PyTree, paths: Collection[str]) -> dict[str, Array]:
+def _by_path(tree: PyTree, paths: Collection[str]) -> dict[str, ArrayLike]:
     leaves = {leaf_path(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
     missing = [path for path in paths if path not in leaves]
     if missing:

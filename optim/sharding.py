@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import jax
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec
 from jaxtyping import Array, PyTree
 
 
@@ -24,7 +24,7 @@ def call_in_auto_mode(function: Callable[..., PyTree], *arguments: PyTree, like:
     return jax.sharding.auto_axes(function, axes=axes, out_sharding=shardings)(*arguments)
 
 
-def _explicit_mesh(tree: PyTree) -> Mesh | None:
+def _explicit_mesh(tree: PyTree) -> AbstractMesh | None:
     for leaf in jax.tree.leaves(tree):
         mesh = jax.typeof(leaf).sharding.mesh
         if AxisType.Explicit in mesh.axis_types:
