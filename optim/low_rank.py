@@ -1,6 +1,5 @@
 """Low-rank spectral descent with error feedback: Dion (arXiv:2504.05295) and Orth-Dion (arXiv:2605.16341)."""
 
-import math
 import zlib
 from collections.abc import Callable
 from typing import Literal, NamedTuple, get_args
@@ -10,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import PartitionSpec
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from geometry.orthonormal import polar_columns, range_basis, signed_qr
 from geometry.precision import unit_peak
@@ -19,6 +18,7 @@ from optim.matrices import as_wide_was, in_equal_batches, wide
 from optim.method import ADAM, matrix_method
 from optim.options import check_choice, check_number
 from optim.plan import Record
+from optim.ranks import rank_rule
 from optim.routing import BY_NAME, Routing
 from optim.scales import SCALES
 from optim.sharding import call_in_auto_mode
@@ -85,7 +85,7 @@ def scale_by_dion(
     check_number("momentum", momentum, 0, 1)
     check_choice("right", right, get_args(Right))
     check_choice("scale", scale, SCALES)
-    rank_of = _rank_rule(rank, rank_fraction, rank_multiple)
+    rank_of = rank_rule(rank, rank_fraction, rank_multiple)
 
     def mean(x):
         return x if axis_name is None else jax.lax.pmean(x, axis_name)
@@ -98,23 +98,11 @@ def scale_by_dion(
         return left @ new_start.mT, fed_back, new_start
 
     def init(params):
-        key = jax.random.key(seed)
-        leaves, structure = jax.tree.flatten(params)
-        views = routing.views(params)
-        starts = []
-        for leaf, (path, view) in zip(leaves, views.items(), strict=True):
-            leaf_key = jax.random.fold_in(key, zlib.crc32(path.encode()))
-            dtype = jnp.promote_types(leaf.dtype, jnp.float32)
-            starts.append(
-                tuple(
-                    _random_orthonormal(jax.random.fold_in(leaf_key, block), sizes, rank_of, dtype)
-                    for block, sizes in enumerate(view.matrix_shapes(leaf.shape))
-                )
-            )
         buffers = jax.tree.map(
             lambda p: jnp.zeros_like(p, dtype=jnp.promote_types(p.dtype, jnp.float32)), params
         )
-        return LowRankState(buffers, structure.unflatten(starts), matrix_record(params, routing, scale))
+        starts = _warm_starts(buffers, routing, rank_of, jax.random.key(seed))
+        return LowRankState(buffers, starts, matrix_record(params, routing, scale))
 
     def step(updates, buffers, warm_starts):
         sums = jax.tree.map(lambda m, g: m + g.astype(m.dtype), buffers, updates)
@@ -265,40 +253,26 @@ def _right_factor(
     return jnp.where(empty, previous, orthonormal)
 
 
-def _rank_rule(rank: ArrayLike | None, fraction: ArrayLike, multiple: ArrayLike) -> Callable[[int], int]:
-    """smaller side → r, after checking the options."""
-    traced = [
-        name
-        for name, value in {"rank": rank, "rank_fraction": fraction, "rank_multiple": multiple}.items()
-        if isinstance(value, jax.core.Tracer)
-    ]
-    if traced:
-        raise ValueError(
-            f"{traced[0]} decides shapes and cannot be traced; with optax.inject_hyperparams, name it in"
-            " static_args"
+def _warm_starts(
+    buffers: PyTree, routing: Routing, rank_of: Callable[[int], int], root: PRNGKeyArray
+) -> PyTree:
+    """Random orthonormal columns for every block of every leaf, from a key named after the leaf's path."""
+
+    def start(key, dtype, matrices, *sides):
+        gaussian = jax.random.normal(key, (matrices, max(sides), rank_of(min(sides))), dtype)
+        return jnp.linalg.qr(gaussian)[0]
+
+    leaves, structure = jax.tree.flatten(buffers)
+    starts = []
+    for leaf, (path, view) in zip(leaves, routing.views(buffers).items(), strict=True):
+        key = jax.random.fold_in(root, zlib.crc32(path.encode()))
+        starts.append(
+            tuple(
+                start(jax.random.fold_in(key, block), leaf.dtype, *sizes)
+                for block, sizes in enumerate(view.matrix_shapes(leaf.shape))
+            )
         )
-    if rank is not None and (rank < 1 or int(rank) != rank):
-        raise ValueError(f"rank must be a count of at least 1, got {rank}")
-    if not 0 < fraction <= 1:
-        raise ValueError(f"rank_fraction must be in (0, 1], got {fraction}")
-    if multiple < 1:
-        raise ValueError(f"rank_multiple must be at least 1, got {multiple}")
-
-    def rank_of(smaller_side):
-        if rank is not None:
-            return min(smaller_side, int(rank))
-        wanted = round(float(fraction) * smaller_side, 3)  # no rank more for a fraction's rounding error
-        return min(smaller_side, int(multiple) * math.ceil(wanted / int(multiple)))
-
-    return rank_of
-
-
-def _random_orthonormal(
-    key: Array, sizes: tuple[int, int, int], rank_of: Callable[[int], int], dtype: jnp.dtype
-) -> Array:
-    matrices, *sides = sizes
-    gaussian = jax.random.normal(key, (matrices, max(sides), rank_of(min(sides))), dtype)
-    return jnp.linalg.qr(gaussian)[0]
+    return structure.unflatten(starts)
 
 
 def _mean_over(axis_name: str) -> optax.GradientTransformation:
