@@ -93,8 +93,22 @@ def test_lengths_of_columns_do_not_matter(decades, dtype, sound_stack):
     np.testing.assert_allclose(ours.q, q, rtol=0, atol=roundings(dtype))
     unstretched = ours.r / np.stack(orders)[:, None, :]
     np.testing.assert_allclose(unstretched, r, rtol=0, atol=roundings(dtype))
-    for function in (signed_qr, range_basis):
-        np.testing.assert_allclose(run(function, stretched), q, rtol=0, atol=roundings(dtype))
+    np.testing.assert_allclose(run(signed_qr, stretched), q, rtol=0, atol=roundings(dtype))
+
+
+@dtypes
+def test_range_basis_hears_columns_down_to_the_rounding_errors_of_the_longest(dtype, sound_stack):
+    a = (sound_stack / np.abs(sound_stack).max((1, 2), keepdims=True)).astype(dtype)
+    short = 1e-3 if dtype == np.float32 else 1e-10  # 1e4 times rounding error and more
+    heard = (a * np.array([1, short, 1, short, 1, 1])).astype(dtype)
+    np.testing.assert_allclose(run(range_basis, heard), numpy_qr(a)[0], rtol=0, atol=roundings(dtype))
+    noise = (a * np.array([1, 1, 1, 1, 1, np.finfo(dtype).eps])).astype(dtype)
+    basis = np.asarray(run(range_basis, noise), np.float64)
+    kept, _ = numpy_qr(a[..., :-1])
+    projector = kept @ np.swapaxes(kept, 1, 2)
+    np.testing.assert_allclose(
+        basis @ np.swapaxes(basis, 1, 2), projector, rtol=0, atol=roundings(dtype, 300)
+    )
 
 
 # twelve decades about the documented ends, 1e3 and 1e7
