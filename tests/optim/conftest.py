@@ -11,14 +11,6 @@ from flax import nnx
 VOCABULARY, WIDTH, HEADS, DIM, HIDDEN = 5, 6, 2, 4, 12
 
 
-@pytest.fixture(autouse=True)
-def compile_quickly():
-    """Quickly rather than well: these tests compile hundreds of programs and run each for microseconds."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 @pytest.fixture(scope="session")
 def run():
     """(tx, params, gradients) → the parameters after each step, with one compiled step."""
