@@ -79,7 +79,8 @@ def scale_by_spec_sign(
     """Momentum, then its polar factor or its sign, leaf by leaf as an index of the gradients says.
 
     Every `choice.every` steps the index is computed and each leaf that may change takes the geometry of its
-    sign, all inside the compiled step. A leaf computes the direction it uses and not the other.
+    sign, all inside the compiled step. A leaf computes the direction it uses and not the
+    other, except under `vmap`, where a branch on mapped state becomes a select of both.
 
     Args:
       choice: which leaves may change, when, and by what.

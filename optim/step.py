@@ -102,7 +102,7 @@ def descend(
     def init(params):
         count = jnp.zeros([], jnp.int32)
         decaying = _decaying(params, mask)
-        facts = {path: {"steps": True, "decays": decays_at_all and d} for path, d in decaying.items()}
+        facts = {path: {"decays": decays_at_all and d} for path, d in decaying.items()}
         return StepState(count, *rates(count), Record.of(facts))
 
     def update(updates, state, params=None):
