@@ -1,5 +1,8 @@
 """What a gradient looks like: norms, their duals, and the directions of steepest descent."""
 
+from geometry.matrices import PLAIN, MatrixView, plain_matrices
+from geometry.moments import Moments, noise_scale
+from geometry.noise import NoiseScale, c4
 from geometry.norms import EUCLIDEAN, SIGN, SPECTRAL, Geometry, ky_fan
 from geometry.polar_factor import (
     METHODS,
@@ -15,15 +18,22 @@ from geometry.polar_factor import (
 __all__ = [
     "EUCLIDEAN",
     "METHODS",
+    "PLAIN",
     "PRESETS",
     "SIGN",
     "SPECTRAL",
     "SVD",
     "Geometry",
+    "MatrixView",
+    "Moments",
     "NewtonSchulz",
+    "NoiseScale",
     "PolarExpress",
     "PolarMethod",
+    "c4",
     "ky_fan",
+    "noise_scale",
+    "plain_matrices",
     "polar",
     "polar_method",
 ]

@@ -5,7 +5,7 @@ of g. So for every geometry ⟨g, direction(g)⟩ = dual(g) and norm(direction(g
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -24,9 +24,9 @@ class Geometry:
     """
 
     name: str
-    norm: Callable[[Float[Array, "..."]], Float[Array, "..."]]
-    dual: Callable[[Float[Array, "..."]], Float[Array, "..."]]
-    direction: Callable[[Float[Array, "..."]], Float[Array, "..."]]
+    norm: Callable[[Float[Array, "..."]], Float[Array, "..."]] = field(repr=False)
+    dual: Callable[[Float[Array, "..."]], Float[Array, "..."]] = field(repr=False)
+    direction: Callable[[Float[Array, "..."]], Float[Array, "..."]] = field(repr=False)
 
 
 def ky_fan(rank: int) -> Geometry:

@@ -5,11 +5,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.lax import Precision
 from jaxtyping import Array, Bool, Float
 
 from geometry.polar_factor import PolarExpress
-from geometry.precision import unit_peak
+from geometry.precision import full_product, unit_peak
 
 _POLAR = PolarExpress(steps=12)
 _LAPACK_BLOCK = 16  # up to this rank LAPACK does not start threads
@@ -36,7 +35,7 @@ def cholesky_qr(a: Float[Array, "batch long rank"]) -> CholeskyQR:
     rough, first = _cholesky_pass(normalised)
     sound = _distance_from_orthonormal(rough) < 0.1  # False for NaN
     q, second = _cholesky_pass(rough)
-    return CholeskyQR(q, _product(second.mT, first.mT) * lengths * peak, sound)
+    return CholeskyQR(q, full_product(second.mT, first.mT) * lengths * peak, sound)
 
 
 def range_basis(a: Float[Array, "batch long rank"]) -> Float[Array, "batch long rank"]:
@@ -85,12 +84,12 @@ def polar_columns(a: Float[Array, "batch long rank"]) -> Float[Array, "batch lon
     triangular = cholesky_qr(a)
     small = _POLAR.factor(triangular.r)
     converged = _distance_from_orthonormal(small) < 10 * a.shape[-1] * jnp.finfo(a.dtype).eps
-    return _where_sound(triangular.sound & converged, _product(triangular.q, small), by_svd)
+    return _where_sound(triangular.sound & converged, full_product(triangular.q, small), by_svd)
 
 
 def _cholesky_pass(a: Array) -> tuple[Array, Array]:
-    lower, inverse = _cholesky_and_inverse(_product(a.mT, a))
-    return _product(a, inverse.mT), lower
+    lower, inverse = _cholesky_and_inverse(full_product(a.mT, a))
+    return full_product(a, inverse.mT), lower
 
 
 def _cholesky_and_inverse(gram: Array) -> tuple[Array, Array]:
@@ -106,9 +105,9 @@ def _cholesky_and_inverse(gram: Array) -> tuple[Array, Array]:
         return lower, jax.lax.linalg.triangular_solve(lower, identity, left_side=True, lower=True)
     half = rank // 2
     top, top_inverse = _cholesky_and_inverse(gram[..., :half, :half])
-    side = _product(gram[..., half:, :half], top_inverse.mT)
-    bottom, bottom_inverse = _cholesky_and_inverse(gram[..., half:, half:] - _product(side, side.mT))
-    side_inverse = -_product(bottom_inverse, _product(side, top_inverse))
+    side = full_product(gram[..., half:, :half], top_inverse.mT)
+    bottom, bottom_inverse = _cholesky_and_inverse(gram[..., half:, half:] - full_product(side, side.mT))
+    side_inverse = -full_product(bottom_inverse, full_product(side, top_inverse))
     empty = jnp.zeros_like(side.mT)
     return (
         jnp.block([[top, empty], [side, bottom]]),
@@ -118,14 +117,9 @@ def _cholesky_and_inverse(gram: Array) -> tuple[Array, Array]:
 
 def _distance_from_orthonormal(q: Array) -> Array:
     """The largest entry of |QᵀQ - I|."""
-    gram = _product(q.mT, q)
+    gram = full_product(q.mT, q)
     identity = jnp.broadcast_to(jnp.eye(q.shape[-1], dtype=q.dtype), gram.shape)
     return jnp.max(jnp.abs(gram - identity), axis=(-2, -1))
-
-
-def _product(a: Array, b: Array) -> Array:
-    """In full precision, where an accelerator's default would round float32 to bfloat16 or TF32."""
-    return jnp.matmul(a, b, precision=Precision.HIGHEST)
 
 
 def _where_sound(sound: Bool[Array, "batch"], fast: Array, slow: Callable[[], Array]) -> Array:

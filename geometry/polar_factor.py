@@ -9,19 +9,18 @@ It is the steepest-descent direction under the spectral norm. Three methods comp
   (N. Amsel et al., arXiv:2505.16932).
 """
 
-import functools
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Protocol, runtime_checkable
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
+from geometry.matrices import over_stack
 from geometry.precision import unit_peak, widened
 
 Coefficients = tuple[float, float, float]
@@ -49,7 +48,6 @@ _POLAR_EXPRESS: tuple[Coefficients, ...] = (
 _SAFETY = 1.01  # keeps rounding errors above 1 from being thrown far out by the next polynomial
 
 _GRAM_ASPECT = 1.5  # from this ratio of the long side to the short one, the Gram side costs fewer flops
-_BATCHED_BELOW = 64  # a CPU takes larger matrices one by one; accelerators batch all sizes
 _GRAM_STEPS = 5  # at condition number 1e4, a few more on one Gram matrix explode in float32
 
 
@@ -122,9 +120,13 @@ class PolarExpress:
         _check_steps(self.steps)
 
     def factor(self, x: Float[Array, "*batch rows columns"]) -> Float[Array, "*batch rows columns"]:
-        safe = [(a / _SAFETY, b / _SAFETY**3, c / _SAFETY**5) for a, b, c in _POLAR_EXPRESS[:-1]]
-        triples = _lasting([*safe, _POLAR_EXPRESS[-1]])
-        return _iterated(x, list(itertools.islice(triples, self.steps)), self.dtype, tighten=True)
+        return _iterated(x, polar_express_coefficients(self.steps), self.dtype, tighten=True)
+
+
+def polar_express_coefficients(steps: int) -> list[Coefficients]:
+    """(a, b, c) of each step, with the safety scaling."""
+    safe = [(a / _SAFETY, b / _SAFETY**3, c / _SAFETY**5) for a, b, c in _POLAR_EXPRESS[:-1]]
+    return list(itertools.islice(_lasting([*safe, _POLAR_EXPRESS[-1]]), steps))
 
 
 METHODS: Mapping[str, PolarMethod] = MappingProxyType(
@@ -198,19 +200,10 @@ def _iterated(x: Array, triples: Sequence[Coefficients], dtype: DTypeLike | None
     # rounding errors of a narrow float survive only on X itself
     on_gram_side = max(x.shape[-2:]) >= _GRAM_ASPECT * min(x.shape[-2:]) and _wide_enough(normalised.dtype)
     iterate = _on_gram_side if on_gram_side else _directly
-    factor = _over_stack(lambda matrix: iterate(matrix, triples, tighten), normalised).astype(x.dtype)
+    stack = normalised.reshape(-1, *normalised.shape[-2:])
+    factor = over_stack(lambda matrix: iterate(matrix, triples, tighten), stack)
+    factor = factor.reshape(normalised.shape).astype(x.dtype)
     return factor if rows <= columns else factor.mT
-
-
-def _over_stack(function: Callable[[Array], Array], x: Array) -> Array:
-    """`function` of a stack of matrices, as one batched call or matrix by matrix, whichever is faster."""
-    matrices = x.reshape(-1, *x.shape[-2:])
-    if len(matrices) == 1:  # XLA's batched products on a CPU are up to 1.5 times slower, also of one matrix
-        return function(matrices[0]).reshape(x.shape)
-    if min(x.shape[-2:]) < _BATCHED_BELOW:
-        return function(x)
-    one_by_one = functools.partial(jax.lax.map, function)
-    return jax.lax.platform_dependent(matrices, cpu=one_by_one, default=function).reshape(x.shape)
 
 
 def _directly(x: Array, triples: Sequence[Coefficients], tighten: bool) -> Array:

@@ -1,6 +1,7 @@
 """The precision geometry computes in: float32 for narrower floats, their own for wider ones."""
 
 import jax.numpy as jnp
+from jax.lax import Precision
 from jaxtyping import Array, Float
 
 
@@ -24,3 +25,8 @@ def unit_peak(
     peak = jnp.max(jnp.abs(x), axis=axis, keepdims=True)
     small = jnp.where(peak > 1, 0.125, 1).astype(x.dtype)  # compilers divide by 1 / peak, which may underflow
     return (small * x) / jnp.where(peak > 0, small * peak, 1), peak
+
+
+def full_product(a: Float[Array, "*batch i j"], b: Float[Array, "*batch j k"]) -> Float[Array, "*batch i k"]:
+    """A B in full precision, where an accelerator's default would round float32 to bfloat16 or TF32."""
+    return jnp.matmul(a, b, precision=Precision.HIGHEST)

@@ -3,7 +3,6 @@
 from optim.describe import Description, LeafPlan, describe
 from optim.layerwise import Choice, scale_by_spec_sign, spec_sign
 from optim.low_rank import compressed_specs, dion, orth_dion, scale_by_dion
-from optim.matrices import PLAIN, MatrixView
 from optim.momentum import scale_by_momentum
 from optim.routing import Route, Routing, by_name, routed
 from optim.scales import SHAPE_SCALES, shape_scales
@@ -12,13 +11,11 @@ from optim.spectral import muon, scale_by_polar, spectral_descent
 from optim.step import Decay, descend
 
 __all__ = [
-    "PLAIN",
     "SHAPE_SCALES",
     "Choice",
     "Decay",
     "Description",
     "LeafPlan",
-    "MatrixView",
     "Route",
     "Routing",
     "by_name",

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import PyTree
 
-from optim.matrices import MatrixView, tree_shapes
+from geometry.matrices import MatrixView, tree_shapes
 from optim.plan import Record
 from optim.step import StepState
 

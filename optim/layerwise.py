@@ -11,8 +11,8 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Int, PyTree
 
 from geometry import PolarMethod, polar_method
+from geometry.matrices import leaf_path, tree_shapes
 from optim.leaves import matrix_record
-from optim.matrices import leaf_path, tree_shapes
 from optim.method import ADAM, matrix_method
 from optim.momentum import MomentumState, scale_by_momentum
 from optim.options import check_choice, check_number

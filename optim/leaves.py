@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import jax
 from jaxtyping import Array, PyTree
 
-from optim.matrices import tree_shapes
+from geometry.matrices import tree_shapes
 from optim.plan import Record
 from optim.routing import Routing
 from optim.scales import shape_scales

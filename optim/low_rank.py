@@ -11,10 +11,10 @@ from jax.sharding import PartitionSpec
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
+from geometry.matrices import as_wide_was, in_equal_batches, wide
 from geometry.orthonormal import polar_columns, range_basis, signed_qr
 from geometry.precision import unit_peak
 from optim.leaves import matrix_record, stacks_of, tree_of
-from optim.matrices import as_wide_was, in_equal_batches, wide
 from optim.method import ADAM, matrix_method
 from optim.options import check_choice, check_number
 from optim.plan import Record

@@ -10,7 +10,7 @@ import jax
 import optax
 from jaxtyping import PyTree
 
-from optim.matrices import MatrixView, leaf_path, tree_shapes
+from geometry.matrices import MatrixView, leaf_path, tree_shapes
 from optim.options import check_choice
 from optim.plan import record
 
@@ -103,7 +103,8 @@ class Routing:
 
     An object and not the bare function, so that `optax.inject_hyperparams` does not take it for a schedule.
 
-    >>> from optim import PLAIN, Route, by_name
+    >>> from geometry import PLAIN
+    >>> from optim import Route, by_name
     >>> def rule(path, shape):
     ...     return Route("head", PLAIN) if path == "readout/kernel" else by_name(path, shape)
     >>> Routing(rule).route("readout/kernel", (64, 10)).kind

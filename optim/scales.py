@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from optim.matrices import MatrixView
+from geometry.matrices import MatrixView
 
 SHAPE_SCALES: Mapping[str, Callable[[int, int], float]] = MappingProxyType(
     {

@@ -5,8 +5,8 @@ from jax.typing import ArrayLike
 from jaxtyping import PyTree
 
 from geometry import PolarMethod, polar_method
+from geometry.matrices import as_wide_was, in_equal_batches, wide
 from optim.leaves import matrix_record, stacks_of, tree_of
-from optim.matrices import as_wide_was, in_equal_batches, wide
 from optim.method import ADAM, matrix_method
 from optim.momentum import scale_by_momentum
 from optim.options import check_choice

@@ -10,7 +10,7 @@ import optax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, PyTree
 
-from optim.matrices import leaf_path
+from geometry.matrices import leaf_path
 from optim.options import at_step, check_choice, check_number
 from optim.plan import Record
 

@@ -7,9 +7,9 @@ import optax
 import pytest
 from flax import nnx
 
-from geometry import NewtonSchulz
-from optim import PLAIN, MatrixView, Route, Routing, by_name, muon, routed
-from optim.matrices import tree_shapes
+from geometry import PLAIN, MatrixView, NewtonSchulz
+from geometry.matrices import tree_shapes
+from optim import Route, Routing, by_name, muon, routed
 from workloads import load
 
 VECTOR = Route("other")

@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from optim import PLAIN, SHAPE_SCALES, MatrixView, Route, Routing, scale_by_polar, shape_scales
+from geometry import PLAIN, MatrixView
+from optim import SHAPE_SCALES, Route, Routing, scale_by_polar, shape_scales
 
 WIDE, TALL, SQUARE = (4, 16), (16, 4), (5, 5)
 SHAPES = (WIDE, TALL, SQUARE)

@@ -1,0 +1,147 @@
+"""Gradient noise scales: how large the noise of one example's gradient is beside the signal.
+
+With the per-sample covariance C, the coordinates' deviations σ and C_row = E[N Nᵀ], N the per-sample noise of
+a matrix, transposed where it has more rows than columns:
+
+- Euclidean  tr C / ‖∇L‖₂²
+- sign       ‖σ‖₁² / ‖∇L‖₁²
+- spectral   (tr C_row^½)² / ‖∇L‖_*², where leaves that are no matrices count by their sign terms
+
+With noise the root of the numerator, a batch of B examples has E‖g - ∇L‖_dual ≤ noise / √B. Source:
+arXiv:2602.03001. (Its published code scales the nuclear noise by the local batch twice; this does not.)
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.special import gammaln
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
+
+from geometry.matrices import in_equal_batches
+from geometry.matrix_root import root_trace
+from geometry.norms import EUCLIDEAN, SIGN, SPECTRAL, Geometry
+
+NOISE_GEOMETRIES = (EUCLIDEAN, SIGN, SPECTRAL)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class NoiseScale:
+    """The noise of one example's gradient and the signal, of one leaf or of a whole tree.
+
+    Attributes:
+      noise: the root of the numerator, such as ‖σ‖₁.
+      signal: the dual norm of the mean gradient.
+      geometry: whose norm that is.
+      by_sign: the leaves that are no matrices and counted by their sign terms; under SPECTRAL alone.
+    """
+
+    noise: Float[Array, ""]
+    signal: Float[Array, ""]
+    geometry: Geometry = field(metadata={"static": True})
+    by_sign: tuple[str, ...] = field(default=(), metadata={"static": True})
+
+    @property
+    def value(self) -> Float[Array, ""]:
+        """noise² / signal², in examples: 0 without noise, infinite where there is noise and no signal."""
+        noisy = self.noise > 0
+        return jnp.where(noisy, (self.noise / jnp.where(noisy, self.signal, 1)) ** 2, 0)
+
+    def corrected(self, batch_size: ArrayLike, parts: ArrayLike) -> "NoiseScale":
+        """Without the small-sample bias that is known in closed form.
+
+        EUCLIDEAN: the squared signal less the noise in it, max(‖g‖² - tr Ĉ / B, 0). SIGN: ‖σ̂‖₁ over
+        `c4(parts)`, exact for Gaussian noise.
+
+        Raises ValueError for SPECTRAL, whose bias depends on the spectrum of the noise.
+        """
+        if self.geometry is EUCLIDEAN:
+            squared = self.signal**2 - self.noise**2 / batch_size
+            return replace(self, signal=jnp.sqrt(jnp.maximum(squared, 0)))
+        if self.geometry is SIGN:
+            return replace(self, noise=self.noise / c4(parts))
+        raise ValueError("corrected: the bias of the spectral noise has no closed form")
+
+
+class Spread(NamedTuple):
+    """What part gradients tell of a leaf: its mean gradient and the spread of one example's around it.
+
+    Attributes:
+      mean: the mean gradient.
+      variance: σ̂² of every entry.
+      mean_grams: G Gᵀ of every stack of its matrices, on the shorter side; empty where it is no matrix.
+      covariances: Ĉ_row of the same.
+    """
+
+    mean: Float[Array, "*shape"]
+    variance: Float[Array, "*shape"]
+    mean_grams: Sequence[Float[Array, "matrices short short"]] = ()
+    covariances: Sequence[Float[Array, "matrices short short"]] = ()
+
+
+def leaf_scales(leaves: Mapping[str, Spread], geometry: Geometry) -> dict[str, NoiseScale]:
+    """The noise and signal of every leaf by its path.
+
+    Raises ValueError for a geometry without a noise scale.
+    """
+    if geometry is EUCLIDEAN:
+        return {path: _euclidean(leaf) for path, leaf in leaves.items()}
+    if geometry is SIGN:
+        return {path: _sign(leaf, SIGN) for path, leaf in leaves.items()}
+    if geometry is SPECTRAL:
+        return _spectral(leaves)
+    known = ", ".join(one.name for one in NOISE_GEOMETRIES)
+    raise ValueError(f"geometry: only {known} have a noise scale, got {geometry.name}")
+
+
+def total_scale(leaves: Mapping[str, NoiseScale]) -> NoiseScale:
+    """The scale of all leaves together: noises and signals are added up, then squared and divided.
+
+    Those of EUCLIDEAN leaves are added as squares, so that the total is that of the whole vector.
+    """
+    (geometry,) = {leaf.geometry for leaf in leaves.values()}
+    noise = jnp.stack([leaf.noise for leaf in leaves.values()])
+    signal = jnp.stack([leaf.signal for leaf in leaves.values()])
+    add = EUCLIDEAN.norm if geometry is EUCLIDEAN else jnp.sum
+    by_sign = tuple(path for leaf in leaves.values() for path in leaf.by_sign)
+    return NoiseScale(add(noise), add(signal), geometry, by_sign)
+
+
+def c4(parts: ArrayLike) -> Float[Array, ""]:
+    """√(2/(R-1)) Γ(R/2) / Γ((R-1)/2): the expected sample deviation of R Gaussian numbers, over the true one.
+
+    >>> round(float(c4(2)), 4), round(float(c4(8)), 4)
+    (0.7979, 0.965)
+    """
+    degrees = jnp.asarray(parts, jnp.result_type(float)) - 1
+    return jnp.sqrt(2 / degrees) * jnp.exp(gammaln((degrees + 1) / 2) - gammaln(degrees / 2))
+
+
+def _euclidean(leaf: Spread) -> NoiseScale:
+    return NoiseScale(jnp.sqrt(jnp.sum(leaf.variance)), EUCLIDEAN.dual(leaf.mean), EUCLIDEAN)
+
+
+def _sign(leaf: Spread, geometry: Geometry, by_sign: tuple[str, ...] = ()) -> NoiseScale:
+    return NoiseScale(jnp.sum(jnp.sqrt(leaf.variance)), SIGN.dual(leaf.mean), geometry, by_sign)
+
+
+def _spectral(leaves: Mapping[str, Spread]) -> dict[str, NoiseScale]:
+    matrices = {path: leaf for path, leaf in leaves.items() if leaf.covariances}
+    scales = {path: _sign(leaf, SPECTRAL, (path,)) for path, leaf in leaves.items() if path not in matrices}
+    if matrices:
+        grams = [gram for leaf in matrices.values() for gram in leaf.mean_grams]
+        covariances = [covariance for leaf in matrices.values() for covariance in leaf.covariances]
+        signals, noises = (map(jnp.sum, roots) for roots in in_equal_batches(_roots, grams, covariances))
+        for path, leaf in matrices.items():
+            blocks = [(next(noises), next(signals)) for _ in leaf.covariances]
+            noise, signal = (sum(column[1:], column[0]) for column in zip(*blocks, strict=True))
+            scales[path] = NoiseScale(noise, signal, SPECTRAL)
+    return {path: scales[path] for path in leaves}
+
+
+def _roots(grams: Array, covariances: Array) -> tuple[Array, Array]:
+    return tuple(jnp.split(root_trace(jnp.concatenate([grams, covariances])), 2))
