@@ -140,6 +140,11 @@ def _joined(stacks: Sequence[Array]) -> Array:
     return jnp.concatenate(stacks) if len(stacks) > 1 else stacks[0]
 
 
+def leaves_by_path(tree: PyTree) -> dict[str, Array]:
+    """Every leaf by its path, in the tree's order."""
+    return {leaf_path(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
 def tree_shapes(tree: PyTree) -> dict[str, tuple[int, ...]]:
     """The shape of every leaf by path."""
-    return {leaf_path(path): leaf.shape for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+    return {path: leaf.shape for path, leaf in leaves_by_path(tree).items()}

@@ -67,6 +67,51 @@ class NoiseScale:
         raise ValueError("corrected: the bias of the spectral noise has no closed form")
 
 
+class NoiseAverage(NamedTuple):
+    """Running averages of noise² and signal², whose ratio is steadier than an average of ratios.
+
+    N ← βN + (1 - β) noise², M ← βM + (1 - β) signal², each divided by the sum of its weights. `init`, then
+    `add` every measurement; `value` is NaN before the first.
+
+    Attributes:
+      noise_squared: N.
+      signal_squared: M.
+      noise_weight: the sum of the weights in N.
+      signal_weight: that in M.
+    """
+
+    noise_squared: Float[Array, ""]
+    signal_squared: Float[Array, ""]
+    noise_weight: Float[Array, ""]
+    signal_weight: Float[Array, ""]
+
+    @classmethod
+    def init(cls) -> "NoiseAverage":
+        return cls(*jnp.zeros((4,)))
+
+    def add(
+        self, scale: NoiseScale, noise_decay: ArrayLike = 0.9, signal_decay: ArrayLike = 0.9
+    ) -> "NoiseAverage":
+        """With one more measurement; the decays β are fractions in [0, 1)."""
+
+        def blend(average, new, decay):
+            return decay * average + (1 - decay) * new
+
+        return NoiseAverage(
+            blend(self.noise_squared, scale.noise**2, noise_decay),
+            blend(self.signal_squared, scale.signal**2, signal_decay),
+            blend(self.noise_weight, 1.0, noise_decay),
+            blend(self.signal_weight, 1.0, signal_decay),
+        )
+
+    @property
+    def value(self) -> Float[Array, ""]:
+        """The noise scale, in examples."""
+        noise = self.noise_squared / self.noise_weight
+        signal = self.signal_squared / self.signal_weight
+        return jnp.where(noise == 0, 0, noise / signal)
+
+
 class Spread(NamedTuple):
     """What part gradients tell of a leaf: its mean gradient and the spread of one example's around it.
 

@@ -4,6 +4,7 @@ from optim.describe import Description, LeafPlan, describe
 from optim.layerwise import Choice, scale_by_spec_sign, spec_sign
 from optim.low_rank import compressed_specs, dion, orth_dion, scale_by_dion
 from optim.momentum import scale_by_momentum
+from optim.noise import NoiseIndex, NoiseState, record_noise
 from optim.routing import Route, Routing, by_name, routed
 from optim.scales import SHAPE_SCALES, shape_scales
 from optim.sign import sign_descent, signum
@@ -16,6 +17,8 @@ __all__ = [
     "Decay",
     "Description",
     "LeafPlan",
+    "NoiseIndex",
+    "NoiseState",
     "Route",
     "Routing",
     "by_name",
@@ -25,6 +28,7 @@ __all__ = [
     "dion",
     "muon",
     "orth_dion",
+    "record_noise",
     "routed",
     "scale_by_dion",
     "scale_by_momentum",

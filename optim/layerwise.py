@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Int, PyTree
 
 from geometry import PolarMethod, polar_method
-from geometry.matrices import leaf_path, tree_shapes
+from geometry.matrices import leaf_path, leaves_by_path, tree_shapes
 from optim.leaves import matrix_record
 from optim.method import ADAM, matrix_method
 from optim.momentum import MomentumState, scale_by_momentum
@@ -33,8 +33,8 @@ class Choice:
     Attributes:
       index: (gradients, **extra) → a tree shaped as the gradients with a scalar for every leaf, the log
         ratio of what spectral and sign descent gain: positive for spectral, negative for sign; NaN or 0
-        leaves things as they are. `extra` is what the caller hands to `update` by keyword, such as part
-        gradients to measure the noise by.
+        leaves things as they are, such as `NoiseIndex`. `extra` is what the caller hands to `update` by
+        keyword, such as part gradients to measure the noise by.
       every: steps from one look at the index to the next; the first is after as many steps.
       lock: whether a leaf that has changed once keeps its new geometry for good.
       initial: the geometry that all leaves start with.
@@ -208,7 +208,7 @@ def _without(tree: PyTree, paths: Collection[str]) -> PyTree:
 
 
 def _by_path(tree: PyTree, paths: Collection[str]) -> dict[str, ArrayLike]:
-    leaves = {leaf_path(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+    leaves = leaves_by_path(tree)
     missing = [path for path in paths if path not in leaves]
     if missing:
         raise ValueError(f"index: it must give a scalar for every leaf, but lacks {', '.join(missing)}")
@@ -217,7 +217,5 @@ def _by_path(tree: PyTree, paths: Collection[str]) -> dict[str, ArrayLike]:
 
 def _merged(like: PyTree, parts: Sequence[PyTree]) -> PyTree:
     """One tree from parts of it, each leaf from the part that has it."""
-    leaves = {
-        leaf_path(path): leaf for part in parts for path, leaf in jax.tree_util.tree_leaves_with_path(part)
-    }
+    leaves = {path: leaf for part in parts for path, leaf in leaves_by_path(part).items()}
     return jax.tree_util.tree_map_with_path(lambda path, _: leaves[leaf_path(path)], like)

@@ -1,5 +1,9 @@
-"""Layers written so that they are fast where the usual form is not."""
+"""Layers written so that they are fast where the usual form is not, and a look at what enters each layer."""
 
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,8 +29,18 @@ def patches_convolution(
         if not plain and np.any(np.asarray(value) != 1):
             raise ValueError(f"patches_convolution: {name} must be 1 in every direction, got {value}")
     rows, columns, channels, features = kernel.shape
+    return image_patches(inputs, (rows, columns), padding) @ kernel.reshape(
+        rows * columns * channels, features
+    )
+
+
+def image_patches(
+    inputs: Float[Array, "batch height width channels"], window: tuple[int, int], padding
+) -> Float[Array, "batch out_height out_width taps_channels"]:
+    """What a stride-1 convolution sees at every place: its window, tap after tap, as one row."""
+    rows, columns = window
     if isinstance(padding, str):
-        padding = jax.lax.padtype_to_pads(inputs.shape[1:3], (rows, columns), (1, 1), padding)
+        padding = jax.lax.padtype_to_pads(inputs.shape[1:3], window, (1, 1), padding)
     padded = jnp.pad(inputs, ((0, 0), *padding, (0, 0)))
     height, width = padded.shape[1] - rows + 1, padded.shape[2] - columns + 1
     shifted = [
@@ -34,8 +48,7 @@ def patches_convolution(
         for row in range(rows)
         for column in range(columns)
     ]
-    patches = jnp.concatenate(shifted, axis=-1)
-    return patches @ kernel.reshape(rows * columns * channels, features)
+    return jnp.concatenate(shifted, axis=-1)
 
 
 def max_pool_2x2(
@@ -50,3 +63,29 @@ def max_pool_2x2(
         raise ValueError(f"max_pool_2x2: height and width must be even, got {height}×{width}")
     blocks = inputs.reshape(batch, height // 2, 2, width // 2, 2, channels)
     return jnp.max(blocks, axis=(2, 4))
+
+
+def captured_inputs(function: Callable[..., Any], *arguments: Any) -> dict[str, Float[Array, "rows fan_in"]]:
+    """The activations that enter each dense or convolutional Flax (Linen) layer while a function runs.
+
+    Matrices A with the layer's output A · kernel: a row for every example, token or place of a convolution's
+    window. `function` may be anything that applies a model, such as `workload.loss`; inside `jit` too. Of a
+    layer that is called twice, the last input is kept. Convolutions have stride 1, as `image_patches`.
+
+    Returns:
+      By the path of the layer's kernel, such as "params/block_0/up/kernel".
+    """
+    inputs = {}
+
+    def record(call, arguments, options, context):
+        layer = context.module
+        if context.method_name == "__call__" and isinstance(layer, nn.Dense | nn.Conv):
+            x = arguments[0]
+            if isinstance(layer, nn.Conv):
+                x = image_patches(x, layer.kernel_size, layer.padding)
+            inputs["/".join(("params", *layer.path, "kernel"))] = x.reshape(-1, x.shape[-1])
+        return call(*arguments, **options)
+
+    with nn.intercept_methods(record):
+        function(*arguments)
+    return inputs
