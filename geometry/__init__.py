@@ -2,6 +2,7 @@
 
 from geometry.criteria import (
     curvature_index,
+    isotropic_log_smoothness,
     nuclear_rank,
     parameter_norm_bounds,
     spec_sign_index,
@@ -42,6 +43,7 @@ __all__ = [
     "PolarMethod",
     "c4",
     "curvature_index",
+    "isotropic_log_smoothness",
     "ky_fan",
     "noise_scale",
     "nuclear_rank",

@@ -1,6 +1,7 @@
 """Which geometry suits a layer: criteria that compare spectral with sign and with Euclidean descent."""
 
 import functools
+import math
 from collections.abc import Callable
 
 import jax
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PyTree
 
-from geometry.matrices import ViewRule, leaves_by_path, plain_matrices, wide
+from geometry.matrices import MatrixView, ViewRule, leaves_by_path, plain_matrices, wide
 from geometry.matrix_root import root_trace
 from geometry.noise import NoiseScale
 from geometry.polar_factor import PolarExpress
@@ -38,13 +39,28 @@ def spec_sign_index(
       sign: the same leaf's under SIGN.
       batch_size: B, the examples that the descended gradient is a mean of.
       tau: 1 for a gain in expectation, 2 for one that holds for every gradient.
-      log_smoothness_ratio: log(L_∞ / L_op), how much more the loss bends under the sign norm.
+      log_smoothness_ratio: log(L_∞ / L_op), how much more the loss bends under the sign norm; it decides as
+        much as the signals do. Where it is not known, `isotropic_log_smoothness` is a neutral guess.
 
     Returns:
       The index; infinite where one of the two is sure of nothing, and 0, undecided, where both are.
     """
     gains = [_sure_signal(scale, batch_size, tau) for scale in (spectral, sign)]
     return _log_ratio(*(gain**2 for gain in gains), log_smoothness_ratio)
+
+
+def isotropic_log_smoothness(view: MatrixView, shape: tuple[int, ...]) -> float:
+    """log(L_∞ / L_op) of a leaf whose loss bends alike in all directions: its entries over its short sides.
+
+    The largest ⟨D, D⟩ is the number of entries under the sign norm, and the number of singular values, of all
+    matrices together, under the spectral one.
+
+    >>> from geometry import PLAIN
+    >>> round(math.exp(isotropic_log_smoothness(PLAIN, (100, 400))))
+    400
+    """
+    stacks = view.matrix_shapes(shape)
+    return math.log(math.prod(shape) / sum(count * min(rows, columns) for count, rows, columns in stacks))
 
 
 def curvature_index(
@@ -94,8 +110,8 @@ def curvature_index(
 def nuclear_rank(x: Float[Array, "*batch rows columns"]) -> Float[Array, "*batch"]:
     """‖X‖_*² / ‖X‖_F² of every matrix: in [1, rank], and 0 for zero; to a relative 1e-3.
 
-    >>> nuclear_rank(jnp.eye(3)).round(3), nuclear_rank(jnp.ones((3, 3))).round(3)
-    (Array(3., dtype=float32), Array(1., dtype=float32))
+    >>> [round(float(nuclear_rank(x)), 2) for x in (jnp.eye(3), jnp.ones((3, 3)), jnp.zeros((3, 3)))]
+    [3.0, 1.0, 0.0]
     """
     scaled, _ = unit_peak(widened(x), axis=(-2, -1))
     stack = wide(scaled.reshape(-1, *scaled.shape[-2:]))

@@ -9,7 +9,16 @@ import optax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Int, PyTree
 
-from geometry import EUCLIDEAN, SIGN, SPECTRAL, Geometry, Moments, NoiseAverage, spec_sign_index
+from geometry import (
+    EUCLIDEAN,
+    SIGN,
+    SPECTRAL,
+    Geometry,
+    Moments,
+    NoiseAverage,
+    isotropic_log_smoothness,
+    spec_sign_index,
+)
 from geometry.matrices import ViewRule, leaves_by_path
 from optim.options import check_number
 from optim.routing import BY_NAME, Routing
@@ -97,13 +106,14 @@ class NoiseIndex:
     Attributes:
       batch_size: the examples in all parts together.
       tau: 1 for a gain in expectation, 2 for one that holds for every gradient.
-      log_smoothness_ratio: log(L_∞ / L_op), how much more the loss bends under the sign norm.
+      log_smoothness_ratio: log(L_∞ / L_op), how much more the loss bends under the sign norm; that of
+        `geometry.isotropic_log_smoothness` for each leaf when None.
       routing: how leaves are seen as matrices.
     """
 
     batch_size: int
     tau: float | int = 1
-    log_smoothness_ratio: float | int = 0
+    log_smoothness_ratio: float | int | None = None
     routing: Routing = BY_NAME
 
     def __post_init__(self):
@@ -112,9 +122,9 @@ class NoiseIndex:
         check_number("tau", self.tau, 0)
 
     def __call__(self, gradients: PyTree, *, part_gradients: PyTree, **extra: Any) -> dict[str, Array]:
-        """log 𝓡 by path of every leaf in `gradients`."""
-        parts = leaves_by_path(part_gradients)
-        moments = Moments.of({path: parts[path] for path in leaves_by_path(gradients)}, _view(self.routing))
+        """log 𝓡 by path of every leaf in `gradients`, which must be matrices."""
+        parts, leaves = leaves_by_path(part_gradients), leaves_by_path(gradients)
+        moments = Moments.of({path: parts[path] for path in leaves}, _view(self.routing))
         spectral, sign = (moments.estimate_leaves(self.batch_size, one) for one in (SPECTRAL, SIGN))
         return {
             path: spec_sign_index(
@@ -122,10 +132,15 @@ class NoiseIndex:
                 sign[path],
                 self.batch_size,
                 tau=self.tau,
-                log_smoothness_ratio=self.log_smoothness_ratio,
+                log_smoothness_ratio=self._log_smoothness(path, leaf.shape),
             )
-            for path in spectral
+            for path, leaf in leaves.items()
         }
+
+    def _log_smoothness(self, path: str, shape: tuple[int, ...]) -> float | int:
+        if self.log_smoothness_ratio is not None:
+            return self.log_smoothness_ratio
+        return isotropic_log_smoothness(self.routing.view(path, shape), shape)
 
 
 def _view(routing: Routing) -> ViewRule:
