@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -140,7 +141,7 @@ def _joined(stacks: Sequence[Array]) -> Array:
     return jnp.concatenate(stacks) if len(stacks) > 1 else stacks[0]
 
 
-def leaves_by_path(tree: PyTree) -> dict[str, Array]:
+def leaves_by_path(tree: PyTree) -> dict[str, Any]:
     """Every leaf by its path, in the tree's order."""
     return {leaf_path(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 

@@ -11,16 +11,18 @@ from rich.console import Console
 
 from experiments.study.devices import one_device_per_core
 from experiments.throughput.descent import report_descent
+from experiments.throughput.noise import report_noise
 from experiments.throughput.sweeps import report_sweeps
 
-REPORTS = {"sweeps": report_sweeps, "descent": report_descent}
+REPORTS = {"sweeps": report_sweeps, "descent": report_descent, "noise": report_noise}
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Measure speeds as ratios: sweeps and schedules to Python loops, descent directions to optax's."""
+    """Measure speeds as ratios: sweeps to Python loops, descent directions to optax's, training steps that
+    measure gradient noise to steps that do not."""
 
-    subjects: tuple[Literal["sweeps", "descent"], ...] = tuple(REPORTS)
+    subjects: tuple[Literal["sweeps", "descent", "noise"], ...] = tuple(REPORTS)
     """What to measure."""
     repeats: int = 5
     """Alternating repeats of each comparison; medians are reported."""

@@ -1,0 +1,91 @@
+"""The study itself: measured runs, then the index's choice of geometry against either alone, journaled."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+
+from experiments.layer_geometry.choosing import WAYS, choosing_runner
+from experiments.layer_geometry.config import Config
+from experiments.layer_geometry.layers import Layer, layers_of
+from experiments.layer_geometry.measurement import measured_trials, measurement_runner
+from experiments.layer_geometry.report import write_report
+from experiments.layer_geometry.results import Results, collect, winners_json
+from experiments.layer_geometry.series import read_series
+from experiments.study.evaluation import Evaluate, journaled
+from experiments.study.folder import StudyFolder, open_folder, write_atomically
+from experiments.study.journal import Journal
+from experiments.study.progress import Progress
+from experiments.study.redraw import redraw_from_journal
+from experiments.study.setup import check_workload, load_workload, study_mesh
+from experiments.study.tuning import tune
+from workloads import Workload
+
+
+def run(
+    config: Config,
+    folder: str | Path,
+    workload: Workload | None = None,
+    *,
+    devices: int | None = None,
+    console: Console | None = None,
+) -> Results:
+    """Measure, or go on with what `folder` holds; write claims, figures and report there.
+
+    Args:
+      config: see `Config`.
+      folder: where the study lives; the same config comes back to it and runs only what is missing.
+      workload: what to train, when it is the caller's own; `config.workload` is then only its name, and
+        `report FOLDER` cannot draw it again.
+      devices: how many devices to use, all when None; without effect on the results.
+      console: where progress is shown; nowhere when None.
+
+    Raises:
+      StudyError: the config, the folder or the journal in it does not serve, and nothing was trained; or
+        nearly all measured runs diverged.
+    """
+    workload = load_workload(config.workload, config.workload_options) if workload is None else workload
+    check_workload(workload, config.metric, config.batch_size, config.num_steps)
+    check_workload(workload, config.metric, config.batch_size * config.curvature_batches, 1)
+    mesh = study_mesh(devices)
+    study = open_folder(Path(folder), dataclasses.asdict(config))
+    choosing = len(WAYS) * (config.budget.runs + config.confirm_replicates)
+    progress = Progress(config.replicates + choosing, console or Console(), quiet=console is None)
+    with Journal(study.journal) as journal, progress:
+        measure = measurement_runner(config, workload, mesh)
+        journaled(journal, measure, config.metric, mesh.size, progress)(measured_trials(config))
+
+        def evaluate(way: str) -> Evaluate:
+            runner = choosing_runner(way, config, workload, mesh)
+            return journaled(journal, runner, config.metric, config.budget.runs_per_rate, progress)
+
+        return _conclude(config, study, journal, evaluate, layers_of(workload))
+
+
+def redraw(folder: str | Path) -> Results:
+    """Write the claims, figures and report of a finished study again, without running anything.
+
+    Raises StudyError where the folder holds no finished study of layer geometry.
+    """
+
+    def conclude(config: Config, study: StudyFolder, journal: Journal, evaluate: Evaluate) -> Results:
+        layers = layers_of(load_workload(config.workload, config.workload_options))
+        return _conclude(config, study, journal, lambda way: evaluate, layers)
+
+    return redraw_from_journal(folder, "a study of layer geometry", Config, conclude)
+
+
+def _conclude(
+    config: Config,
+    study: StudyFolder,
+    journal: Journal,
+    evaluate: Callable[[str], Evaluate],
+    layers: tuple[Layer, ...],
+) -> Results:
+    tuned = {way: tune(way, config.central_rate, config.budget, evaluate(way)) for way in WAYS}
+    results = collect(read_series(journal, layers, config), tuned, config, journal)
+    write_atomically(study.winners, json.dumps(winners_json(results), indent=2) + "\n")
+    write_report(results, study)
+    return results
