@@ -46,7 +46,8 @@ class Moments:
         """No parts yet.
 
         Args:
-          params: the parameters, or a gradient, for its shapes.
+          params: the parameters, or a gradient, for its shapes; inside `shard_map` a gradient of the rank's
+            own, since a scan's carry must vary over the ranks as the parts do.
           view: which leaves are matrices, and how; None leaves the matrices' moments out, and with them
             the spectral scale.
         """
@@ -71,7 +72,8 @@ class Moments:
         part = jax.tree.map(widened, part_gradient)
         gap = jax.tree.map(jnp.subtract, part, self.mean)
         mean = jax.tree.map(lambda centre, g: centre + g / count, self.mean, gap)
-        return replace(self._around(gap, self.count / count), count=count, mean=mean)
+        weight = jnp.asarray(self.count, float) / count
+        return replace(self._around(gap, weight), count=count, mean=mean)
 
     def across(self, axis_name: str | tuple[str, ...]) -> "Moments":
         """Those of the parts of all ranks together, inside `shard_map`; the same on every rank."""
@@ -80,7 +82,8 @@ class Moments:
             return jax.lax.psum(tree, axis_name)
 
         count = total(self.count)
-        mean = total(jax.tree.map(lambda centre: self.count / count * centre, self.mean))
+        share = jnp.asarray(self.count, float) / count
+        mean = total(jax.tree.map(lambda centre: share.astype(centre.dtype) * centre, self.mean))
         gap = jax.tree.map(jnp.subtract, self.mean, mean)
         around = self._around(gap, self.count)
         return replace(
@@ -118,8 +121,12 @@ class Moments:
 
     def _around(self, gap: PyTree, weight: ArrayLike) -> "Moments":
         """With `weight` times the square of `gap` added to the squares, and to the grams likewise."""
-        squares = jax.tree.map(lambda total, g: total + weight * g**2, self.squares, gap)
-        grams = jax.tree.map(lambda total, g: total + weight * g, self.grams, _grams_of(gap, self.views))
+
+        def add(total, new):
+            return total + jnp.asarray(weight, total.dtype) * new
+
+        squares = jax.tree.map(lambda total, g: add(total, g**2), self.squares, gap)
+        grams = jax.tree.map(add, self.grams, _grams_of(gap, self.views))
         return replace(self, squares=squares, grams=grams)
 
     def _spreads(self, batch_size: ArrayLike, geometry: Geometry) -> dict[str, Spread]:

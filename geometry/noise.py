@@ -33,6 +33,8 @@ NOISE_GEOMETRIES = (EUCLIDEAN, SIGN, SPECTRAL)
 class NoiseScale:
     """The noise of one example's gradient and the signal, of one leaf or of a whole tree.
 
+    Scalars, or arrays where it comes out of a `vmap`.
+
     Attributes:
       noise: the root of the numerator, such as ‖σ‖₁.
       signal: the dual norm of the mean gradient.
@@ -40,16 +42,16 @@ class NoiseScale:
       by_sign: the leaves that are no matrices and counted by their sign terms; under SPECTRAL alone.
     """
 
-    noise: Float[Array, ""]
-    signal: Float[Array, ""]
+    noise: Float[Array, "*mapped"]
+    signal: Float[Array, "*mapped"]
     geometry: Geometry = field(metadata={"static": True})
     by_sign: tuple[str, ...] = field(default=(), metadata={"static": True})
 
     @property
-    def value(self) -> Float[Array, ""]:
+    def value(self) -> Float[Array, "*mapped"]:
         """noise² / signal², in examples: 0 without noise, infinite where there is noise and no signal."""
-        noisy = self.noise > 0
-        return jnp.where(noisy, (self.noise / jnp.where(noisy, self.signal, 1)) ** 2, 0)
+        silent = self.noise == 0
+        return jnp.where(silent, 0, (self.noise / jnp.where(silent, 1, self.signal)) ** 2)
 
     def corrected(self, batch_size: ArrayLike, parts: ArrayLike) -> "NoiseScale":
         """Without the small-sample bias that is known in closed form.
@@ -156,14 +158,17 @@ def total_scale(leaves: Mapping[str, NoiseScale]) -> NoiseScale:
     return NoiseScale(add(noise), add(signal), geometry, by_sign)
 
 
-def c4(parts: ArrayLike) -> Float[Array, ""]:
+def c4(parts: ArrayLike) -> Float[Array, "*mapped"]:
     """√(2/(R-1)) Γ(R/2) / Γ((R-1)/2): the expected sample deviation of R Gaussian numbers, over the true one.
 
     >>> round(float(c4(2)), 4), round(float(c4(8)), 4)
     (0.7979, 0.965)
     """
-    degrees = jnp.asarray(parts, jnp.result_type(float)) - 1
-    return jnp.sqrt(2 / degrees) * jnp.exp(gammaln((degrees + 1) / 2) - gammaln(degrees / 2))
+    r = jnp.asarray(parts, jnp.result_type(float))
+    exact = jnp.sqrt(2 / (r - 1)) * jnp.exp(gammaln(r / 2) - gammaln((r - 1) / 2))
+    series = 1 - 1 / (4 * r) - 7 / (32 * r**2) - 19 / (128 * r**3)
+    # the difference of logarithms loses a digit for each of R's, the series gains four
+    return jnp.where(r < jnp.finfo(r.dtype).eps ** -0.2, exact, series)
 
 
 def _euclidean(leaf: Spread) -> NoiseScale:

@@ -20,6 +20,7 @@ from geometry import (
     spec_sign_index,
 )
 from geometry.matrices import ViewRule, leaves_by_path
+from geometry.noise import NOISE_GEOMETRIES
 from optim.options import check_number
 from optim.routing import BY_NAME, Routing
 from optim.sharding import call_in_auto_mode
@@ -64,6 +65,9 @@ def record_noise(
     """
     if batch_size < 2:
         raise ValueError(f"batch_size must be at least 2, got {batch_size}")
+    if not geometries or not set(geometries) <= set(NOISE_GEOMETRIES):
+        known = ", ".join(one.name for one in NOISE_GEOMETRIES)
+        raise ValueError(f"geometries must be some of {known}, got {geometries}")
     if every < 1:
         raise ValueError(f"every must be at least 1, got {every}")
     check_number("noise_decay", noise_decay, 0, 1)
@@ -123,8 +127,12 @@ class NoiseIndex:
 
     def __call__(self, gradients: PyTree, *, part_gradients: PyTree, **extra: Any) -> dict[str, Array]:
         """log 𝓡 by path of every leaf in `gradients`, which must be matrices."""
-        parts, leaves = leaves_by_path(part_gradients), leaves_by_path(gradients)
-        moments = Moments.of({path: parts[path] for path in leaves}, _view(self.routing))
+        parts = leaves_by_path(part_gradients)
+        chosen = {path: parts[path] for path in leaves_by_path(gradients)}
+        return call_in_auto_mode(self._measured, chosen, like=dict.fromkeys(chosen, jnp.zeros([])))
+
+    def _measured(self, parts: dict[str, Array]) -> dict[str, Array]:
+        moments = Moments.of(parts, _view(self.routing))
         spectral, sign = (moments.estimate_leaves(self.batch_size, one) for one in (SPECTRAL, SIGN))
         return {
             path: spec_sign_index(
@@ -132,9 +140,9 @@ class NoiseIndex:
                 sign[path],
                 self.batch_size,
                 tau=self.tau,
-                log_smoothness_ratio=self._log_smoothness(path, leaf.shape),
+                log_smoothness_ratio=self._log_smoothness(path, leaf.shape[1:]),
             )
-            for path, leaf in leaves.items()
+            for path, leaf in parts.items()
         }
 
     def _log_smoothness(self, path: str, shape: tuple[int, ...]) -> float | int:

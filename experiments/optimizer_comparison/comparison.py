@@ -14,17 +14,17 @@ from jax.sharding import Mesh
 from rich.console import Console
 
 import workloads
-from experiments.optimizer_comparison.config import Config
+from experiments.optimizer_comparison.config import CONTENDERS, Config
 from experiments.optimizer_comparison.report import write_report
 from experiments.optimizer_comparison.results import Results, collect, winners_json
-from experiments.optimizer_comparison.tuning import CONFIRM, SCREEN, Trial, Tuned, tune
-from experiments.study.choices import StudyError
-from experiments.study.evaluation import UnfinishedStudy, journaled, remembered
-from experiments.study.folder import StudyFolder, open_folder, read_config, write_atomically
+from experiments.study.evaluation import Evaluate, UnfinishedStudy, journaled
+from experiments.study.folder import StudyFolder, open_folder, write_atomically
 from experiments.study.journal import Journal
 from experiments.study.optimizers import OPTIMIZERS
 from experiments.study.progress import Progress
+from experiments.study.redraw import redraw_from_journal
 from experiments.study.setup import check_workload, load_workload, study_mesh
+from experiments.study.tuning import CONFIRM, SCREEN, Trial, Tuned, tune
 from workloads import Workload
 
 TIMING_REPEATS = 5
@@ -59,8 +59,8 @@ def run(
         tuned = {}
         for optimizer in config.compared:
             runner = trial_runner(optimizer, config, workload, mesh)
-            evaluate = journaled(journal, runner, config.metric, config.runs_per_rate, progress)
-            tuned[optimizer] = tune(optimizer, config, evaluate)
+            evaluate = journaled(journal, runner, config.metric, config.budget.runs_per_rate, progress)
+            tuned[optimizer] = _tune(optimizer, config, evaluate)
         timings = _remembered_timings(study) or step_seconds(tuned, config, workload)
         write_atomically(_timings_path(study), json.dumps(timings, indent=2) + "\n")
         return _conclude(config, study, journal, tuned, timings)
@@ -71,21 +71,7 @@ def redraw(folder: str | Path) -> Results:
 
     Raises StudyError where the folder holds no finished optimizer comparison.
     """
-    study = StudyFolder(Path(folder))
-    content = read_config(study)
-    try:
-        config = Config(**{k: tuple(v) if isinstance(v, list) else v for k, v in content.items()})
-    except TypeError as error:
-        raise StudyError(f"{study.config} is not the config of an optimizer comparison: {error}.") from None
-    timings = _remembered_timings(study)
-    if not study.journal.exists() or timings is None:
-        raise StudyError(f"{folder} is not finished: run the same study again.")
-    with Journal(study.journal) as journal:
-        try:
-            tuned = {name: tune(name, config, remembered(journal)) for name in config.compared}
-        except UnfinishedStudy as error:
-            raise StudyError(f"{folder} is not finished ({error}): run the same study again.") from None
-        return _conclude(config, study, journal, tuned, timings)
+    return redraw_from_journal(folder, "an optimizer comparison", Config, _conclude_again)
 
 
 def trial_runner(
@@ -161,6 +147,18 @@ def _train(
         batch_size=config.batch_size,
         evaluate_at=evaluate_at,
     )
+
+
+def _tune(optimizer: str, config: Config, evaluate: Evaluate) -> Tuned:
+    return tune(optimizer, CONTENDERS[optimizer], config.budget, evaluate)
+
+
+def _conclude_again(config: Config, study: StudyFolder, journal: Journal, evaluate: Evaluate) -> Results:
+    tuned = {optimizer: _tune(optimizer, config, evaluate) for optimizer in config.compared}
+    timings = _remembered_timings(study)
+    if timings is None:
+        raise UnfinishedStudy("the timings are missing")
+    return _conclude(config, study, journal, tuned, timings)
 
 
 def _conclude(

@@ -1,5 +1,6 @@
 """What an optimizer comparison compares."""
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -9,6 +10,7 @@ from jaxtyping import Array, Float
 
 from experiments.study.choices import StudyError, choice_problem
 from experiments.study.options import WorkloadOptions
+from experiments.study.tuning import Budget
 from schedules import FAMILIES
 
 REFERENCE_OPTIMIZER = "adamw"  # in every comparison, as what the others are compared with
@@ -26,7 +28,6 @@ CONTENDERS: Mapping[str, float] = MappingProxyType(  # the middle of the learnin
         "orth_dion": 0.04,
     }
 )
-MIN_RATES = 3  # a best rate needs one on either side
 
 
 @dataclass(frozen=True)
@@ -74,24 +75,17 @@ class Config:
             raise StudyError("\n".join(filter(None, problems)))
 
     def _number_problems(self) -> list[str]:
-        least = {
-            "batch_size": 1,
-            "num_steps": 1,
-            "first_rates": MIN_RATES,
-            "more_rates": 0,
-            "screen_replicates": 1,
-            "confirm_replicates": 1,
-            "curve_points": 1,
-        }
         problems = [
-            f"{name}: must be at least {low}, got {getattr(self, name)}."
-            for name, low in least.items()
-            if getattr(self, name) < low
+            f"{name}: must be at least 1, got {getattr(self, name)}."
+            for name in ("batch_size", "num_steps", "curve_points")
+            if getattr(self, name) < 1
         ]
+        try:
+            _ = self.budget
+        except StudyError as error:
+            problems.append(str(error))
         if len(set(self.optimizers)) < len(self.optimizers):
             problems.append(f"optimizers: each may be named once, got {self.optimizers}.")
-        if not self.decays or not all(0 <= decay < 1 for decay in self.decays):
-            problems.append(f"decays: must be fractions in [0, 1), at least one, got {self.decays}.")
         if not 0 <= self.warmup < 1:
             problems.append(f"warmup: must be in [0, 1), got {self.warmup}.")
         if self.curve_points > self.num_steps:
@@ -119,17 +113,13 @@ class Config:
         return tuple(round(self.num_steps * (k + 1) / self.curve_points) for k in range(self.curve_points))
 
     @property
-    def runs_per_rate(self) -> int:
-        return len(self.decays) * self.screen_replicates
-
-    @property
-    def runs_per_optimizer(self) -> int:
-        """The tuning budget, equal for all."""
-        return (self.first_rates + self.more_rates) * self.runs_per_rate
+    def budget(self) -> Budget:
+        """What is spent on each optimizer, equal for all."""
+        return Budget(**{f.name: getattr(self, f.name) for f in dataclasses.fields(Budget)})
 
     @property
     def planned_runs(self) -> int:
-        return len(self.compared) * (self.runs_per_optimizer + self.confirm_replicates)
+        return len(self.compared) * (self.budget.runs + self.confirm_replicates)
 
 
 PRESETS: Mapping[str, Config] = MappingProxyType(

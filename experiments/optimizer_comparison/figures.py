@@ -5,7 +5,6 @@ from matplotlib.axes import Axes
 
 from experiments.optimizer_comparison.config import REFERENCE_OPTIMIZER
 from experiments.optimizer_comparison.results import Results
-from experiments.optimizer_comparison.tuning import Tuned
 from experiments.study.figures import (
     ACCENT,
     CONTEXT,
@@ -16,6 +15,7 @@ from experiments.study.figures import (
     panels,
     ranking,
 )
+from experiments.study.tuning import Tuned
 
 DECAY_COLORS = ("#0b6fb8", "#e08214", "#7b3294", "#1b7837")
 

@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
+from rich.console import Console
 
 from experiments.optimizer_comparison.config import REFERENCE_OPTIMIZER, Config
-from experiments.optimizer_comparison.tuning import CONFIRM, Tuned
+from experiments.study.folder import StudyFolder
 from experiments.study.journal import Journal
 from experiments.study.tables import (
     change_text,
@@ -16,8 +17,10 @@ from experiments.study.tables import (
     estimate_text,
     finite_or_none,
     marked_name,
-    median_or_worse,
+    median_metrics,
+    show_table,
 )
+from experiments.study.tuning import CONFIRM, Tuned
 from schedules.search import Standing, standings, verdict
 
 
@@ -80,13 +83,7 @@ def collect(
     journal: Journal,
 ) -> Results:
     """Rank the optimizers, and add what the journal and the clock know beside their scores."""
-    runs: dict[str, list[Mapping[str, float]]] = {name: [] for name in tuned}
-    for (_, optimizer, *_), metrics in journal.metrics(CONFIRM).items():
-        runs[optimizer].append(metrics)
-    medians = {
-        name: {metric: median_or_worse([run[metric] for run in of]) for metric in of[0]}
-        for name, of in runs.items()
-    }
+    medians = median_metrics(journal, CONFIRM)
     curves = {
         name: np.array([values[f"{config.metric}@{step}"] for step in config.curve_steps])
         for name, values in medians.items()
@@ -123,6 +120,18 @@ def _pace(
     relative = float(np.median(np.divide(timings[name], timings[REFERENCE_OPTIMIZER])))
     steps = reached(curve, config.curve_steps, curves[REFERENCE_OPTIMIZER][-1]) / config.num_steps
     return Pace(curve, float(np.median(timings[name])), relative, steps, steps * relative)
+
+
+def show(results: Results, folder: StudyFolder, console: Console) -> None:
+    """Print the final table, the verdict, and where everything is."""
+    show_table(
+        console,
+        results.setting,
+        headings(results),
+        table_rows(results),
+        (results.verdict, *notes(results)),
+        (folder.report, folder.winners),
+    )
 
 
 def headings(results: Results) -> tuple[str, ...]:
@@ -171,7 +180,7 @@ def notes(results: Results) -> list[str]:
     lines = [
         f"* best; = not distinguishable from it. Medians of {config.confirm_replicates} fresh seeds with"
         f" {config.confidence:.0%} intervals; changes are paired by seed.",
-        f"Every optimizer was tuned with the same {config.runs_per_optimizer} runs:"
+        f"Every optimizer was tuned with the same {config.budget.runs} runs:"
         f" {config.first_rates + config.more_rates} learning rates, {len(config.decays)} decays,"
         f" {config.screen_replicates} seeds.",
         f"Steps and time needed: where the median run first reaches {REFERENCE_OPTIMIZER}'s final"

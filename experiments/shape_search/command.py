@@ -1,10 +1,8 @@
 """The command line of the shape search."""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 import tyro
 from rich.console import Console
@@ -12,12 +10,9 @@ from rich.console import Console
 from experiments.shape_search.config import QUICK, Config
 from experiments.shape_search.results import exported, show
 from experiments.shape_search.search import redraw, run
-from experiments.study.command import reporting_errors
-from experiments.study.devices import one_device_per_core
+from experiments.study.command import command_line
 from experiments.study.folder import StudyFolder
 from schedules import load_winner
-
-TABLE_WIDTH = 150  # where the output goes to a file
 
 
 @dataclass(frozen=True)
@@ -42,27 +37,16 @@ class Command:
     """Print the best winner as an optax snippet and as a table of multipliers at the end."""
 
 
-@dataclass(frozen=True)
-class Report:
-    """Draw the report of a finished study again, without running anything."""
-
-    folder: Annotated[Path, tyro.conf.Positional]
-    """The study's folder, such as runs/shape_search."""
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
-    one_device_per_core()
-    console = Console(width=None if sys.stdout.isatty() else TABLE_WIDTH)
-    return reporting_errors(lambda: _main(arguments, console), console)
+    return command_line("shape_search", arguments, _run, _report)
 
 
-def _main(arguments: Sequence[str], console: Console) -> None:
-    if arguments[:1] == ["report"]:
-        folder = tyro.cli(Report, prog="shape_search report", args=arguments[1:]).folder
-        show(redraw(folder), StudyFolder(folder), console)
-        return
+def _report(folder: Path, console: Console) -> None:
+    show(redraw(folder), StudyFolder(folder), console)
+
+
+def _run(arguments: Sequence[str], console: Console) -> None:
     command = _parse(arguments)
     folder = command.folder or Path("runs", "shape_search_quick" if command.quick else "shape_search")
     results = run(

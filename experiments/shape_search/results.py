@@ -16,7 +16,8 @@ from experiments.study.tables import (
     estimate_text,
     finite_or_none,
     marked_name,
-    median_or_worse,
+    median_metrics,
+    shape_text,
     show_table,
 )
 from schedules.search import Findings, Standing, standings, verdict
@@ -58,14 +59,8 @@ class Results(NamedTuple):
 
 def collect(findings: Findings, config: Config, journal: Journal) -> Results:
     """Rank the winners, and add what the journal knows beside their scores."""
-    by_family: dict[str, list[Mapping[str, float]]] = {}
-    for (_, family, *_), metrics in journal.metrics("confirm").items():
-        by_family.setdefault(family, []).append(metrics)
-    beside = {
-        family: {name: median_or_worse([run[name] for run in runs]) for name in runs[0]}
-        for family, runs in by_family.items()
-    }
     ranked = standings(findings.winners, BASELINES, config.confidence)
+    beside = median_metrics(journal, "confirm")
     return Results(config, findings, ranked, beside, journal.counts(), journal.seconds())
 
 
@@ -159,10 +154,6 @@ def notes(results: Results) -> list[str]:
     if edge:
         lines.append(f"Best base LR not bracketed (on the edge of what was tried): {', '.join(edge)}.")
     return lines
-
-
-def shape_text(params: Mapping[str, float]) -> str:
-    return " ".join(f"{name}={value:.3g}" for name, value in params.items())
 
 
 def exported(winner: LoadedWinner, config: Config) -> str:

@@ -2,26 +2,25 @@
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jax
-import numpy as np
 from jax.sharding import Mesh
 from rich.console import Console
 
-import workloads
 from experiments.shape_search.config import Config
 from experiments.shape_search.report import write_report
 from experiments.shape_search.results import Results, collect, winners_json
 from experiments.study.choices import StudyError
-from experiments.study.evaluation import UnfinishedStudy, journaled, remembered
-from experiments.study.folder import StudyFolder, open_folder, read_config, write_atomically
+from experiments.study.evaluation import Evaluate, RunTrials, journaled
+from experiments.study.folder import StudyFolder, open_folder, write_atomically
 from experiments.study.journal import Journal
 from experiments.study.optimizers import OPTIMIZERS
 from experiments.study.progress import Progress
+from experiments.study.redraw import redraw_from_journal
 from experiments.study.setup import check_workload, load_workload, study_mesh
-from schedules.search import STRATEGIES, Trial, named_key, search_shapes
+from experiments.study.shape_runs import shape_runner
+from schedules.search import STRATEGIES, Findings, named_key, search_shapes
 from workloads import Workload
 
 
@@ -55,7 +54,7 @@ def run(
     study = open_folder(Path(folder), dataclasses.asdict(config))
     progress = Progress(config.planned_runs, console or Console(), quiet=console is None)
     with Journal(study.journal) as journal, progress:
-        runner = trial_runner(config, workload, mesh)
+        runner = _runner(config, workload, mesh)
         evaluate = journaled(journal, runner, config.metric, chunk_runs, progress)
         return _conclude(config, study, journal, evaluate)
 
@@ -65,55 +64,25 @@ def redraw(folder: str | Path) -> Results:
 
     Raises StudyError where the folder holds no finished shape search.
     """
-    study = StudyFolder(Path(folder))
-    content = read_config(study)
-    try:
-        config = Config(**{k: tuple(v) if isinstance(v, list) else v for k, v in content.items()})
-    except TypeError as error:
-        raise StudyError(f"{study.config} is not the config of a shape search: {error}.") from None
-    if not study.journal.exists():
-        raise StudyError(f"{folder} holds no journal: run the study first.")
-    with Journal(study.journal) as journal:
-        try:
-            return _conclude(config, study, journal, remembered(journal))
-        except UnfinishedStudy as error:
-            raise StudyError(f"{folder} is not finished ({error}): run the same study again.") from None
+    return redraw_from_journal(folder, "a shape search", Config, _conclude)
 
 
-def trial_runner(
-    config: Config, workload: Workload, mesh: Mesh
-) -> Callable[[Sequence[Trial]], list[dict[str, float]]]:
-    """(trials) → the final metrics of each, computed by one compiled program over the mesh."""
-    root = jax.random.key(config.seed)
-    key_data: dict[tuple[str, int], np.ndarray] = {}
+def _runner(config: Config, workload: Workload, mesh: Mesh) -> RunTrials:
+    def optimizer(schedule):
+        return OPTIMIZERS[config.optimizer].build(schedule, config.weight_decay)
 
-    def one_run(row, data):
-        keys = workloads.run_keys(jax.random.wrap_key_data(row["key_data"]))
-
-        def optimizer(schedule):
-            return OPTIMIZERS[config.optimizer].build(schedule, config.weight_decay)
-
-        finished = workloads.train(
-            workload, data, optimizer, row["learning_rates"], keys, batch_size=config.batch_size
-        )
-        return {name: values[-1] for name, values in finished.metrics.items()}
-
-    def run_trials(trials: Sequence[Trial]) -> list[dict[str, float]]:
-        for trial in trials:
-            if (trial.stage, trial.replicate) not in key_data:
-                key_data[trial.stage, trial.replicate] = np.asarray(jax.random.key_data(trial.key(root)))
-        inputs = {
-            "learning_rates": np.stack([trial.learning_rates(config.num_steps) for trial in trials]),
-            "key_data": np.stack([key_data[trial.stage, trial.replicate] for trial in trials]),
-        }
-        metrics = workloads.sweep(one_run, inputs, workload.data, mesh=mesh, vectorize=config.vectorize)
-        columns = {name: np.asarray(values).tolist() for name, values in metrics.items()}
-        return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-
-    return run_trials
+    return shape_runner(
+        workload,
+        optimizer,
+        jax.random.key(config.seed),
+        mesh,
+        batch_size=config.batch_size,
+        num_steps=config.num_steps,
+        vectorize=config.vectorize,
+    )
 
 
-def _conclude(config: Config, study: StudyFolder, journal: Journal, evaluate) -> Results:
+def _conclude(config: Config, study: StudyFolder, journal: Journal, evaluate: Evaluate) -> Results:
     key = named_key(jax.random.key(config.seed), "search")
     findings: Findings = search_shapes(
         config.searched, STRATEGIES[config.strategy], config.grid, config.budget, key, evaluate

@@ -1,17 +1,115 @@
-"""What the command lines of all studies share."""
+"""The command lines of studies: run one with its options, or draw the report of a finished one again."""
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Generic, TypeVar
 
+import tyro
 from rich.console import Console
 from rich.text import Text
 
 from experiments.study.choices import StudyError
+from experiments.study.devices import one_device_per_core
+from experiments.study.folder import StudyFolder
+
+ConfigT = TypeVar("ConfigT")
+ResultsT = TypeVar("ResultsT")
+
+TABLE_WIDTH = 150  # where the output goes to a file
+FOLDER_HELP = (
+    "Results go to a folder, with figures and a report. The same command again resumes there and runs only"
+    " what is missing. `report FOLDER` in place of all options draws the report of a finished study again."
+)
 
 
-def reporting_errors(command: Callable[[], None], console: Console) -> int:
-    """Run a command; the exit status, with what the user can mend as a message and not as a traceback."""
+@dataclass(frozen=True)
+class Command(Generic[ConfigT]):
+    config: tyro.conf.OmitArgPrefixes[ConfigT]
+    folder: Path | None = None
+    """Where the study lives; a folder in runs/ with the study's name when not given."""
+    devices: int | None = None
+    """How many devices to use, all when not given; without effect on the scores."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """Draw the report of a finished study again, without running anything."""
+
+    folder: Annotated[Path, tyro.conf.Positional]
+    """The study's folder, such as runs/shape_search."""
+
+
+@dataclass(frozen=True)
+class Study(Generic[ConfigT, ResultsT]):
+    """A study with a config and a folder, as its command line sees it.
+
+    Attributes:
+      name: that of its package.
+      description: what it does, a sentence or two.
+      presets: the configs that its options may start from by name, the first of them when none is named.
+        The study's folder is runs/NAME, or runs/NAME_PRESET where there are several.
+      run: (config, folder, devices=, console=) → results.
+      redraw: folder → the results of a finished study, whose report is written again.
+      show: (results, folder, console) → None, prints them.
+    """
+
+    name: str
+    description: str
+    presets: Mapping[str, ConfigT]
+    run: Callable[..., ResultsT]
+    redraw: Callable[[Path], ResultsT]
+    show: Callable[[ResultsT, StudyFolder, Console], None]
+
+    def main(self, arguments: Sequence[str] | None = None) -> int:
+        """The command line `[PRESET] [options]` or `report FOLDER`; returns the exit status."""
+        return command_line(self.name, arguments, self._run, self._report)
+
+    def _run(self, arguments: Sequence[str], console: Console) -> None:
+        default = next(iter(self.presets))
+        preset = arguments[0] if arguments and arguments[0] in self.presets else default
+        command = tyro.cli(
+            Command[type(self.presets[preset])],
+            prog=f"python -m experiments.{self.name}",
+            description=f"{self.description}\n\n{self._presets_help()}{FOLDER_HELP}",
+            args=arguments[arguments[:1] == [preset] :],
+            default=Command(config=self.presets[preset]),
+        )
+        own_folder = self.name if len(self.presets) == 1 else f"{self.name}_{preset}"
+        folder = command.folder or Path("runs", own_folder)
+        results = self.run(command.config, folder, devices=command.devices, console=console)
+        self.show(results, StudyFolder(folder), console)
+
+    def _report(self, folder: Path, console: Console) -> None:
+        self.show(self.redraw(folder), StudyFolder(folder), console)
+
+    def _presets_help(self) -> str:
+        if len(self.presets) == 1:
+            return ""
+        first, *others = (f"`{name}`" for name in self.presets)
+        names = " or ".join([f"{first} (the default)", *others])
+        return f"Begin with {names} to choose what the options below start from. "
+
+
+def command_line(
+    name: str,
+    arguments: Sequence[str] | None,
+    run: Callable[[Sequence[str], Console], None],
+    report: Callable[[Path, Console], None],
+) -> int:
+    """Call `report` where the words are `report FOLDER`, else `run` with them; returns the exit status.
+
+    What the user can mend ends as a message and not as a traceback.
+    """
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    one_device_per_core()
+    console = Console(width=None if sys.stdout.isatty() else TABLE_WIDTH)
     try:
-        command()
+        if arguments[:1] == ["report"]:
+            report(tyro.cli(Report, prog=f"{name} report", args=arguments[1:]).folder, console)
+        else:
+            run(arguments, console)
     except StudyError as error:
         console.print(Text.assemble(("error: ", "bold red"), str(error)), soft_wrap=True)
         return 2

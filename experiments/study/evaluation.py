@@ -19,13 +19,14 @@ class Trial(Protocol):
 
 
 RunTrials = Callable[[Sequence[Trial]], Sequence[Mapping[str, float]]]
+Evaluate = Callable[[Sequence[Trial]], dict[Trial, float]]
 
 
 class UnfinishedStudy(Exception):
     """Runs are missing from a journal that may only be read."""
 
 
-def remembered(journal: Journal) -> Callable[[Sequence[Trial]], dict[Trial, float]]:
+def remembered(journal: Journal) -> Evaluate:
     """Evaluate from the journal alone; raises UnfinishedStudy where it lacks a run."""
 
     def evaluate(trials: Sequence[Trial]) -> dict[Trial, float]:
@@ -38,9 +39,7 @@ def remembered(journal: Journal) -> Callable[[Sequence[Trial]], dict[Trial, floa
     return evaluate
 
 
-def journaled(
-    journal: Journal, run: RunTrials, metric: str, chunk_runs: int, progress: Progress
-) -> Callable[[Sequence[Trial]], dict[Trial, float]]:
+def journaled(journal: Journal, run: RunTrials, metric: str, chunk_runs: int, progress: Progress) -> Evaluate:
     """Evaluate by running what the journal lacks, `chunk_runs` trials at a time, each chunk recorded at once.
 
     The score is the metric, +inf where it is not finite. `run` always gets `chunk_runs` trials, the last

@@ -1,7 +1,7 @@
 """Findings as text: cells, JSON values, and the table on the terminal."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from rich.box import SIMPLE_HEAD
@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from experiments.study.journal import Journal
 from schedules.search import Estimate, Standing
 
 
@@ -28,6 +29,10 @@ def change_text(change: Estimate | None) -> str:
     return f"{100 * change.value:+.0f} [{100 * change.low:+.0f}, {100 * change.high:+.0f}]"
 
 
+def shape_text(params: Mapping[str, float]) -> str:
+    return " ".join(f"{name}={value:.3g}" for name, value in params.items())
+
+
 def estimate_json(estimate: Estimate) -> dict[str, float | None]:
     return {name: finite_or_none(value) for name, value in estimate._asdict().items()}
 
@@ -40,6 +45,17 @@ def median_or_worse(values: Sequence[float]) -> float:
     """The median where what is not finite counts as the worst."""
     array = np.asarray(values, np.float64)
     return float(np.median(np.where(np.isfinite(array), array, np.inf)))
+
+
+def median_metrics(journal: Journal, stage: str) -> dict[str, dict[str, float]]:
+    """By the group that a stage's runs belong to, the median of each metric over them."""
+    runs: dict[str, list[Mapping[str, float]]] = {}
+    for (_, group, *_), metrics in journal.metrics(stage).items():
+        runs.setdefault(group, []).append(metrics)
+    return {
+        group: {name: median_or_worse([run[name] for run in of_group]) for name in of_group[0]}
+        for group, of_group in runs.items()
+    }
 
 
 def show_table(

@@ -8,14 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.optimizer_comparison import Config
 from experiments.optimizer_comparison.results import reached
-from experiments.optimizer_comparison.tuning import next_place, tune
+from experiments.study.choices import StudyError
+from experiments.study.tuning import Budget, next_place, tune
 
-CONFIG = Config(decays=(0.0, 1e-3), screen_replicates=3, confirm_replicates=4)
+BUDGET = Budget(first_rates=5, more_rates=4, decays=(0.0, 1e-3), screen_replicates=3, confirm_replicates=4)
+CENTRE = 0.02
 
 
-def tuned_on(score, config=CONFIG, optimizer="muon"):
+def tuned_on(score):
     """Tune on a known score of (half doublings, decay, stage, replicate); and every trial that was run."""
     asked = []
 
@@ -23,7 +24,7 @@ def tuned_on(score, config=CONFIG, optimizer="muon"):
         asked.extend(trials)
         return {t: score(t.setting.half_doublings, t.setting.decay, t.stage, t.replicate) for t in trials}
 
-    return tune(optimizer, config, evaluate), asked
+    return tune("muon", CENTRE, BUDGET, evaluate), asked
 
 
 @given(st.floats(-5.4, 5.4), st.sampled_from([0.0, 1e-3]))
@@ -47,7 +48,8 @@ def test_whatever_the_scores_the_budget_is_spent_to_the_last_run_and_nothing_is_
 
     found, asked = tuned_on(score)
     stages = Counter(trial.stage for trial in asked)
-    assert stages == {"screen": CONFIG.runs_per_optimizer, "confirm": 4}
+    assert stages == {"screen": (5 + 4) * 2 * 3, "confirm": 4}
+    assert stages["screen"] == BUDGET.runs
     assert len({trial.identity for trial in asked}) == len(asked)
     medians = {
         (s.half_doublings, s.decay): np.median(
@@ -62,12 +64,12 @@ def test_whatever_the_scores_the_budget_is_spent_to_the_last_run_and_nothing_is_
 
 def test_an_optimum_beyond_the_budget_is_reported_as_not_bracketed():
     found, _ = tuned_on(lambda place, *_: -place)
-    assert found.setting.half_doublings == 4 + 2 * CONFIG.more_rates  # one doubling a round from the edge
+    assert found.setting.half_doublings == 4 + 2 * BUDGET.more_rates  # one doubling a round from the edge
     assert not found.bracketed
 
 
 def test_the_learning_rate_of_a_place_counts_factors_of_root_two():
-    found, asked = tuned_on(lambda place, *_: abs(place), optimizer="adamw")
+    found, asked = tuned_on(lambda place, *_: abs(place))
     rates = {t.setting.half_doublings: t.base_lr for t in asked}
     assert found.setting.learning_rate == 0.02
     assert (rates[4], rates[-2]) == pytest.approx((0.08, 0.01))
@@ -79,6 +81,21 @@ def test_with_equal_neighbours_all_places_between_are_tried_before_any_further_o
     for _ in range(2):
         scores[next_place(scores)] = 0.5
     assert sorted(scores) == [-2, -1, 0, 1, 2]
+
+
+def test_all_that_is_wrong_with_a_budget_is_said_at_once():
+    with pytest.raises(StudyError) as error:
+        Budget(first_rates=2, more_rates=-1, decays=(0.1, 1.0), screen_replicates=0, confirm_replicates=0)
+    lines = str(error.value).splitlines()
+    assert [line.split(":")[0] for line in lines] == [
+        "first_rates",
+        "more_rates",
+        "screen_replicates",
+        "confirm_replicates",
+        "decays",
+    ]
+    assert lines[0] == "first_rates: must be at least 3, got 2."
+    assert "(0.1, 1.0)" in lines[-1]
 
 
 def test_where_a_curve_reaches_a_level_is_interpolated_between_its_points():

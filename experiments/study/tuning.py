@@ -1,34 +1,78 @@
-"""The tuning of optimizers at an equal budget: what to run, and what was found. Pure but for `evaluate`."""
+"""Tuning at an equal budget: what to run, and what was found. Pure but for `evaluate`."""
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
-from experiments.optimizer_comparison.config import CONTENDERS, Config
+from experiments.study.choices import StudyError
 from schedules.search import named_key
 
 SCREEN, CONFIRM = "screen", "confirm"
 
 
-class Setting(NamedTuple):
-    """A learning rate and a decay of an optimizer.
+MIN_RATES = 3  # a best rate needs one on either side
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How many runs tuning takes, the same for everything that is compared.
 
     Attributes:
-      optimizer: its name.
-      half_doublings: where the learning rate lies, in factors of √2 from the optimizer's central one.
+      first_rates: learning rates tried first, each twice the one before.
+      more_rates: further ones, each placed by the scores so far.
+      decays: tried at every learning rate; fractions of a weight that a step at the peak rate removes.
+      screen_replicates: seeds for each learning rate and decay.
+      confirm_replicates: fresh seeds that score the best setting.
+
+    Raises StudyError for too few of anything, or a decay outside [0, 1).
+    """
+
+    first_rates: int
+    more_rates: int
+    decays: tuple[float, ...]
+    screen_replicates: int
+    confirm_replicates: int
+
+    def __post_init__(self):
+        least = {"first_rates": MIN_RATES, "more_rates": 0, "screen_replicates": 1, "confirm_replicates": 1}
+        problems = [
+            f"{name}: must be at least {low}, got {getattr(self, name)}."
+            for name, low in least.items()
+            if getattr(self, name) < low
+        ]
+        if not self.decays or not all(0 <= decay < 1 for decay in self.decays):
+            problems.append(f"decays: must be fractions in [0, 1), at least one, got {self.decays}.")
+        if problems:
+            raise StudyError("\n".join(problems))
+
+    @property
+    def runs_per_rate(self) -> int:
+        return len(self.decays) * self.screen_replicates
+
+    @property
+    def runs(self) -> int:
+        """Runs that choose a setting; those that confirm it come on top."""
+        return (self.first_rates + self.more_rates) * self.runs_per_rate
+
+
+class Setting(NamedTuple):
+    """A learning rate and a decay of something that is tuned.
+
+    Attributes:
+      name: what is tuned, such as an optimizer.
+      half_doublings: where the learning rate lies, in factors of √2 from the central one.
+      learning_rate: the same as a number.
       decay: the fraction of a weight that a step at the peak learning rate removes.
     """
 
-    optimizer: str
+    name: str
     half_doublings: int
+    learning_rate: float
     decay: float
-
-    @property
-    def learning_rate(self) -> float:
-        return CONTENDERS[self.optimizer] * 2 ** (self.half_doublings / 2)
 
 
 class Trial(NamedTuple):
@@ -43,7 +87,7 @@ class Trial(NamedTuple):
     def identity(self) -> tuple[str, str, int, int, int]:
         """What makes this trial the same one in a resumed study."""
         setting = self.setting
-        return self.stage, setting.optimizer, self.decay_number, setting.half_doublings, self.replicate
+        return self.stage, setting.name, self.decay_number, setting.half_doublings, self.replicate
 
     @property
     def base_lr(self) -> float:
@@ -54,12 +98,12 @@ class Trial(NamedTuple):
         return {"decay": self.setting.decay}
 
     def key(self, root: PRNGKeyArray) -> PRNGKeyArray:
-        """The run's key: the same for every optimizer and setting of one replicate of one stage."""
+        """The run's key: the same for everything tuned and every setting of one replicate of one stage."""
         return named_key(root, self.stage, self.replicate)
 
 
 class Tuned(NamedTuple):
-    """An optimizer at its best.
+    """What was tuned, at its best.
 
     Attributes:
       setting: the best by the median of the screening.
@@ -77,16 +121,26 @@ class Tuned(NamedTuple):
 Evaluate = Callable[[Sequence[Trial]], Mapping[Trial, float]]
 
 
-def tune(optimizer: str, config: Config, evaluate: Evaluate) -> Tuned:
-    """Spend the budget on an optimizer, and score its best setting with fresh seeds."""
-    half = config.first_rates // 2
-    places = [2 * (k - half) for k in range(config.first_rates)]
-    screened = _screen(optimizer, places, config, evaluate)
-    for _ in range(config.more_rates):
-        screened |= _screen(optimizer, [next_place(best_by_place(screened))], config, evaluate)
+def tune(name: str, centre: float, budget: Budget, evaluate: Evaluate) -> Tuned:
+    """Spend the budget on what is called `name`, and score its best setting with fresh seeds.
+
+    Args:
+      name: part of every trial's identity.
+      centre: the middle of the learning rates tried first.
+      budget: see `Budget`.
+      evaluate: trials → the score of each, +inf where it diverged.
+    """
+
+    def screen(places: Sequence[int]) -> dict[Setting, float]:
+        return _screen(name, centre, places, budget, evaluate)
+
+    half = budget.first_rates // 2
+    screened = screen([2 * (k - half) for k in range(budget.first_rates)])
+    for _ in range(budget.more_rates):
+        screened |= screen([next_place(best_by_place(screened))])
     best = min(screened, key=screened.__getitem__)
     tried = [setting.half_doublings for setting in screened]
-    trials = _trials(CONFIRM, best, config.decays.index(best.decay), config.confirm_replicates)
+    trials = _trials(CONFIRM, best, budget.decays.index(best.decay), budget.confirm_replicates)
     scores = evaluate(trials)
     return Tuned(
         best,
@@ -127,14 +181,14 @@ def next_place(scores: Mapping[int, float]) -> int:
 
 
 def _screen(
-    optimizer: str, places: Sequence[int], config: Config, evaluate: Evaluate
+    name: str, centre: float, places: Sequence[int], budget: Budget, evaluate: Evaluate
 ) -> dict[Setting, float]:
     settings = {
-        Setting(optimizer, place, decay): number
+        Setting(name, place, centre * 2 ** (place / 2), decay): number
         for place in places
-        for number, decay in enumerate(config.decays)
+        for number, decay in enumerate(budget.decays)
     }
-    trials = {s: _trials(SCREEN, s, number, config.screen_replicates) for s, number in settings.items()}
+    trials = {s: _trials(SCREEN, s, number, budget.screen_replicates) for s, number in settings.items()}
     scores = evaluate([trial for of_setting in trials.values() for trial in of_setting])
     return {s: float(np.median([scores[t] for t in of_setting])) for s, of_setting in trials.items()}
 

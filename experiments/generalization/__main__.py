@@ -1,0 +1,5 @@
+import sys
+
+from experiments.generalization import main
+
+sys.exit(main())

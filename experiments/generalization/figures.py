@@ -1,0 +1,72 @@
+"""The figures of a study of generalisation, each as PNG bytes with its message as the title."""
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from experiments.generalization.gaps import CRITERIA
+from experiments.generalization.results import CLAIMED, Results
+from experiments.study.figures import (
+    ACCENT,
+    CONTEXT,
+    REFERENCE,
+    as_png,
+    legend_beside,
+    log_scale,
+    ranking,
+)
+
+
+def gaps(results: Results) -> bytes:
+    """Every run's gap against what the criterion predicts, coloured by train size."""
+    measured = results.measured
+    predicted = measured.predictions[CLAIMED]
+    shown = (measured.gaps > 0) & (predicted > 0)
+    by_size = results.by_size(CLAIMED)
+    shades = matplotlib.colormaps["viridis_r"](np.linspace(0.1, 0.9, len(by_size)))
+    colors = dict(zip(by_size, shades, strict=True))
+    figure = Figure(figsize=(9, 5.5), layout="constrained")
+    ax = figure.subplots()
+    for size, color in colors.items():
+        chosen = shown & (measured.sizes == size)
+        ax.plot(predicted[chosen], measured.gaps[chosen], "o", color=color, markersize=4, alpha=0.7)
+    ax.axline((0.1, 0.1), (1, 1), color=REFERENCE, zorder=0)
+    log_scale(ax, "x", predicted[shown])
+    log_scale(ax, "y", measured.gaps[shown])
+    left_out = "" if shown.all() else f" ({np.sum(~shown)} runs at or below 0 are not shown)"
+    ax.set_xlabel(f"predicted gap: {CLAIMED}{left_out}")
+    ax.set_ylabel("measured gap: test loss - train loss")
+    ax.spines[["top", "right"]].set_visible(False)
+    labels = {f"n = {size}, rank corr. {by_size[size].value:.2f}": color for size, color in colors.items()}
+    legend_beside(figure, labels | {"equal": REFERENCE})
+    figure.suptitle("Is the gap what the criterion says?")
+    return as_png(figure)
+
+
+def rank_correlations(results: Results) -> bytes:
+    """Each predictor's rank correlation with its interval, over all runs and at equal train size."""
+    names = sorted(results.measured.predictions, key=lambda name: -results.equal_size(name).value)
+    figure = Figure(figsize=(9, 1.4 + 0.4 * len(names)), layout="constrained")
+    ax = figure.subplots()
+    for place, name in enumerate(names):
+        color = ACCENT if name in CRITERIA else REFERENCE
+        for estimate, height, width, marker in (
+            (results.equal_size(name), place - 0.12, 3, "o"),
+            (results.overall(name), place + 0.18, 1, "|"),
+        ):
+            ax.plot([estimate.low, estimate.high], [height, height], color=color, linewidth=width)
+            ax.plot(estimate.value, height, marker, color=color)
+    ax.axvline(0, color=CONTEXT, zorder=0)
+    ax.set_yticks(range(len(names)), names)
+    ax.invert_yaxis()
+    ax.set_xlim(-1, 1)
+    ax.set_xlabel("Spearman's rank correlation with the gap; thick: at equal n, thin: over all n")
+    legend_beside(figure, {"information criterion": ACCENT, "control": REFERENCE})
+    figure.suptitle("Which predictor ranks the generalisation gap?")
+    return as_png(figure)
+
+
+def halving(results: Results) -> bytes:
+    """The test loss of what each criterion's halving leaves, with its interval."""
+    score = f"test loss of the candidate that remains, median of {results.config.halving_replicates} replays"
+    return ranking(results.standings, "random", score, "What should halving prune by?")

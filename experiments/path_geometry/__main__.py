@@ -1,0 +1,5 @@
+import sys
+
+from experiments.path_geometry import main
+
+sys.exit(main())

@@ -1,0 +1,123 @@
+"""The figures of a study of path geometry, each as PNG bytes with its message as the title."""
+
+import itertools
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from experiments.path_geometry.config import AS_IT_IS, BASELINE, PRESCRIBED
+from experiments.path_geometry.paths import NOISE, Group, random_walk_cosines, typical
+from experiments.path_geometry.results import Results
+from experiments.study.figures import (
+    ACCENT,
+    CONTEXT,
+    REFERENCE,
+    as_png,
+    legend_beside,
+    log_scale,
+    panels,
+    ranking,
+)
+from schedules.search import Standing, median_estimate
+
+BATCH_COLORS = ("#9ecae1", "#0b6fb8", "#08306b")
+RANDOM_LABELS = "#e08214"
+CURVE_POINTS = 400
+
+
+def along_training(results: Results) -> bytes:
+    """γ along training, of gradients above and updates below, by batch size; behind it random labels, random
+    directions, and what the steps of a random walk have."""
+    config, paths = results.config, results.paths
+    steps = np.array(config.probed_steps)
+    walk = random_walk_cosines(np.asarray(config.multipliers, float))[steps]
+    noise = NOISE / np.sqrt(paths.parameters)
+    shown = list(itertools.product(("gradient", "update"), config.optimizers))
+    titles = [f"{optimizer}, {vector}" for vector, optimizer in shown]
+    figure, axes = panels(titles, columns=len(config.optimizers), sharex=True, sharey=True)
+    for ax, (vector, optimizer) in zip(axes, shown, strict=True):
+        ax.axhspan(-noise, noise, color=CONTEXT, linewidth=0)
+        if vector == "update":
+            ax.plot(steps, walk, color=REFERENCE, linestyle=":")
+        random = Group(optimizer, config.middle_batch, "random labels")
+        ax.plot(steps, np.median(paths.cosines(random, vector), axis=0), color=RANDOM_LABELS)
+        for size, color in _batch_colors(config.batch_sizes).items():
+            cosines = paths.cosines(Group(optimizer, size, "true labels"), vector)
+            ax.plot(steps, np.median(cosines, axis=0), color=color)
+    figure.supxlabel("step")
+    figure.supylabel("γ, median over seeds")
+    colors = reversed(_batch_colors(config.batch_sizes).items())
+    others = {
+        f"random labels ({config.middle_batch})": RANDOM_LABELS,
+        "random walk (dotted)": REFERENCE,
+        "random directions": CONTEXT,
+    }
+    legend_beside(figure, {f"batch {size}": color for size, color in colors} | others)
+    figure.suptitle("Is γ more than chance?")
+    return as_png(figure)
+
+
+def against_batch(results: Results) -> bytes:
+    """The median γ of a run against its batch size, with intervals over seeds, true and random labels."""
+    config, paths = results.config, results.paths
+    figure, axes = panels(config.optimizers, columns=4, sharex=True, sharey=True)
+    for ax, optimizer in zip(axes, config.optimizers, strict=True):
+        for labels, color in (("random labels", RANDOM_LABELS), ("true labels", ACCENT)):
+            found = [
+                median_estimate(typical(paths.cosines(Group(optimizer, size, labels))), config.confidence)
+                for size in config.batch_sizes
+            ]
+            value, low, high = np.transpose(found)
+            ax.plot(config.batch_sizes, value, "o-", color=color, markersize=4)
+            ax.fill_between(config.batch_sizes, low, high, color=color, alpha=0.25, linewidth=0)
+        ax.set_ylim(bottom=0)
+    axes[0].set_xscale("log", base=2)
+    axes[0].set_xticks(config.batch_sizes, [str(size) for size in config.batch_sizes])
+    figure.supxlabel("batch size")
+    figure.supylabel("γ, median along a run")
+    legend_beside(figure, {"true labels": ACCENT, "random labels": RANDOM_LABELS})
+    figure.suptitle("Does γ grow with the batch? (shaded: intervals over seeds)")
+    return as_png(figure)
+
+
+def schedules(results: Results) -> bytes:
+    """The prescribed schedule, as it is and at its best base learning rate, beside cosine and the winner."""
+    by_name = {standing.name: standing for standing in results.standings}
+    searched = next(s for s in results.standings if s.name not in (AS_IT_IS, PRESCRIBED))
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    ax = figure.subplots()
+    shown = {
+        AS_IT_IS: (by_name[AS_IT_IS], RANDOM_LABELS),
+        f"{PRESCRIBED}, base rate tuned": (by_name[PRESCRIBED], ACCENT),
+        f"{searched.name}, best searched": (searched, BATCH_COLORS[-1]),
+        f"{BASELINE}, searched": (by_name[BASELINE], REFERENCE),
+    }
+    for standing, color in shown.values():
+        ax.plot(*_learning_rates(standing), color=color)
+    smallest = min(standing.winner.base_lr for standing, _ in shown.values()) / 100
+    rates = np.concatenate([_learning_rates(standing)[1] for standing, _ in shown.values()])
+    log_scale(ax, "y", rates[rates > smallest])
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.set_xlabel("fraction of training done")
+    ax.set_ylabel("learning rate")
+    legend_beside(figure, {label: color for label, (_, color) in shown.items()})
+    figure.suptitle("The prescribed step beside searched ones")
+    return as_png(figure)
+
+
+def scores(results: Results) -> bytes:
+    """Every schedule's confirmed score with its interval, best on top."""
+    score = f"{results.config.metric}, median of {results.config.confirm_replicates} fresh seeds"
+    return ranking(results.standings, BASELINE, score, "Does the prescribed schedule pay?")
+
+
+def _learning_rates(standing: Standing) -> tuple[np.ndarray, np.ndarray]:
+    shape = standing.winner.screened.shape
+    x = np.arange(CURVE_POINTS) / CURVE_POINTS
+    return x, standing.winner.base_lr * np.asarray(shape.family.multipliers(shape.params, CURVE_POINTS))
+
+
+def _batch_colors(sizes: tuple[int, ...]) -> dict[int, str]:
+    """Darker for larger batches."""
+    places = np.linspace(0, len(BATCH_COLORS) - 1, len(sizes)).round().astype(int)
+    return {size: BATCH_COLORS[place] for size, place in zip(sizes, places, strict=True)}

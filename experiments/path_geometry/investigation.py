@@ -1,0 +1,115 @@
+"""The investigation itself: measured paths, then the schedule they prescribe against searched ones."""
+
+import dataclasses
+import itertools
+import json
+from pathlib import Path
+
+import jax
+import optax
+from jax.sharding import Mesh
+from rich.console import Console
+
+from experiments.path_geometry.config import AS_IT_IS, Config
+from experiments.path_geometry.passes import path_runner, path_trials
+from experiments.path_geometry.paths import Group, Paths, read_paths
+from experiments.path_geometry.prescription import as_it_is, prescribed_family, prescribed_rates
+from experiments.path_geometry.report import write_report
+from experiments.path_geometry.results import Results, collect, winners_json
+from experiments.study.choices import StudyError
+from experiments.study.evaluation import Evaluate, RunTrials, journaled
+from experiments.study.folder import StudyFolder, open_folder, write_atomically
+from experiments.study.journal import Journal
+from experiments.study.progress import Progress
+from experiments.study.redraw import redraw_from_journal
+from experiments.study.setup import check_workload, load_workload, study_mesh
+from experiments.study.shape_runs import shape_runner
+from schedules.search import STRATEGIES, Winner, named_key, search_shapes
+from workloads import Workload
+
+
+def run(
+    config: Config,
+    folder: str | Path,
+    workload: Workload | None = None,
+    *,
+    devices: int | None = None,
+    console: Console | None = None,
+) -> Results:
+    """Measure, or go on with what `folder` holds; write claims, figures and report there.
+
+    Args:
+      config: see `Config`.
+      folder: where the study lives; the same config comes back to it and runs only what is missing.
+      workload: what to train, when it is the caller's own; `config.workload` is then only its name. Its data
+        is a NamedTuple with `train_labels`.
+      devices: how many devices to use, all when None; without effect on the results.
+      console: where progress is shown; nowhere when None.
+
+    Raises:
+      StudyError: the config, the folder or the journal in it does not serve, and nothing was trained; or
+        nearly all runs of an optimizer diverged.
+    """
+    workload = load_workload(config.workload, config.workload_options) if workload is None else workload
+    if not hasattr(workload.data, "train_labels"):
+        raise StudyError(f"workload: its data must have train_labels to shuffle, {config.workload} has none.")
+    for batch_size in config.batch_sizes:
+        check_workload(workload, config.metric, batch_size, config.num_steps)
+    mesh = study_mesh(devices)
+    study = open_folder(Path(folder), dataclasses.asdict(config))
+    progress = Progress(config.planned_runs, console or Console(), quiet=console is None)
+    with Journal(study.journal) as journal, progress:
+        for optimizer, batch_size in itertools.product(config.optimizers, config.batch_sizes):
+            trials = path_trials(optimizer, batch_size, config)
+            runner = path_runner(optimizer, batch_size, config, workload, mesh)
+            journaled(journal, runner, config.metric, len(trials), progress)(trials)
+        runner = _schedule_runner(config, workload, mesh)
+        evaluate = journaled(journal, runner, config.metric, config.confirm_replicates, progress)
+        return _conclude(config, study, journal, evaluate)
+
+
+def redraw(folder: str | Path) -> Results:
+    """Write the claims, figures and report of a finished study again, without running anything.
+
+    Raises StudyError where the folder holds no finished study of path geometry.
+    """
+    return redraw_from_journal(folder, "a study of path geometry", Config, _conclude)
+
+
+def contest(paths: Paths, config: Config, evaluate: Evaluate) -> dict[str, Winner]:
+    """The prescribed schedule, as it is and with its base learning rate tuned, and the searched families, all
+    by the procedure of `schedules.search`."""
+    group = Group("sgd", config.middle_batch, "true labels")
+    rates = prescribed_rates(paths.series[group]["gradient_step"])
+    family = prescribed_family(rates, config.probe_every, config.num_steps)
+    key = named_key(jax.random.key(config.seed), "schedules")
+    tuning = config.single_shape_budget
+    no_tuning = dataclasses.replace(tuning, screen_replicates=1, select_replicates=1)
+    winners: dict[str, Winner] = {}
+    for families, grid, budget in (
+        (config.searched, config.grid, config.budget),
+        ((family,), config.grid, tuning),
+        ((dataclasses.replace(family, name=AS_IT_IS),), as_it_is(rates), no_tuning),
+    ):
+        found = search_shapes(families, STRATEGIES["sobol"], grid, budget, key, evaluate)
+        winners |= found.winners
+    return winners
+
+
+def _schedule_runner(config: Config, workload: Workload, mesh: Mesh) -> RunTrials:
+    return shape_runner(
+        workload,
+        optax.sgd,
+        jax.random.key(config.seed),
+        mesh,
+        batch_size=config.middle_batch,
+        num_steps=config.num_steps,
+    )
+
+
+def _conclude(config: Config, study: StudyFolder, journal: Journal, evaluate: Evaluate) -> Results:
+    paths = read_paths(journal, config)
+    results = collect(paths, contest(paths, config, evaluate), config, journal)
+    write_atomically(study.winners, json.dumps(winners_json(results), indent=2) + "\n")
+    write_report(results, study)
+    return results

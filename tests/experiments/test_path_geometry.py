@@ -1,0 +1,395 @@
+"""Path geometry: what is measured is what a plain loop finds, and what follows is what the numbers say."""
+
+import contextlib
+import dataclasses
+import functools
+import io
+import json
+import shutil
+import sqlite3
+import zlib
+from collections import Counter
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.flatten_util import ravel_pytree
+
+import workloads
+from experiments.path_geometry import Config, investigation, main
+from experiments.path_geometry.claims import path_claims, schedule_claims, summary
+from experiments.path_geometry.passes import LABELS, path_trials, replayed
+from experiments.path_geometry.paths import Group, Paths, late_to_early, random_walk_cosines
+from experiments.path_geometry.prescription import as_it_is, prescribed_family, prescribed_rates
+from schedules.search import Standing
+from schedules.search.scoring import Estimate
+
+STEPS, BATCHES, REPLICATES, RATE = 12, (8, 32), 3, 0.25
+OPTIONS = {
+    "--optimizers": ["sgd"],
+    "--learning-rates": [RATE],
+    "--batch-sizes": BATCHES,
+    "--num-steps": [STEPS],
+    "--probe-every": [1],
+    "--replicates": [REPLICATES],
+    "--families": ["cosine"],
+    "--base-learning-rates": [0.25, 0.5],
+    "--max-extensions": [0],
+    "--shapes": [2],
+    "--screen-replicates": [2],
+    "--top": [2],
+    "--select-replicates": [3],
+    "--confirm-replicates": [5],
+    "--devices": [2],
+}
+
+
+def called(*words):
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output):
+        status = main([str(word) for word in words])
+    return status, output.getvalue()
+
+
+def options(**changes):
+    chosen = {**OPTIONS, **{f"--{name.replace('_', '-')}": value for name, value in changes.items()}}
+    return [word for name, values in chosen.items() for word in (name, *values)]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("paths") / "study"
+    status, output = called(*options(), "--folder", folder)
+    assert status == 0, output
+    return folder, output
+
+
+@pytest.fixture(scope="module")
+def measured(finished, journal_rows):
+    """(labels, batch size, replicate) → the metrics of a measured run."""
+    rows = {identity: row["metrics"] for identity, row in journal_rows(finished[0]).items()}
+    return {(i[0], i[2], i[4]): metrics for i, metrics in rows.items() if i[0] in LABELS}
+
+
+def series(metrics, name):
+    return np.array([metrics[f"{name}@{step}"] for step in range(STEPS)])
+
+
+@functools.cache
+def workload():
+    return workloads.load("digits")
+
+
+@jax.jit
+def plain_step(params, batch):
+    gradient = jax.grad(workload().loss)(params, batch, None)
+    return jax.tree.map(lambda w, g: w - RATE * g, params, gradient), gradient
+
+
+def plain_path(labels, batch_size, replicate):
+    """Every parameter vector and gradient of a run trained step by step, from the keys named after it."""
+    named = jax.random.fold_in(jax.random.key(0), zlib.crc32(b"path"))
+    key = jax.random.fold_in(named, replicate)
+    data = workload().data
+    if labels == "random labels":
+        shuffling = jax.random.fold_in(key, zlib.crc32(b"labels"))
+        data = data._replace(train_labels=jax.random.permutation(shuffling, data.train_labels))
+    init, order, *_ = jax.random.split(key, 4)
+    params = jax.jit(workload().init)(init)
+    path, gradients = [ravel_pytree(params)[0]], []
+    indices = jax.jit(workload().indices, static_argnums=(1, 2))
+    for rows in indices(order, batch_size, STEPS):
+        params, gradient = plain_step(params, workload().batch(data, rows))
+        path.append(ravel_pytree(params)[0])
+        gradients.append(ravel_pytree(gradient)[0])
+    return np.array(path, np.float64), np.array(gradients, np.float64)
+
+
+@pytest.mark.parametrize("labels", LABELS)
+def test_what_is_measured_is_what_a_plain_loop_finds(measured, labels):
+    path, gradients = plain_path(labels, 8, replicate=1)
+    ways = path[:-1] - path[-1]
+    inner, squared_way, squared = (
+        np.sum(a * b, axis=1) for a, b in ((gradients, ways), (ways, ways), 2 * (gradients,))
+    )
+    found = measured[labels, 8, 1]
+    expected = {
+        "rsi": inner / squared_way,
+        "eb": np.sqrt(squared / squared_way),
+        "cosine": inner / np.sqrt(squared * squared_way),
+        "step": inner / squared,
+    }
+    for name, values in expected.items():
+        np.testing.assert_allclose(series(found, f"gradient_{name}"), values, rtol=2e-3, err_msg=name)
+
+
+def test_every_replay_ends_where_the_first_pass_did_so_the_last_step_of_sgd_leads_to_its_end(measured):
+    assert len(measured) == len(LABELS) * len(BATCHES) * REPLICATES
+    for metrics in measured.values():
+        assert metrics["exact_replay"] == 1
+        # w - w* is the last update itself; it is the difference of rounded parameters
+        assert metrics[f"gradient_cosine@{STEPS - 1}"] == pytest.approx(1, abs=1e-5)
+        assert metrics[f"gradient_step@{STEPS - 1}"] == pytest.approx(RATE, rel=1e-4)
+
+
+def test_the_update_of_sgd_is_its_gradient_times_the_rate(measured):
+    for metrics in measured.values():
+        for name, factor in (("cosine", 1), ("step", 1 / RATE), ("rsi", RATE), ("eb", RATE)):
+            gradient, update = (series(metrics, f"{vector}_{name}") for vector in ("gradient", "update"))
+            np.testing.assert_allclose(update, factor * gradient, rtol=1e-4)
+
+
+def test_random_directions_lie_within_their_band(measured):
+    # 64·128 + 128 + 128·10 + 10 parameters: γ √d is normal, its square has the variance 2
+    cosines = np.concatenate([series(metrics, "random_cosine") for metrics in measured.values()])
+    deviations = cosines * np.sqrt(9_610)
+    assert {metrics["parameters"] for metrics in measured.values()} == {9_610}
+    assert abs(np.mean(deviations)) < 4 / np.sqrt(deviations.size)
+    assert abs(np.mean(deviations**2) - 1) < 4 * np.sqrt(2 / deviations.size)
+
+
+def test_seeds_are_shared_by_what_is_compared_and_by_nothing_else(measured):
+    config = Config(optimizers=("sgd", "adam"), learning_rates=(0.1, 0.1), replicates=2)
+    root = jax.random.key(0)
+    keys = {}
+    for trial in (*path_trials("sgd", 16, config), *path_trials("adam", 64, config)):
+        keys.setdefault(trial.replicate, set()).add(tuple(jax.random.key_data(trial.key(root)).tolist()))
+    assert [len(of_replicate) for of_replicate in keys.values()] == [1, 1]
+    scoring = [
+        jax.random.fold_in(jax.random.fold_in(root, zlib.crc32(stage)), 0)
+        for stage in (b"screen", b"select", b"confirm")
+    ]
+    assert keys[0] not in [{tuple(jax.random.key_data(key).tolist())} for key in scoring]
+    assert measured["true labels", 8, 0]["train_loss"] != measured["random labels", 8, 0]["train_loss"]
+
+
+def test_every_tuned_schedule_gets_as_many_runs(finished, journal_rows):
+    runs = Counter(identity[1] for identity in journal_rows(finished[0]))
+    tuning = 2 * 2 * 2 + 2 * 3
+    assert runs == {
+        "sgd": len(LABELS) * len(BATCHES) * REPLICATES,
+        "cosine": tuning + 5,
+        "prescribed": tuning + 5,
+        "prescribed, untuned": 2 + 5,
+    }
+
+
+def test_the_prescription_is_the_smoothed_median_of_the_measured_steps(finished, measured):
+    median = np.median([series(measured["true labels", 32, r], "gradient_step") for r in range(3)], axis=0)
+    padded = [np.mean(median[max(0, t - 1) : t + 2]) for t in range(STEPS)]
+    content = json.loads((finished[0] / "winners.json").read_text())
+    prescribed = {
+        entry["schedule"]: entry for entry in content["winners"] if "prescribed" in entry["schedule"]
+    }
+    untuned = prescribed["prescribed, untuned"]
+    np.testing.assert_allclose(np.multiply(untuned["base_lr"], untuned["multipliers"]), padded, rtol=1e-5)
+    np.testing.assert_allclose(prescribed["prescribed"]["multipliers"], padded / np.max(padded), rtol=1e-5)
+
+
+def test_on_an_isotropic_quadratic_the_prescribed_step_is_known_in_closed_form():
+    curvature, rate, steps = 4.0, 0.05, 30
+    quadratic = workloads.Workload(
+        data=jnp.zeros(1),
+        init=lambda key: jnp.array([1.0, -2.0, 3.0]),
+        indices=lambda key, batch_size, num_steps: jnp.zeros((num_steps, batch_size), int),
+        batch=lambda data, indices: data,
+        loss=lambda params, batch, key: curvature / 2 * jnp.sum(params**2),
+        evaluate=lambda params, data: {"train_loss": jnp.sum(params**2)},
+    )
+    config = Config(num_steps=steps, probe_every=3)
+    found, exact = jax.jit(lambda lr, key: replayed("sgd", 1, config, quadratic, quadratic.data, lr, key))(
+        jnp.float32(rate), jax.random.key(0)
+    )
+    assert exact
+    left = steps - np.arange(0, steps, 3)
+    expected = (1 - (1 - rate * curvature) ** left) / curvature  # to w* = (1 - ηh)^T w₀; 1/h for a long run
+    measured = np.asarray(found.probes["step"][:, 0])
+    np.testing.assert_allclose(measured, expected, rtol=1e-5)
+    np.testing.assert_allclose(found.probes["cosine"][:, 0], 1, rtol=1e-6)
+    rates = prescribed_rates(measured[None, :])
+    assert rates[0] == pytest.approx((expected[0] + expected[1]) / 2, rel=1e-5)
+    np.testing.assert_allclose(rates[1:-1], (expected[:-2] + expected[1:-1] + expected[2:]) / 3, rtol=1e-5)
+    multipliers = np.asarray(prescribed_family(rates, 3, steps).multipliers({}, steps))
+    np.testing.assert_allclose(as_it_is(rates)[0] * multipliers[::3], rates, rtol=1e-5)
+    np.testing.assert_allclose(multipliers[1], (2 * multipliers[0] + multipliers[3]) / 3, rtol=1e-5)
+    assert multipliers.max() == 1
+
+
+def test_a_negative_prescription_is_no_step_at_all():
+    assert prescribed_rates(np.array([[-3.0, -3.0, -3.0, 6.0, -3.0]])).tolist() == [0, 0, 2, 2, 3]
+
+
+@pytest.mark.parametrize("rates", [np.ones(40), np.linspace(1, 0.1, 40)])
+def test_a_random_walk_has_the_cosines_stated(rates):
+    steps = rates[:, None] * np.random.default_rng(0).standard_normal((40, 20_000))
+    left = np.cumsum(steps[::-1], axis=0)[::-1]  # from before each step to the end
+    norms = np.linalg.norm(steps, axis=1) * np.linalg.norm(left, axis=1)
+    cosines = np.sum(steps * left, axis=1) / norms
+    np.testing.assert_allclose(cosines, random_walk_cosines(rates), atol=5 / np.sqrt(20_000))
+
+
+CONFIG = Config(optimizers=("sgd",), learning_rates=(0.1,), batch_sizes=(4, 16, 64), num_steps=60)
+
+
+def made_up_paths(true=(0.1, 0.2, 0.2), random=0.15):
+    """Twelve seeds of γ that is constant along each run, the seeds a factor of up to 1.1 apart."""
+    seeds, steps = np.linspace(1, 1.1, 12)[:, None], np.ones((1, len(CONFIG.probed_steps)))
+    heights = {
+        Group("sgd", size, labels): height
+        for labels, values in (("true labels", true), ("random labels", (random,) * 3))
+        for size, height in zip(CONFIG.batch_sizes, values, strict=True)
+    }
+    cosines = {
+        group: {"gradient_cosine": height * seeds * steps, "update_cosine": 10 * height**2 * seeds * steps}
+        for group, height in heights.items()
+    }
+    return Paths(cosines, parameters=100, diverged=0, inexact=0)
+
+
+def claims_of(paths):
+    return {claim.statement: claim for claim in path_claims(paths, CONFIG)}
+
+
+def test_claims_say_what_made_up_paths_are():
+    # every fifth of 60 steps is probed: the middle of a walk's cosines lies between 35 and 30 steps left
+    above_walk = 10 * 0.2**2 * 1.05 * (35**0.5 + 30**0.5) / 2
+    expected = {
+        "share of steps with γ > 0": (1.0, True),
+        "share of steps with γ √d > 1.96": (1.0, True),
+        "γ, last third over first": (1.0, True),
+        "change of γ, batch 4 to 64": (1.0, False),  # it does not rise from 16 to 64
+        "change of γ, random labels to true": (0.2 / 0.15 - 1, True),
+        "update's γ over a random walk's": (above_walk, True),
+        "change of update's γ, batch 4 to 64": (3.0, False),
+        "change of update's γ, random labels to true": ((0.2 / 0.15) ** 2 - 1, True),
+    }
+    found = claims_of(made_up_paths())
+    assert {name: claim.held for name, claim in found.items()} == {
+        n: held for n, (_, held) in expected.items()
+    }
+    for name, (value, _) in expected.items():
+        assert found[name].effect.value == pytest.approx(value), name
+
+
+def test_gamma_grows_with_the_batch_where_it_rises_at_every_size():
+    growing = claims_of(made_up_paths(true=(0.1, 0.2, 0.3)))["change of γ, batch 4 to 64"]
+    assert (growing.effect.value, growing.held) == (pytest.approx(2), True)
+
+
+def test_claims_fail_where_their_numbers_do():
+    flat = claims_of(made_up_paths(true=(0.08, 0.08, 0.08), random=0.08))
+    held = {name for name, claim in flat.items() if claim.held}
+    # γ √d is below 1, inside the noise, and 10 · 0.08² is less than the walk's 0.18
+    assert held == {"share of steps with γ > 0", "γ, last third over first"}
+    paths = made_up_paths()
+    middle = paths.series[Group("sgd", 16, "true labels")]
+    sinking = np.linspace(1, -0.2, len(CONFIG.probed_steps))[None, :]
+    middle["gradient_cosine"] = middle["gradient_cosine"] * sinking
+    found = claims_of(paths)
+    assert found["share of steps with γ > 0"].effect.value == pytest.approx(10 / 12)
+    assert not found["share of steps with γ > 0"].held
+    assert not found["γ, last third over first"].held
+
+
+def test_late_to_early_compares_the_outer_thirds():
+    rising = np.array([[1.0, 2.0, 3.0, 50.0, 60.0, 70.0, 4.0, 6.0, 8.0]])
+    assert late_to_early(rising).tolist() == [3.0]
+
+
+def test_a_schedule_pays_where_the_whole_interval_lies_below_cosine():
+    def standing(name, low, high):
+        return Standing(
+            name, None, Estimate(1, 1, 1), {"cosine": Estimate((low + high) / 2, low, high)}, None
+        )
+
+    ranked = [standing("prescribed", -0.2, -0.1), standing("prescribed, untuned", -0.2, 0.1)]
+    untuned, tuned = schedule_claims([*ranked, standing("cosine", 0, 0)], "train_loss")
+    assert (untuned.held, tuned.held) == (False, True)
+    assert summary([untuned, tuned]) == [
+        "change of train_loss from cosine, expected below 0:"
+        " held for prescribed; did NOT hold for prescribed, untuned."
+    ]
+
+
+def test_the_table_and_the_report_say_what_the_winners_file_says(finished):
+    folder, output = finished
+    content = json.loads((folder / "winners.json").read_text())
+    report = (folder / "report.html").read_text()
+    assert content["verdict"] in " ".join(output.split())
+    for text in (output, report):
+        assert all(
+            claim["statement"] in text.replace("&gt;", ">").replace("&#x27;", "'")
+            for claim in content["claims"]
+        )
+        assert all(f"{entry['score']['value']:.3g} [" in text for entry in content["winners"])
+    assert report.count("data:image/png;base64,") == 4
+
+
+def test_a_study_that_lost_runs_asks_for_those_alone_and_ends_the_same(
+    finished, measured, journal_rows, tmp_path, monkeypatch
+):
+    copy = Path(shutil.copytree(finished[0], tmp_path / "copy"))
+    with contextlib.closing(sqlite3.connect(copy / "journal.sqlite")) as connection, connection:
+        connection.execute("DELETE FROM trials WHERE candidate = 32 AND replicate > 0")
+    status, output = called("report", copy)
+    assert (status, "not finished (4 measured runs are missing)" in output) == (2, True)
+    asked = []
+
+    def recorded(optimizer, batch_size, config, workload, mesh):
+        def run_trials(trials):
+            asked.extend(trials)
+            return [measured[t.stage, t.batch_size, t.replicate] for t in trials]
+
+        return run_trials
+
+    monkeypatch.setattr(investigation, "path_runner", recorded)
+    monkeypatch.setattr(investigation, "write_report", lambda results, folder: None)
+    assert called(*options(), "--folder", copy)[0] == 0
+    assert {(t.batch_size, t.replicate) for t in asked} == {(32, 1), (32, 2)}
+    assert journal_rows(copy) == journal_rows(finished[0])
+    assert (copy / "winners.json").read_bytes() == (finished[0] / "winners.json").read_bytes()
+
+
+def test_the_report_is_drawn_again_without_a_run(finished, tmp_path, monkeypatch):
+    copy = Path(shutil.copytree(finished[0], tmp_path / "copy"))
+    (copy / "winners.json").unlink()
+    monkeypatch.setattr(workloads, "sweep", lambda *a, **k: pytest.fail("a run was trained"))
+    status, output = called("report", copy)
+    assert status == 0
+    assert (copy / "winners.json").read_bytes() == (finished[0] / "winners.json").read_bytes()
+    assert output == finished[1][finished[1].index(output.splitlines()[0]) :].replace(
+        str(finished[0]), str(copy)
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"optimizers": ["sgb"]}, ["optimizers", "sgb", "sgd"]),
+        ({"optimizers": ["adam"]}, ["optimizers", "sgd must be among them"]),
+        ({"learning_rates": [0.1, 0.2]}, ["learning_rates", "1 optimizers", "(0.1, 0.2)"]),
+        ({"batch_sizes": [64, 16]}, ["batch_sizes", "ascending", "(64, 16)"]),
+        ({"batch_sizes": [8, 100000]}, ["batch_size", "100000"]),
+        ({"probe_every": [7]}, ["probe_every", "at least 6", "7"]),
+        ({"replicates": [1]}, ["replicates", "at least 2", "1"]),
+        ({"families": ["cosin"]}, ["families", "cosin", "cosine"]),
+        ({"base_learning_rates": [0.5, 0.25]}, ["learning_rates", "ascending", "(0.5, 0.25)"]),
+        ({"shapes": [0]}, ["shapes", "at least 1", "0"]),
+        ({"metric": ["test_los"]}, ["metric", "test_loss"]),
+        ({"workload": ["linear_regression"]}, ["workload", "train_labels", "linear_regression"]),
+    ],
+)
+def test_bad_options_are_messages_and_nothing_is_trained(changes, words, tmp_path, monkeypatch):
+    monkeypatch.setattr(workloads, "sweep", lambda *a, **k: pytest.fail("a run was trained"))
+    status, output = called(*options(**changes), "--folder", tmp_path / "study")
+    assert status == 2
+    assert all(word in output for word in words), output
+
+
+def test_the_budget_of_a_single_shape_spends_on_seeds_what_others_spend_on_shapes():
+    config = dataclasses.replace(CONFIG, shapes=16, screen_replicates=2, top=3, select_replicates=8)
+    one = config.single_shape_budget
+    assert (one.shapes, one.screen_replicates, one.top, one.select_replicates) == (1, 32, 1, 24)
+    assert one.confirm_replicates == config.confirm_replicates

@@ -1,0 +1,49 @@
+"""Rank correlations with the gap against SciPy, and intervals that respect which runs belong together."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from experiments.generalization import correlation
+from experiments.generalization.correlation import correlations, percentile_estimate, rank_correlations
+
+
+@pytest.fixture
+def few_resamples(monkeypatch):
+    monkeypatch.setattr(correlation, "RESAMPLES", 100)
+
+
+def made_up_runs():
+    rng = np.random.default_rng(0)
+    predictions = rng.integers(0, 6, (3, 24)).astype(float)  # with ties
+    sizes, clusters = np.repeat([100, 200], 12), np.tile(np.arange(6), 4)
+    return predictions, predictions[0] + rng.integers(0, 4, 24), sizes, clusters
+
+
+def test_rank_correlations_are_scipys_with_ties():
+    predictions, gaps, *_ = made_up_runs()
+    expected = [stats.spearmanr(row, gaps).statistic for row in predictions]
+    np.testing.assert_allclose(rank_correlations(predictions, gaps), expected, rtol=1e-12)
+
+
+def test_at_equal_size_the_size_explains_nothing(few_resamples):
+    _, _, sizes, clusters = made_up_runs()
+    within = np.tile(np.arange(12.0), 2)
+    predictions = np.stack([1 / sizes, -within + 100.0 / sizes])
+    found = correlations(predictions, within + 1e6 / sizes, sizes, clusters)
+    np.testing.assert_allclose(found.by_size, [[0, -1], [0, -1]], atol=1e-12)
+    assert found.overall[0] > 0.8
+
+
+def test_more_seeds_of_the_same_candidates_that_say_the_same_do_not_narrow_the_intervals(few_resamples):
+    predictions, gaps, sizes, clusters = made_up_runs()
+    once = correlations(predictions, gaps, sizes, clusters)
+    thrice = correlations(*(np.tile(x, 3) for x in (predictions, gaps, sizes, clusters)))
+    for single, repeated in zip(once, thrice, strict=True):
+        np.testing.assert_allclose(repeated, single, atol=1e-12)
+    assert np.ptp(once.resampled_overall[:, 0]) > 0.2
+
+
+def test_percentile_intervals_hold_the_share_they_claim():
+    estimate = percentile_estimate(0.5, np.linspace(0, 1, 1001), 0.9)
+    assert estimate == pytest.approx((0.5, 0.05, 0.95))
