@@ -99,14 +99,14 @@ def top_eigenvalue(
 
     multiply, size = _on_vectors(product, like), _size(like)
     if size < _LOBPCG_SMALLEST:
-        return jnp.linalg.eigvalsh(dense(product, like))[-1]
+        return jnp.linalg.eigvalsh(curvature_matrix(product, like))[-1]
     start = jax.random.normal(key, (size, 1), _dtype(like))
     found, _, _ = lobpcg_standard(jax.vmap(multiply, 1, 1), start, m=max_products)
     vanishes = jnp.all(multiply(start[:, 0]) == 0)  # LOBPCG divides by zero for H = 0
     return jnp.where(vanishes, 0, found[0])
 
 
-def trace(product: Product, like: PyTree, key: PRNGKeyArray, probes: int) -> ProbeMean:
+def hutchinson_trace(product: Product, like: PyTree, key: PRNGKeyArray, probes: int) -> ProbeMean:
     """Tr H as the mean of ⟨z, H z⟩ over random signs z (Hutchinson's estimator), with its standard error.
 
     Exact for a diagonal H. Raises ValueError when `probes` is below 2: one probe has no standard error.
@@ -114,7 +114,7 @@ def trace(product: Product, like: PyTree, key: PRNGKeyArray, probes: int) -> Pro
     return _mean_over_probes(jnp.sum, product, like, key, probes)
 
 
-def diagonal(product: Product, like: PyTree, key: PRNGKeyArray, probes: int) -> ProbeMean:
+def hutchinson_diagonal(product: Product, like: PyTree, key: PRNGKeyArray, probes: int) -> ProbeMean:
     """The diagonal of H, as trees like `like`: the mean of z ⊙ H z over random signs z, with standard errors.
 
     Exact for a diagonal H. Holds `probes` trees at once. Raises ValueError when `probes` is below 2.
@@ -124,7 +124,7 @@ def diagonal(product: Product, like: PyTree, key: PRNGKeyArray, probes: int) -> 
     return ProbeMean(*map(unravel, estimate))
 
 
-def dense(product: Product, like: PyTree) -> Float[Array, "d d"]:
+def curvature_matrix(product: Product, like: PyTree) -> Float[Array, "d d"]:
     """H as a matrix over the raveled parameters, from d products; for small models."""
     size = _size(like)
     together = min(size, _TOGETHER)
@@ -135,7 +135,7 @@ def dense(product: Product, like: PyTree) -> Float[Array, "d d"]:
     return rows.reshape(batches * together, size)[:size]
 
 
-def dense_blocks(product: Product, like: PyTree) -> PyTree:
+def curvature_blocks(product: Product, like: PyTree) -> PyTree:
     """The diagonal blocks of H, one matrix over each raveled leaf, in a tree like `like`."""
     leaves, structure = jax.tree.flatten(like)
 
@@ -145,7 +145,7 @@ def dense_blocks(product: Product, like: PyTree) -> PyTree:
             direction = [*others[:place], leaf, *others[place + 1 :]]
             return jax.tree.leaves(product(structure.unflatten(direction)))[place]
 
-        return dense(within, leaves[place])
+        return curvature_matrix(within, leaves[place])
 
     return structure.unflatten([block(place) for place in range(len(leaves))])
 

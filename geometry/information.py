@@ -44,7 +44,7 @@ def takeuchi_exact(
     0.5
 
     Args:
-      curvature: H over the raveled parameters, as from `dense`; symmetric.
+      curvature: H over the raveled parameters, as from `curvature_matrix`; symmetric.
       gradients: per-sample gradients, samples on each leaf's first axis.
       damping: λ ≥ 0, in units of H.
 
@@ -61,7 +61,7 @@ def takeuchi_exact(
 def takeuchi_blocks(blocks: PyTree, gradients: PyTree, damping: ArrayLike = 0.0) -> Float[Array, ""]:
     """Σ over leaves of Tr((H_l + λI)⁻¹ C_l): `takeuchi_exact` where curvature couples no two leaves.
 
-    `blocks` holds a matrix for each leaf, as from `dense_blocks`; the rest is as in `takeuchi_exact`.
+    `blocks` holds a matrix for each leaf, as from `curvature_blocks`; the rest is as in `takeuchi_exact`.
     """
     terms = jax.tree.map(lambda block, leaf: takeuchi_exact(block, leaf, damping), blocks, gradients)
     return sum(jax.tree.leaves(terms))
@@ -70,7 +70,7 @@ def takeuchi_blocks(blocks: PyTree, gradients: PyTree, damping: ArrayLike = 0.0)
 def takeuchi_diagonal(diagonal: PyTree, gradients: PyTree, damping: ArrayLike = 0.0) -> Float[Array, ""]:
     """Σᵢ cᵢ / (hᵢ + λ): `takeuchi_exact` where H is diagonal.
 
-    `diagonal` is a tree like the parameters, as from `geometry.curvature.diagonal`, whose random errors
+    `diagonal` is a tree like the parameters, as from `geometry.hutchinson_diagonal`, whose random errors
     count where hᵢ + λ is small; the rest is as in `takeuchi_exact`.
 
     >>> float(takeuchi_diagonal(jnp.array([4.0, 0.0]), jnp.array([[2.0, 1.0]]), damping=4.0))
@@ -88,7 +88,7 @@ def takeuchi_trace_ratio(
 ) -> Float[Array, ""]:
     """Tr C / (Tr H + λ), a lower bound where H is positive semidefinite: no eigenvalue exceeds Tr H.
 
-    `trace` is Tr H, as from `geometry.curvature.trace`; the rest is as in `takeuchi_exact`.
+    `trace` is Tr H, as from `geometry.hutchinson_trace`; the rest is as in `takeuchi_exact`.
 
     >>> float(takeuchi_trace_ratio(jnp.float32(0), jnp.zeros((3, 2))))
     0.0

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
-from geometry import curvature, information
+import geometry
 from workloads import Workload
 from workloads.images import MLP, ImageData, classification
 
@@ -96,16 +96,18 @@ def network(model: MLP, split: Split, damping: float) -> Workload:
 
 def dense_criteria(model: MLP, params: PyTree, split: Split, damping: float) -> dict[str, Float[Array, ""]]:
     """The criteria of DENSE."""
-    product = curvature.gauss_newton_product(
+    product = geometry.gauss_newton_product(
         lambda p: model.apply(p, split.train_images),
         lambda logits: jnp.mean(_cross_entropies(logits, split.train_labels)),
         params,
     )
     gradients = _gradients(model, params, split.train_images, split.train_labels)
     return {
-        "takeuchi_exact": information.takeuchi_exact(curvature.dense(product, params), gradients, damping),
-        "takeuchi_blocks": information.takeuchi_blocks(
-            curvature.dense_blocks(product, params), gradients, damping
+        "takeuchi_exact": geometry.takeuchi_exact(
+            geometry.curvature_matrix(product, params), gradients, damping
+        ),
+        "takeuchi_blocks": geometry.takeuchi_blocks(
+            geometry.curvature_blocks(product, params), gradients, damping
         ),
     }
 
@@ -113,13 +115,13 @@ def dense_criteria(model: MLP, params: PyTree, split: Split, damping: float) -> 
 def _cheap(model: MLP, params: PyTree, split: Split, damping: float) -> dict[str, Float[Array, ""]]:
     logits = model.apply(params, split.train_images)
     sampled = jnp.argmax(logits + split.label_noise, axis=-1)  # a draw from the softmax
-    fisher = information.second_moments(_gradients(model, params, split.train_images, sampled))
+    fisher = geometry.second_moments(_gradients(model, params, split.train_images, sampled))
     gradients = _gradients(model, params, split.train_images, split.train_labels)
     trace_h = optax.tree.sum(fisher)
     return {
-        "takeuchi_diagonal": information.takeuchi_diagonal(fisher, gradients, damping),
-        "takeuchi_trace_ratio": information.takeuchi_trace_ratio(trace_h, gradients, damping),
-        "trace_c": optax.tree.sum(information.second_moments(gradients)),
+        "takeuchi_diagonal": geometry.takeuchi_diagonal(fisher, gradients, damping),
+        "takeuchi_trace_ratio": geometry.takeuchi_trace_ratio(trace_h, gradients, damping),
+        "trace_c": optax.tree.sum(geometry.second_moments(gradients)),
         "trace_h": trace_h,
         "gradient_norm": optax.tree.norm(jax.tree.map(lambda g: jnp.mean(g, axis=0), gradients)),
         "parameter_norm": optax.tree.norm(params),
@@ -131,7 +133,7 @@ def _gradients(model: MLP, params: PyTree, images: Array, labels: Array) -> PyTr
         image, label = sample
         return jnp.sum(_cross_entropies(model.apply(params, image[None]), label[None]))
 
-    return information.per_sample_gradients(loss, params, (images, labels))
+    return geometry.per_sample_gradients(loss, params, (images, labels))
 
 
 def _cross_entropies(logits: Float[Array, "batch classes"], labels: Int[Array, "batch"]) -> Array:

@@ -20,13 +20,13 @@ from geometry import (
     SPECTRAL,
     Moments,
     curvature_index,
+    hessian_product,
     isotropic_log_smoothness,
     nuclear_rank,
     path_geometry,
     spec_sign_index,
     stable_rank,
 )
-from geometry.curvature import hessian_product
 from geometry.matrices import leaves_by_path
 from schedules.search import named_key
 from workloads import Workload

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -16,28 +15,11 @@ from experiments.path_geometry.paths import (
     random_walk_cosines,
     typical,
 )
+from experiments.study.claims import Claim, above, below
 from schedules.search import Estimate, Standing, median_change, median_estimate
 
 ALMOST_ALWAYS = 0.95
 STABLE = (0.5, 2.0)
-
-
-class Claim(NamedTuple):
-    """A claim about one subject.
-
-    Attributes:
-      statement: what is claimed, in a few words.
-      subject: of whom, an optimizer or a schedule.
-      effect: what was measured, with its interval over seeds.
-      expected: what the interval must lie within for the claim to hold.
-      held: whether it does.
-    """
-
-    statement: str
-    subject: str
-    effect: Estimate
-    expected: str
-    held: bool
 
 
 def path_claims(paths: Paths, config: Config) -> list[Claim]:
@@ -83,34 +65,19 @@ def _comparisons(optimizer: str, vector: str, paths: Paths, config: Config) -> I
     statement = f"change of {name}, batch {sizes[0]} to {sizes[-1]}"
     yield Claim(statement, optimizer, whole, "above 0 at each size", all(rise.low > 0 for rise in rises))
     labels = median_change(medians(middle), medians(middle, "random labels"), config.confidence)
-    yield Claim(f"change of {name}, random labels to true", optimizer, labels, "above 0", labels.low > 0)
+    yield above(f"change of {name}, random labels to true", optimizer, labels, 0)
 
 
 def _control(optimizer: str, walk: Float[np.ndarray, "probes"], paths: Paths, config: Config) -> Claim:
     updates = paths.cosines(Group(optimizer, config.middle_batch, "true labels"), "update")
-    above = median_estimate(typical(updates / walk), config.confidence)
-    return Claim("update's γ over a random walk's", optimizer, above, "above 1", above.low > 1)
+    ratio = median_estimate(typical(updates / walk), config.confidence)
+    return above("update's γ over a random walk's", optimizer, ratio, 1)
 
 
 def schedule_claims(standings: Sequence[Standing], metric: str) -> list[Claim]:
     """Whether the prescribed schedule ends below the baseline that was searched with as many runs."""
     against: Mapping[str, Estimate] = {s.name: s.against[BASELINE] for s in standings if s.name != BASELINE}
     return [
-        Claim(f"change of {metric} from {BASELINE}", name, against[name], "below 0", against[name].high < 0)
+        below(f"change of {metric} from {BASELINE}", name, against[name], 0)
         for name in (AS_IT_IS, PRESCRIBED)
     ]
-
-
-def summary(claims: Sequence[Claim]) -> list[str]:
-    """A line for each statement: for whom it held and for whom not."""
-    lines = []
-    for statement in dict.fromkeys(claim.statement for claim in claims):
-        of = [claim for claim in claims if claim.statement == statement]
-        held, failed = ([c.subject for c in of if c.held is wanted] for wanted in (True, False))
-        outcome = "; ".join(
-            f"{word} for {', '.join(subjects)}"
-            for word, subjects in (("held", held), ("did NOT hold", failed))
-            if subjects
-        )
-        lines.append(f"{statement}, expected {of[0].expected}: {outcome}.")
-    return lines

@@ -3,17 +3,15 @@
 from html import escape
 
 from experiments.path_geometry import figures
-from experiments.path_geometry.claims import summary
 from experiments.path_geometry.results import (
-    CLAIM_HEADINGS,
     PATH_HEADINGS,
     Results,
-    claim_rows,
     notes,
     path_rows,
     schedule_headings,
     schedule_rows,
 )
+from experiments.study.claims import CLAIM_HEADINGS, claim_rows, summary
 from experiments.study.folder import StudyFolder, write_atomically
 from experiments.study.report import html_figure, html_page, html_table
 
@@ -33,7 +31,7 @@ def write_report(results: Results, folder: StudyFolder) -> None:
         f"<p class='verdict'>{escape(results.verdict)}</p>",
         f"<p>{escape(results.setting)}</p>",
         *(f"<p>{escape(line)}</p>" for line in summary(results.claims)),
-        html_table(CLAIM_HEADINGS, claim_rows(results)),
+        html_table(CLAIM_HEADINGS, claim_rows(results.claims)),
         embedded["along_training"],
         embedded["against_batch"],
         "<h2>The schedule that RSI / EB² prescribes</h2>",

@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from rich.console import Console
 
-from experiments.path_geometry.claims import Claim, path_claims, schedule_claims, summary
+from experiments.path_geometry.claims import path_claims, schedule_claims
 from experiments.path_geometry.config import AS_IT_IS, BASELINE, PRESCRIBED, Config
 from experiments.path_geometry.paths import Group, Paths, late_to_early, relative_spread, typical
+from experiments.study.claims import CLAIM_HEADINGS, Claim, claim_rows, claims_json, summary
 from experiments.study.folder import StudyFolder
 from experiments.study.journal import Journal
 from experiments.study.tables import (
@@ -23,7 +24,6 @@ from experiments.study.tables import (
 )
 from schedules.search import Standing, Winner, median_estimate, standings, verdict
 
-CLAIM_HEADINGS = ("claim", "of", "measured, interval", "expected", "held")
 PATH_HEADINGS = (
     "optimizer",
     "batch",
@@ -84,7 +84,7 @@ def show(results: Results, folder: StudyFolder, console: Console) -> None:
         console,
         results.setting,
         CLAIM_HEADINGS,
-        claim_rows(results),
+        claim_rows(results.claims),
         summary(results.claims),
         (),
         wrapped=(1,),
@@ -98,17 +98,6 @@ def show(results: Results, folder: StudyFolder, console: Console) -> None:
         (folder.report, folder.winners),
         wrapped=(1,),
     )
-
-
-def claim_rows(results: Results) -> list[tuple[str, ...]]:
-    """The cells under `CLAIM_HEADINGS`, claims about the same thing together."""
-    order = {
-        statement: place for place, statement in enumerate(dict.fromkeys(c.statement for c in results.claims))
-    }
-    return [
-        (c.statement, c.subject, estimate_text(c.effect), c.expected, "yes" if c.held else "NO")
-        for c in sorted(results.claims, key=lambda claim: order[claim.statement])
-    ]
 
 
 def path_rows(results: Results) -> list[tuple[str, ...]]:
@@ -191,9 +180,7 @@ def winners_json(results: Results) -> dict[str, Any]:
         "metric": config.metric,
         "confidence": config.confidence,
         "verdict": results.verdict,
-        "claims": [
-            {**c._asdict(), "effect": estimate_json(c.effect), "held": bool(c.held)} for c in results.claims
-        ],
+        "claims": claims_json(results.claims),
         "winners": [_winner_json(standing, results) for standing in results.standings],
     }
 

@@ -73,7 +73,7 @@ def show_table(
     table = Table(title=Text(title), box=SIMPLE_HEAD, padding=(0, 1))
     for place, heading in enumerate(headings):
         left = place == 0 or place in wrapped
-        table.add_column(heading, justify="left" if left else "right", no_wrap=place not in wrapped)
+        table.add_column(Text(heading), justify="left" if left else "right", no_wrap=place not in wrapped)
     for row in rows:
         table.add_row(*map(Text, row))
     console.print(table)

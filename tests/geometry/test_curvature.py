@@ -65,16 +65,18 @@ def test_hessian_products_are_those_of_the_dense_hessian():
         direction = jax.tree.map(lambda leaf: jnp.cos(jnp.arange(leaf.size)).reshape(leaf.shape), params)
         expected = hessian @ np.asarray(ravel_pytree(direction)[0])
         np.testing.assert_allclose(ravel_pytree(product(direction))[0], expected, atol=FLOAT64)
-        np.testing.assert_allclose(curvature.dense(product, params), hessian, atol=FLOAT64)
+        np.testing.assert_allclose(curvature.curvature_matrix(product, params), hessian, atol=FLOAT64)
 
 
 def test_blocks_are_the_diagonal_blocks_of_the_dense_hessian():
     with jax.enable_x64(True):
         params = network_params()
         product = curvature.hessian_product(loss, params)
-        hessian = np.asarray(curvature.dense(product, params))
+        hessian = np.asarray(curvature.curvature_matrix(product, params))
         start = 0
-        for name, block in sorted(curvature.dense_blocks(product, params).items()):  # the order of raveling
+        for name, block in sorted(
+            curvature.curvature_blocks(product, params).items()
+        ):  # the order of raveling
             end = start + params[name].size
             np.testing.assert_allclose(block, hessian[start:end, start:end], atol=FLOAT64)
             start = end
@@ -87,8 +89,8 @@ def test_gauss_newton_is_the_jacobians_around_the_hessian_of_the_loss():
         outputs = functools.partial(network, x=IMAGES)
         product = curvature.gauss_newton_product(outputs, cross_entropy, params)
         explicit = explicit_gauss_newton(outputs, params)
-        np.testing.assert_allclose(curvature.dense(product, params), explicit, atol=FLOAT64)
-        hessian = np.asarray(curvature.dense(curvature.hessian_product(loss, params), params))
+        np.testing.assert_allclose(curvature.curvature_matrix(product, params), explicit, atol=FLOAT64)
+        hessian = np.asarray(curvature.curvature_matrix(curvature.hessian_product(loss, params), params))
         assert np.linalg.eigvalsh(explicit)[0] > -FLOAT64
         assert np.linalg.eigvalsh(hessian)[0] < -1e-3  # so the two differ here
 
@@ -99,7 +101,9 @@ def test_gauss_newton_is_the_hessian_where_the_model_is_linear():
         gauss_newton = curvature.gauss_newton_product(lambda w: IMAGES @ w, cross_entropy, params)
         hessian = curvature.hessian_product(lambda w: cross_entropy(IMAGES @ w), params)
         np.testing.assert_allclose(
-            curvature.dense(gauss_newton, params), curvature.dense(hessian, params), atol=FLOAT64
+            curvature.curvature_matrix(gauss_newton, params),
+            curvature.curvature_matrix(hessian, params),
+            atol=FLOAT64,
         )
 
 
@@ -109,7 +113,7 @@ def test_fisher_is_the_second_moment_of_the_gradients():
         tree = {"a": jnp.asarray(rows[:, :6].reshape(7, 2, 3)), "b": jnp.asarray(rows[:, 6:])}
         product = curvature.fisher_product(tree)
         like = jax.tree.map(lambda leaf: leaf[0], tree)
-        np.testing.assert_allclose(curvature.dense(product, like), rows.T @ rows / 7, atol=FLOAT64)
+        np.testing.assert_allclose(curvature.curvature_matrix(product, like), rows.T @ rows / 7, atol=FLOAT64)
 
 
 def test_fisher_with_labels_drawn_from_the_model_is_gauss_newton_on_average():
@@ -126,7 +130,7 @@ def test_fisher_with_labels_drawn_from_the_model_is_gauss_newton_on_average():
         def quadratic_forms(key):
             labels = jax.random.categorical(key, logits)
             gradients = information.per_sample_gradients(sample_loss, params, (jnp.asarray(IMAGES), labels))
-            fisher = curvature.dense(curvature.fisher_product(gradients), params)
+            fisher = curvature.curvature_matrix(curvature.fisher_product(gradients), params)
             return jnp.sum((probes @ fisher) * probes, axis=1)
 
         drawn = np.asarray(jax.lax.map(jax.jit(quadratic_forms), jax.random.split(jax.random.key(0), 400)))
@@ -195,7 +199,9 @@ def test_hutchinson_is_unbiased_and_knows_its_own_error():
 
     @jax.jit
     def estimates(keys):
-        return jax.vmap(lambda key: curvature.trace(lambda v: matrix @ v, jnp.zeros(30), key, probes))(keys)
+        return jax.vmap(
+            lambda key: curvature.hutchinson_trace(lambda v: matrix @ v, jnp.zeros(30), key, probes)
+        )(keys)
 
     means, errors = (
         np.asarray(x, np.float64) for x in estimates(jax.random.split(jax.random.key(0), repeats))
@@ -212,7 +218,7 @@ def test_the_probed_diagonal_is_unbiased_in_every_coordinate():
     matrix = of_eigenvalues(np.linspace(-1, 3, 12)).astype(np.float32)
     like = {"a": jnp.zeros((2, 3)), "b": jnp.zeros(6)}
     unravel = ravel_pytree(like)[1]
-    estimate = curvature.diagonal(
+    estimate = curvature.hutchinson_diagonal(
         lambda v: unravel(matrix @ ravel_pytree(v)[0]), like, jax.random.key(0), probes=3000
     )
     assert jax.tree.map(jnp.shape, estimate.mean) == {"a": (2, 3), "b": (6,)}
@@ -222,7 +228,7 @@ def test_the_probed_diagonal_is_unbiased_in_every_coordinate():
     assert np.abs((mean - np.diag(matrix)) / error).max() < SIGMAS
 
 
-@pytest.mark.parametrize("measure", [curvature.trace, curvature.diagonal])
+@pytest.mark.parametrize("measure", [curvature.hutchinson_trace, curvature.hutchinson_diagonal])
 def test_two_probes_are_exact_for_a_diagonal_matrix_and_one_is_refused(measure):
     h = jnp.array([3.0, -1.0, 0.0])
     estimate = measure(lambda v: h * v, h, jax.random.key(0), 2)

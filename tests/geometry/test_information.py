@@ -36,7 +36,9 @@ def linear_fits(repeats=2000):
         gap = (NOISE**2 + jnp.sum((weights - truth) ** 2) - jnp.mean(residuals**2)) / 2
         gradients = information.per_sample_gradients(squared_error, weights, (x, y))
         hessian = curvature.hessian_product(lambda w: jnp.mean((y - x @ w) ** 2) / 2, weights)
-        predicted = information.takeuchi_exact(curvature.dense(hessian, weights), gradients) / SAMPLES
+        predicted = (
+            information.takeuchi_exact(curvature.curvature_matrix(hessian, weights), gradients) / SAMPLES
+        )
         leverages = jnp.sum(x * jnp.linalg.solve(gram, x.T).T, axis=1)
         return predicted, gap, NOISE**2 * (DIMENSION - jnp.sum(leverages**2)) / SAMPLES
 
@@ -106,7 +108,7 @@ def test_undamped_it_does_not_depend_on_the_parametrisation():
 
             gradients = information.per_sample_gradients(loss, point, (x, y))
             mean = curvature.hessian_product(lambda u: jnp.mean(jax.vmap(loss, (None, 0))(u, (x, y))), point)
-            return float(information.takeuchi_exact(curvature.dense(mean, point), gradients))
+            return float(information.takeuchi_exact(curvature.curvature_matrix(mean, point), gradients))
 
         original = criterion(jnp.eye(4), change @ point)
         assert criterion(change, point) == pytest.approx(original, rel=FLOAT64)
@@ -141,7 +143,7 @@ def test_blocks_are_exact_where_no_two_leaves_are_coupled_and_only_there(couplin
         tree = {"a": jnp.asarray(rows[:, :6].reshape(40, 3, 2)), "b": jnp.asarray(rows[:, 6:])}
         like = jax.tree.map(lambda leaf: leaf[0], tree)
         unravel = ravel_pytree(like)[1]
-        blocks = curvature.dense_blocks(lambda v: unravel(h @ ravel_pytree(v)[0]), like)
+        blocks = curvature.curvature_blocks(lambda v: unravel(h @ ravel_pytree(v)[0]), like)
         found = float(information.takeuchi_blocks(blocks, tree, 0.1))
         exact = float(information.takeuchi_exact(jnp.asarray(h), tree, 0.1))
         damped = h + 0.1 * np.eye(9)
