@@ -53,6 +53,26 @@ class NoiseScale:
         silent = self.noise == 0
         return jnp.where(silent, 0, (self.noise / jnp.where(silent, 1, self.signal)) ** 2)
 
+    def relative_gain(self, batch_size: ArrayLike) -> Float[Array, "*mapped"]:
+        """What the best step on a batch of B gains, as a fraction of what it gains on an infinite batch.
+
+        EUCLIDEAN: 1 / (1 + 𝓑/B). SIGN and SPECTRAL: (1 - √(𝓑/B))₊², nothing for B ≤ 𝓑, and the most for each
+        example at B = 4𝓑.
+        """
+        ratio = self.value / batch_size
+        if self.geometry is EUCLIDEAN:
+            return 1 / (1 + ratio)
+        return jnp.maximum(1 - jnp.sqrt(ratio), 0) ** 2
+
+    def batch_size_for(self, gain_fraction: ArrayLike) -> Float[Array, "*mapped"]:
+        """The batch size whose `relative_gain` is that fraction κ in [0, 1).
+
+        EUCLIDEAN: κ/(1 - κ) 𝓑. SIGN and SPECTRAL: 𝓑 / (1 - √κ)².
+        """
+        if self.geometry is EUCLIDEAN:
+            return gain_fraction / (1 - gain_fraction) * self.value
+        return self.value / (1 - jnp.sqrt(gain_fraction)) ** 2
+
     def corrected(self, batch_size: ArrayLike, parts: ArrayLike) -> "NoiseScale":
         """Without the small-sample bias that is known in closed form.
 

@@ -201,3 +201,25 @@ def test_the_average_is_a_debiased_recursion():
 @pytest.mark.parametrize(("noise", "signal", "value"), [(3, 2, 2.25), (0, 0, 0), (1, 0, np.inf)])
 def test_the_average_of_a_constant_is_that_constant(noise, signal, value):
     np.testing.assert_allclose(average_of([noise] * 5, [signal] * 5), value, rtol=1e-6)
+
+
+@pytest.mark.parametrize("geometry", [EUCLIDEAN, SIGN, SPECTRAL])
+def test_the_batch_size_for_a_gain_has_that_gain(geometry):
+    scale = NoiseScale(jnp.float32(6.0), jnp.float32(2.0), geometry)  # nine examples
+    fractions = jnp.array([0.1, 0.25, 0.5, 0.9])
+    sizes = scale.batch_size_for(fractions)
+    np.testing.assert_allclose(scale.relative_gain(sizes), fractions, rtol=1e-5)
+    expected = (3.0, 9.0) if geometry is EUCLIDEAN else (36.0, 9 / (1 - 0.5**0.5) ** 2)
+    np.testing.assert_allclose(sizes[1:3], expected, rtol=1e-5)
+
+
+def test_sign_and_spectral_gain_most_for_each_example_at_four_noise_scales():
+    scale = NoiseScale(jnp.float32(1.0), jnp.float32(1.0), SIGN)
+    sizes = np.linspace(0.5, 12, 2301)
+    gains = np.asarray(scale.relative_gain(jnp.asarray(sizes, jnp.float32)), np.float64)
+    assert sizes[np.argmax(gains / sizes)] == pytest.approx(4, abs=0.05)
+    assert np.all(gains[sizes <= 1] == 0)
+    with jax.enable_x64(True):
+        exact = NoiseScale(jnp.float64(1.0), jnp.float64(1.0), SIGN)
+        bend = jax.grad(jax.grad(exact.relative_gain))
+        assert float(bend(16 / 9 - 1e-3)) > 0 > float(bend(16 / 9 + 1e-3))  # the inflection

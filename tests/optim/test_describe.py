@@ -10,12 +10,10 @@ import optax
 import pytest
 from flax import nnx
 
-from geometry import NewtonSchulz
+from geometry import PLAIN, MatrixView, NewtonSchulz
 from optim import (
-    PLAIN,
     Decay,
     LeafPlan,
-    MatrixView,
     Routing,
     by_name,
     descend,
