@@ -1,6 +1,8 @@
 """Every test runs on eight simulated CPU devices, with silent rank promotion forbidden."""
 
 import os
+import shutil
+import tempfile
 
 import jax
 
@@ -10,3 +12,16 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 # the processes that tests start must do the same, to agree in the last bit
 jax.config.update("jax_disable_most_optimizations", True)
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+
+# many of these programs are the same, made again by other functions: they are compiled once a session; the
+# processes that tests start have a folder of their own, since one that is killed may leave half a file
+COMPILED = tempfile.mkdtemp(prefix="compiled-")
+for name, value in {"min_compile_time_secs": 0, "min_entry_size_bytes": -1}.items():
+    jax.config.update(f"jax_persistent_cache_{name}", value)
+    os.environ[f"JAX_PERSISTENT_CACHE_{name.upper()}"] = str(value)
+jax.config.update("jax_compilation_cache_dir", COMPILED)
+os.environ["JAX_COMPILATION_CACHE_DIR"] = os.path.join(COMPILED, "processes")
+
+
+def pytest_unconfigure():
+    shutil.rmtree(COMPILED, ignore_errors=True)
