@@ -137,9 +137,7 @@ class Moments:
                 " in micro-batches, or name the axis of the ranks"
             )
         if geometry is SPECTRAL and self.views is None:
-            raise ValueError(
-                "the spectral noise scale needs the matrices' moments, got view=None or no matrix"
-            )
+            raise ValueError("the spectral noise scale needs the matrices' moments, got view=None")
         count = jnp.asarray(self.count, float)
         factor = jnp.where(count > 1, batch_size / (count * (count - 1)), math.nan)
         means, squares = leaves_by_path(self.mean), leaves_by_path(self.squares)

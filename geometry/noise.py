@@ -187,7 +187,7 @@ def c4(parts: ArrayLike) -> Float[Array, "*mapped"]:
     r = jnp.asarray(parts, jnp.result_type(float))
     exact = jnp.sqrt(2 / (r - 1)) * jnp.exp(gammaln(r / 2) - gammaln((r - 1) / 2))
     series = 1 - 1 / (4 * r) - 7 / (32 * r**2) - 19 / (128 * r**3)
-    # the difference of logarithms loses a digit for each of R's, the series gains four
+    # with R the difference of logarithms loses digits, and the series gains them
     return jnp.where(r < jnp.finfo(r.dtype).eps ** -0.2, exact, series)
 
 

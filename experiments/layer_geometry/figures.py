@@ -111,6 +111,7 @@ def _heat_maps(
         ax.set_xlabel("step")
     axes[0].set_yticks(np.arange(len(layers)) + 0.5, [layer.name for layer in layers])
     axes[0].invert_yaxis()
-    figure.colorbar(image, ax=axes, label=meaning)
+    bar = figure.colorbar(image, ax=axes, label=meaning, format="{x:g}")
+    bar.ax.yaxis.set_minor_formatter("{x:g}")
     figure.suptitle(message)
     return as_png(figure)

@@ -15,6 +15,7 @@ from experiments.layer_geometry.series import Series
 from experiments.study.claims import CLAIM_HEADINGS, Claim, claim_rows, claims_json, summary
 from experiments.study.folder import StudyFolder
 from experiments.study.journal import Journal
+from experiments.study.options import workload_text
 from experiments.study.tables import (
     change_text,
     estimate_json,
@@ -22,6 +23,7 @@ from experiments.study.tables import (
     finite_or_none,
     marked_name,
     median_metrics,
+    other_test_metrics,
     show_table,
 )
 from experiments.study.tuning import CONFIRM, Tuned
@@ -66,9 +68,9 @@ class Results(NamedTuple):
     @property
     def setting(self) -> str:
         config = self.config
-        options = " ".join(f"{name}={value}" for name, value in config.workload_options.items())
+        workload = workload_text(config.workload, config.workload_options)
         return (
-            f"{config.workload} {options}, batch {config.batch_size} in {config.parts} parts,"
+            f"{workload}, batch {config.batch_size} in {config.parts} parts,"
             f" {config.num_steps} steps, {config.schedule} schedule"
         )
 
@@ -153,8 +155,7 @@ def _choice_row(standing: Standing, results: Results) -> tuple[str, ...]:
 
 
 def _others(results: Results) -> list[str]:
-    names = results.beside[SPECTRAL_ONLY]
-    return [name for name in names if name.startswith("test_") and name != results.config.metric]
+    return other_test_metrics(results.beside[SPECTRAL_ONLY], results.config.metric)
 
 
 def notes(results: Results) -> list[str]:

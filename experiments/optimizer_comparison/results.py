@@ -11,6 +11,7 @@ from rich.console import Console
 from experiments.optimizer_comparison.config import REFERENCE_OPTIMIZER, Config
 from experiments.study.folder import StudyFolder
 from experiments.study.journal import Journal
+from experiments.study.options import workload_text
 from experiments.study.tables import (
     change_text,
     estimate_json,
@@ -18,6 +19,7 @@ from experiments.study.tables import (
     finite_or_none,
     marked_name,
     median_metrics,
+    other_test_metrics,
     show_table,
 )
 from experiments.study.tuning import CONFIRM, Tuned
@@ -65,11 +67,8 @@ class Results(NamedTuple):
     @property
     def setting(self) -> str:
         config = self.config
-        options = " ".join(f"{name}={value}" for name, value in config.workload_options.items())
-        return (
-            f"{config.workload} {options}, batch {config.batch_size}, {config.num_steps} steps,"
-            f" {config.schedule} schedule"
-        )
+        workload = workload_text(config.workload, config.workload_options)
+        return f"{workload}, batch {config.batch_size}, {config.num_steps} steps, {config.schedule} schedule"
 
     @property
     def verdict(self) -> str:
@@ -170,8 +169,7 @@ def _row(standing: Standing, results: Results) -> tuple[str, ...]:
 
 
 def _others(results: Results) -> list[str]:
-    names = results.beside[REFERENCE_OPTIMIZER]
-    return [name for name in names if name.startswith("test_") and name != results.config.metric]
+    return other_test_metrics(results.beside[REFERENCE_OPTIMIZER], results.config.metric)
 
 
 def notes(results: Results) -> list[str]:

@@ -12,6 +12,7 @@ from experiments.path_geometry.paths import Group, Paths, late_to_early, relativ
 from experiments.study.claims import CLAIM_HEADINGS, Claim, claim_rows, claims_json, summary
 from experiments.study.folder import StudyFolder
 from experiments.study.journal import Journal
+from experiments.study.options import workload_text
 from experiments.study.tables import (
     change_text,
     estimate_json,
@@ -19,6 +20,7 @@ from experiments.study.tables import (
     finite_or_none,
     marked_name,
     median_metrics,
+    other_test_metrics,
     shape_text,
     show_table,
 )
@@ -60,8 +62,8 @@ class Results(NamedTuple):
     @property
     def setting(self) -> str:
         config = self.config
-        options = "".join(f" {name}={value}" for name, value in config.workload_options.items())
-        return f"{config.workload}{options}, {config.num_steps} steps, {config.schedule} schedule"
+        workload = workload_text(config.workload, config.workload_options)
+        return f"{workload}, {config.num_steps} steps, {config.schedule} schedule"
 
     @property
     def verdict(self) -> str:
@@ -144,8 +146,7 @@ def _schedule_row(standing: Standing, results: Results) -> tuple[str, ...]:
 
 
 def _others(results: Results) -> list[str]:
-    names = results.beside[BASELINE]
-    return [name for name in names if name.startswith("test_") and name != results.config.metric]
+    return other_test_metrics(results.beside[BASELINE], results.config.metric)
 
 
 def notes(results: Results) -> list[str]:

@@ -1,6 +1,6 @@
 """Options of a workload on the command line: NAME VALUE pairs, whatever the default holds."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 import tyro
@@ -34,3 +34,8 @@ WorkloadOptions = Annotated[
         str_from_instance=lambda options: [str(word) for pair in options.items() for word in pair],
     ),
 ]
+
+
+def workload_text(name: str, options: Mapping[str, Value]) -> str:
+    """A workload with its options, as in titles."""
+    return " ".join([name, *(f"{option}={value}" for option, value in options.items())])

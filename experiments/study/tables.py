@@ -47,6 +47,11 @@ def median_or_worse(values: Sequence[float]) -> float:
     return float(np.median(np.where(np.isfinite(array), array, np.inf)))
 
 
+def other_test_metrics(metrics: Iterable[str], scored: str) -> list[str]:
+    """The metrics on test data that are shown beside the one that is scored."""
+    return [name for name in metrics if name.startswith("test_") and name != scored]
+
+
 def median_metrics(journal: Journal, stage: str) -> dict[str, dict[str, float]]:
     """By the group that a stage's runs belong to, the median of each metric over them."""
     runs: dict[str, list[Mapping[str, float]]] = {}
