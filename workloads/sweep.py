@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
-from jaxtyping import PyTree
+from jaxtyping import Array, Int, PyTree
 
 RUNS = "runs"
 
@@ -31,14 +31,15 @@ def sweep(
     *,
     mesh: Mesh | None = None,
     vectorize: int = 1,
+    capacity: int | None = None,
 ) -> PyTree:
     """Call `run(row, data)` for every row of `inputs` and stack the results.
 
     The rows are split over the devices of the mesh (`shard_map`); a device takes its rows one group of
     `vectorize` after the other (`lax.map`), a group in one `vmap`. The result depends on `vectorize`, in
     the last bits, and not on the number of devices or of rows. A second call with the same function, mesh
-    and shapes compiles nothing. Where the mesh spans several processes (`jax.distributed`), each makes the
-    same call and gets all results.
+    and shapes compiles nothing, nor does one with another number of rows within the same capacity. Where the
+    mesh spans several processes (`jax.distributed`), each makes the same call and gets all results.
 
     Args:
       run: a pure function; pass the same object again to reuse its compiled program.
@@ -48,9 +49,12 @@ def sweep(
       mesh: a mesh with the axis "runs"; all devices when None.
       vectorize: how many runs a device computes side by side. 1 is fastest on a CPU for whatever is bound
         by matrix products; accelerators and tiny models want more.
+      capacity: the number of rows that the compiled program has room for, that of `inputs` when None; room
+        that is not used costs memory and no time.
 
     Raises:
-      ValueError: `inputs` has no rows, or leaves of different lengths, or `vectorize` is below 1.
+      ValueError: `inputs` has no rows, leaves of different lengths or more rows than `capacity`, or
+        `vectorize` is below 1.
     """
     if vectorize < 1:
         raise ValueError(f"vectorize must be at least 1, got {vectorize}")
@@ -58,20 +62,19 @@ def sweep(
     if len(lengths) != 1 or 0 in lengths:
         raise ValueError(f"inputs need one positive number of rows for all leaves, got {sorted(lengths)}")
     (num_runs,) = lengths
+    capacity = num_runs if capacity is None else capacity
+    if num_runs > capacity:
+        raise ValueError(f"capacity must be at least the {num_runs} rows of inputs, got {capacity}")
     mesh = run_mesh() if mesh is None else mesh
     data = _placed(data, NamedSharding(mesh, PartitionSpec()))
-    padded = _padded(inputs, num_runs, mesh.size * vectorize)
-    outputs = _mapped(run, mesh, vectorize, _placed(padded, NamedSharding(mesh, PartitionSpec(RUNS))), data)
-    return jax.tree.map(lambda leaf: leaf[:num_runs], outputs)
-
-
-def _padded(inputs: PyTree, num_runs: int, multiple: int) -> PyTree:
-    """Repeat the last row until the devices get equal numbers of whole groups."""
-    num_rows = -(-num_runs // multiple) * multiple
-    if num_rows == num_runs:
-        return inputs
-    rows = jnp.minimum(jnp.arange(num_rows), num_runs - 1)
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf)[rows], inputs)
+    room, used = (-(-rows // (mesh.size * vectorize)) for rows in (capacity, num_runs))  # groups a device
+    share = used * vectorize  # rows a device computes
+    place = np.arange(mesh.size * room * vectorize).reshape(mesh.size, -1)
+    row = np.minimum(np.arange(mesh.size)[:, None] * share + np.arange(place.shape[1]), num_runs - 1)
+    padded = jax.tree.map(lambda leaf: leaf[row.ravel()], inputs)
+    placed = _placed(padded, NamedSharding(mesh, PartitionSpec(RUNS)))
+    outputs = _mapped(run, mesh, vectorize, used, placed, data)
+    return jax.tree.map(lambda leaf: leaf[place[:, :share].ravel()[:num_runs]], outputs)
 
 
 def _placed(tree: PyTree, sharding: NamedSharding) -> PyTree:
@@ -92,20 +95,36 @@ def _placed(tree: PyTree, sharding: NamedSharding) -> PyTree:
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def _mapped(run, mesh: Mesh, vectorize: int, inputs: PyTree, data: PyTree) -> PyTree:
-    def on_one_device(rows, shared):
-        # lax.map vmaps groups even of one; a plain loop compiles to the better program
-        group = None if vectorize == 1 else vectorize
-        return jax.lax.map(lambda row: run(row, shared), rows, batch_size=group)
+def _mapped(run, mesh: Mesh, vectorize: int, used: Int[Array, ""], inputs: PyTree, data: PyTree) -> PyTree:
+    """Each device's rows, of which it computes the first `used` groups; the rest of its outputs is zero."""
+
+    def on_one_device(used, rows, shared):
+        def compute(group):
+            if vectorize > 1:
+                return jax.vmap(lambda row: run(row, shared))(group)
+            # vmap of one row would compile to a slower program
+            return jax.tree.map(
+                lambda leaf: leaf[None], run(jax.tree.map(lambda leaf: leaf[0], group), shared)
+            )
+
+        def compute_next(index, outputs):
+            group = jax.tree.map(lambda leaf: leaf[index], groups)
+            return jax.tree.map(lambda out, new: out.at[index].set(new), outputs, compute(group))
+
+        groups = jax.tree.map(lambda leaf: leaf.reshape(-1, vectorize, *leaf.shape[1:]), rows)
+        results = jax.eval_shape(jax.vmap(compute), groups)
+        outputs = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), results)
+        outputs = jax.lax.fori_loop(0, used, compute_next, outputs)
+        return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), outputs)
 
     mapped = jax.shard_map(
         on_one_device,
         mesh=mesh,
-        in_specs=(PartitionSpec(RUNS), PartitionSpec()),
+        in_specs=(PartitionSpec(), PartitionSpec(RUNS), PartitionSpec()),
         out_specs=PartitionSpec(RUNS),
         check_vma=False,  # a run's scans start from constants, which do not vary over the mesh
     )
-    outputs = mapped(inputs, data)
+    outputs = mapped(used, inputs, data)
     everywhere = NamedSharding(mesh, PartitionSpec())
     if everywhere.is_fully_addressable:
         return outputs

@@ -74,6 +74,31 @@ def test_devices_and_numbers_of_rows_change_no_bit(vectorize):
     assert_identical(swept(1, 1), row_of(reference, slice(1)))
 
 
+@pytest.mark.parametrize("vectorize", [1, 4])
+@pytest.mark.parametrize("num_devices", [1, 2, 8])
+def test_room_for_more_rows_changes_no_bit_and_serves_any_number_of_them(vectorize, num_devices):
+    def swept(count, capacity):
+        mesh = run_mesh(num_devices)
+        return sweep(run, rows_of(count), REGRESSION.data, mesh=mesh, vectorize=vectorize, capacity=capacity)
+
+    traces = []
+
+    def run(row, data):
+        traces.append(row)
+        return regression_run(row, data).metrics["train_loss"]
+
+    whole = swept(32, 32)
+    traces.clear()
+    for count in (1, 5, 11, 31):
+        assert_identical(swept(count, 32), whole[:count])
+    assert not traces
+
+
+def test_more_rows_than_there_is_room_for_are_refused():
+    with pytest.raises(ValueError, match="capacity must be at least the 5 rows of inputs, got 4"):
+        sweep(regression_run, rows_of(5), REGRESSION.data, capacity=4)
+
+
 def test_devices_change_no_bit_of_a_network():
     digits = load("digits")
 
