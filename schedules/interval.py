@@ -66,3 +66,14 @@ class Interval:
         else:
             value = self.low + fraction * (self.high - self.low)
         return jnp.clip(value, self.low, self.high)  # rounding may step over an end
+
+    def to_unit(self, value: float) -> float:
+        """The fraction in [0, 1] that `from_unit` maps onto the value; values outside are taken to the ends.
+
+        >>> Interval(0.01, 1.0, log=True).to_unit(0.1)
+        0.5
+        """
+        value = min(max(value, self.low), self.high)
+        if self.log:
+            return math.log(value / self.low) / math.log(self.high / self.low)
+        return (value - self.low) / (self.high - self.low)

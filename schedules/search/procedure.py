@@ -1,91 +1,98 @@
 """The search for the best shape of each family: ask, evaluate, tell.
 
-1. screen: shapes × base learning rates × replicates. A shape's score is the best over learning rates of the
-   median over replicates; a best rate on the grid's edge extends the grid for that shape.
-2. select: the top shapes of each family again, at their best rates, with fresh seeds; the best is the winner.
+1. screen: the strategy asks for shapes with base learning rates; each is raced, at most to the median over the
+   last rung's replicates.
+2. select: the top candidates of each family again, with fresh seeds; the best is the winner.
 3. confirm: each winner with many more fresh seeds. Only these scores are reported: the earlier ones chose
    the winner, and so flatter it.
 
-Source of the procedure: Naganuma et al. (2026), arXiv:2603.10301; choosing and reporting on separate seeds is
-this project's.
+Source of the procedure: Naganuma et al. (2026), arXiv:2603.10301, with random shapes crossed with a grid of
+learning rates; the other strategies, and choosing and reporting on separate seeds, are this project's.
 """
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
-from schedules.family import Family
 from schedules.search.keys import named_key
-from schedules.search.rates import RateGrid, best_rate, is_bracketed, next_rate
-from schedules.search.strategies import History, Strategy
-from schedules.search.trial import Shape, Trial
-
-Evaluate = Callable[[Sequence[Trial]], Mapping[Trial, float]]
+from schedules.search.racing import (
+    Evaluate,
+    Race,
+    Raced,
+    Rung,
+    median_scores,
+    race,
+    replicate_scores,
+    told_scores,
+)
+from schedules.search.strategy import Strategy
+from schedules.search.trial import Candidate, SearchSpace
 
 SCREEN, SELECT, CONFIRM = "screen", "select", "confirm"
 
 
 @dataclass(frozen=True)
 class Budget:
-    """How much to measure; counts are of shapes, or of runs with different seeds."""
+    """How much to measure.
 
-    shapes: int
-    screen_replicates: int
+    Attributes:
+      candidates: shapes with a learning rate that each family's search asks for.
+      batch: how many it asks for at a time.
+      race: how a candidate is measured in the screening; the last rung's steps are those of all fresh runs.
+      top: candidates per family that are measured again.
+      select_replicates, confirm_replicates: fresh seeds that choose the winner, and that score it.
+
+    Raises ValueError for a count below 1.
+    """
+
+    candidates: int
+    batch: int
+    race: Race
     top: int
     select_replicates: int
     confirm_replicates: int
-    max_extensions: int
 
     def __post_init__(self):
         for name, value in vars(self).items():
-            least = 0 if name == "max_extensions" else 1
-            if value < least:
-                raise ValueError(f"{name} must be at least {least}, got {value}")
-
-
-class Screened(NamedTuple):
-    """A shape with its median score at each learning rate measured, by the rate's index in the grid."""
-
-    shape: Shape
-    scores: Mapping[int, float]
+            if name != "race" and value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
 
     @property
-    def best_rate(self) -> int:
-        return best_rate(self.scores)
-
-    @property
-    def score(self) -> float:
-        return self.scores[self.best_rate]
-
-    @property
-    def bracketed(self) -> bool:
-        return is_bracketed(self.scores)
+    def num_steps(self) -> int:
+        return self.race.rungs[-1].num_steps
 
 
 class Winner(NamedTuple):
-    """The best shape of a family, and the scores of its fresh, confirming runs, one a replicate."""
+    """The best candidate of a family, and the scores of its fresh, confirming runs, one a replicate."""
 
-    screened: Screened
-    base_lr: float
+    candidate: Candidate
     scores: Float[np.ndarray, "replicates"]
+
+    @property
+    def base_lr(self) -> float:
+        return self.candidate.base_lr
 
 
 class Findings(NamedTuple):
-    """A finished search: every family's screened shapes in the order asked, and its winner."""
+    """A finished search.
 
-    screened: Mapping[str, tuple[Screened, ...]]
+    Attributes:
+      screened: every family's candidates in the order asked.
+      told: the score of each that its strategy was told.
+      winners: each family's.
+    """
+
+    screened: Mapping[str, tuple[Raced, ...]]
+    told: Mapping[str, Float[np.ndarray, "candidates"]]
     winners: Mapping[str, Winner]
 
 
 def search_shapes(
-    families: Sequence[Family],
+    spaces: Sequence[SearchSpace],
     strategy: Callable[[int, int], Strategy],
-    grid: RateGrid,
     budget: Budget,
     key: PRNGKeyArray,
     evaluate: Evaluate,
@@ -93,100 +100,73 @@ def search_shapes(
     """Search every family with the same budget.
 
     Args:
-      families: what to search.
-      strategy: (dimensions, batch) → the strategy that asks for points of a family's unit cube.
-      grid: base learning rates, the same for every shape.
+      spaces: what to search.
+      strategy: (dimensions, batch) → the strategy that asks for points of a unit cube.
       budget: see `Budget`.
-      key: what the shapes are drawn with.
+      key: what the candidates are drawn with.
       evaluate: trials → the score of each, +inf where it diverged; free to remember and to compute in any
-        order. It is called with many trials at once.
+        order. It is called with many trials of equal length at once, again with those it knows where a
+        candidate runs on with more seeds.
 
     Raises:
       ValueError: two families share a name, or a score is NaN.
     """
-    names = [family.name for family in families]
-    if len(set(names)) < len(names):
+    by_name = {space.family.name: space for space in spaces}
+    if len(by_name) < len(spaces):
+        names = [space.family.name for space in spaces]
         raise ValueError(f"families must have different names, got {names}")
-    strategies = {family.name: strategy(len(family.space), budget.shapes) for family in families}
-    histories = {name: one.init(named_key(key, "shapes", name)) for name, one in strategies.items()}
-    screened: dict[str, tuple[Screened, ...]] = {family.name: () for family in families}
-    while any(len(history.points) < budget.shapes for history in histories.values()):
-        asked = {name: strategies[name].ask(history) for name, history in histories.items()}
-        shapes = {f.name: shapes_at(f, histories[f.name], asked[f.name]) for f in families}
-        scores = _screen(
-            [shape for of_family in shapes.values() for shape in of_family], grid, budget, evaluate
-        )
-        for name, of_family in shapes.items():
-            told = tuple(Screened(shape, scores[shape]) for shape in of_family)
-            screened[name] += told
-            best = np.array([one.score for one in told])
-            histories[name] = strategies[name].tell(histories[name], asked[name], best)
-    return Findings(screened, _winners(screened, grid, budget, evaluate))
+    screened = _screen(by_name, strategy, budget, key, evaluate)
+    told = {name: told_scores(of, budget.race) for name, of in screened.items()}
+    chosen = _select(screened, budget, evaluate)
+    return Findings(screened, told, confirm(chosen, budget, evaluate))
 
 
-def shapes_at(family: Family, history: History, points: Float[np.ndarray, "batch dims"]) -> tuple[Shape, ...]:
-    """The shapes at points of the family's unit cube, numbered on from the history's."""
-    params = {
-        name: np.asarray(values, np.float32) for name, values in family.from_unit(jnp.asarray(points)).items()
-    }
-    first = len(history.points)
-    return tuple(
-        Shape(family, first + row, {name: float(values[row]) for name, values in params.items()})
-        for row in range(len(points))
-    )
+def confirm(chosen: Mapping[str, Candidate], budget: Budget, evaluate: Evaluate) -> dict[str, Winner]:
+    """Score candidates, one a group, with fresh seeds that chose none of them."""
+    rung = Rung(budget.confirm_replicates, budget.num_steps)
+    scores = replicate_scores(CONFIRM, list(chosen.values()), rung, evaluate)
+    return {name: Winner(chosen[name], of) for name, of in zip(chosen, scores, strict=True)}
 
 
 def _screen(
-    shapes: Sequence[Shape], grid: RateGrid, budget: Budget, evaluate: Evaluate
-) -> dict[Shape, dict[int, float]]:
-    """The median score of each shape at each learning rate, over the grid and then past its edges."""
-    scores: dict[Shape, dict[int, float]] = {shape: {} for shape in shapes}
-    wanted = [(shape, rate) for shape in shapes for rate in range(len(grid))]
-    while wanted:
-        medians = _medians(wanted, SCREEN, budget.screen_replicates, grid, evaluate)
-        for shape, rate in wanted:
-            scores[shape][rate] = medians[shape, rate]
-        extensions = ((shape, next_rate(scores[shape], grid, budget.max_extensions)) for shape in shapes)
-        wanted = [(shape, rate) for shape, rate in extensions if rate is not None]
-    return scores
+    spaces: Mapping[str, SearchSpace],
+    strategy: Callable[[int, int], Strategy],
+    budget: Budget,
+    key: PRNGKeyArray,
+    evaluate: Evaluate,
+) -> dict[str, tuple[Raced, ...]]:
+    strategies = {name: strategy(space.dimensions, budget.batch) for name, space in spaces.items()}
+    starts = {name: one.init(named_key(key, "candidates", name)) for name, one in strategies.items()}
+    points = {name: start.points for name, start in starts.items()}
+    raced: dict[str, tuple[Raced, ...]] = dict.fromkeys(spaces, ())
+    for first in range(0, budget.candidates, budget.batch):
+        for name, one in strategies.items():
+            # told anew each time: what finishes later changes what the score of those that dropped out means
+            history = one.tell(starts[name], points[name], told_scores(raced[name], budget.race))
+            asked = one.ask(history)[: budget.candidates - first]
+            points[name] = np.concatenate([points[name], asked])
+        asked = {name: space.candidates(points[name][first:], first) for name, space in spaces.items()}
+        batch = race(SCREEN, asked, raced, budget.race, evaluate)
+        raced = {name: raced[name] + batch[name] for name in spaces}
+    return raced
 
 
-def _medians(
-    wanted: Sequence[tuple[Shape, int]], stage: str, replicates: int, grid: RateGrid, evaluate: Evaluate
-) -> dict[tuple[Shape, int], float]:
+def _select(
+    screened: Mapping[str, Sequence[Raced]], budget: Budget, evaluate: Evaluate
+) -> dict[str, Candidate]:
+    """Each family's best of its top candidates by fresh seeds; equal scores go to the earlier one."""
+    full = len(budget.race.rungs)
+    top = {
+        name: sorted((one for one in of if len(one.medians) == full), key=lambda one: one.medians[-1])
+        for name, of in screened.items()
+    }
+    candidates = [one.candidate for of in top.values() for one in of[: budget.top]]
+    rung = Rung(budget.select_replicates, budget.num_steps)
+    selected = dict(zip(candidates, median_scores(SELECT, candidates, rung, evaluate), strict=True))
     return {
-        pair: float(np.median(s)) for pair, s in _scores(wanted, stage, replicates, grid, evaluate).items()
-    }
-
-
-def _scores(
-    wanted: Sequence[tuple[Shape, int]], stage: str, replicates: int, grid: RateGrid, evaluate: Evaluate
-) -> dict[tuple[Shape, int], Float[np.ndarray, "replicates"]]:
-    trials = {
-        (shape, rate): [Trial(stage, shape, rate, grid[rate], replicate) for replicate in range(replicates)]
-        for shape, rate in wanted
-    }
-    scores = evaluate([trial for of_pair in trials.values() for trial in of_pair])
-    for trial, score in scores.items():
-        if math.isnan(score):
-            raise ValueError(f"a score must be a number, or +inf where a run diverged, got NaN for {trial}")
-    return {pair: np.array([scores[trial] for trial in of_pair]) for pair, of_pair in trials.items()}
-
-
-def _winners(
-    screened: Mapping[str, Sequence[Screened]], grid: RateGrid, budget: Budget, evaluate: Evaluate
-) -> dict[str, Winner]:
-    # sorted is stable: equal scores stay in the order of the candidates' numbers
-    top = {name: sorted(of, key=lambda one: one.score)[: budget.top] for name, of in screened.items()}
-    pairs = [(one.shape, one.best_rate) for of_family in top.values() for one in of_family]
-    selected = _medians(pairs, SELECT, budget.select_replicates, grid, evaluate)
-    best = {
-        name: min(of_family, key=lambda one: (selected[one.shape, one.best_rate], one.shape.number))
-        for name, of_family in top.items()
-    }
-    pairs = [(one.shape, one.best_rate) for one in best.values()]
-    confirmed = _scores(pairs, CONFIRM, budget.confirm_replicates, grid, evaluate)
-    return {
-        name: Winner(one, grid[one.best_rate], confirmed[one.shape, one.best_rate])
-        for name, one in best.items()
+        name: min(
+            (one.candidate for one in of[: budget.top]),
+            key=lambda candidate: (selected[candidate], candidate.number),
+        )
+        for name, of in top.items()
     }

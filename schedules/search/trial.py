@@ -1,56 +1,100 @@
-"""What a search asks for: shapes, and the trials that measure them."""
+"""What a search asks for: candidates, and the trials that measure them."""
 
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
 from schedules.family import Family
+from schedules.interval import Interval
 from schedules.search.keys import named_key
 
 
 @dataclass(frozen=True, eq=False)
-class Shape:
-    """One candidate of a family: its number in the order asked, and its shape parameters."""
+class Candidate:
+    """A shape of a family with a base learning rate, and its number in the order asked."""
 
     family: Family
     number: int
     params: Mapping[str, float]
+    base_lr: float
+
+
+@dataclass(frozen=True, eq=False)
+class SearchSpace:
+    """A family's shape parameters and the logarithm of the base learning rate, as one unit cube.
+
+    The axes are the parameters in the family's order, then the rate. Raises ValueError where the interval of
+    the learning rates is not logarithmic.
+    """
+
+    family: Family
+    learning_rates: Interval
+
+    def __post_init__(self):
+        if not self.learning_rates.log:
+            raise ValueError(f"learning_rates must be a logarithmic interval, got {self.learning_rates!r}")
+
+    @property
+    def dimensions(self) -> int:
+        return len(self.family.space) + 1
+
+    def candidates(self, points: Float[np.ndarray, "batch dims"], first: int) -> tuple[Candidate, ...]:
+        """The candidates at points of the cube, numbered from `first`."""
+        axes = jnp.asarray(points, jnp.float32)
+        named = self.family.from_unit(axes[:, :-1])
+        rates = np.asarray(self.learning_rates.from_unit(axes[:, -1])).tolist()
+        values = {name: np.asarray(column).tolist() for name, column in named.items()}
+        return tuple(
+            Candidate(self.family, first + row, {name: column[row] for name, column in values.items()}, rate)
+            for row, rate in enumerate(rates)
+        )
+
+    def point(self, candidate: Candidate) -> Float[np.ndarray, "dims"]:
+        """The point of the cube that stands for a candidate; what lies outside is taken to the edge."""
+        space = self.family.space
+        shape = [space[name].to_unit(candidate.params[name]) for name in space]
+        return np.array([*shape, self.learning_rates.to_unit(candidate.base_lr)], np.float32)
 
 
 @functools.lru_cache(maxsize=4096)
-def _multipliers(shape: Shape, num_steps: int) -> Float[np.ndarray, "steps"]:
+def _multipliers(candidate: Candidate, num_steps: int) -> Float[np.ndarray, "steps"]:
     # for one shape at a time: the last bits of a batch could depend on its size
-    return np.asarray(shape.family.multipliers(shape.params, num_steps))
+    return np.asarray(candidate.family.multipliers(candidate.params, num_steps))
 
 
 class Trial(NamedTuple):
-    """One training run of a search: a shape times a base learning rate, with a replicate's keys."""
+    """One training run of a search: a candidate over a number of steps, with a replicate's keys."""
 
     stage: str
-    shape: Shape
-    rate: int
-    base_lr: float
+    candidate: Candidate
+    num_steps: int
     replicate: int
 
     @property
     def identity(self) -> tuple[str, str, int, int, int]:
         """What makes this trial the same one in a resumed search."""
-        return self.stage, self.shape.family.name, self.shape.number, self.rate, self.replicate
+        return self.stage, self.candidate.family.name, self.candidate.number, self.num_steps, self.replicate
+
+    @property
+    def base_lr(self) -> float:
+        return self.candidate.base_lr
 
     @property
     def params(self) -> Mapping[str, float]:
         """The shape's parameters."""
-        return self.shape.params
+        return self.candidate.params
 
-    def learning_rates(self, num_steps: int) -> Float[np.ndarray, "steps"]:
+    @property
+    def learning_rates(self) -> Float[np.ndarray, "steps"]:
         """base_lr · multipliers, in float32."""
-        return np.float32(self.base_lr) * _multipliers(self.shape, num_steps)
+        return np.float32(self.base_lr) * _multipliers(self.candidate, self.num_steps)
 
     def key(self, root: PRNGKeyArray) -> PRNGKeyArray:
-        """The run's key: the same for every shape and learning rate of one replicate of one stage, so that
-        candidates differ by what they are and not by their luck."""
+        """The run's key: the same for every candidate of one replicate of one stage, so that candidates differ
+        by what they are and not by their luck."""
         return named_key(root, self.stage, self.replicate)

@@ -1,0 +1,136 @@
+"""Racing: every candidate is measured cheaply, and only those in front are measured in full.
+
+Successive halving over seeds and over the horizon in its asynchronous form: a candidate goes on to the next
+rung if it is in the better part of all that ran on this one so far, so batches of any size can race. The seeds
+are paired: a replicate has the same keys for all. Source: Li et al. (2020), arXiv:1810.05934.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from schedules.search.trial import Candidate, Trial
+
+Evaluate = Callable[[Sequence[Trial]], Mapping[Trial, float]]
+
+
+@dataclass(frozen=True)
+class Rung:
+    """How a candidate is measured: runs with different seeds, and the steps of each.
+
+    Raises ValueError where either is below 1.
+    """
+
+    replicates: int
+    num_steps: int
+
+    def __post_init__(self):
+        for name, value in vars(self).items():
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+
+
+@dataclass(frozen=True)
+class Race:
+    """The rungs from the cheapest to the full measurement, and the fraction that goes on from each.
+
+    Raises ValueError where there is no rung, one asks for less than the one before it, or the fraction is not
+    in (0, 1].
+    """
+
+    rungs: tuple[Rung, ...]
+    keep_fraction: float = 0.5
+
+    def __post_init__(self):
+        rising = all(
+            low.replicates <= high.replicates and low.num_steps <= high.num_steps
+            for low, high in zip(self.rungs[:-1], self.rungs[1:], strict=True)
+        )
+        if not self.rungs or not rising:
+            raise ValueError(
+                f"rungs must be at least one, none asking for less than before, got {self.rungs}"
+            )
+        if not 0 < self.keep_fraction <= 1:
+            raise ValueError(f"keep_fraction must be in (0, 1], got {self.keep_fraction}")
+
+
+class Raced(NamedTuple):
+    """A candidate with its median score on each rung that it ran on."""
+
+    candidate: Candidate
+    medians: tuple[float, ...]
+
+
+def race(
+    stage: str,
+    asked: Mapping[str, Sequence[Candidate]],
+    before: Mapping[str, Sequence[Raced]],
+    rules: Race,
+    evaluate: Evaluate,
+) -> dict[str, tuple[Raced, ...]]:
+    """Measure the candidates that each group asks for, in the order asked.
+
+    Groups race among themselves; `before` holds what each raced earlier. All groups' trials of a rung are
+    evaluated in one call.
+    """
+    raced = {name: [Raced(candidate, ()) for candidate in of] for name, of in asked.items()}
+    for place, rung in enumerate(rules.rungs):
+        running = {
+            name: [row for row, one in enumerate(of) if _goes_on(one, [*before[name], *of], place, rules)]
+            for name, of in raced.items()
+        }
+        pairs = [(name, row) for name, rows in running.items() for row in rows]
+        medians = median_scores(stage, [raced[name][row].candidate for name, row in pairs], rung, evaluate)
+        for (name, row), median in zip(pairs, medians, strict=True):
+            one = raced[name][row]
+            raced[name][row] = one._replace(medians=(*one.medians, median))
+    return {name: tuple(of) for name, of in raced.items()}
+
+
+def told_scores(raced: Sequence[Raced], rules: Race) -> Float[np.ndarray, "candidates"]:
+    """One comparable score each: the last rung's, or, for those that dropped out, that of their last rung times
+    what the finished ones' medians gained between the two."""
+    full = len(rules.rungs)
+    finished = [one.medians for one in raced if len(one.medians) == full]
+    gains = [_gain([m[place] for m in finished], [m[-1] for m in finished]) for place in range(full)]
+    return np.array([one.medians[-1] * gains[len(one.medians) - 1] for one in raced])
+
+
+def median_scores(stage: str, candidates: Sequence[Candidate], rung: Rung, evaluate: Evaluate) -> list[float]:
+    """The median over the rung's replicates for each candidate."""
+    return [float(np.median(of)) for of in replicate_scores(stage, candidates, rung, evaluate)]
+
+
+def replicate_scores(
+    stage: str, candidates: Sequence[Candidate], rung: Rung, evaluate: Evaluate
+) -> list[Float[np.ndarray, "replicates"]]:
+    """The score of each replicate of each candidate. Raises ValueError for a NaN score."""
+    trials = [
+        [Trial(stage, candidate, rung.num_steps, replicate) for replicate in range(rung.replicates)]
+        for candidate in candidates
+    ]
+    scores = evaluate([trial for of in trials for trial in of]) if trials else {}
+    for trial, score in scores.items():
+        if math.isnan(score):
+            raise ValueError(f"a score must be a number, or +inf where a run diverged, got NaN for {trial}")
+    return [np.array([scores[trial] for trial in of]) for of in trials]
+
+
+def _goes_on(one: Raced, rivals: Sequence[Raced], place: int, rules: Race) -> bool:
+    """Whether a candidate is among the better ones of all that ran on the rung before `place`."""
+    if place == 0:
+        return True
+    if len(one.medians) < place:
+        return False
+    scores = sorted(rival.medians[place - 1] for rival in rivals if len(rival.medians) >= place)
+    return one.medians[-1] <= scores[math.ceil(rules.keep_fraction * len(scores)) - 1]
+
+
+def _gain(before: Sequence[float], after: Sequence[float]) -> float:
+    reference = np.median(before)
+    gain = np.median(after) / reference if 0 < reference < np.inf else 1.0
+    return float(gain) if 0 < gain < np.inf else 1.0

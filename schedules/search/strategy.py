@@ -1,0 +1,56 @@
+"""The contract of search strategies over the unit cube, as pure ask and tell.
+
+A strategy is `init(key) → history`, `ask(history) → points`, `tell(history, points, scores) → history`. The
+history of what was told is the whole state: asking twice gives the same points, and telling a resumed
+search what it was told before brings it back exactly.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Float, PRNGKeyArray
+
+
+class History(NamedTuple):
+    """What a strategy was told: points of the unit cube and their scores (lower is better, +inf diverged)."""
+
+    key: PRNGKeyArray
+    points: Float[np.ndarray, "told dims"]
+    scores: Float[np.ndarray, "told"]
+
+
+class Strategy(NamedTuple):
+    """How a search asks for points; the last axis of the cube is the logarithm of the base learning rate."""
+
+    init: Callable[[PRNGKeyArray], History]
+    ask: Callable[[History], Float[np.ndarray, "batch dims"]]
+    tell: Callable[[History, np.ndarray, np.ndarray], History]
+
+
+def strategy_of(dimensions: int, ask: Callable[[History], Float[np.ndarray, "batch dims"]]) -> Strategy:
+    """The strategy that begins with nothing told and asks as `ask` says."""
+
+    def init(key: PRNGKeyArray) -> History:
+        return History(key, np.zeros((0, dimensions), np.float32), np.zeros(0))
+
+    return Strategy(init, ask, tell)
+
+
+def tell(
+    history: History, points: Float[np.ndarray, "batch dims"], scores: Float[np.ndarray, "batch"]
+) -> History:
+    """Append to the history. Raises ValueError for NaN: a run that diverged scores +inf."""
+    scores = np.asarray(scores, np.float64)
+    if np.isnan(scores).any():
+        raise ValueError(f"scores must be numbers or +inf where a run diverged, got {scores}")
+    return history._replace(
+        points=np.concatenate([history.points, np.asarray(points, np.float32)]),
+        scores=np.concatenate([history.scores, scores]),
+    )
+
+
+def numpy_generator(key: PRNGKeyArray) -> np.random.Generator:
+    """NumPy's random numbers for a key, for libraries that draw from them."""
+    return np.random.default_rng(np.asarray(jax.random.key_data(key)))
