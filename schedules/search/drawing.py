@@ -24,8 +24,8 @@ def random_search(dimensions: int, batch: int) -> Strategy:
 
 
 def sobol_search(dimensions: int, batch: int) -> Strategy:
-    """A scrambled Sobol sequence of shapes, each at `RATES` log-spaced learning rates: they fill the cube more
-    evenly than random ones, best where their number is a power of two."""
+    """A scrambled Sobol sequence of shapes, each at `RATES` log-spaced learning rates: they fill the cube
+    more evenly than random ones, best where their number is a power of two."""
 
     def shapes(history: History, numbers: Int[np.ndarray, "batch"]) -> np.ndarray:
         if dimensions == 1:
