@@ -90,11 +90,10 @@ def trial_runner(
             "key_data": np.stack([np.asarray(jax.random.key_data(trial.key(root))) for trial in trials]),
         }
         with threadpool_limits(1, "blas"):  # devices are threads, which those of LAPACK would fight
-            metrics, params = workloads.sweep(_training(config, width, optimizer), inputs, data, mesh=mesh)
+            sweep = functools.partial(workloads.sweep, data=data, mesh=mesh, capacity=config.chunk_runs)
+            metrics, params = sweep(_training(config, width, optimizer), inputs)
             if stage == MEASURE:
-                metrics |= workloads.sweep(
-                    _dense_measuring(config, width), {**inputs, "params": params}, data, mesh=mesh
-                )
+                metrics |= sweep(_dense_measuring(config, width), {**inputs, "params": params})
             metrics = jax.tree.map(np.asarray, metrics)
         return [{name: float(values[row]) for name, values in metrics.items()} for row in range(len(trials))]
 

@@ -74,7 +74,10 @@ def choosing_runner(
             "decay": np.array([trial.setting.decay for trial in trials], np.float32),
             "key_data": np.stack([np.asarray(jax.random.key_data(trial.key(root))) for trial in trials]),
         }
-        finished = jax.tree.map(np.asarray, workloads.sweep(one_run, inputs, workload.data, mesh=mesh))
+        finished = workloads.sweep(
+            one_run, inputs, workload.data, mesh=mesh, capacity=config.budget.runs_per_rate
+        )
+        finished = jax.tree.map(np.asarray, finished)
         columns = {name: values[:, -1] for name, values in finished.metrics.items()}
         for layer, (place, step) in itertools.product(layers, enumerate(config.looked_at_steps)):
             columns[f"{layer.name}:spectral@{step}"] = finished.probes[layer.name][:, place]

@@ -93,7 +93,10 @@ def trial_runner(
             "decay": np.array([trial.setting.decay for trial in trials], np.float32),
             "key_data": np.stack(keys),
         }
-        metrics = jax.tree.map(np.asarray, workloads.sweep(programs[stage], inputs, workload.data, mesh=mesh))
+        metrics = workloads.sweep(
+            programs[stage], inputs, workload.data, mesh=mesh, capacity=config.budget.runs_per_rate
+        )
+        metrics = jax.tree.map(np.asarray, metrics)
         ends = {name: values[:, -1] for name, values in metrics.items()}
         if stage == CONFIRM:
             curve = zip(config.curve_steps, metrics[config.metric].T, strict=True)

@@ -1,6 +1,6 @@
 """What a study of path geometry measures."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 from jaxtyping import Array, Float
@@ -8,8 +8,8 @@ from jaxtyping import Array, Float
 from experiments.study.choices import StudyError, choice_problem
 from experiments.study.optimizers import OPTIMIZERS
 from experiments.study.options import WorkloadOptions
-from schedules import FAMILIES, Family
-from schedules.search import Budget, RateGrid
+from schedules import FAMILIES, Family, Interval
+from schedules.search import Budget, Race, Rung
 
 PRESCRIBED = "prescribed"
 AS_IT_IS = "prescribed, untuned"
@@ -43,18 +43,16 @@ class Config:
     """Seeds of each measured path, with true labels and with random ones."""
     families: tuple[str, ...] = ("cosine", "constant", "wsd", "two_point_linear")
     """Families of schedules that are searched beside the prescribed one; cosine is always added."""
-    base_learning_rates: tuple[float, ...] = (0.125, 0.25, 0.5, 1.0, 2.0)
-    """Base learning rates of sgd that every schedule is tried with, ascending."""
-    max_extensions: int = 4
-    """Learning rates tried beyond either edge of the grid while the best lies on it."""
-    shapes: int = 16
-    """Shapes drawn per family; the prescribed one has a single shape and gets as many more seeds."""
+    base_learning_rates: tuple[float, float] = (0.03, 8.0)
+    """Lowest and highest base learning rate of sgd that every schedule is searched with."""
+    candidates: int = 48
+    """Shapes with a learning rate that each search asks for; the prescribed one has a single shape."""
     screen_replicates: int = 2
-    """Seeds for each shape and learning rate in the screening."""
+    """Seeds for each candidate in the screening."""
     top: int = 3
-    """Shapes per family that get fresh seeds after the screening."""
+    """Candidates per family that get fresh seeds after the screening."""
     select_replicates: int = 8
-    """Fresh seeds that choose a family's winner among its top shapes."""
+    """Fresh seeds that choose a family's winner among its top candidates."""
     confirm_replicates: int = 40
     """Fresh seeds that score each schedule; only these scores are reported."""
     confidence: float = 0.95
@@ -105,7 +103,7 @@ class Config:
             problems.append(f"confidence: must be between 0 and 1, got {self.confidence}.")
         if not 0 <= self.seed < 2**32:
             problems.append(f"seed: must be in [0, 2^32), got {self.seed}.")
-        for build in (lambda: self.budget, lambda: self.grid):
+        for build in (lambda: self.budget, lambda: self.learning_rate_range):
             try:
                 build()
             except ValueError as error:
@@ -137,40 +135,31 @@ class Config:
         return tuple(FAMILIES[name] for name in names)
 
     @property
-    def grid(self) -> RateGrid:
-        return RateGrid(tuple(self.base_learning_rates))
+    def learning_rate_range(self) -> Interval:
+        low, high = self.base_learning_rates
+        if not 0 < low < high < float("inf"):
+            raise ValueError(f"base_learning_rates: must be positive, finite and ascending, got {low, high}")
+        return Interval(low, high, log=True)
 
     @property
     def budget(self) -> Budget:
-        """What is spent on each searched family."""
+        """What is spent on each schedule, the prescribed one included."""
         return Budget(
-            shapes=self.shapes,
-            screen_replicates=self.screen_replicates,
+            candidates=self.candidates,
+            batch=4,
+            race=Race((Rung(self.screen_replicates, self.num_steps),)),
             top=self.top,
             select_replicates=self.select_replicates,
             confirm_replicates=self.confirm_replicates,
-            max_extensions=self.max_extensions,
         )
 
     @property
-    def single_shape_budget(self) -> Budget:
-        """As many runs for a family of one shape: what others spend on shapes, it spends on seeds."""
-        return replace(
-            self.budget,
-            shapes=1,
-            screen_replicates=self.shapes * self.screen_replicates,
-            top=1,
-            select_replicates=min(self.top, self.shapes) * self.select_replicates,
-        )
-
-    @property
-    def family_runs(self) -> int:
-        """Runs that a schedule's tuning and confirmation take, unless its grid is extended."""
-        screening = self.shapes * len(self.grid) * self.screen_replicates
-        return screening + min(self.top, self.shapes) * self.select_replicates + self.confirm_replicates
+    def schedule_runs(self) -> int:
+        """Runs that a schedule's search and confirmation take."""
+        selecting = min(self.top, self.candidates) * self.select_replicates
+        return self.candidates * self.screen_replicates + selecting + self.confirm_replicates
 
     @property
     def planned_runs(self) -> int:
         paths = len(self.optimizers) * len(self.batch_sizes) * 2 * self.replicates
-        untuned = 2 + self.confirm_replicates
-        return paths + (len(self.searched) + 1) * self.family_runs + untuned
+        return paths + (len(self.searched) + 1) * self.schedule_runs + self.confirm_replicates

@@ -112,9 +112,9 @@ def scores(results: Results) -> bytes:
 
 
 def _learning_rates(standing: Standing) -> tuple[np.ndarray, np.ndarray]:
-    shape = standing.winner.screened.shape
-    x = np.arange(CURVE_POINTS) / CURVE_POINTS
-    return x, standing.winner.base_lr * np.asarray(shape.family.multipliers(shape.params, CURVE_POINTS))
+    candidate = standing.winner.candidate
+    multipliers = np.asarray(candidate.family.multipliers(candidate.params, CURVE_POINTS))
+    return np.arange(CURVE_POINTS) / CURVE_POINTS, candidate.base_lr * multipliers
 
 
 def _batch_colors(sizes: tuple[int, ...]) -> dict[int, str]:

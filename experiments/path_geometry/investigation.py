@@ -24,7 +24,7 @@ from experiments.study.progress import Progress
 from experiments.study.redraw import redraw_from_journal
 from experiments.study.setup import check_workload, load_workload, study_mesh
 from experiments.study.shape_runs import shape_runner
-from schedules.search import STRATEGIES, Winner, named_key, search_shapes
+from schedules.search import STRATEGIES, SearchSpace, Winner, confirm, named_key, search_shapes
 from workloads import Workload
 
 
@@ -83,17 +83,9 @@ def contest(paths: Paths, config: Config, evaluate: Evaluate) -> dict[str, Winne
     rates = prescribed_rates(paths.series[group]["gradient_step"])
     family = prescribed_family(rates, config.probe_every, config.num_steps)
     key = named_key(jax.random.key(config.seed), "schedules")
-    tuning = config.single_shape_budget
-    no_tuning = dataclasses.replace(tuning, screen_replicates=1, select_replicates=1)
-    winners: dict[str, Winner] = {}
-    for families, grid, budget in (
-        (config.searched, config.grid, config.budget),
-        ((family,), config.grid, tuning),
-        ((dataclasses.replace(family, name=AS_IT_IS),), as_it_is(rates), no_tuning),
-    ):
-        found = search_shapes(families, STRATEGIES["sobol"], grid, budget, key, evaluate)
-        winners |= found.winners
-    return winners
+    spaces = [SearchSpace(one, config.learning_rate_range) for one in (*config.searched, family)]
+    found = search_shapes(spaces, STRATEGIES["trust_region"], config.budget, key, evaluate)
+    return found.winners | confirm({AS_IT_IS: as_it_is(rates, family)}, config.budget, evaluate)
 
 
 def _schedule_runner(config: Config, workload: Workload, mesh: Mesh) -> RunTrials:
@@ -103,7 +95,7 @@ def _schedule_runner(config: Config, workload: Workload, mesh: Mesh) -> RunTrial
         jax.random.key(config.seed),
         mesh,
         batch_size=config.middle_batch,
-        num_steps=config.num_steps,
+        capacity=config.confirm_replicates,
     )
 
 

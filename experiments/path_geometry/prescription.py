@@ -1,12 +1,14 @@
 """The schedule that path geometry prescribes: at each step the learning rate RSI / EB² that was measured."""
 
+from dataclasses import replace
+
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from experiments.path_geometry.config import PRESCRIBED
+from experiments.path_geometry.config import AS_IT_IS, PRESCRIBED
 from schedules import Family
-from schedules.search import RateGrid
+from schedules.search import Candidate
 
 SMOOTHED = 3  # neighbouring measurements averaged
 
@@ -33,6 +35,6 @@ def prescribed_family(
     return Family(name, lambda x: jnp.interp(x, fractions, heights), domain={}, space={})
 
 
-def as_it_is(rates: Float[np.ndarray, "probes"]) -> RateGrid:
-    """The one base learning rate with which the family's shape has the prescribed rates themselves."""
-    return RateGrid((float(np.max(rates)),))
+def as_it_is(rates: Float[np.ndarray, "probes"], family: Family) -> Candidate:
+    """The prescribed family's one shape with the prescribed rates themselves."""
+    return Candidate(replace(family, name=AS_IT_IS), 0, {}, float(np.max(rates)))

@@ -14,6 +14,7 @@ from experiments.study.folder import StudyFolder
 from experiments.study.journal import Journal
 from experiments.study.options import workload_text
 from experiments.study.tables import (
+    base_lr_text,
     change_text,
     estimate_json,
     estimate_text,
@@ -134,11 +135,11 @@ def schedule_rows(results: Results) -> list[tuple[str, ...]]:
 
 def _schedule_row(standing: Standing, results: Results) -> tuple[str, ...]:
     winner: Winner = standing.winner
-    edge = standing.name != AS_IT_IS and not winner.screened.bracketed
+    searched = standing.name != AS_IT_IS
     return (
         marked_name(standing),
-        shape_text(winner.screened.shape.params),
-        f"{winner.base_lr:.3g}" + (" (edge)" if edge else ""),
+        shape_text(winner.candidate.params),
+        base_lr_text(winner.base_lr, results.config.learning_rate_range if searched else None),
         estimate_text(standing.score),
         change_text(standing.against.get(BASELINE)),
         *(f"{results.beside[standing.name][name]:.3g}" for name in _others(results)),
@@ -157,9 +158,9 @@ def notes(results: Results) -> list[str]:
         f"* best; = not distinguishable from it. Medians of {config.confirm_replicates} fresh seeds with"
         f" {config.confidence:.0%} intervals; changes are paired by seed.",
         f"Equal budget: every schedule but '{AS_IT_IS}' was tuned with the same"
-        f" {config.family_runs - config.confirm_replicates} runs, unless its learning rates were extended;"
-        f" '{PRESCRIBED}' has one shape and spent them on seeds. The {config.replicates} runs it was derived"
-        " from come on top, and share no seed with those that choose or score.",
+        f" {config.schedule_runs - config.confirm_replicates} runs; '{PRESCRIBED}' has one shape and spent"
+        f" them on its learning rate. The {config.replicates} runs it was derived from come on top, and share"
+        " no seed with those that choose or score.",
         f"γ is that of the batch's gradient unless it is the update's: medians of {config.replicates} seeds"
         f" at batch {config.middle_batch} with true labels, unless stated. A path's own end is its reference:"
         " even a walk of independent steps has γ > 0, and one with momentum more of it.",
@@ -187,13 +188,13 @@ def winners_json(results: Results) -> dict[str, Any]:
 
 
 def _winner_json(standing: Standing, results: Results) -> dict[str, Any]:
-    winner: Winner = standing.winner
-    shape = winner.screened.shape
+    candidate = standing.winner.candidate
+    multipliers = candidate.family.multipliers(candidate.params, results.config.num_steps)
     return {
         "schedule": standing.name,
-        "params": dict(shape.params),
-        "base_lr": winner.base_lr,
-        "multipliers": [float(m) for m in shape.family.multipliers(shape.params, results.config.num_steps)],
+        "params": dict(candidate.params),
+        "base_lr": candidate.base_lr,
+        "multipliers": [float(multiplier) for multiplier in multipliers],
         "score": estimate_json(standing.score),
         "diverged": standing.diverged,
         "change_against": {name: estimate_json(change) for name, change in standing.against.items()},

@@ -30,7 +30,7 @@ class Command:
     devices: int | None = None
     """How many devices to use, all when not given; without effect on the results."""
     chunk_runs: int = 256
-    """Runs computed and recorded together; without effect on the results."""
+    """Runs computed and recorded together at most; without effect on the results."""
     quick: bool = False
     """Change the defaults to a search that ends within a minute."""
     export: bool = False

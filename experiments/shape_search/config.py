@@ -1,14 +1,13 @@
 """What a shape search searches."""
 
-import dataclasses
 from dataclasses import dataclass, field
 from typing import Literal
 
 from experiments.study.choices import StudyError, choice_problem
-from experiments.study.optimizers import OPTIMIZERS
+from experiments.study.optimizers import BETAS, DECAY_MODES, OPTIMIZERS
 from experiments.study.options import WorkloadOptions
-from schedules import FAMILIES, Family
-from schedules.search import STRATEGIES, Budget, RateGrid
+from schedules import FAMILIES, Family, Interval
+from schedules.search import STRATEGIES, Budget, Race, Rung, SearchSpace
 from schedules.shapes import DECAY_FORMS
 from schedules.warmup import WARMUPS
 
@@ -34,25 +33,35 @@ class Config:
     optimizer: Literal[tuple(OPTIMIZERS)] = "adam"
     """What the schedule drives; momentum is SGD with 0.9, the matrix methods have Adam's root mean square."""
     weight_decay: float = 0.0
-    """Decoupled weight decay, scaled by the learning rate; sgd and adam have none."""
+    """Decoupled weight decay; sgd and adam have none."""
+    decay_mode: Literal[DECAY_MODES] = "scaled"
+    """Whether a step's decay is scaled by its learning rate or independent of it."""
+    b1: float | None = None
+    """Decay rate of Adam's first moment, the optimizer's own default when not given."""
+    b2: float | None = None
+    """Decay rate of Adam's second moment, likewise."""
     batch_size: int = 64
     """Examples in a step."""
     num_steps: int = 100
     """The horizon: steps in a run."""
-    learning_rates: tuple[float, ...] = (0.01, 0.014, 0.02, 0.028, 0.04, 0.056, 0.08, 0.112)
-    """Base learning rates that every shape is tried with, ascending."""
-    max_extensions: int = 4
-    """Learning rates tried beyond either edge of the grid while the best lies on it."""
-    strategy: Literal[tuple(STRATEGIES)] = "sobol"
-    """How shapes are drawn: quasi-random (sobol) or random."""
-    shapes: int = 64
-    """Shapes drawn per family."""
-    screen_replicates: int = 3
-    """Seeds for each shape and learning rate in the screening."""
+    learning_rates: tuple[float, float] = (0.002, 0.5)
+    """Lowest and highest base learning rate, searched on a logarithmic scale together with the shape."""
+    strategy: Literal[tuple(STRATEGIES)] = "trust_region"
+    """How candidates are found."""
+    candidates: int = 64
+    """Shapes with a learning rate that each family's search asks for."""
+    batch: int = 4
+    """How many of them it asks for at a time."""
+    rung_replicates: tuple[int, ...] = (3,)
+    """Seeds of a candidate on each rung of its race; the last rung is the full measurement."""
+    rung_horizons: tuple[float, ...] = (1.0,)
+    """The length of the runs on each rung, as a fraction of the horizon; 1 on the last."""
+    keep_fraction: float = 0.5
+    """The fraction of all candidates so far that goes on from a rung to the next."""
     top: int = 5
-    """Shapes per family that get fresh seeds after the screening."""
+    """Candidates per family that get fresh seeds after the screening."""
     select_replicates: int = 25
-    """Fresh seeds that choose a family's winner among its top shapes."""
+    """Fresh seeds that choose a family's winner among its top candidates."""
     confirm_replicates: int = 100
     """Fresh seeds that score each winner; only these scores are reported."""
     confidence: float = 0.95
@@ -74,6 +83,7 @@ class Config:
             ("decay_form", DECAY_FORMS),
             ("optimizer", OPTIMIZERS),
             ("strategy", STRATEGIES),
+            ("decay_mode", DECAY_MODES),
         ):
             problems.append(choice_problem(name, getattr(self, name), allowed))
         if len(set(self.families)) < len(self.families):
@@ -81,6 +91,11 @@ class Config:
         decaying = [name for name, optimizer in OPTIMIZERS.items() if optimizer.decays]
         if self.weight_decay and self.optimizer not in decaying:
             problems.append(f"weight_decay: only {', '.join(decaying)} decay, not {self.optimizer}.")
+        for name, value in self.betas.items():
+            if self.optimizer in OPTIMIZERS and name not in OPTIMIZERS[self.optimizer].betas:
+                problems.append(f"{name}: {self.optimizer} has none, only Adam and Lion have.")
+            if not 0 <= value < 1:
+                problems.append(f"{name}: must be in [0, 1), got {value}.")
         return [problem for problem in problems if problem]
 
     def _number_problems(self) -> list[str]:
@@ -94,7 +109,14 @@ class Config:
             problems.append(f"weight_decay: must not be negative, got {self.weight_decay}.")
         if not 0 <= self.seed < 2**32:
             problems.append(f"seed: must be in [0, 2^32), got {self.seed}.")
-        for build in (lambda: self.budget, lambda: self.grid):
+        if len(self.rung_horizons) != len(self.rung_replicates):
+            problems.append(
+                f"rung_horizons: must be one for each of the {len(self.rung_replicates)} rung_replicates, got"
+                f" {self.rung_horizons}."
+            )
+        elif not all(0 < h <= 1 for h in self.rung_horizons) or self.rung_horizons[-1:] != (1.0,):
+            problems.append(f"rung_horizons: must be in (0, 1], the last 1, got {self.rung_horizons}.")
+        for build in (lambda: self.budget, lambda: self.learning_rate_range):
             try:
                 build()
             except ValueError as error:
@@ -103,11 +125,35 @@ class Config:
 
     @property
     def budget(self) -> Budget:
-        return Budget(**{f.name: getattr(self, f.name) for f in dataclasses.fields(Budget)})
+        rungs = tuple(
+            Rung(replicates, max(1, round(fraction * self.num_steps)))
+            for replicates, fraction in zip(self.rung_replicates, self.rung_horizons, strict=False)
+        )
+        return Budget(
+            candidates=self.candidates,
+            batch=self.batch,
+            race=Race(rungs, self.keep_fraction),
+            top=self.top,
+            select_replicates=self.select_replicates,
+            confirm_replicates=self.confirm_replicates,
+        )
 
     @property
-    def grid(self) -> RateGrid:
-        return RateGrid(tuple(self.learning_rates))
+    def learning_rate_range(self) -> Interval:
+        low, high = self.learning_rates
+        if not 0 < low < high < float("inf"):
+            raise ValueError(f"learning_rates: must be positive, finite and ascending, got {low, high}")
+        return Interval(low, high, log=True)
+
+    @property
+    def betas(self) -> dict[str, float]:
+        """Those that are given."""
+        return {name: getattr(self, name) for name in BETAS if getattr(self, name) is not None}
+
+    @property
+    def spaces(self) -> tuple[SearchSpace, ...]:
+        """What is searched, a space a family."""
+        return tuple(SearchSpace(family, self.learning_rate_range) for family in self.searched)
 
     @property
     def searched(self) -> tuple[Family, ...]:
@@ -123,20 +169,16 @@ class Config:
 
     @property
     def planned_runs(self) -> int:
-        """Runs of the whole search, unless a grid is extended."""
+        """Runs of the whole search where every candidate reaches the last rung."""
         budget = self.budget
-        per_family = (
-            budget.shapes * len(self.grid) * budget.screen_replicates
-            + min(budget.top, budget.shapes) * budget.select_replicates
-            + budget.confirm_replicates
-        )
-        return len(self.searched) * per_family
+        fresh = min(budget.top, budget.candidates) * budget.select_replicates + budget.confirm_replicates
+        return len(self.searched) * (budget.candidates * budget.race.rungs[-1].replicates + fresh)
 
 
 QUICK = Config(
     families=("cosine", "constant", "sqrt", "rex", "two_point_spline", "smooth_nonmonotonic"),
-    shapes=8,
-    screen_replicates=1,
+    candidates=24,
+    rung_replicates=(1,),
     top=2,
     select_replicates=10,
     confirm_replicates=40,

@@ -1,6 +1,9 @@
 """The figures of a shape search, each as PNG bytes with its message as the title."""
 
+from collections.abc import Sequence
+
 import numpy as np
+from matplotlib.axes import Axes
 
 from experiments.shape_search.config import BASELINES
 from experiments.shape_search.results import Results
@@ -14,7 +17,7 @@ from experiments.study.figures import (
     panels,
     ranking,
 )
-from schedules.search import Screened, Standing, dkw_half_width
+from schedules.search import Standing
 
 CURVE_POINTS = 400
 
@@ -40,86 +43,47 @@ def winner_scores(results: Results) -> bytes:
     return ranking(results.standings, BASELINES[0], score, "Which family wins, and how sure that is")
 
 
-def score_distributions(results: Results) -> bytes:
-    """The distribution of each family's screening scores with its confidence band, all others behind it."""
-    figure, axes = panels([standing.name for standing in results.standings], sharex=True, sharey=True)
-    scores = {name: np.array([one.score for one in of]) for name, of in results.findings.screened.items()}
-    for ax, standing in zip(axes, results.standings, strict=True):
-        for other in scores.values():
-            ax.step(*_ecdf(other), where="post", color=CONTEXT, linewidth=0.8)
-        x, fraction = _ecdf(scores[standing.name])
-        width = dkw_half_width(len(scores[standing.name]), results.config.confidence)
-        low, high = np.clip(fraction - width, 0, 1), np.clip(fraction + width, 0, 1)
-        ax.fill_between(x, low, high, step="post", color=ACCENT, alpha=0.25, linewidth=0)
-        ax.step(x, fraction, where="post", color=ACCENT)
-    log_scale(axes[0], "x", np.concatenate(list(scores.values())))
-    figure.supxlabel(f"{results.config.metric} of a shape at its best learning rate (screening)")
-    figure.supylabel("fraction of shapes at or below")
-    legend_beside(
-        figure, {f"family, with {results.config.confidence:.0%} band": ACCENT, "the other families": CONTEXT}
-    )
-    figure.suptitle("How easily a random shape of each family is good: further left is better")
-    return as_png(figure)
-
-
 def score_against_rate(results: Results) -> bytes:
-    """Each shape's screening score over base learning rates, the winner's in colour."""
+    """Every candidate's screening score against its base learning rate, the winner marked."""
     figure, axes = panels([standing.name for standing in results.standings], sharex=True, sharey=True)
-    grid = results.config.grid
-    curves = {
-        one.shape: _rate_curve(one, grid)
-        for of_family in results.findings.screened.values()
-        for one in of_family
-    }
-    rates, scores = (np.concatenate(values) for values in zip(*curves.values(), strict=True))
     for ax, standing in zip(axes, results.standings, strict=True):
-        winner = standing.winner.screened
-        for one in results.findings.screened[standing.name]:
-            ax.plot(*curves[one.shape], color=CONTEXT, linewidth=0.6)
-        ax.plot(*curves[winner.shape], color=ACCENT, linewidth=1.8)
-        ax.plot(standing.winner.base_lr, winner.score, "o", color=ACCENT)
-    log_scale(axes[0], "x", rates)
-    log_scale(axes[0], "y", scores)
+        screened = results.findings.screened[standing.name]
+        rates = [one.candidate.base_lr for one in screened]
+        _scatter(ax, rates, results.findings.told[standing.name], standing.winner.candidate.number)
+    log_scale(axes[0], "x", results.config.learning_rates)
+    log_scale(axes[0], "y", np.concatenate(list(results.findings.told.values())))
     figure.supxlabel("base learning rate")
-    figure.supylabel(f"{results.config.metric} (screening median)")
-    legend_beside(figure, {"winning shape and its best rate": ACCENT, "the family's other shapes": CONTEXT})
-    figure.suptitle("Every shape is judged at its own best base learning rate")
+    figure.supylabel(f"{results.config.metric} (screening)")
+    legend_beside(figure, {"winner": ACCENT, "the family's other candidates": REFERENCE})
+    figure.suptitle("Which learning rates each family was tried with, and what came of it")
     return as_png(figure)
 
 
 def score_against_parameters(results: Results, standing: Standing) -> bytes:
-    """The screening scores of one family's shapes against each of its parameters."""
-    screened = results.findings.screened[standing.name]
-    space = standing.winner.screened.shape.family.space
+    """The screening scores of one family's candidates against each of its parameters."""
+    candidate, told = standing.winner.candidate, results.findings.told[standing.name]
+    space = candidate.family.space
     figure, axes = panels([""] * len(space), sharey=True, columns=min(4, len(space)))
     for ax, (name, interval) in zip(axes, space.items(), strict=True):
-        values, scores = zip(*((one.shape.params[name], one.score) for one in screened), strict=True)
-        ax.scatter(values, scores, s=10, color=REFERENCE)
-        winner = standing.winner.screened
-        ax.scatter(winner.shape.params[name], winner.score, s=60, color=ACCENT, marker="*", zorder=3)
+        values = [one.candidate.params[name] for one in results.findings.screened[standing.name]]
+        _scatter(ax, values, told, candidate.number)
         ax.set_xlim(interval.low, interval.high)
         if interval.log:
             ax.set_xscale("log")
         ax.set_xlabel(name)
-    log_scale(axes[0], "y", [one.score for one in screened])
+    log_scale(axes[0], "y", told)
     figure.supylabel(results.config.metric)
-    legend_beside(figure, {"winner": ACCENT, "screened shape": REFERENCE})
+    legend_beside(figure, {"winner": ACCENT, "screened candidate": REFERENCE})
     figure.suptitle(f"{standing.name}: score against each shape parameter")
     return as_png(figure)
 
 
+def _scatter(ax: Axes, values: Sequence[float], scores: Sequence[float], winner: int) -> None:
+    ax.scatter(values, scores, s=10, color=REFERENCE)
+    ax.scatter(values[winner], scores[winner], s=60, color=ACCENT, marker="*", zorder=3)
+
+
 def _learning_rates(standing: Standing) -> tuple[np.ndarray, np.ndarray]:
-    winner = standing.winner
-    shape = winner.screened.shape
-    multipliers = np.asarray(shape.family.multipliers(shape.params, CURVE_POINTS))
-    return np.arange(CURVE_POINTS) / CURVE_POINTS, winner.base_lr * multipliers
-
-
-def _ecdf(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    finite = np.sort(scores[np.isfinite(scores)])
-    return finite, np.arange(1, len(finite) + 1) / len(scores)
-
-
-def _rate_curve(screened: Screened, grid) -> tuple[list[float], list[float]]:
-    measured = sorted(screened.scores)
-    return [grid[rate] for rate in measured], [screened.scores[rate] for rate in measured]
+    candidate = standing.winner.candidate
+    multipliers = np.asarray(candidate.family.multipliers(candidate.params, CURVE_POINTS))
+    return np.arange(CURVE_POINTS) / CURVE_POINTS, candidate.base_lr * multipliers

@@ -14,7 +14,6 @@ def write_report(results: Results, folder: StudyFolder) -> None:
     overview = {
         "winning_shapes": figures.winning_shapes(results),
         "scores": figures.winner_scores(results),
-        "distributions": figures.score_distributions(results),
         "learning_rates": figures.score_against_rate(results),
     }
     parameters = {

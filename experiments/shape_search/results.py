@@ -11,6 +11,8 @@ from experiments.study.folder import StudyFolder
 from experiments.study.journal import Journal
 from experiments.study.optimizers import OPTIMIZERS
 from experiments.study.tables import (
+    at_edge,
+    base_lr_text,
     change_text,
     estimate_json,
     estimate_text,
@@ -81,14 +83,14 @@ def winners_json(results: Results) -> dict[str, Any]:
 
 
 def _winner_json(standing: Standing, results: Results) -> dict[str, Any]:
-    screened = standing.winner.screened
+    candidate = standing.winner.candidate
     return {
         "family": standing.name,
-        "options": dict(screened.shape.family.options),
-        "params": dict(screened.shape.params),
-        "base_lr": standing.winner.base_lr,
-        "base_lr_bracketed": screened.bracketed,
-        "candidate": screened.shape.number,
+        "options": dict(candidate.family.options),
+        "params": dict(candidate.params),
+        "base_lr": candidate.base_lr,
+        "base_lr_at_edge": at_edge(candidate.base_lr, results.config.learning_rate_range),
+        "candidate": candidate.number,
         "score": estimate_json(standing.score),
         "replicates": len(standing.winner.scores),
         "diverged": standing.diverged,
@@ -124,11 +126,11 @@ def table_rows(results: Results) -> list[tuple[str, ...]]:
 
 
 def _table_row(standing: Standing, results: Results) -> tuple[str, ...]:
-    winner = standing.winner
+    candidate = standing.winner.candidate
     return (
         marked_name(standing),
-        shape_text(winner.screened.shape.params),
-        f"{winner.base_lr:.3g}" + ("" if winner.screened.bracketed else " (edge)"),
+        shape_text(candidate.params),
+        base_lr_text(candidate.base_lr, results.config.learning_rate_range),
         estimate_text(standing.score),
         *(change_text(standing.against.get(name)) for name in BASELINES),
         *(f"{results.beside[standing.name][name]:.3g}" for name in _test_metrics(results)),
@@ -150,9 +152,9 @@ def notes(results: Results) -> list[str]:
         f"{sum(counts.values()):,} runs, of which {counts.get('diverged', 0):,} diverged,"
         f" in {results.seconds:.0f} s of training.",
     ]
-    edge = [s.name for s in results.standings if not s.winner.screened.bracketed]
+    edge = [s.name for s in results.standings if at_edge(s.winner.base_lr, config.learning_rate_range)]
     if edge:
-        lines.append(f"Best base LR not bracketed (on the edge of what was tried): {', '.join(edge)}.")
+        lines.append(f"Best base LR at an edge of learning_rates, widen them: {', '.join(edge)}.")
     return lines
 
 
@@ -161,19 +163,29 @@ def exported(winner: LoadedWinner, config: Config) -> str:
     options = "".join(f", {name}={value!r}" for name, value in winner.family.options.items())
     family = f"schedules.FAMILIES[{winner.family.name!r}]"
     family += f".with_options({options[2:]})" if options else ""
-    optimizer = OPTIMIZERS[config.optimizer]
+    modules = OPTIMIZERS[config.optimizer].imports, "schedules"
     multipliers = np.asarray(winner.family.multipliers(winner.params, winner.num_steps))
     return "\n".join(
         [
             "import optax",
-            *(f"import {module}" for module in (optimizer.imports, "schedules") if module),
+            *(f"import {module}" for module in modules if module),
             "",
             f"family = {family}",
             f"params = {dict(winner.params)!r}",
             f"schedule = family.schedule(params, base_lr={winner.base_lr!r}, num_steps={winner.num_steps})",
-            f"optimizer = {optimizer.code.format(weight_decay=config.weight_decay)}",
+            f"optimizer = {_optimizer_code(config)}",
             "",
             f"# step multiplier, times a base learning rate of {winner.base_lr!r}",
             *(f"{step} {multiplier:.7g}" for step, multiplier in enumerate(multipliers)),
         ]
+    )
+
+
+def _optimizer_code(config: Config) -> str:
+    betas = "".join(f", {name}={value!r}" for name, value in config.betas.items())
+    independent = config.decay_mode == "independent"
+    decay = 0.0 if independent else config.weight_decay
+    code = OPTIMIZERS[config.optimizer].code.format(weight_decay=decay, betas=betas)
+    return (
+        f"optax.chain({code}, optax.add_decayed_weights({-config.weight_decay!r}))" if independent else code
     )

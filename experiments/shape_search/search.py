@@ -1,10 +1,12 @@
 """The search itself: a workload's runs, journaled, under the procedure of `schedules.search`."""
 
 import dataclasses
+import functools
 import json
 from pathlib import Path
 
 import jax
+import optax
 from jax.sharding import Mesh
 from rich.console import Console
 
@@ -15,12 +17,12 @@ from experiments.study.choices import StudyError
 from experiments.study.evaluation import Evaluate, RunTrials, journaled
 from experiments.study.folder import StudyFolder, open_folder, write_atomically
 from experiments.study.journal import Journal
-from experiments.study.optimizers import OPTIMIZERS
+from experiments.study.optimizers import OPTIMIZERS, with_independent_decay
 from experiments.study.progress import Progress
 from experiments.study.redraw import redraw_from_journal
 from experiments.study.setup import check_workload, load_workload, study_mesh
 from experiments.study.shape_runs import shape_runner
-from schedules.search import STRATEGIES, Findings, named_key, search_shapes
+from schedules.search import STRATEGIES, named_key, search_shapes
 from workloads import Workload
 
 
@@ -40,7 +42,7 @@ def run(
       folder: where the study lives; the same config comes back to it and runs only what is missing.
       workload: what to train, when it is the caller's own; `config.workload` is then only its name.
       devices: how many devices to use, all when None; without effect on the results.
-      chunk_runs: runs computed and recorded together; without effect on the results.
+      chunk_runs: runs computed and recorded together at most; without effect on the results.
       console: where progress is shown; nowhere when None.
 
     Raises:
@@ -54,7 +56,7 @@ def run(
     study = open_folder(Path(folder), dataclasses.asdict(config))
     progress = Progress(config.planned_runs, console or Console(), quiet=console is None)
     with Journal(study.journal) as journal, progress:
-        runner = _runner(config, workload, mesh)
+        runner = _runner(config, workload, mesh, chunk_runs)
         evaluate = journaled(journal, runner, config.metric, chunk_runs, progress)
         return _conclude(config, study, journal, evaluate)
 
@@ -67,26 +69,29 @@ def redraw(folder: str | Path) -> Results:
     return redraw_from_journal(folder, "a shape search", Config, _conclude)
 
 
-def _runner(config: Config, workload: Workload, mesh: Mesh) -> RunTrials:
-    def optimizer(schedule):
-        return OPTIMIZERS[config.optimizer].build(schedule, config.weight_decay)
+def transformation(config: Config, schedule: optax.Schedule) -> optax.GradientTransformation:
+    """The optimizer that the schedule drives."""
+    build = functools.partial(OPTIMIZERS[config.optimizer].build, **config.betas)
+    if config.decay_mode == "independent":
+        return with_independent_decay(build(schedule, 0.0), config.weight_decay)
+    return build(schedule, config.weight_decay)
 
+
+def _runner(config: Config, workload: Workload, mesh: Mesh, chunk_runs: int) -> RunTrials:
     return shape_runner(
         workload,
-        optimizer,
+        functools.partial(transformation, config),
         jax.random.key(config.seed),
         mesh,
         batch_size=config.batch_size,
-        num_steps=config.num_steps,
+        capacity=chunk_runs,
         vectorize=config.vectorize,
     )
 
 
 def _conclude(config: Config, study: StudyFolder, journal: Journal, evaluate: Evaluate) -> Results:
     key = named_key(jax.random.key(config.seed), "search")
-    findings: Findings = search_shapes(
-        config.searched, STRATEGIES[config.strategy], config.grid, config.budget, key, evaluate
-    )
+    findings = search_shapes(config.spaces, STRATEGIES[config.strategy], config.budget, key, evaluate)
     results = collect(findings, config, journal)
     write_atomically(study.winners, json.dumps(winners_json(results), indent=2) + "\n")
     write_report(results, study)

@@ -40,11 +40,8 @@ def remembered(journal: Journal) -> Evaluate:
 
 
 def journaled(journal: Journal, run: RunTrials, metric: str, chunk_runs: int, progress: Progress) -> Evaluate:
-    """Evaluate by running what the journal lacks, `chunk_runs` trials at a time, each chunk recorded at once.
-
-    The score is the metric, +inf where it is not finite. `run` always gets `chunk_runs` trials, the last
-    one repeated where fewer are left, so that one compiled program serves all chunks.
-    """
+    """Evaluate by running what the journal lacks, at most `chunk_runs` trials at a time, each chunk recorded
+    at once. The score is the metric, +inf where it is not finite."""
 
     def evaluate(trials: Sequence[Trial]) -> dict[Trial, float]:
         known = journal.scores()
@@ -52,7 +49,7 @@ def journaled(journal: Journal, run: RunTrials, metric: str, chunk_runs: int, pr
         progress.begin(trials[0].stage, done=len(trials) - len(missing), left=len(missing))
         for start in range(0, len(missing), chunk_runs):
             chunk = missing[start : start + chunk_runs]
-            rows = _run_chunk(run, chunk, metric, chunk_runs)
+            rows = _run_chunk(run, chunk, metric)
             journal.record(rows)
             known.update((row.identity, row.score) for row in rows)
             progress.advance(len(chunk))
@@ -61,14 +58,13 @@ def journaled(journal: Journal, run: RunTrials, metric: str, chunk_runs: int, pr
     return evaluate
 
 
-def _run_chunk(run: RunTrials, chunk: Sequence[Trial], metric: str, chunk_runs: int) -> list[Row]:
+def _run_chunk(run: RunTrials, chunk: Sequence[Trial], metric: str) -> list[Row]:
     begun = time.perf_counter()
-    padding = [chunk[-1]] * (chunk_runs - len(chunk))
-    results = run([*chunk, *padding])
+    results = run(chunk)
     seconds = (time.perf_counter() - begun) / len(chunk)
     return [
         Row(trial.identity, trial.base_lr, trial.params, _score(metrics[metric]), metrics, seconds)
-        for trial, metrics in zip(chunk, results[: len(chunk)], strict=True)
+        for trial, metrics in zip(chunk, results, strict=True)
     ]
 
 

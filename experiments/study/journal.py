@@ -10,23 +10,24 @@ from typing import NamedTuple
 from experiments.study.choices import StudyError
 
 APPLICATION_ID = 0x57EE9E57  # marks an SQLite file as a journal of this project
-FORMAT = 1
+FORMAT = 2
 
 SCHEMA = f"""
 PRAGMA application_id = {APPLICATION_ID};
 PRAGMA user_version = {FORMAT};
 CREATE TABLE trials (
-    stage TEXT, family TEXT, candidate INTEGER, rate INTEGER, replicate INTEGER,
+    stage TEXT, family TEXT, candidate INTEGER, variant INTEGER, replicate INTEGER,
     base_lr REAL NOT NULL,
     params TEXT NOT NULL,
     status TEXT NOT NULL CHECK (status IN ('finished', 'diverged')),
     score REAL NOT NULL,
     metrics TEXT NOT NULL,
     seconds REAL NOT NULL,
-    PRIMARY KEY (stage, family, candidate, rate, replicate)
+    PRIMARY KEY (stage, family, candidate, variant, replicate)
 ) WITHOUT ROWID;
 """
 
+# stage, group, candidate, what else tells its runs apart (their steps, the place of a rate), replicate
 Identity = tuple[str, str, int, int, int]
 
 
@@ -82,14 +83,14 @@ class Journal:
 
     def scores(self) -> dict[Identity, float]:
         """The score of every run so far."""
-        query = "SELECT stage, family, candidate, rate, replicate, score FROM trials"
+        query = "SELECT stage, family, candidate, variant, replicate, score FROM trials"
         return {tuple(identity): score for *identity, score in self._connection.execute(query)}
 
     def metrics(self, stage: str) -> dict[Identity, dict[str, float]]:
         """All metrics of every run of a stage; NaN where a run has no finite value."""
         query = (
-            "SELECT stage, family, candidate, rate, replicate, metrics FROM trials WHERE stage = ?"
-            " ORDER BY family, candidate, rate, replicate"
+            "SELECT stage, family, candidate, variant, replicate, metrics FROM trials WHERE stage = ?"
+            " ORDER BY family, candidate, variant, replicate"
         )
         return {
             tuple(identity): {

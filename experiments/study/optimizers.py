@@ -9,24 +9,36 @@ from jax.typing import ArrayLike
 
 import optim
 
+DECAY_MODES = ("scaled", "independent")  # of the learning rate
+BETAS = ("b1", "b2")  # decay rates of Adam's moments, as optax calls them
+
 
 class Optimizer(NamedTuple):
     """An optimizer of a study.
 
     Attributes:
-      build: (schedule, weight decay) → transformation; the decay is multiplied by the learning rate.
-      code: the same as source text, with {weight_decay} to fill in.
+      build: (schedule, weight decay, **betas) → transformation; the decay is multiplied by the learning rate.
+      code: the same as source text, with {weight_decay} to fill in, and {betas}: ", b1=0.8" or nothing.
       decays: whether it has weight decay; where not, `build` ignores it.
+      betas: the names of the betas that `build` takes.
     """
 
-    build: Callable[[optax.Schedule, ArrayLike], optax.GradientTransformation]
+    build: Callable[..., optax.GradientTransformation]
     code: str
     decays: bool = True
+    betas: tuple[str, ...] = ()
 
     @property
     def imports(self) -> str:
         """The module that `code` needs beside optax, if any."""
         return "optim" if "optim." in self.code else ""
+
+
+def with_independent_decay(
+    transformation: optax.GradientTransformation, decay: float
+) -> optax.GradientTransformation:
+    """Beside the update, θ ← θ - decay · θ at every step, whatever the learning rate."""
+    return optax.chain(transformation, optax.add_decayed_weights(-decay))
 
 
 def _momentum(schedule: optax.Schedule, weight_decay: ArrayLike) -> optax.GradientTransformation:
@@ -62,14 +74,21 @@ OPTIMIZERS: Mapping[str, Optimizer] = MappingProxyType(
             "optax.chain(optax.trace(0.9), optax.add_decayed_weights({weight_decay!r}),"
             " optax.scale_by_learning_rate(schedule))",
         ),
-        "adam": Optimizer(lambda lr, wd: optax.adam(lr), "optax.adam(schedule)", decays=False),
+        "adam": Optimizer(
+            lambda lr, wd, **betas: optax.adam(lr, **betas),
+            "optax.adam(schedule{betas})",
+            decays=False,
+            betas=BETAS,
+        ),
         "adamw": Optimizer(
-            lambda lr, wd: optax.adamw(lr, weight_decay=wd),
-            "optax.adamw(schedule, weight_decay={weight_decay!r})",
+            lambda lr, wd, **betas: optax.adamw(lr, weight_decay=wd, **betas),
+            "optax.adamw(schedule, weight_decay={weight_decay!r}{betas})",
+            betas=BETAS,
         ),
         "lion": Optimizer(
-            lambda lr, wd: optax.lion(lr, weight_decay=wd),
-            "optax.lion(schedule, weight_decay={weight_decay!r})",
+            lambda lr, wd, **betas: optax.lion(lr, weight_decay=wd, **betas),
+            "optax.lion(schedule, weight_decay={weight_decay!r}{betas})",
+            betas=BETAS,
         ),
         "optax_muon": Optimizer(
             _optax_muon,

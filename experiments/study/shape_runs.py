@@ -20,10 +20,11 @@ def shape_runner(
     mesh: Mesh,
     *,
     batch_size: int,
-    num_steps: int,
+    capacity: int,
     vectorize: int = 1,
 ) -> Callable[[Sequence[Trial]], list[dict[str, float]]]:
-    """(trials) → the final metrics of each, computed by one compiled program over the mesh.
+    """(at most `capacity` trials of equal length) → the final metrics of each, computed by one compiled
+    program a length over the mesh.
 
     Every run's key derives from `root` by the name of its trial.
     """
@@ -41,10 +42,12 @@ def shape_runner(
             if (trial.stage, trial.replicate) not in key_data:
                 key_data[trial.stage, trial.replicate] = np.asarray(jax.random.key_data(trial.key(root)))
         inputs = {
-            "learning_rates": np.stack([trial.learning_rates(num_steps) for trial in trials]),
+            "learning_rates": np.stack([trial.learning_rates for trial in trials]),
             "key_data": np.stack([key_data[trial.stage, trial.replicate] for trial in trials]),
         }
-        metrics = workloads.sweep(one_run, inputs, workload.data, mesh=mesh, vectorize=vectorize)
+        metrics = workloads.sweep(
+            one_run, inputs, workload.data, mesh=mesh, vectorize=vectorize, capacity=capacity
+        )
         columns = {name: np.asarray(values).tolist() for name, values in metrics.items()}
         return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 

@@ -10,7 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from experiments.study.journal import Journal
+from schedules import Interval
 from schedules.search import Estimate, Standing
+
+EDGE = 0.05  # of an interval of learning rates, on either side
 
 
 def marked_name(standing: Standing) -> str:
@@ -27,6 +30,16 @@ def change_text(change: Estimate | None) -> str:
     if change is None or math.isnan(change.value):
         return "–"
     return f"{100 * change.value:+.0f} [{100 * change.low:+.0f}, {100 * change.high:+.0f}]"
+
+
+def base_lr_text(base_lr: float, searched: Interval | None) -> str:
+    """A base learning rate, marked where it lies at the edge of what was searched, if it was."""
+    return f"{base_lr:.3g}" + (" (edge)" if searched and at_edge(base_lr, searched) else "")
+
+
+def at_edge(base_lr: float, searched: Interval) -> bool:
+    """Whether a base learning rate lies outside the inner nine tenths of an interval."""
+    return not EDGE <= searched.to_unit(base_lr) <= 1 - EDGE
 
 
 def shape_text(params: Mapping[str, float]) -> str:

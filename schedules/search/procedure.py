@@ -1,7 +1,7 @@
 """The search for the best shape of each family: ask, evaluate, tell.
 
-1. screen: the strategy asks for shapes with base learning rates; each is raced, at most to the median over the
-   last rung's replicates.
+1. screen: the strategy asks for shapes with base learning rates; each is raced, at most to the median over
+   the last rung's replicates.
 2. select: the top candidates of each family again, with fresh seeds; the best is the winner.
 3. confirm: each winner with many more fresh seeds. Only these scores are reported: the earlier ones chose
    the winner, and so flatter it.

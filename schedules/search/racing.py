@@ -1,8 +1,8 @@
 """Racing: every candidate is measured cheaply, and only those in front are measured in full.
 
 Successive halving over seeds and over the horizon in its asynchronous form: a candidate goes on to the next
-rung if it is in the better part of all that ran on this one so far, so batches of any size can race. The seeds
-are paired: a replicate has the same keys for all. Source: Li et al. (2020), arXiv:1810.05934.
+rung if it is in the better part of all that ran on this one so far, so batches of any size can race. The
+seeds are paired: a replicate has the same keys for all. Source: Li et al. (2020), arXiv:1810.05934.
 """
 
 import math
@@ -92,8 +92,8 @@ def race(
 
 
 def told_scores(raced: Sequence[Raced], rules: Race) -> Float[np.ndarray, "candidates"]:
-    """One comparable score each: the last rung's, or, for those that dropped out, that of their last rung times
-    what the finished ones' medians gained between the two."""
+    """One comparable score each: the last rung's, or, for those that dropped out, that of their last rung
+    times what the finished ones' medians gained between the two."""
     full = len(rules.rungs)
     finished = [one.medians for one in raced if len(one.medians) == full]
     gains = [_gain([m[place] for m in finished], [m[-1] for m in finished]) for place in range(full)]
@@ -131,6 +131,8 @@ def _goes_on(one: Raced, rivals: Sequence[Raced], place: int, rules: Race) -> bo
 
 
 def _gain(before: Sequence[float], after: Sequence[float]) -> float:
+    if not before:
+        return 1.0
     reference = np.median(before)
     gain = np.median(after) / reference if 0 < reference < np.inf else 1.0
     return float(gain) if 0 < gain < np.inf else 1.0

@@ -19,7 +19,7 @@ SMALLEST_SIZE = 32  # points that the compiled programs have room for; then powe
 MAX_DIMENSIONS = 12  # of the compiled programs; an axis on which all points agree changes nothing
 ABSENT = 1e8  # noise of a place that holds no point
 MAX_ITERATIONS = 40
-# log amplitude and log noise, in units of the compressed scores' standard deviation: prior mean, spread, bounds
+# log amplitude and log noise in units of the compressed scores' spread: mean and spread of the prior, bounds
 AMPLITUDE, NOISE = (0.0, 1.0, (-3.0, 3.0)), (-4.0, 2.0, (-9.0, 1.0))
 LENGTH_SPREAD, LENGTH_BOUNDS = 1.0, (-4.0, 4.0)  # likewise; the mean grows with the cube's diagonal
 JITTER = 1e-6  # on the diagonal of a sampled posterior, for its Cholesky factor
@@ -63,8 +63,8 @@ def fit(points: Float[np.ndarray, "told dims"], scores: Float[np.ndarray, "told"
 
 
 def compressed(scores: Float[np.ndarray, "told"]) -> Float[np.ndarray, "told"]:
-    """asinh((y - min y) / the first quartile of that), standardised, where y is the logarithm of the scores if
-    all are positive: alike to y near the best, to log y far from it.
+    """asinh((y - min y) / the first quartile of that), standardised, where y is the logarithm of the scores
+    if all are positive: alike to y near the best, to log y far from it.
 
     Any increasing linear change of the scores leaves it as it is; so does any power where they are positive.
     """

@@ -95,6 +95,6 @@ class Trial(NamedTuple):
         return np.float32(self.base_lr) * _multipliers(self.candidate, self.num_steps)
 
     def key(self, root: PRNGKeyArray) -> PRNGKeyArray:
-        """The run's key: the same for every candidate of one replicate of one stage, so that candidates differ
-        by what they are and not by their luck."""
+        """The run's key: the same for every candidate of one replicate of one stage, so that candidates
+        differ by what they are and not by their luck."""
         return named_key(root, self.stage, self.replicate)

@@ -39,7 +39,8 @@ class Region(NamedTuple):
 
 
 def trust_region_search(dimensions: int, batch: int) -> Strategy:
-    """Points where a Gaussian process, fitted to those nearest to the best, expects or hopes for low scores."""
+    """Points where a Gaussian process, fitted to those nearest to the best, expects or hopes for low
+    scores."""
     initial = 2 * dimensions
 
     def ask(history: History) -> Float[np.ndarray, "batch dims"]:
