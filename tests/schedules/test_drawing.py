@@ -56,7 +56,8 @@ def test_without_shape_parameters_the_rates_become_ever_finer(name):
 @every_draw
 def test_shapes_cover_the_whole_cube(name):
     octants = (shapes_of(name, 137) > 0.5) @ [1, 2, 4]
-    assert (np.bincount(octants, minlength=8) >= 4).all()  # 17 expected at random: below 4 in 1 of 10,000 draws
+    # 17 expected at random: below 4 in 1 of 10,000 draws
+    assert (np.bincount(octants, minlength=8) >= 4).all()
 
 
 @pytest.mark.parametrize("seed", range(5))
