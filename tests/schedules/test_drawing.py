@@ -93,6 +93,8 @@ def test_the_beginning_of_a_level_is_spread_over_the_coarser_ones(seed):
 def test_the_order_within_a_level_differs_from_key_to_key():
     first, second = (shapes_of("grid", 73, seed=seed) for seed in (0, 1))
     assert (first[9:] != second[9:]).any(axis=1).mean() > 0.9
+    firsts = np.stack([shapes_of("grid", 10, seed=seed)[[1, 9]] for seed in range(16)])
+    assert (np.ptp(firsts, axis=0) > 0).all()  # on every axis a level begins on either side
     assert cells(first, 8) == cells(second, 8)  # a whole level holds the same shapes for all
 
 

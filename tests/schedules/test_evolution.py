@@ -46,6 +46,22 @@ def test_a_contracted_search_starts_anew_with_twice_the_population():
     assert not same_asked(4, points[:24], first=8)
 
 
+def test_a_search_starts_anew_elsewhere():
+    tiny = (0.3 + 1e-5 * np.random.default_rng(0).random((64, 3))).astype(np.float32)
+    new = asked(64, tiny, np.arange(64.0))
+    z = (new.mean(axis=0) - 0.5) / (new.std(axis=0) / 8)
+    assert np.abs(z).max() > 4.5  # neither in the middle
+    assert np.ptp(new, axis=0).min() > 0.5  # nor where it was
+
+
+def test_a_search_of_which_everything_diverged_starts_anew():
+    points = np.random.default_rng(0).random((80, 1)).astype(np.float32)
+    scores = np.full(80, np.inf)
+    # the library gives up on equal scores after 10 + 30 / 4 generations of 4; then they have 8
+    changed = np.where(np.arange(80) < 76, scores, np.arange(80))
+    np.testing.assert_array_equal(asked(4, points, scores), asked(4, points, changed))
+
+
 def test_the_mean_moves_to_the_weighted_best_half():
     """Hansen (2016), eq. 41 to 43 and 49: weights log((λ+1)/2) - log i over the best λ/2, normalised."""
     population = 64
