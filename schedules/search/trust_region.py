@@ -120,8 +120,8 @@ def _candidates(
 ) -> Float[np.ndarray, "candidates dims"]:
     """Half of them all over the box, half near its centre."""
     points = low + (high - low) * qmc.Sobol(len(low), rng=generator).random_base2(LOG2_CANDIDATES)
-    near = np.arange(len(points))[:, None] % 2 == 1
-    return np.where(near, np.clip(centre + NEAR * (points - centre), 0, 1), points)
+    far, near = np.split(points, 2)  # both halves of a Sobol sequence fill the box evenly
+    return np.concatenate([far, np.clip(centre + NEAR * (near - centre), 0, 1)])
 
 
 def _new_points(
