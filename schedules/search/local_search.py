@@ -76,11 +76,11 @@ def measure(
     stage: str,
     group: int,
     searches: Sequence[LocalSearch],
-    points: Sequence[Float[np.ndarray, "points dims"]],
+    points: Sequence[Float[np.ndarray, "_ _"]],
     rung: Rung,
     evaluate: Evaluate,
-) -> tuple[list[LocalSearch], list[list[Candidate]], list[np.ndarray]]:
-    """Measure points of each search: the searches that know them, their candidates and a row of scores each."""
+) -> tuple[list[LocalSearch], list[list[Candidate]], list[Float[np.ndarray, "_ _"]]]:
+    """Measure points of each search: the searches that know them, the candidates, and their scores."""
     asked = [one.space.candidates(at.astype(np.float32), 0) for one, at in zip(searches, points, strict=True)]
     candidates, scores = run_together(stage, asked, rung, evaluate)
     knowing = [
@@ -92,7 +92,7 @@ def measure(
 
 def run_together(
     stage: str, groups: Sequence[Sequence[Candidate]], rung: Rung, evaluate: Evaluate
-) -> tuple[list[list[Candidate]], list[Float[np.ndarray, "candidates replicates"]]]:
+) -> tuple[list[list[Candidate]], list[Float[np.ndarray, "_ replicates"]]]:
     """The candidates of all groups, numbered through, and each group's scores, from one evaluation."""
     ends = np.cumsum([len(group) for group in groups])
     flat = [replace(one, number=n) for n, one in enumerate(one for group in groups for one in group)]

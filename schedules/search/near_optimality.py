@@ -4,9 +4,9 @@
 2. improve: rounds of a local search in the winner's family, and in `free` from the winner's own curve.
 3. check: what each of them ended with against the winner, on seeds that chose nothing.
 
-The verdict is "improved by x ± y", or "near-optimal within δ". δ is an upper confidence limit of what the best
-point around the winner would gain: what the check cannot exclude of the local search's last candidate, and
-what a quadratic of the log score cannot exclude beyond it. The sweeps are the specification's; the local
+The verdict is "improved by x ± y", or "near-optimal within δ". δ is an upper confidence limit of what the
+best point around the winner would gain: what the check cannot exclude of the local search's last candidate,
+and what a quadratic of the log score cannot exclude beyond it. The sweeps are the specification's; the local
 search, δ and `free` are this project's.
 """
 
@@ -201,8 +201,8 @@ def check_winners(
 def free_start(winner: Candidate) -> Candidate:
     """The `free` shape through the winner's learning rates at its equally spaced knots.
 
-    The levels are the winner's curve over its largest height at a knot, which the base learning rate takes up.
-    Between the knots the two differ.
+    The levels are the winner's curve over its largest height at a knot, which the base learning rate takes
+    up. Between the knots the two differ.
     """
     knots = jnp.linspace(0, 1, FREE_LEVELS)
     heights = np.asarray(winner.family.curve_at(knots, winner.params), np.float64)

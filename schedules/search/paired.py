@@ -37,7 +37,7 @@ def paired_change(
     Estimate(value=-0.09999999999999998, low=-0.19999999999999996, high=-0.09999999999999998)
     """
     changes = np.sort(paired_ratios(scores, reference)) - 1
-    rank = int(stats.binom.ppf((1 - confidence) / 2, len(changes), 0.5))
+    rank = int(np.sum(2 * stats.binom.cdf(np.arange(len(changes)), len(changes), 0.5) <= 1 - confidence))
     low, high = (changes[rank - 1], changes[-rank]) if rank > 0 else (-math.inf, math.inf)
     return Estimate(float(np.median(changes)), float(low), float(high))
 
