@@ -121,13 +121,16 @@ def replicate_scores(
 
 
 def _goes_on(one: Raced, rivals: Sequence[Raced], place: int, rules: Race) -> bool:
-    """Whether a candidate is among the better ones of all that ran on the rung before `place`."""
+    """Whether a candidate is among the better ones of all that ran on the rung before `place`; one that
+    diverged is so only where all did."""
     if place == 0:
         return True
     if len(one.medians) < place:
         return False
     scores = sorted(rival.medians[place - 1] for rival in rivals if len(rival.medians) >= place)
-    return one.medians[-1] <= scores[math.ceil(rules.keep_fraction * len(scores)) - 1]
+    finite = [score for score in scores if score < math.inf] or scores
+    kept = math.ceil(rules.keep_fraction * len(scores))
+    return one.medians[-1] <= finite[min(kept, len(finite)) - 1]
 
 
 def _gain(before: Sequence[float], after: Sequence[float]) -> float:

@@ -8,187 +8,198 @@ import jax
 import numpy as np
 import pytest
 
-from schedules import FAMILIES
-from schedules.search import STRATEGIES, Budget, RateGrid, Trial, search_shapes
+from schedules import FAMILIES, Interval
+from schedules.search import STRATEGIES, Budget, Race, Rung, SearchSpace, Trial, confirm, search_shapes
 
-GRID = RateGrid((0.01, 0.02, 0.04, 0.08))
 BUDGET = Budget(
-    shapes=16, screen_replicates=3, top=4, select_replicates=5, confirm_replicates=7, max_extensions=3
+    candidates=32, batch=4, race=Race((Rung(3, 10),)), top=4, select_replicates=5, confirm_replicates=7
 )
-REX, LINEAR = FAMILIES["rex"], FAMILIES["linear"]
+HALVING = Race((Rung(1, 5), Rung(3, 10)))
+RATES = Interval(0.01, 0.08, log=True)
+REX, LINEAR = (SearchSpace(FAMILIES[name], RATES) for name in ("rex", "linear"))
 
 
-def bowl(trial, best_lr=0.03):
-    """Lowest at warm-up 0.1 and at `best_lr`, plus the luck of the replicate, which all shapes share."""
-    luck = 0.01 * (trial.replicate - 1)
-    shape = 10 * (trial.shape.params["warmup"] - 0.1) ** 2
-    return 1 + shape + math.log(trial.base_lr / best_lr) ** 2 + luck
+def of(candidate):
+    """Lowest at warm-up 0.1 and at rate 0.03."""
+    return 1 + 10 * (candidate.params["warmup"] - 0.1) ** 2 + math.log(candidate.base_lr / 0.03) ** 2
 
 
-def run(score=bowl, families=(REX, LINEAR), strategy="sobol", budget=BUDGET, grid=GRID, seed=0, log=None):
+def bowl(trial):
+    """With the luck of the replicate, which all candidates share."""
+    return of(trial.candidate) + 0.01 * (trial.replicate - 1)
+
+
+def run(score=bowl, spaces=(REX, LINEAR), strategy="sobol", budget=BUDGET, seed=0, log=None):
     def evaluate(trials):
         if log is not None:
             log.extend(trials)
         return {trial: score(trial) for trial in reversed(trials)}
 
-    return search_shapes(families, STRATEGIES[strategy], grid, budget, jax.random.key(seed), evaluate)
+    return search_shapes(spaces, STRATEGIES[strategy], budget, jax.random.key(seed), evaluate)
 
 
+def with_race(race):
+    return Budget(**{**vars(BUDGET), "race": race})
+
+
+@pytest.mark.parametrize("race", [BUDGET.race, HALVING], ids=["measured in full", "raced"])
 @pytest.mark.parametrize("strategy", STRATEGIES)
-@pytest.mark.parametrize("best_lr", [0.021, 0.039])
-def test_the_winner_is_the_best_shape_at_its_best_rate(strategy, best_lr):
-    findings = run(lambda trial: bowl(trial, best_lr), strategy=strategy)
+def test_the_winner_is_the_best_of_all_that_the_strategy_asked_for(strategy, race):
+    findings = run(strategy=strategy, budget=with_race(race))
     for name, screened in findings.screened.items():
-        warmups = np.array([one.shape.params["warmup"] for one in screened])
-        winner = findings.winners[name]
-        assert winner.screened.shape.number == np.argmin(np.abs(warmups - 0.1))
-        assert winner.base_lr == (0.02 if best_lr == 0.021 else 0.04)
-        assert winner.screened.bracketed
+        best = min((one.candidate for one in screened), key=of)
+        assert findings.winners[name].candidate is best
+        assert findings.winners[name].base_lr == best.base_lr
 
 
-def test_every_family_screens_its_budget_of_shapes_in_the_order_asked():
-    findings = run()
-    for name, screened in findings.screened.items():
-        assert [one.shape.number for one in screened] == list(range(BUDGET.shapes))
-        assert {one.shape.family.name for one in screened} == {name}
-        assert len({tuple(one.shape.params.values()) for one in screened}) == BUDGET.shapes
+@pytest.mark.parametrize("strategy", ["trust_region", "cmaes", "coordinate"])
+def test_an_adaptive_strategy_comes_close_to_the_best_shape_and_rate(strategy):
+    winner = run(spaces=(LINEAR,), strategy=strategy).winners["linear"]
+    assert of(winner.candidate) < 1.005  # within 7 % of the rate and 0.022 of the warm-up
+
+
+def test_every_family_screens_its_budget_of_candidates_in_the_order_asked():
+    for name, screened in run().screened.items():
+        assert [one.candidate.number for one in screened] == list(range(BUDGET.candidates))
+        assert {one.candidate.family.name for one in screened} == {name}
+        points = {(*one.candidate.params.values(), one.candidate.base_lr) for one in screened}
+        assert len(points) == BUDGET.candidates
         for one in screened:
-            one.shape.family.check(one.shape.params)
+            one.candidate.family.check(one.candidate.params)
+
+
+@pytest.mark.parametrize("candidates", [1, 3, 6])
+def test_a_last_batch_that_is_too_large_is_cut(candidates):
+    findings = run(budget=Budget(**{**vars(BUDGET), "candidates": candidates}))
+    assert {len(screened) for screened in findings.screened.values()} == {candidates}
+    assert [len(told) for told in findings.told.values()] == [candidates] * 2
 
 
 def test_scores_are_medians_over_replicates():
-    findings = run(lambda trial: bowl(trial) + {0: 0.0, 1: 5.0, 2: 0.3}[trial.replicate % 3])
-    for one in findings.screened["rex"]:
-        for rate, score in one.scores.items():
-            replicates = [
-                bowl(Trial("screen", one.shape, rate, GRID[rate], r)) + (0, 5, 0.3)[r] for r in range(3)
-            ]
-            assert score == sorted(replicates)[1]
+    extra = (0.0, 5.0, 0.3)
+    findings = run(lambda trial: bowl(trial) + extra[trial.replicate % 3])
+    for row, one in enumerate(findings.screened["rex"]):
+        replicates = [bowl(Trial("screen", one.candidate, 10, r)) + extra[r] for r in range(3)]
+        assert one.medians == (sorted(replicates)[1],)
+        assert findings.told["rex"][row] == sorted(replicates)[1]
+
+
+def test_the_strategy_is_told_comparable_scores_of_those_that_dropped_out():
+    findings = run(lambda trial: of(trial.candidate) * 100 / trial.num_steps, budget=with_race(HALVING))
+    exact = [10 * of(one.candidate) for one in findings.screened["rex"]]
+    np.testing.assert_allclose(findings.told["rex"], exact, rtol=1e-12)  # half the loss in twice the steps
+    assert {len(one.medians) for one in findings.screened["rex"]} == {1, 2}
 
 
 def test_the_reported_scores_are_the_confirming_runs_of_the_winner():
     winner = run().winners["rex"]
-    confirming = [
-        Trial("confirm", winner.screened.shape, winner.screened.best_rate, winner.base_lr, r)
-        for r in range(7)
-    ]
+    confirming = [Trial("confirm", winner.candidate, 10, replicate) for replicate in range(7)]
     assert winner.scores.tolist() == [bowl(trial) for trial in confirming]
 
 
 def test_the_selection_on_fresh_seeds_overrules_a_lucky_screening():
     def lucky(trial):
-        flattered = trial.stage == "screen" and trial.shape.number == 5
+        flattered = trial.stage == "screen" and trial.candidate.number == 5
         return bowl(trial) - (5.0 if flattered else 0.0)
 
-    honest = run().winners["rex"].screened.shape.number
+    honest = run().winners["rex"].candidate.number
     assert honest != 5
     findings = run(lucky)
-    assert min(findings.screened["rex"], key=lambda one: one.score).shape.number == 5
-    assert findings.winners["rex"].screened.shape.number == honest
+    assert np.argmin(findings.told["rex"]) == 5
+    assert findings.winners["rex"].candidate.number == honest
 
 
 def test_ties_go_to_the_earliest_candidate():
-    tied = {3, 7, 11}
-    findings = run(lambda trial: float(trial.shape.number not in tied))
-    assert [winner.screened.shape.number for winner in findings.winners.values()] == [3, 3]
-
-
-def test_a_tie_over_rates_goes_to_the_smallest():
-    findings = run(lambda trial: float(trial.rate not in (1, 2)))
-    assert all(winner.base_lr == GRID[1] for winner in findings.winners.values())
+    findings = run(lambda trial: float(trial.candidate.number not in {3, 7, 11}))
+    assert [winner.candidate.number for winner in findings.winners.values()] == [3, 3]
 
 
 @pytest.mark.parametrize(("diverged", "wins"), [(1, True), (2, False)])
 def test_a_candidate_with_diverged_replicates_scores_their_median(diverged, wins):
     def score(trial):
-        best = trial.shape.number == 4
+        best = trial.candidate.number == 4
         if best and trial.stage == "screen" and trial.replicate < diverged:
             return math.inf
         return bowl(trial) - (5 if best else 0)
 
     findings = run(score)
-    assert math.isinf(findings.screened["rex"][4].score) != wins
-    assert (findings.winners["rex"].screened.shape.number == 4) == wins
+    assert math.isinf(findings.told["rex"][4]) != wins
+    assert (findings.winners["rex"].candidate.number == 4) == wins
 
 
-def test_a_search_in_which_everything_diverged_reports_it():
-    findings = run(lambda trial: math.inf)
-    for winner in findings.winners.values():
-        assert winner.screened.shape.number == 0
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("race", [BUDGET.race, HALVING], ids=["measured in full", "raced"])
+def test_a_search_in_which_everything_diverged_reports_it(strategy, race):
+    findings = run(lambda trial: math.inf, strategy=strategy, budget=with_race(race))
+    for name, winner in findings.winners.items():
+        assert winner.candidate.number == 0
         assert winner.scores.tolist() == [math.inf] * BUDGET.confirm_replicates
-        assert not winner.screened.bracketed
-        assert min(winner.screened.scores) == -BUDGET.max_extensions  # it looked at smaller rates
-
-
-@pytest.mark.parametrize(("best_lr", "index"), [(0.16, 4), (0.32, 5), (0.005, -1), (0.0025, -2)])
-def test_an_optimum_past_the_grid_is_extended_to_and_bracketed(best_lr, index):
-    for one in run(lambda trial: bowl(trial, best_lr)).screened["linear"]:
-        assert one.best_rate == index
-        assert one.bracketed
-        assert sorted(one.scores) == list(range(min(0, index - 1), max(4, index + 2)))
-    winner = run(lambda trial: bowl(trial, best_lr)).winners["linear"]
-    assert math.isclose(winner.base_lr, best_lr, rel_tol=1e-9)
-
-
-@pytest.mark.parametrize(("best_lr", "index"), [(100.0, 6), (1e-6, -3)])
-def test_an_optimum_beyond_the_last_extension_is_reported_as_not_bracketed(best_lr, index):
-    for one in run(lambda trial: bowl(trial, best_lr)).screened["rex"]:
-        assert one.best_rate == index
-        assert not one.bracketed
-
-
-def test_only_the_shapes_on_an_edge_are_extended():
-    trials = []
-    findings = run(lambda trial: bowl(trial, 0.03 if trial.shape.number % 2 else 0.3), log=trials)
-    extended = {trial.shape.number for trial in trials if trial.rate > 3}
-    assert extended == set(range(0, BUDGET.shapes, 2))
-    assert all(one.bracketed for one in findings.screened["rex"])
+        assert findings.told[name].tolist() == [math.inf] * BUDGET.candidates
 
 
 def test_each_stage_measures_what_its_budget_says_and_nothing_twice():
     trials = []
     run(log=trials)
     assert len({trial.identity for trial in trials}) == len(trials)
-    assert Counter(trial.stage for trial in trials) == {
-        "screen": 2 * 16 * 4 * 3,
-        "select": 2 * 4 * 5,
-        "confirm": 2 * 7,
-    }
-    assert all(trial.base_lr == GRID[trial.rate] for trial in trials)
+    assert {trial.num_steps for trial in trials} == {10}
+    counts = {"screen": 2 * 32 * 3, "select": 2 * 4 * 5, "confirm": 2 * 7}
+    assert Counter(trial.stage for trial in trials) == counts
+
+
+def test_a_raced_search_takes_fewer_steps_than_one_measured_in_full():
+    raced, full = [], []
+    findings = run(budget=with_race(HALVING), log=raced)
+    run(log=full)
+    steps = {trial.identity: trial.num_steps for trial in raced if trial.stage == "screen"}
+    finished = sum(len(one.medians) == 2 for of in findings.screened.values() for one in of)
+    assert sum(steps.values()) == 2 * 32 * 5 + finished * 30
+    assert finished < 2 * 32
+    assert sum(steps.values()) < sum(trial.num_steps for trial in full if trial.stage == "screen") == 1920
+
+
+def test_the_selection_and_the_confirmation_are_measured_in_full():
+    trials = []
+    findings = run(budget=with_race(HALVING), log=trials)
+    assert {trial.num_steps for trial in trials if trial.stage != "screen"} == {10}
+    finished = {one.candidate for one in findings.screened["rex"] if len(one.medians) == 2}
+    selected = {t.candidate for t in trials if t.stage == "select" and t.candidate.family is REX.family}
+    assert selected == set(sorted(finished, key=of)[:4])
 
 
 def test_keys_are_common_to_the_candidates_of_a_replicate_and_to_nothing_else():
     trials = []
-    run(budget=Budget(3, 2, 2, 2, 2, 0), log=trials)
-    root = jax.random.key(7)
+    run(budget=Budget(3, 3, Race((Rung(2, 10),)), 2, 2, 2), log=trials)
     keys = {}
     for trial in trials:
         group = keys.setdefault((trial.stage, trial.replicate), set())
-        group.add(tuple(jax.random.key_data(trial.key(root)).tolist()))
+        group.add(tuple(jax.random.key_data(trial.key(jax.random.key(7))).tolist()))
     assert set(keys) == set(itertools.product(("screen", "select", "confirm"), range(2)))
     assert all(len(group) == 1 for group in keys.values())
     assert len(set.union(*keys.values())) == len(keys)
 
 
-def test_a_trial_trains_at_the_base_rate_times_the_shape():
-    shape = run(families=(LINEAR,)).screened["linear"][0].shape
-    warmup = shape.params["warmup"]
-    x = np.arange(10) / 10
-    expected = 0.04 * np.where(x < warmup, x / warmup, (1 - x) / (1 - warmup))
-    rates = Trial("screen", shape, 2, 0.04, 0).learning_rates(10)
-    np.testing.assert_allclose(rates, expected, rtol=0, atol=2e-8)  # a few float32 roundings of 0.04
-
-
-def test_families_are_searched_independently_of_each_other():
-    together, alone = run(), run(families=(LINEAR,))
-    assert [one.shape.params for one in together.screened["linear"]] == [
-        one.shape.params for one in alone.screened["linear"]
+@pytest.mark.parametrize("strategy", ["sobol", "cmaes"])
+def test_families_are_searched_independently_of_each_other(strategy):
+    together, alone = run(strategy=strategy), run(spaces=(LINEAR,), strategy=strategy)
+    assert [one.candidate.params for one in together.screened["linear"]] == [
+        one.candidate.params for one in alone.screened["linear"]
     ]
 
 
-@pytest.mark.parametrize("field", list(vars(BUDGET)))
+def test_candidates_from_elsewhere_are_confirmed_with_the_same_seeds():
+    winner = run().winners["rex"]
+    again = confirm({"mine": winner.candidate}, BUDGET, lambda trials: {t: bowl(t) for t in trials})
+    assert list(again) == ["mine"]
+    np.testing.assert_array_equal(again["mine"].scores, winner.scores)
+
+
+def test_families_of_one_name_are_refused():
+    with pytest.raises(ValueError, match="families must have different names"):
+        run(spaces=(REX, REX))
+
+
+@pytest.mark.parametrize("field", [name for name in vars(BUDGET) if name != "race"])
 def test_a_budget_below_its_least_is_refused_by_name(field):
-    least = 0 if field == "max_extensions" else 1
-    assert vars(Budget(**{**vars(BUDGET), field: least}))[field] == least
-    with pytest.raises(ValueError, match=f"{field} must be at least {least}"):
-        Budget(**{**vars(BUDGET), field: least - 1})
+    assert vars(Budget(**{**vars(BUDGET), field: 1}))[field] == 1
+    with pytest.raises(ValueError, match=f"{field} must be at least 1, got 0"):
+        Budget(**{**vars(BUDGET), field: 0})

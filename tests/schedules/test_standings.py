@@ -4,12 +4,11 @@ import numpy as np
 import pytest
 
 from schedules import FAMILIES
-from schedules.search import Screened, Shape, Winner, median_difference, standings, verdict
+from schedules.search import Candidate, Winner, median_difference, standings, verdict
 
 
 def winner(name, scores):
-    shape = Shape(FAMILIES[name], 0, {"warmup": 0.0})
-    return Winner(Screened(shape, {0: 0.0}), 0.1, np.array(scores, np.float64))
+    return Winner(Candidate(FAMILIES[name], 0, {"warmup": 0.0}, 0.1), np.array(scores, np.float64))
 
 
 def ranked(**scores):

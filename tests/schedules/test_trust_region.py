@@ -1,0 +1,77 @@
+"""The trust region's box on scores made by hand, and what the search finds."""
+
+import jax
+import numpy as np
+import pytest
+
+from schedules.search.trust_region import Region, region_of, trust_region_search
+
+DESIGN = [5.0, 4.0]
+WAIT = [4.0] * 12  # as long as the box waits for an improvement
+
+
+@pytest.mark.parametrize(
+    ("scores", "start", "length"),
+    [
+        ([], 0, 0.8),
+        (DESIGN, 0, 0.8),  # a design does not change the box
+        ([*DESIGN, 3.0], 0, 1.0),
+        ([*DESIGN, 3.0, 2.0, 1.0], 0, 1.5625),
+        ([*DESIGN, 3.0, 2.0, 1.0, 0.5], 0, 1.6),  # the longest
+        ([*DESIGN, 3.997], 0, 0.8),  # by less than a thousandth
+        ([*DESIGN, *WAIT[:-1]], 0, 0.8),
+        ([*DESIGN, *WAIT], 0, 0.4),
+        ([*DESIGN, *WAIT, 3.0], 0, 0.5),
+        ([*DESIGN, *WAIT[:-1], 3.0, *WAIT[:-1]], 0, 1.0),  # an improvement starts the wait again
+        ([*DESIGN, *WAIT * 6], 0, 0.0125),
+        ([*DESIGN, *WAIT * 7], 86, 0.8),  # 0.00625 is tiny: another box
+        ([*DESIGN, *WAIT * 7, 9.0, 9.0, 8.0], 86, 1.0),  # which knows nothing of the first
+        ([np.inf] * 14, 0, 0.4),
+        ([np.inf] * 13 + [7.0], 0, 1.0),
+        ([-1.0, 0.0, -1.0005], 0, 0.8),
+        ([-1.0, 0.0, -1.002], 0, 1.0),
+        ([0.0, 0.0, 0.0], 0, 0.8),
+    ],
+)
+def test_the_region_after_these_scores(scores, start, length):
+    region = region_of(np.array(scores), initial=2)
+    assert region == Region(start, pytest.approx(length, rel=1e-12))
+
+
+def search(objective, dimensions, count, seed, batch=4):
+    strategy = trust_region_search(dimensions, batch)
+    history = strategy.init(jax.random.key(seed))
+    while len(history.points) < count:
+        points = strategy.ask(history)
+        history = strategy.tell(history, points, objective(points))
+    return history
+
+
+def rotated_bowl(points):
+    """Its axes are not the cube's."""
+    axes, _ = np.linalg.qr(np.random.default_rng(0).normal(size=(4, 4)))
+    return 0.01 + (((points - [0.3, 0.7, 0.55, 0.4]) @ axes) ** 2 * [1, 2, 4, 8]).sum(axis=1)
+
+
+def noisy_bowl(points):
+    noise = np.exp(0.02 * np.random.default_rng(0).normal(size=len(points)))
+    return (0.1 + ((points - [0.3, 0.7, 0.55, 0.4]) ** 2 * [1, 4, 0.3, 2]).sum(axis=1)) * noise
+
+
+@pytest.mark.parametrize(("objective", "lowest"), [(rotated_bowl, 0.01), (noisy_bowl, 0.1)])
+def test_32_points_come_twice_as_close_to_the_minimum_as_400_random_ones(objective, lowest):
+    found = [search(objective, 4, 32, seed).scores.min() - lowest for seed in range(3)]
+    rng = np.random.default_rng(0)
+    drawn = [objective(rng.random((400, 4)).astype(np.float32)).min() - lowest for _ in range(25)]
+    assert np.median(found) < np.median(drawn) / 2
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_no_point_is_asked_for_twice_where_every_function_is_as_good(seed):
+    history = search(lambda points: np.zeros(len(points)), 2, 256, seed, batch=128)
+    assert len(np.unique(history.points, axis=0)) == 256
+
+
+def test_a_minimum_in_a_corner_is_found_exactly():
+    history = search(lambda points: 1 + points @ np.array([1.0, 2.0]), 2, 24, seed=0)
+    assert history.scores.min() == 1.0
