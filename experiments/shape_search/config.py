@@ -12,6 +12,7 @@ from schedules.shapes import DECAY_FORMS
 from schedules.warmup import WARMUPS
 
 BASELINES = ("cosine", "constant")  # searched in every study, as what the winner is compared with
+DRAWING = ("random", "sobol")  # strategies whose shapes are a sample of the family
 
 
 @dataclass(frozen=True)

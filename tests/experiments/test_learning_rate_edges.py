@@ -59,6 +59,8 @@ def test_a_study_in_which_everything_diverges_ends_and_says_so(
         assert winner["metrics"] == {"train_loss": None}
         assert winner["candidate"] == 0  # ties: the first
     assert "No winner" in (tmp_path / "report.html").read_text()
+    drawn = strategy == "sobol"  # then the shapes are a sample, with a distribution
+    assert (tmp_path / "figures" / "distributions.png").exists() is drawn
 
 
 @pytest.mark.usefixtures("no_report")

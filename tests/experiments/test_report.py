@@ -59,7 +59,7 @@ def test_the_report_refers_to_nothing_outside_itself(finished, page):
 
 
 def test_every_figure_is_a_picture_inside_the_report(finished, page):
-    expected = {"winning_shapes", "scores", "learning_rates"}
+    expected = {"winning_shapes", "near_best_shapes", "scores", "importances", "allocation", "learning_rates"}
     expected |= {f"parameters_{family}" for family in FAMILIES}
     assert set(page.images) == expected
     for name, source in page.images.items():
