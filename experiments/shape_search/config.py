@@ -12,6 +12,7 @@ from schedules.shapes import DECAY_FORMS
 from schedules.warmup import WARMUPS
 
 BASELINES = ("cosine", "constant")  # searched in every study, as what the winner is compared with
+DRAWING = ("random", "sobol")  # strategies whose shapes are a sample of the family
 
 
 @dataclass(frozen=True)
@@ -140,10 +141,10 @@ class Config:
 
     @property
     def learning_rate_range(self) -> Interval:
-        low, high = self.learning_rates
-        if not 0 < low < high < float("inf"):
-            raise ValueError(f"learning_rates: must be positive, finite and ascending, got {low, high}")
-        return Interval(low, high, log=True)
+        rates = self.learning_rates
+        if len(rates) != 2 or not 0 < rates[0] < rates[1] < float("inf"):
+            raise ValueError(f"learning_rates: must be two, positive, finite and ascending, got {rates}")
+        return Interval(*rates, log=True)
 
     @property
     def betas(self) -> dict[str, float]:
@@ -171,8 +172,9 @@ class Config:
     def planned_runs(self) -> int:
         """Runs of the whole search where every candidate reaches the last rung."""
         budget = self.budget
+        screening = {rung.num_steps: rung.replicates for rung in budget.race.rungs}  # of a horizon, the last
         fresh = min(budget.top, budget.candidates) * budget.select_replicates + budget.confirm_replicates
-        return len(self.searched) * (budget.candidates * budget.race.rungs[-1].replicates + fresh)
+        return len(self.searched) * (budget.candidates * sum(screening.values()) + fresh)
 
 
 QUICK = Config(

@@ -2,7 +2,8 @@
 
 from html import escape
 
-from experiments.shape_search import figures
+from experiments.shape_search import candidate_figures, winner_figures
+from experiments.shape_search.config import DRAWING
 from experiments.shape_search.results import Results, headings, notes, table_rows
 from experiments.study.folder import StudyFolder, write_atomically
 from experiments.study.report import html_figure, html_page, html_table
@@ -12,12 +13,17 @@ def write_report(results: Results, folder: StudyFolder) -> None:
     """Draw all figures into the study's folder, and the report that contains them."""
     config = results.config
     overview = {
-        "winning_shapes": figures.winning_shapes(results),
-        "scores": figures.winner_scores(results),
-        "learning_rates": figures.score_against_rate(results),
+        "winning_shapes": winner_figures.winning_shapes(results),
+        "near_best_shapes": winner_figures.near_best_shapes(results),
+        "scores": winner_figures.winner_scores(results),
+        "importances": candidate_figures.importances(results),
+        "allocation": candidate_figures.allocation(results),
+        "learning_rates": candidate_figures.score_against_rate(results),
     }
+    if config.strategy in DRAWING:
+        overview["distributions"] = candidate_figures.score_distributions(results)
     parameters = {
-        f"parameters_{standing.name}": figures.score_against_parameters(results, standing)
+        f"parameters_{standing.name}": candidate_figures.score_against_parameters(results, standing)
         for standing in results.standings
     }
     for name, image in {**overview, **parameters}.items():
