@@ -10,6 +10,7 @@ from schedules.search.paired import RelativeScores
 
 SPARE_POINTS = 4  # measured beyond the number of coefficients, the least that tells the noise
 DRAWS = 400  # quadratics that a bound minimises
+TRUSTED = 0.2  # above the lowest log score, how far a quadratic is expected to hold
 CYCLES = 20  # of coordinate descent on a quadratic
 
 
@@ -40,7 +41,7 @@ class Quadratic(NamedTuple):
       box: where it was fitted.
       mean: the slope and the upper triangle of the curvature, row by row.
       root: the covariance of those is noise² · root rootᵀ.
-      noise: the standard deviation of the scores around the fit.
+      noise: the standard deviation around the fit of a score that weighs 1.
       misfit: how much of it the spread over the replicates does not explain.
       spare: scores beyond the number of coefficients.
     """
@@ -54,7 +55,7 @@ class Quadratic(NamedTuple):
 
 
 def fit_quadratic(measured: Measured, box: Box) -> Quadratic | None:
-    """The least-squares fit to the finite scores inside a box; None where they are too few."""
+    """The least-squares fit to the finite scores inside a box, the best weighing most; None if too few."""
     inside = box.holds(measured.points) & np.isfinite(measured.scores.logs)
     logs, variances, groups = (
         measured.scores.logs[inside],
@@ -66,14 +67,15 @@ def fit_quadratic(measured: Measured, box: Box) -> Quadratic | None:
     spare = len(design) - design.shape[1]
     if spare < SPARE_POINTS:
         return None
-    inverse = np.linalg.pinv(design)
+    weights = _weights(logs, groups)
+    inverse = np.linalg.pinv(weights[:, None] * design) * weights
     fitted = inverse @ logs
-    noise = np.sqrt(np.sum((logs - design @ fitted) ** 2) / spare)
-    known = variances[~np.isnan(variances)]
+    noise = np.sqrt(np.sum((weights * (logs - design @ fitted)) ** 2) / spare)
+    known = (weights**2 * variances)[~np.isnan(variances)]
     misfit = max(noise - np.sqrt(np.mean(known)), 0.0) if len(known) else noise
     count = features.shape[1]
     # (XᵀX)⁻¹ = X⁺ (X⁺)ᵀ, of which a triangular root needs the fewest random numbers
-    root = np.linalg.qr(inverse[:count].T, mode="r").T
+    root = np.linalg.qr((inverse[:count] / weights).T, mode="r").T
     return Quadratic(box, fitted[:count], root, float(noise), float(misfit), spare)
 
 
@@ -95,6 +97,16 @@ def improvement_bound(
     noise = model.noise * np.sqrt(model.spare / rng.chisquare(model.spare, (DRAWS, 1)))
     _, gains = _descend(model, model.mean + noise * (normal @ model.root.T), at, box)
     return float(np.quantile(gains, confidence, method="higher")) + model.misfit
+
+
+def _weights(
+    logs: Float[np.ndarray, "points"], groups: Float[np.ndarray, "points"]
+) -> Float[np.ndarray, "points"]:
+    """1 / sqrt(1 + (excess / TRUSTED)²): what is far above the best of its group hardly matters."""
+    _, of = np.unique(groups, return_inverse=True)
+    best = np.full(of.max() + 1, np.inf)
+    np.minimum.at(best, of, logs)
+    return 1 / np.hypot(1, (logs - best[of]) / TRUSTED)
 
 
 def _features(u: Float[np.ndarray, "points dims"]) -> Float[np.ndarray, "points coefficients"]:

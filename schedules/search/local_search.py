@@ -49,7 +49,7 @@ class LocalSearch(NamedTuple):
     def start(cls, space: SearchSpace, candidate: Candidate) -> "LocalSearch":
         return cls(space, candidate, candidate, Measured.nothing(space.dimensions), 0, 0)
 
-    def box(self, about: Candidate, halvings: int) -> Box:
+    def box(self, about: Candidate, halvings: int | float) -> Box:
         """The box around a candidate after so many halvings."""
         octaves = math.log2(self.space.learning_rates.high / self.space.learning_rates.low)
         sides = np.array([RANGE_FRACTION] * (self.space.dimensions - 1) + [OCTAVES / octaves])
@@ -122,18 +122,19 @@ def improve(
 def remaining_improvement(search: LocalSearch, confidence: float, key: PRNGKeyArray) -> float:
     """An upper confidence limit of log score(finalist) - min log score around it; +inf if nothing bounds it.
 
-    Each box that the search went through gives a limit, over the box twice its size where that is not more
-    than the first, and the lowest counts. A wide box sees the curvature better, a narrow one is better fitted
-    by a quadratic.
+    Each box from the first to the last, in steps of √2, gives a limit over the box twice its size, or over
+    the first where that is smaller; the lowest counts. A wide box shows the curvature better, a narrow one is
+    better fitted by a quadratic.
     """
     at = search.space.point(search.finalist)
-    sure = 1 - (1 - confidence) / (search.halvings + 1)
+    sizes = np.arange(0, search.halvings + 0.5, 0.5)
+    sure = 1 - (1 - confidence) / len(sizes)
     bounds = [math.inf]
-    for halvings in range(search.halvings + 1):
+    for place, halvings in enumerate(sizes):
         model = fit_quadratic(search.measured, search.box(search.finalist, halvings))
         if model is not None:
             around = search.box(search.finalist, max(halvings - 1, 0))
-            rng = numpy_generator(named_key(key, "bound", halvings))
+            rng = numpy_generator(named_key(key, "bound", place))
             bounds.append(improvement_bound(model, at, around, sure, rng))
     return min(bounds)
 
