@@ -101,7 +101,7 @@ def calibration():
     """200 winners at random distances from the optima of random bowls: (bowl, verdict) each."""
     rng = np.random.default_rng(2024)
     bowls = [Bowl(rng, parameters) for parameters in (1, 2, 3, 4, 5) for _ in range(40)]
-    return list(zip(bowls, verdicts_on(bowls, CheckBudget(num_steps=100)), strict=True))
+    return list(zip(bowls, verdicts_on(bowls, CheckBudget(num_steps=100, rounds=3)), strict=True))
 
 
 def saved_by_the_optimum(bowl):
