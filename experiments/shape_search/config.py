@@ -7,7 +7,7 @@ from experiments.study.choices import StudyError, choice_problem
 from experiments.study.optimizers import BETAS, DECAY_MODES, OPTIMIZERS
 from experiments.study.options import WorkloadOptions
 from schedules import FAMILIES, Family, Interval
-from schedules.search import STRATEGIES, Budget, Race, Rung, SearchSpace
+from schedules.search import STRATEGIES, Budget, CheckBudget, Race, Rung, SearchSpace
 from schedules.shapes import DECAY_FORMS
 from schedules.warmup import WARMUPS
 
@@ -65,6 +65,10 @@ class Config:
     """Fresh seeds that choose a family's winner among its top candidates."""
     confirm_replicates: int = 100
     """Fresh seeds that score each winner; only these scores are reported."""
+    checked: int = 3
+    """How many of the best winners are checked for near-optimality: sweeps, local search, free from there."""
+    check_replicates: int = 60
+    """Fresh seeds of each of those verdicts."""
     confidence: float = 0.95
     """Level of all intervals, between 0 and 1."""
     seed: int = 0
@@ -117,7 +121,9 @@ class Config:
             )
         elif not all(0 < h <= 1 for h in self.rung_horizons) or self.rung_horizons[-1:] != (1.0,):
             problems.append(f"rung_horizons: must be in (0, 1], the last 1, got {self.rung_horizons}.")
-        for build in (lambda: self.budget, lambda: self.learning_rate_range):
+        if self.checked < 0:
+            problems.append(f"checked: must not be negative, got {self.checked}.")
+        for build in (lambda: self.budget, lambda: self.learning_rate_range, lambda: self.check_budget):
             try:
                 build()
             except ValueError as error:
@@ -137,6 +143,16 @@ class Config:
             top=self.top,
             select_replicates=self.select_replicates,
             confirm_replicates=self.confirm_replicates,
+        )
+
+    @property
+    def check_budget(self) -> CheckBudget:
+        """What is spent on the verdict on a winner."""
+        return CheckBudget(
+            self.num_steps,
+            replicates=self.budget.race.rungs[-1].replicates,
+            check_replicates=self.check_replicates,
+            confidence=self.confidence,
         )
 
     @property
@@ -170,7 +186,7 @@ class Config:
 
     @property
     def planned_runs(self) -> int:
-        """Runs of the whole search where every candidate reaches the last rung."""
+        """Runs of the search where every candidate reaches the last rung; those of the checks come on top."""
         budget = self.budget
         screening = {rung.num_steps: rung.replicates for rung in budget.race.rungs}  # of a horizon, the last
         fresh = min(budget.top, budget.candidates) * budget.select_replicates + budget.confirm_replicates
@@ -181,6 +197,7 @@ QUICK = Config(
     families=("cosine", "constant", "sqrt", "rex", "two_point_spline", "smooth_nonmonotonic"),
     candidates=24,
     rung_replicates=(1,),
+    checked=1,
     top=2,
     select_replicates=10,
     confirm_replicates=40,

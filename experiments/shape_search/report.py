@@ -2,8 +2,9 @@
 
 from html import escape
 
-from experiments.shape_search import candidate_figures, winner_figures
+from experiments.shape_search import candidate_figures, near_optimality_figures, winner_figures
 from experiments.shape_search.config import DRAWING
+from experiments.shape_search.near_optimality import CHECK_HEADINGS, check_rows
 from experiments.shape_search.results import Results, headings, notes, table_rows
 from experiments.study.folder import StudyFolder, write_atomically
 from experiments.study.report import html_figure, html_page, html_table
@@ -22,11 +23,17 @@ def write_report(results: Results, folder: StudyFolder) -> None:
     }
     if config.strategy in DRAWING:
         overview["distributions"] = candidate_figures.score_distributions(results)
+    checks = {
+        f"sweeps_{name}": near_optimality_figures.sweeps(verdict)
+        for name, verdict in results.verdicts.items()
+    }
+    if checks:
+        checks["found_shapes"] = near_optimality_figures.found_shapes(tuple(results.verdicts.values()))
     parameters = {
         f"parameters_{standing.name}": candidate_figures.score_against_parameters(results, standing)
         for standing in results.standings
     }
-    for name, image in {**overview, **parameters}.items():
+    for name, image in {**overview, **checks, **parameters}.items():
         write_atomically(folder.figures / f"{name}.png", image)
     sections = [
         f"<p class='verdict'>{escape(results.verdict)}</p>",
@@ -34,9 +41,19 @@ def write_report(results: Results, folder: StudyFolder) -> None:
         html_table(headings(results), table_rows(results)),
         *(f"<p class='note'>{escape(note)}</p>" for note in notes(results)),
         *(html_figure(name, image) for name, image in overview.items()),
+        "<h2>How near-optimal are the best?</h2>",
+        html_table(CHECK_HEADINGS, check_rows(results.verdicts)),
+        *(html_figure(name, image) for name, image in checks.items()),
         "<h2>Score against each shape parameter</h2>",
         *(html_figure(name, image) for name, image in parameters.items()),
         "<h2>Config</h2>",
         html_table(("field", "value"), [(name, str(value)) for name, value in vars(config).items()]),
     ]
     write_atomically(folder.report, html_page("Which learning-rate shape?", sections))
+
+
+def _check_figures(results: Results) -> dict[str, bytes]:
+    verdicts = results.verdicts
+    sweeps = {f"sweeps_{name}": near_optimality_figures.sweeps(verdict) for name, verdict in verdicts.items()}
+    found = near_optimality_figures.found_shapes(tuple(verdicts.values())) if verdicts else None
+    return {"found_shapes": found, **sweeps} if found else {}

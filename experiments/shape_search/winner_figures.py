@@ -24,10 +24,9 @@ def winning_shapes(results: Results) -> bytes:
     best = results.best.winner.candidate
     for ax, standing in zip(axes, results.standings, strict=True):
         near = near_best(results.findings.screened[standing.name], standing)
-        _band(ax, [one.base_lr * multipliers(one) for one in near])
-        ax.plot(_fractions(), best.base_lr * multipliers(best), color=CONTEXT, linewidth=3)
-        candidate = standing.winner.candidate
-        ax.plot(_fractions(), candidate.base_lr * multipliers(candidate), color=ACCENT)
+        _band(ax, [learning_rates(one)[1] for one in near])
+        ax.plot(*learning_rates(best), color=CONTEXT, linewidth=3)
+        ax.plot(*learning_rates(standing.winner.candidate), color=ACCENT)
     figure.supxlabel("fraction of training done")
     figure.supylabel("learning rate")
     legend_beside(
@@ -66,6 +65,11 @@ def winner_scores(results: Results) -> bytes:
 def multipliers(candidate: Candidate) -> Float[np.ndarray, "points"]:
     """The candidate's shape, as figures draw it."""
     return np.asarray(candidate.family.multipliers(candidate.params, CURVE_POINTS))
+
+
+def learning_rates(candidate: Candidate) -> tuple[np.ndarray, np.ndarray]:
+    """Fractions of the horizon, and the candidate's learning rate at each."""
+    return _fractions(), candidate.base_lr * multipliers(candidate)
 
 
 def _fractions() -> Float[np.ndarray, "points"]:
