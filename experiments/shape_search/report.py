@@ -23,12 +23,7 @@ def write_report(results: Results, folder: StudyFolder) -> None:
     }
     if config.strategy in DRAWING:
         overview["distributions"] = candidate_figures.score_distributions(results)
-    checks = {
-        f"sweeps_{name}": near_optimality_figures.sweeps(verdict)
-        for name, verdict in results.verdicts.items()
-    }
-    if checks:
-        checks["found_shapes"] = near_optimality_figures.found_shapes(tuple(results.verdicts.values()))
+    checks = _check_figures(results)
     parameters = {
         f"parameters_{standing.name}": candidate_figures.score_against_parameters(results, standing)
         for standing in results.standings
@@ -54,6 +49,7 @@ def write_report(results: Results, folder: StudyFolder) -> None:
 
 def _check_figures(results: Results) -> dict[str, bytes]:
     verdicts = results.verdicts
+    if not verdicts:
+        return {}
     sweeps = {f"sweeps_{name}": near_optimality_figures.sweeps(verdict) for name, verdict in verdicts.items()}
-    found = near_optimality_figures.found_shapes(tuple(verdicts.values())) if verdicts else None
-    return {"found_shapes": found, **sweeps} if found else {}
+    return {"found_shapes": near_optimality_figures.found_shapes(tuple(verdicts.values())), **sweeps}
