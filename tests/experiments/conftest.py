@@ -35,6 +35,7 @@ TINY = {
     "top": 2,
     "select_replicates": 3,
     "confirm_replicates": 5,
+    "checked": 0,
 }
 
 
@@ -95,7 +96,7 @@ def finished(tmp_path_factory, command_options):
     folder = tmp_path_factory.mktemp("finished") / "study"
     output = io.StringIO()
     with contextlib.redirect_stdout(output):
-        status = main([*command_options(), "--folder", str(folder), "--chunk-runs", "64", "--export"])
+        status = main([*command_options(checked=1), "--folder", str(folder), "--chunk-runs", "64", "--export"])
     assert status == 0, output.getvalue()
     return FinishedStudy(folder, output.getvalue())
 
