@@ -1,0 +1,195 @@
+"""What a study of best schedules found: its tables, and winners.json."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from rich.console import Console
+
+from experiments.optimal_schedule.claims import schedule_claims
+from experiments.optimal_schedule.config import Config
+from experiments.optimal_schedule.outcome import Member, Outcome, geometric_mean, read_outcome
+from experiments.study.claims import CLAIM_HEADINGS, Claim, claim_rows, claims_json, summary
+from experiments.study.folder import StudyFolder
+from experiments.study.journal import Journal
+from experiments.study.tables import estimate_json, finite_or_none, shape_text, show_table
+from schedules.descent import MINIMISERS
+from schedules.search import Estimate, median_estimate
+
+SETTING_HEADINGS = (
+    "setting",
+    "best found by",
+    "minimised: lbfgs",
+    "adam",
+    "fresh: median, interval",
+    "geometric mean",
+    "mean",
+    "starts within 1 %",
+    "nearest family",
+    "its gap, %",
+)
+FAMILY_HEADINGS = (
+    "family",
+    "best shape",
+    "base LR",
+    "gap, %",
+    "mean, %",
+    "projection's distance",
+    "projection's gap, %",
+)
+
+
+class Results(NamedTuple):
+    """A finished study.
+
+    Attributes:
+      config: what was sought.
+      outcomes: by setting, the base setting first.
+      claims: with what was measured.
+      seconds: how long the runs took together.
+    """
+
+    config: Config
+    outcomes: tuple[Outcome, ...]
+    claims: tuple[Claim, ...]
+    seconds: float
+
+    @property
+    def verdict(self) -> str:
+        outcome = self.outcomes[0]
+        below = sum(member.gap.low > 0 for o in self.outcomes for member in o.fits.values())
+        fits = len(self.outcomes) * len(self.config.families)
+        nearest = outcome.fits[outcome.nearest_family].gap
+        return (
+            f"The best schedule found is distinguishably below {below} of {fits} best members of families; in the"
+            f" base setting the nearest is {outcome.nearest_family}, {100 * nearest.value:.2g} % above"
+            f" (interval {100 * nearest.low:.2g} to {100 * nearest.high:.2g} %)."
+        )
+
+
+def collect(config: Config, journal: Journal) -> Results:
+    """Read what the journal holds and judge the claims."""
+    outcomes = tuple(read_outcome(journal, setting, config) for setting in config.settings)
+    return Results(config, outcomes, schedule_claims(outcomes, config.confidence), journal.seconds())
+
+
+def show(results: Results, folder: StudyFolder, console: Console) -> None:
+    """Print the tables, the claims, the verdict, and where everything is."""
+    config = results.config
+    show_table(
+        console,
+        f"linear regression, D = {config.dimension}",
+        SETTING_HEADINGS,
+        setting_rows(results),
+        (),
+        (),
+        wrapped=(8,),
+    )
+    base = results.outcomes[0]
+    show_table(console, base.setting.label, FAMILY_HEADINGS, family_rows(base), (), (), wrapped=(1,))
+    show_table(
+        console,
+        "claims",
+        CLAIM_HEADINGS,
+        claim_rows(results.claims),
+        (*summary(results.claims), results.verdict, *notes(results)),
+        (folder.report, folder.winners),
+        wrapped=(0, 1),
+    )
+
+
+def setting_rows(results: Results) -> list[tuple[str, ...]]:
+    """The cells under `SETTING_HEADINGS`."""
+    return [_setting_row(outcome, results.config.confidence) for outcome in results.outcomes]
+
+
+def _setting_row(outcome: Outcome, confidence: float) -> tuple[str, ...]:
+    fresh = outcome.fresh[outcome.best]
+    median = median_estimate(fresh, confidence)
+    near = sum(loss <= 1.01 * outcome.best_found.loss for loss, _ in outcome.descents)
+    return (
+        outcome.setting.label,
+        outcome.best,
+        *(f"{outcome.schedules[name].loss:.4g}" for name in MINIMISERS),
+        f"{median.value:.3g} [{median.low:.3g}, {median.high:.3g}]",
+        f"{geometric_mean(fresh):.3g}",
+        f"{np.mean(fresh):.3g}",
+        f"{near}/{len(outcome.descents)}",
+        outcome.nearest_family,
+        per_cent(outcome.fits[outcome.nearest_family].gap),
+    )
+
+
+def family_rows(outcome: Outcome) -> list[tuple[str, ...]]:
+    """The cells under `FAMILY_HEADINGS`, nearest first."""
+    ranked = sorted(outcome.fits, key=lambda name: outcome.fits[name].gap.value)
+    return [_family_row(name, outcome) for name in ranked]
+
+
+def _family_row(family: str, outcome: Outcome) -> tuple[str, ...]:
+    fit = outcome.fits[family]
+    typical = geometric_mean(outcome.fresh[family]) / geometric_mean(outcome.fresh[outcome.best]) - 1
+    return (
+        family,
+        shape_text(fit.params),
+        f"{fit.base_lr:.3g}",
+        per_cent(fit.gap),
+        f"{100 * typical:.2f}",
+        f"{outcome.distance(family):.3f}",
+        per_cent(outcome.projections[family].gap),
+    )
+
+
+def per_cent(estimate: Estimate) -> str:
+    return f"{100 * estimate.value:.3g} [{100 * estimate.low:.3g}, {100 * estimate.high:.3g}]"
+
+
+def notes(results: Results) -> list[str]:
+    """What the tables need said."""
+    config = results.config
+    return [
+        f"Minimised: the geometric mean of the exact loss over {config.training_kernels} kernels. Reported:"
+        f" {config.fresh_kernels} fresh ones. A gap is the median over them of the loss over the best found's on"
+        f" the same kernel, less 1, with its {config.confidence:.0%} interval.",
+        "The mean over kernels is that of the few whose leading eigenvectors lie near a coordinate axis, on which"
+        " any schedule that is good for all others diverges; it grows with the number of kernels.",
+        "Best found is the lowest of all starts and both minimisers; a lower minimum may exist.",
+        f"{results.seconds:.0f} s of descents and certification.",
+    ]
+
+
+def winners_json(results: Results) -> dict[str, Any]:
+    """The content of winners.json: the claims, then every setting's schedules."""
+    return {
+        "workload": "linear_regression",
+        "confidence": results.config.confidence,
+        "verdict": results.verdict,
+        "claims": claims_json(results.claims),
+        "settings": [_outcome_json(outcome, results.config.confidence) for outcome in results.outcomes],
+    }
+
+
+def _outcome_json(outcome: Outcome, confidence: float) -> dict[str, Any]:
+    return {
+        **outcome.setting._asdict(),
+        "best_found": outcome.best,
+        "schedules": [
+            {
+                "schedule": name,
+                "minimised": finite_or_none(found.loss),
+                "median": estimate_json(median_estimate(outcome.fresh[name], confidence)),
+                "geometric_mean": finite_or_none(geometric_mean(outcome.fresh[name])),
+                "mean": finite_or_none(float(np.mean(outcome.fresh[name]))),
+                "learning_rates": found.learning_rates.tolist(),
+            }
+            for name, found in outcome.schedules.items()
+        ],
+        "families": {name: _member_json(member) for name, member in outcome.fits.items()},
+        "projections": {
+            name: {**_member_json(member), "distance": outcome.distance(name)}
+            for name, member in outcome.projections.items()
+        },
+    }
+
+
+def _member_json(member: Member) -> dict[str, Any]:
+    return {"params": dict(member.params), "base_lr": member.base_lr, "gap": estimate_json(member.gap)}
