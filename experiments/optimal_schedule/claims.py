@@ -27,10 +27,10 @@ def _claims_of(outcome: Outcome, confidence: float) -> list[Claim]:
     label = outcome.setting.label
     nearest = outcome.fits[outcome.nearest_family].gap
     claims = [
-        above("gap of the nearest family's best to the best found", label, nearest, 0),
+        above("gap of the nearest family to the best found", label, nearest, 0),
         _agreement(outcome, confidence),
-        below("last tenth of the best found over its median", label, _feature(outcome, _end), 1),
-        below("first rate of the best found over its median", label, _feature(outcome, _begin), 1),
+        below("last tenth over the median rate", label, _feature(outcome, _end), 1),
+        below("first rate over the median rate", label, _feature(outcome, _begin), 1),
     ]
     if MEAN_FIELD in outcome.schedules:
         true = outcome.fresh[MEAN_FIELD]
@@ -43,7 +43,7 @@ def _claims_of(outcome: Outcome, confidence: float) -> list[Claim]:
                 0,
             ),
             above(
-                "loss of the mean field's choice over its promise, less 1",
+                "loss of the mean field's choice over its promise - 1",
                 label,
                 gap(true, promised, confidence),
                 DECEIVED,
@@ -62,7 +62,7 @@ def _agreement(outcome: Outcome, confidence: float) -> Claim:
     fresh = _gap(outcome, other, confidence)
     trained = outcome.schedules[other].loss / outcome.best_found.loss - 1
     held = max(trained, abs(fresh.low), abs(fresh.high)) <= AGREEMENT
-    statement = "change of the loss from the better minimiser's best to the other's"
+    statement = "gap of the other minimiser's best to the best found"
     return Claim(statement, outcome.setting.label, fresh, f"within {AGREEMENT:g}", held)
 
 

@@ -9,7 +9,7 @@ from experiments.study.command import Study
 
 STUDY = Study(
     name="optimal_schedule",
-    description="Find the best schedules of linear regression by gradients, and how far families are from them.",
+    description="Find the best schedule of linear regression by gradients, and how far families fall short.",
     presets={"linear_regression": Config()},
     run=run,
     redraw=redraw,

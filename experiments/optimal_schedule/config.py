@@ -40,6 +40,10 @@ class Setting(NamedTuple):
     momentum: float
 
     @property
+    def text(self) -> str:
+        return ", ".join(f"{symbol} = {getattr(self, name):g}" for name, symbol in SYMBOLS.items())
+
+    @property
     def rate_unit(self) -> float:
         """B (1 - β): the best learning rate of an isotropic spectrum, where β = 0."""
         return self.batch_size * (1 - self.momentum)
@@ -49,7 +53,7 @@ class Setting(NamedTuple):
 class Config:
     """What is sought; it alone decides the results, bit for bit."""
 
-    dimension: int = 32
+    dimension: int = 24
     """D: how many parameters and examples linear regression has."""
     exponent: float = 1.0
     """a of the base setting's spectrum, λ_k ∝ 1/k^a."""
@@ -75,9 +79,9 @@ class Config:
     """Other kernels that every schedule is certified on; only their losses are reported."""
     start_scales: tuple[float, ...] = (0.125, 0.5)
     """Learning rates of the starts, in units of B (1 - β), the best of an isotropic spectrum."""
-    perturbed_starts: int = 6
+    perturbed_starts: int = 4
     """Random starts beside the constant, linear and cosine ones."""
-    evaluations: int = 300
+    evaluations: int = 200
     """Evaluations of the loss and its gradient in a descent over schedules, at most."""
     family_starts: int = 6
     """Starts in each family."""
@@ -145,9 +149,8 @@ class Config:
         """The base setting, then each variation of it."""
         base = {name: getattr(self, name) for name in VARIED}
         varied = [(name, value) for name, others in VARIED.items() for value in getattr(self, others)]
-        text = ", ".join(f"{SYMBOLS[name]} = {value:g}" for name, value in base.items())
         return (
-            Setting(0, f"base: {text}", **base),
+            Setting(0, "base", **base),
             *(
                 Setting(number, f"{SYMBOLS[name]} = {value:g}", **{**base, name: value})
                 for number, (name, value) in enumerate(varied, start=1)

@@ -18,7 +18,7 @@ from experiments.study.figures import (
 )
 from schedules.descent import MINIMISERS
 
-OTHER = "#e08214"
+OTHER, SECOND = "#e08214", "#9ecae1"
 LEAST_GAP, LARGEST_GAP = 0.1, 1000.0  # per cent, where colours end
 
 
@@ -31,10 +31,10 @@ def schedules(results: Results) -> bytes:
         for family in outcome.fits:
             ax.plot(steps, outcome.schedules[family].learning_rates / unit, color=CONTEXT, linewidth=0.8)
         best = outcome.best_found.learning_rates / unit
-        for name, style in zip(MINIMISERS, ("-", ":"), strict=True):
-            rates = outcome.schedules[name].learning_rates / unit
-            ax.plot(steps, rates, style, color=ACCENT, linewidth=1.2)
         nearest = outcome.schedules[outcome.nearest_family].learning_rates / unit
+        for name in sorted(MINIMISERS, key=lambda name: name == outcome.best):
+            color = ACCENT if name == outcome.best else SECOND
+            ax.plot(steps, outcome.schedules[name].learning_rates / unit, color=color, linewidth=1.2)
         ax.plot(steps, nearest, color=OTHER, linewidth=1.2)
         ax.set_title(f"{outcome.setting.label}\nnearest: {outcome.nearest_family}", fontsize=8)
         ax.set_ylim(0, 1.1 * max(best.max(), nearest.max()))
@@ -42,9 +42,15 @@ def schedules(results: Results) -> bytes:
     figure.supylabel("learning rate / (B (1 - β))", fontsize=9)
     figure.set_size_inches(10, 1.2 + 2 * -(-len(axes) // 3))
     legend_beside(
-        figure, {"best found": ACCENT, "nearest family's best": OTHER, "other families' best": CONTEXT}
+        figure,
+        {
+            "best found": ACCENT,
+            "the other minimiser's best": SECOND,
+            "nearest family's best": OTHER,
+            "other families' best": CONTEXT,
+        },
     )
-    figure.suptitle("Best schedules found, and families' best")
+    figure.suptitle(f"Best schedules; base: {results.outcomes[0].setting.text}")
     return as_png(figure)
 
 
@@ -53,7 +59,7 @@ def gaps(results: Results) -> bytes:
     base = results.outcomes[0].fits
     families = sorted(base, key=lambda name: base[name].gap.value)
     values = np.array([[100 * o.fits[name].gap.value for o in results.outcomes] for name in families])
-    labels = [o.setting.label.split(":")[0] for o in results.outcomes]
+    labels = [o.setting.label for o in results.outcomes]
     figure = Figure(figsize=(3.2 + 0.75 * len(labels), 1.8 + 0.32 * len(families)), layout="constrained")
     ax = figure.subplots()
     norm = LogNorm(LEAST_GAP, LARGEST_GAP, clip=True)
@@ -64,9 +70,9 @@ def gaps(results: Results) -> bytes:
         ax.text(column, row, text, ha="center", va="center", fontsize=8, color="white" if dark else "black")
     ax.set_xticks(range(len(labels)), labels, fontsize=8)
     ax.set_yticks(range(len(families)), families, fontsize=8)
-    bar = figure.colorbar(shown, ax=ax, label="% above the best found, median of fresh kernels")
+    bar = figure.colorbar(shown, ax=ax, label="% above the best found")
     bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    figure.suptitle("How far each family's best shape is from the best schedule found")
+    figure.suptitle("How far each family's best is above the best schedule found")
     return as_png(figure)
 
 
@@ -92,5 +98,5 @@ def mean_field(results: Results) -> bytes:
     legend_beside(
         figure, {"mean field's promise": REFERENCE, "mean field's choice": OTHER, "best found": ACCENT}
     )
-    figure.suptitle("What the mean field promises of the schedule it chose, and what is true")
+    figure.suptitle("What the mean field promises, and what is true")
     return as_png(figure)

@@ -28,6 +28,7 @@ def write_report(results: Results, folder: StudyFolder) -> None:
     embedded = {name: html_figure(name, image) for name, image in images.items()}
     sections = [
         f"<p class='verdict'>{escape(results.verdict)}</p>",
+        f"<p>{escape(results.title)}</p>",
         *(f"<p>{escape(line)}</p>" for line in summary(results.claims)),
         html_table(SETTING_HEADINGS, setting_rows(results)),
         *(f"<p class='note'>{escape(note)}</p>" for note in notes(results)),

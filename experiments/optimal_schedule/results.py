@@ -11,20 +11,19 @@ from experiments.optimal_schedule.outcome import Member, Outcome, geometric_mean
 from experiments.study.claims import CLAIM_HEADINGS, Claim, claim_rows, claims_json, summary
 from experiments.study.folder import StudyFolder
 from experiments.study.journal import Journal
-from experiments.study.tables import estimate_json, finite_or_none, shape_text, show_table
+from experiments.study.tables import estimate_json, estimate_text, finite_or_none, shape_text, show_table
 from schedules.descent import MINIMISERS
 from schedules.search import Estimate, median_estimate
 
 SETTING_HEADINGS = (
     "setting",
-    "best found by",
-    "minimised: lbfgs",
-    "adam",
-    "fresh: median, interval",
-    "geometric mean",
+    "best by",
+    *(f"{name}'s" for name in MINIMISERS),
+    "within 1 %",
+    "fresh median, interval",
+    "geometric",
     "mean",
-    "starts within 1 %",
-    "nearest family",
+    "nearest",
     "its gap, %",
 )
 FAMILY_HEADINGS = (
@@ -54,14 +53,19 @@ class Results(NamedTuple):
     seconds: float
 
     @property
+    def title(self) -> str:
+        base = self.outcomes[0].setting
+        return f"linear regression, D = {self.config.dimension}; base: {base.text}"
+
+    @property
     def verdict(self) -> str:
         outcome = self.outcomes[0]
         below = sum(member.gap.low > 0 for o in self.outcomes for member in o.fits.values())
         fits = len(self.outcomes) * len(self.config.families)
         nearest = outcome.fits[outcome.nearest_family].gap
         return (
-            f"The best schedule found is distinguishably below {below} of {fits} best members of families; in the"
-            f" base setting the nearest is {outcome.nearest_family}, {100 * nearest.value:.2g} % above"
+            f"The best schedule found is distinguishably below {below} of {fits} best members of families;"
+            f" in the base setting the nearest is {outcome.nearest_family}, {100 * nearest.value:.2g} % above"
             f" (interval {100 * nearest.low:.2g} to {100 * nearest.high:.2g} %)."
         )
 
@@ -74,18 +78,16 @@ def collect(config: Config, journal: Journal) -> Results:
 
 def show(results: Results, folder: StudyFolder, console: Console) -> None:
     """Print the tables, the claims, the verdict, and where everything is."""
-    config = results.config
     show_table(
         console,
-        f"linear regression, D = {config.dimension}",
+        results.title,
         SETTING_HEADINGS,
         setting_rows(results),
         (),
         (),
-        wrapped=(8,),
     )
     base = results.outcomes[0]
-    show_table(console, base.setting.label, FAMILY_HEADINGS, family_rows(base), (), (), wrapped=(1,))
+    show_table(console, "base", FAMILY_HEADINGS, family_rows(base), (), (), wrapped=(1,))
     show_table(
         console,
         "claims",
@@ -110,10 +112,10 @@ def _setting_row(outcome: Outcome, confidence: float) -> tuple[str, ...]:
         outcome.setting.label,
         outcome.best,
         *(f"{outcome.schedules[name].loss:.4g}" for name in MINIMISERS),
-        f"{median.value:.3g} [{median.low:.3g}, {median.high:.3g}]",
+        f"{near}/{len(outcome.descents)}",
+        estimate_text(median),
         f"{geometric_mean(fresh):.3g}",
         f"{np.mean(fresh):.3g}",
-        f"{near}/{len(outcome.descents)}",
         outcome.nearest_family,
         per_cent(outcome.fits[outcome.nearest_family].gap),
     )
@@ -148,10 +150,10 @@ def notes(results: Results) -> list[str]:
     config = results.config
     return [
         f"Minimised: the geometric mean of the exact loss over {config.training_kernels} kernels. Reported:"
-        f" {config.fresh_kernels} fresh ones. A gap is the median over them of the loss over the best found's on"
-        f" the same kernel, less 1, with its {config.confidence:.0%} interval.",
-        "The mean over kernels is that of the few whose leading eigenvectors lie near a coordinate axis, on which"
-        " any schedule that is good for all others diverges; it grows with the number of kernels.",
+        f" {config.fresh_kernels} fresh ones. A gap is the median over them of the loss over the best found's"
+        f" on the same kernel, less 1, with its {config.confidence:.0%} interval.",
+        "Where the mean is far above the median it is that of a few kernels, whose leading eigenvectors lie"
+        " near a coordinate axis: schedules that are good for the others diverge on them.",
         "Best found is the lowest of all starts and both minimisers; a lower minimum may exist.",
         f"{results.seconds:.0f} s of descents and certification.",
     ]
