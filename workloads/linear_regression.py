@@ -104,9 +104,10 @@ def exact_losses(
 
     M ← β²M + β(CᵀK + KC) + K E K,  X = βC + SK,  S ← S - η(X + Xᵀ) + η²M,  C ← X - ηM,
 
-    and loss = ½ tr S / D. It is computed in the eigenbasis of K, where everything but diag S goes entry by
-    entry, on the pairs i ≤ j alone: an asymmetry of S, even by rounding, would grow exponentially.
-    Differentiable in the learning rates and the momentum.
+    and loss = ½ tr S / D. Differentiable in the learning rates and the momentum.
+
+    Not for a program that maps over kernels with `jax.vmap` on several CPU devices at once: jaxlib's batched
+    eigen-decompositions can then wait for one another for ever. Decompose them first, and use `modal_losses`.
 
     Args:
       learning_rates: η of each step.
@@ -118,15 +119,31 @@ def exact_losses(
       ValueError: `batch_size` or `momentum` is outside its interval, D is below 2, or the arrays are not
         float64 (`jax.enable_x64`): rounding errors grow exponentially with the steps at aggressive rates.
     """
-    for name, array in (("learning_rates", learning_rates), ("kernel", kernel)):
-        if jnp.asarray(array).dtype != jnp.float64:
-            raise ValueError(f"exact_losses: {name} must be float64, got {jnp.asarray(array).dtype}")
-    dimension = kernel.shape[0]
+    _check_float64("exact_losses", learning_rates=learning_rates, kernel=kernel)
+    _check_batch_size(batch_size, kernel.shape[0])
+    return modal_losses(learning_rates, *jnp.linalg.eigh(kernel), batch_size, momentum)
+
+
+def modal_losses(
+    learning_rates: Float[Array, "steps"],
+    spectrum: Float[Array, "dim"],
+    basis: Float[Array, "dim dim"],
+    batch_size: ArrayLike,
+    momentum: ArrayLike = 0.0,
+) -> Float[Array, "steps"]:
+    """`exact_losses` for the kernel K = Q Λ Qᵀ, from its eigenvalues and from Q, its eigenvectors in columns.
+
+    In the eigenbasis everything but diag S goes entry by entry, and on the pairs i ≤ j alone: in S itself an
+    asymmetry, even by rounding, would grow exponentially.
+
+    Raises ValueError as `exact_losses` does.
+    """
+    _check_float64("modal_losses", learning_rates=learning_rates, spectrum=spectrum, basis=basis)
+    dimension = spectrum.shape[0]
     _check_batch_size(batch_size, dimension)
     if not _is_traced(momentum) and not 0 <= momentum < 1:
-        raise ValueError(f"exact_losses: momentum must be in [0, 1), got {momentum}")
+        raise ValueError(f"momentum must be in [0, 1), got {momentum}")
     overlap = dimension * (batch_size - 1) / (batch_size * (dimension - 1))
-    spectrum, basis = jnp.linalg.eigh(kernel)
     row, column = jnp.triu_indices(dimension)
     diagonal = jnp.where(row == column, 1.0, 0.0)
     left, right = spectrum[row], spectrum[column]
@@ -145,6 +162,12 @@ def exact_losses(
 
     still = jnp.zeros_like(diagonal)
     return jax.lax.scan(step, (diagonal, still, still, still), learning_rates)[1]
+
+
+def _check_float64(function: str, **arrays: Array) -> None:
+    for name, array in arrays.items():
+        if jnp.asarray(array).dtype != jnp.float64:
+            raise ValueError(f"{function}: {name} must be float64, got {jnp.asarray(array).dtype}")
 
 
 def _is_traced(value: ArrayLike) -> bool:
