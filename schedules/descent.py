@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 
 Objective = Callable[[Float[Array, "dims"]], Float[Array, ""]]
 
-MEMORY = 20  # steps that L-BFGS remembers
+MEMORY = 10  # steps that L-BFGS remembers
 SUFFICIENT = 1e-4  # Armijo: the part of the decrease promised by the gradient that a step must keep
 NO_GAIN = 1e-10  # what a step must gain for L-BFGS to go on
 SHORTEST = 2.0**-30  # of the step that L-BFGS proposes

@@ -85,7 +85,7 @@ class Config:
     """Evaluations of the loss and its gradient in a descent over schedules, at most."""
     family_starts: int = 6
     """Starts in each family."""
-    family_evaluations: int = 60
+    family_evaluations: int = 100
     """Evaluations of the loss and its gradient in a descent within a family, at most."""
     confidence: float = 0.95
     """Level of all intervals, between 0 and 1."""

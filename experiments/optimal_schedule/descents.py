@@ -49,8 +49,8 @@ class Problem(NamedTuple):
     def typical_loss(self, learning_rates: Float[Array, "steps"]) -> Float[Array, ""]:
         """The geometric mean over the kernels.
 
-        A few kernels in a thousand, those with an eigenvector near a coordinate axis, are so unstable that
-        the arithmetic mean is theirs alone, and grows with the number of kernels that it is taken over.
+        The arithmetic mean is that of the rare kernels with a leading eigenvector near a coordinate axis,
+        which are so unstable that it grows with the number of kernels that it is taken over.
         """
         return jnp.exp(jnp.mean(jnp.log(self.final_losses(learning_rates))))
 

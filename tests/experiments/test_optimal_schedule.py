@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import workloads
-from experiments.optimal_schedule import Config, main
+from experiments.optimal_schedule import Config, main, study
 from experiments.optimal_schedule.claims import schedule_claims
 from experiments.optimal_schedule.config import Setting
 from experiments.optimal_schedule.outcome import Member, Outcome, gap
@@ -130,6 +130,7 @@ def test_a_study_that_lost_runs_asks_for_those_alone_and_ends_the_same(
     assert (status, "not finished (5 runs" in output) == (2, True)
     sweeps, sweep = [], workloads.sweep
     monkeypatch.setattr(workloads, "sweep", lambda *a, **k: sweeps.append(a) or sweep(*a, **k))
+    monkeypatch.setattr(study, "write_report", lambda results, folder: None)
     assert called(*options(), "--folder", copy)[0] == 0
     assert len(sweeps) == 1
     assert journal_rows(copy) == journal_rows(finished[0])
@@ -199,9 +200,9 @@ def test_claims_fail_where_their_numbers_do():
 
 
 def test_settings_differ_from_the_base_in_one_respect():
-    config = Config(exponents=(2.0,), batch_sizes=(), horizons=(50,), momenta=(0.9,))
+    config = Config(num_steps=8, exponents=(2.0,), batch_sizes=(), horizons=(5,), momenta=(0.9,))
     labels = [setting.label for setting in config.settings]
-    assert labels == ["base", "a = 2", "T = 50", "β = 0.9"]
+    assert labels == ["base", "a = 2", "T = 5", "β = 0.9"]
     base = config.settings[0]
     assert config.settings[3] == base._replace(number=3, label="β = 0.9", momentum=0.9)
     assert len({trial.identity for trials in all_trials(config) for trial in trials}) == sum(

@@ -54,7 +54,7 @@ def momentum_loss(batch_size, momentum, dimension):
 
 
 def found(loss, num_steps, minimisers=("lbfgs",)):
-    starts = schedule_starts(num_steps, (0.5, 3.0), 2, jax.random.key(5))
+    starts = schedule_starts(num_steps, (1.0,), 1, jax.random.key(5))
     return best_schedule(loss, starts, 300, {name: MINIMISERS[name] for name in minimisers})
 
 
@@ -131,7 +131,6 @@ def test_starts_are_what_they_are_called():
 
 
 MEMBERS = {
-    "rex": {"warmup": 0.0, "beta": 0.4},
     "two_point_spline": {"x0": 0.1, "y1": 0.7, "dx1": 0.3, "dx2": 0.5, "dy2": 0.4},
     "wsd": {"warmup": 0.1, "decay": 0.4, "floor": 0.1},
 }
@@ -142,8 +141,8 @@ def test_a_member_is_its_own_projection(name):
     family, base_lr, num_steps = FAMILIES[name], 2.5, 60
     with jax.enable_x64(True):
         target = base_lr * family.multipliers(MEMBERS[name], num_steps)
-        starts = family_starts(family, (0.1, 10.0), jax.random.key(1), 8)[:, 1:]
-        nearest = project(family, target, starts, 200)
+        starts = family_starts(family, (0.1, 10.0), jax.random.key(1), 4)[:, 1:]
+        nearest = project(family, target, starts, 120)
     assert nearest.value < 1e-4
     assert nearest.base_lr == pytest.approx(base_lr, rel=1e-3)
     for parameter, value in MEMBERS[name].items():
@@ -153,8 +152,8 @@ def test_a_member_is_its_own_projection(name):
 def test_a_projection_is_orthogonal_and_as_near_as_a_grid_finds():
     target, num_steps = np.exp(-3 * np.arange(40) / 40) + 0.2, 40
     with jax.enable_x64(True):
-        starts = family_starts(FAMILIES["power"], (0.1, 10.0), jax.random.key(1), 6)[:, 1:]
-        nearest = project(FAMILIES["power"], jnp.asarray(target), starts, 200)
+        starts = family_starts(FAMILIES["power"], (0.1, 10.0), jax.random.key(1), 4)[:, 1:]
+        nearest = project(FAMILIES["power"], jnp.asarray(target), starts, 120)
     rest = target - np.asarray(nearest.learning_rates)
     assert np.dot(rest, nearest.learning_rates) == pytest.approx(0, abs=1e-9)
     assert nearest.value == pytest.approx(np.linalg.norm(rest) / np.linalg.norm(target), rel=1e-9)
@@ -168,14 +167,12 @@ def test_a_projection_is_orthogonal_and_as_near_as_a_grid_finds():
     assert nearest.value == pytest.approx(min(distances), rel=1e-3)
 
 
-@pytest.mark.parametrize("name", ["power", "wsd"])
-def test_a_family_is_fitted_to_a_loss_that_one_of_its_members_minimises(name):
-    params = {"warmup": 0.0, "exponent": 1.7} if name == "power" else MEMBERS["wsd"]
-    family, num_steps = FAMILIES[name], 50
+def test_a_family_is_fitted_to_a_loss_that_one_of_its_members_minimises():
+    family, params, num_steps = FAMILIES["wsd"], MEMBERS["wsd"], 50
     with jax.enable_x64(True):
         ideal = 0.8 * family.multipliers(params, num_steps)
-        starts = family_starts(family, (0.05, 5.0), jax.random.key(2), 8)
-        fit = fit_family(family, lambda rates: 1e-3 + jnp.sum((rates - ideal) ** 2), starts, num_steps, 200)
+        starts = family_starts(family, (0.05, 5.0), jax.random.key(2), 4)
+        fit = fit_family(family, lambda rates: 1e-3 + jnp.sum((rates - ideal) ** 2), starts, num_steps, 120)
     assert fit.value == pytest.approx(1e-3, rel=1e-3)
     assert fit.base_lr == pytest.approx(0.8, rel=1e-2)
     for parameter, value in params.items():
