@@ -127,7 +127,9 @@ def test_starts_are_what_they_are_called():
     assert np.all([np.all(np.asarray(rates) > 0) for rates in starts.values()])
     again = schedule_starts(4, (0.5, 2.0), 3, jax.random.key(0))
     np.testing.assert_array_equal(again["perturbed 1"], starts["perturbed 1"])
-    assert not np.allclose(again["perturbed 1"], again["perturbed 2"])
+    assert not np.allclose(again["perturbed 0"], again["perturbed 2"])  # both of scale 0.5
+    noise = np.log(schedule_starts(2000, (2.0,), 1, jax.random.key(0))["perturbed 0"] / 2)
+    assert [np.mean(noise), np.std(noise)] == pytest.approx([0, 0.3], abs=5 * 0.3 / np.sqrt(2000))
 
 
 MEMBERS = {
