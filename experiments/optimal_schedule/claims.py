@@ -25,9 +25,12 @@ def schedule_claims(outcomes: Sequence[Outcome], confidence: float) -> tuple[Cla
 
 def _claims_of(outcome: Outcome, confidence: float) -> list[Claim]:
     label = outcome.setting.label
-    nearest = outcome.fits[outcome.nearest_family].gap
+    fits = outcome.fits.values()
+    nearest = min((fit.gap for fit in fits), key=lambda gap: gap.value)
+    nearest_in_median = min((fit.median_gap for fit in fits), key=lambda gap: gap.value)
     claims = [
         above("gap of the nearest family to the best found", label, nearest, 0),
+        above("the same in the median", label, nearest_in_median, 0),
         _agreement(outcome, confidence),
         below("last tenth over the median rate", label, _feature(outcome, _end), 1),
         below("first rate over the median rate", label, _feature(outcome, _begin), 1),

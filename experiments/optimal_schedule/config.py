@@ -77,9 +77,9 @@ class Config:
     """Kernels whose mean log loss is minimised."""
     fresh_kernels: int = 200
     """Other kernels that every schedule is certified on; only their losses are reported."""
-    start_scales: tuple[float, ...] = (0.125, 0.5)
+    start_scales: tuple[float, ...] = (0.25, 0.5)
     """Learning rates of the starts, in units of B (1 - β), the best of an isotropic spectrum."""
-    perturbed_starts: int = 4
+    perturbed_starts: int = 10
     """Random starts beside the constant, linear and cosine ones."""
     evaluations: int = 200
     """Evaluations of the loss and its gradient in a descent over schedules, at most."""

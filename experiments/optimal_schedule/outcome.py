@@ -22,7 +22,7 @@ from experiments.study.journal import Journal
 from schedules import FAMILIES
 from schedules.descent import MINIMISERS
 from schedules.fitting import shape_params
-from schedules.search import Estimate, median_estimate
+from schedules.search import Estimate, mean_estimate, median_estimate
 
 
 class Member(NamedTuple):
@@ -31,12 +31,14 @@ class Member(NamedTuple):
     Attributes:
       params: its shape parameters.
       base_lr: its base learning rate.
-      gap: its loss over the best found's, less 1, in the median over fresh kernels.
+      gap: its loss over the best found's on the same fresh kernel, less 1, in the geometric mean.
+      median_gap: the same in the median.
     """
 
     params: Mapping[str, float]
     base_lr: float
     gap: Estimate
+    median_gap: Estimate
 
 
 class Outcome(NamedTuple):
@@ -84,7 +86,8 @@ def read_outcome(journal: Journal, setting: Setting, config: Config) -> Outcome:
     def member(family: str, name: str) -> Member:
         point = schedules[name].point[: 1 + len(FAMILIES[family].space)]
         params = shape_params(FAMILIES[family], jnp.asarray(point[1:]))
-        return Member(params, math.exp(point[0]), gap(fresh[name], fresh[best], config.confidence))
+        losses = fresh[name], fresh[best], config.confidence
+        return Member(params, math.exp(point[0]), gap(*losses), median_gap(*losses))
 
     return Outcome(
         setting,
@@ -104,10 +107,25 @@ def read_outcome(journal: Journal, setting: Setting, config: Config) -> Outcome:
 def gap(
     losses: Float[np.ndarray, "kernels"], reference: Float[np.ndarray, "kernels"], confidence: float
 ) -> Estimate:
-    """The median over kernels of the ratio of the losses on the same kernel, less 1; negative is better."""
+    """The geometric mean over kernels of the ratio of the losses on the same kernel, less 1; negative is
+    better. It is what was minimised, on other kernels."""
+    mean = mean_estimate(np.log(_ratios(losses, reference)), confidence)
+    return Estimate(*(float(np.expm1(value)) for value in mean))
+
+
+def median_gap(
+    losses: Float[np.ndarray, "kernels"], reference: Float[np.ndarray, "kernels"], confidence: float
+) -> Estimate:
+    """The median in place of the geometric mean: it knows nothing of rare kernels, on which bold schedules
+    diverge, so a schedule may lie below the best found in it."""
+    return median_estimate(_ratios(losses, reference) - 1, confidence)
+
+
+def _ratios(
+    losses: Float[np.ndarray, "kernels"], reference: Float[np.ndarray, "kernels"]
+) -> Float[np.ndarray, "kernels"]:
     with np.errstate(invalid="ignore"):
-        ratios = np.where(losses == reference, 1, losses / reference)  # where both diverged too
-    return median_estimate(ratios - 1, confidence)
+        return np.where(losses == reference, 1, losses / reference)  # 1 where both diverged
 
 
 def geometric_mean(losses: Float[np.ndarray, "kernels"]) -> float:

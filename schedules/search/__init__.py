@@ -6,6 +6,7 @@ from schedules.search.rates import RateGrid
 from schedules.search.scoring import (
     Estimate,
     dkw_half_width,
+    mean_estimate,
     median_change,
     median_difference,
     median_estimate,
@@ -28,6 +29,7 @@ __all__ = [
     "Trial",
     "Winner",
     "dkw_half_width",
+    "mean_estimate",
     "median_change",
     "median_difference",
     "median_estimate",
