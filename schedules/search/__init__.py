@@ -9,6 +9,7 @@ from schedules.search.racing import Race, Raced, Rung
 from schedules.search.scoring import (
     Estimate,
     dkw_half_width,
+    mean_estimate,
     median_change,
     median_difference,
     median_estimate,
@@ -41,6 +42,7 @@ __all__ = [
     "confirm",
     "dkw_half_width",
     "free_start",
+    "mean_estimate",
     "median_change",
     "median_difference",
     "median_estimate",
