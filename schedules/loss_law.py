@@ -6,10 +6,14 @@ With S_k(t) = Σ_{τ=k..t} η_τ, the sum of the learning rates from step k to s
 
 The first power law is that of a constant rate. Every fall of the rate takes something off, by a power law of
 its own in what follows it; every rise puts something on, but for the warm-up, which counts by its sum alone.
-Source: Luo et al. (2025), arXiv:2503.12811. That the warm-up is whatever rises before the first fall is this
-project's reading.
+Source: Luo et al. (2025), arXiv:2503.12811, for runs of one peak rate. That the warm-up is whatever rises
+before the first fall is this project's reading.
+
+This project's extension to runs of different peaks counts the warm-up's rises too, from η_0 = 0 on: a higher
+rate then costs what its fall takes off again.
 """
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -30,22 +34,29 @@ class MultiPowerLaw(NamedTuple):
 
 
 def predicted_losses(
-    law: MultiPowerLaw, learning_rates: Float[Array, "steps"], after: Int[Array, "points"] | None = None
+    law: MultiPowerLaw,
+    learning_rates: Float[Array, "steps"],
+    after: Int[Array, "points"] | None = None,
+    *,
+    count_warmup: bool = False,
 ) -> Float[Array, "points"]:
     """L(t) after each number of updates t in `after`, or after every update; O(steps) for each.
 
     Differentiable in the law and in the learning rates, which may be zero: a fall that nothing follows takes
     nothing off. Infinite before the first positive rate. Far from what it was fitted on, a law may predict
-    losses below zero.
+    losses below zero. With `count_warmup` all rises count, from zero on.
 
     >>> law = MultiPowerLaw(*map(jnp.float32, (1.0, 2.0, 1.0, 0.5, 1.0, 1.0, 1.0)))
-    >>> predicted_losses(law, jnp.array([1.0, 1.0, 2.0, 1.0])).tolist()  # only the fall counts
-    [3.0, 2.0, 1.5, 1.1500000953674316]
+    >>> losses = predicted_losses(law, jnp.array([1.0, 1.0, 2.0, 1.0]))
+    >>> [round(loss, 3) for loss in losses.tolist()]  # only the fall takes something off
+    [3.0, 2.0, 1.5, 1.15]
     """
     num_steps = learning_rates.shape[0]
     after = jnp.arange(1, num_steps + 1) if after is None else after
-    falls = -jnp.diff(learning_rates, prepend=learning_rates[:1])
-    falls = jnp.where(jnp.cumsum(falls > 0) > 0, falls, 0)
+    before = jnp.concatenate([jnp.zeros_like(learning_rates[:1]), learning_rates[:-1]])
+    falls = before - learning_rates
+    if not count_warmup:
+        falls = jnp.where(jnp.cumsum(falls > 0) > 0, falls, 0)
     smallest = jnp.finfo(learning_rates.dtype).tiny
     log_scales = jnp.log(law.C) - law.gamma * jnp.log(jnp.maximum(learning_rates, smallest))
 
@@ -62,8 +73,14 @@ def predicted_losses(
     return jax.lax.map(loss, after)
 
 
-@jax.jit
-def final_losses(law: MultiPowerLaw, learning_rates: Float[Array, "runs steps"]) -> Float[Array, "runs"]:
+@functools.partial(jax.jit, static_argnames="count_warmup")
+def final_losses(
+    law: MultiPowerLaw, learning_rates: Float[Array, "runs steps"], *, count_warmup: bool = False
+) -> Float[Array, "runs"]:
     """L(T) of many schedules of T steps, such as shapes times base rates, to show beside what is measured."""
     end = jnp.array([learning_rates.shape[1]])
-    return jax.vmap(lambda rates: predicted_losses(law, rates, end)[0])(learning_rates)
+
+    def final(rates):
+        return predicted_losses(law, rates, end, count_warmup=count_warmup)[0]
+
+    return jax.vmap(final)(learning_rates)

@@ -47,6 +47,7 @@ def fit_law(
     after: Int[Array, "points"],
     key: PRNGKeyArray,
     *,
+    count_warmup: bool = False,
     starts: int = 32,
     iterations: int = 100,
 ) -> Fit:
@@ -62,6 +63,7 @@ def fit_law(
       losses: what each run measured, positive.
       after: after how many updates, the same for all runs.
       key: what the starts are drawn with.
+      count_warmup: as in `predicted_losses`.
       starts: how many there are; all are followed side by side.
       iterations: steps from each.
 
@@ -69,21 +71,22 @@ def fit_law(
       ValueError: something is not as described, or was measured before any learning rate was positive.
     """
     _check(learning_rates, losses, after, starts, iterations)
-    return _fit(learning_rates.astype(losses.dtype), losses, after, key, starts, iterations)
+    return _fit(learning_rates.astype(losses.dtype), losses, after, key, count_warmup, starts, iterations)
 
 
-@functools.partial(jax.jit, static_argnums=(4, 5))
-def _fit(learning_rates, losses, after, key, starts: int, iterations: int) -> Fit:
+@functools.partial(jax.jit, static_argnums=(4, 5, 6))
+def _fit(learning_rates, losses, after, key, count_warmup: bool, starts: int, iterations: int) -> Fit:
     totals = jnp.sum(learning_rates, axis=1)
     units = _Units(jnp.min(losses), jnp.max(learning_rates), jnp.max(totals))
 
     def errors(logs):
         law = _in_units(logs, units)
-        predicted = jax.vmap(lambda rates: predicted_losses(law, rates, after))(learning_rates)
+        predict = functools.partial(predicted_losses, law, after=after, count_warmup=count_warmup)
+        predicted = jax.vmap(predict)(learning_rates)
         return jnp.log(jnp.maximum(predicted / losses, jnp.exp(-LARGEST_ERROR))).ravel()
 
     low, high = jnp.log(jnp.asarray(START, losses.dtype)).T
-    drawn = low + (high - low) * jax.random.uniform(key, (starts, len(low)), losses.dtype)
+    drawn = jax.random.uniform(key, (starts, len(low)), losses.dtype, low[None, :], high[None, :])
     found, costs = jax.vmap(lambda start: _descend(errors, start, iterations))(drawn)
     best = found[jnp.argmin(costs)]
     return Fit(_in_units(best, units), jnp.sqrt(jnp.mean(errors(best) ** 2)))

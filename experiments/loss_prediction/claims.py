@@ -1,51 +1,50 @@
-"""What is claimed of the law, each with what was measured and whether it held here."""
+"""What is claimed of the laws, each with what was measured and whether it held here."""
 
-from experiments.loss_prediction.ranking import LAW, SUM
-from experiments.loss_prediction.results import OPTIMUM, PICK, WINNER, Results
+from collections.abc import Sequence
+
+from experiments.loss_prediction.ranking import SUM
+from experiments.loss_prediction.results import WINNER, Results, optimised, picked
 from experiments.loss_prediction.trials import ANY, EQUAL
 from experiments.study.claims import Claim, above, below
-from schedules.search import Estimate
 
 HIGH = 0.8  # a rank correlation
 NEAR = 0.05  # a relative change of the loss
 
 
 def claims(results: Results) -> list[Claim]:
-    """All of them; those of `pays` first."""
-    return [*ranking_claims(results), *proposal_claims(results)]
+    """What a law must do to be of use to a search, of every law."""
+    return [claim for law in results.laws for claim in (*_rankings(law, results), *_proposals(law, results))]
 
 
-def pays(results: Results) -> bool:
-    """Whether everything held that a search would use the law for."""
-    return all(claim.held for claim in claims(results))
-
-
-def ranking_claims(results: Results) -> list[Claim]:
-    """That the law tells shapes apart where the sum of learning rates cannot, and better where it can."""
-    confidence = results.config.confidence
-    equal, best = results.overall[EQUAL], results.among_best[EQUAL]
-    fraction = f"{results.config.best_fraction:.0%}"
-    lead, best_lead = (
-        found[ANY].lead(LAW, SUM, confidence) for found in (results.overall, results.among_best)
+def verdict(found: Sequence[Claim], laws: Sequence[str]) -> str:
+    """Whether each law is of use to a search here."""
+    held = {law: [claim.held for claim in found if claim.subject == law] for law in laws}
+    return " ".join(
+        f"The {law} {'pays' if all(of_law) else 'does NOT pay'}: {sum(of_law)} of {len(of_law)} claims held."
+        for law, of_law in held.items()
     )
+
+
+def _rankings(law: str, results: Results) -> list[Claim]:
+    """That it tells shapes apart where the sum of learning rates cannot, and better where it can."""
+    confidence, best = results.config.confidence, f"best {results.config.best_fraction:.0%}"
+    overall, among_best = results.overall, results.among_best
     return [
-        above("rank correlation", EQUAL, equal.estimate(LAW, confidence), HIGH),
-        above(f"rank correlation in the best {fraction}", EQUAL, best.estimate(LAW, confidence), 0),
-        above(f"lead over {SUM}", ANY, lead, 0),
-        above(f"lead over {SUM} in the best {fraction}", ANY, best_lead, 0),
+        above(f"rank correlation, {EQUAL}", law, overall[EQUAL].estimate(law, confidence), HIGH),
+        above(f"rank correlation, {EQUAL}, {best}", law, among_best[EQUAL].estimate(law, confidence), 0),
+        above(f"lead over {SUM}, {ANY}", law, overall[ANY].lead(law, SUM, confidence), 0),
+        above(f"lead over {SUM}, {ANY}, {best}", law, among_best[ANY].lead(law, SUM, confidence), 0),
     ]
 
 
-def proposal_claims(results: Results) -> list[Claim]:
-    """That what the law proposes comes near the winner of the measured shapes."""
-
-    def distance(pool: str, name: str) -> Estimate:
-        return results.standing(pool, name).against[WINNER]
-
+def _proposals(law: str, results: Results) -> list[Claim]:
+    """That what it proposes comes near the winner of the measured shapes."""
+    proposed = {
+        f"its pick, {EQUAL}": results.standing(EQUAL, picked(law)),
+        f"its pick, {ANY}": results.standing(ANY, picked(law)),
+        f"its optimum, {ANY}": results.standing(ANY, optimised(law)),
+    }
     return [
-        *(
-            below(f"loss above the {WINNER}'s: {PICK}", pool, distance(pool, PICK), NEAR)
-            for pool in (EQUAL, ANY)
-        ),
-        below(f"loss above the {WINNER}'s: {OPTIMUM}", ANY, distance(ANY, OPTIMUM), NEAR),
+        below(f"loss above the {WINNER}'s: {what}", law, standing.against[WINNER], NEAR)
+        for what, standing in proposed.items()
     ]

@@ -1,6 +1,6 @@
 """What a study of loss prediction fits and predicts."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -8,6 +8,18 @@ from experiments.study.choices import StudyError, choice_problem
 from experiments.study.optimizers import OPTIMIZERS
 from experiments.study.options import WorkloadOptions
 from schedules import FAMILIES
+
+ENTRANTS = 9  # schedules that are compared on fresh seeds, at most
+WARMUP = 0.05
+# The shapes of the fitted runs, with a peak between the smallest (0) and the largest (1) in log scale
+FITTED: Sequence[tuple[str, Mapping[str, float], float]] = (
+    ("constant", {"warmup": WARMUP}, 0.0),
+    ("constant", {"warmup": WARMUP}, 1.0),
+    ("cosine", {"warmup": WARMUP}, 1.0),
+    ("linear", {"warmup": WARMUP}, 0.5),
+    ("wsd", {"warmup": WARMUP, "decay": 0.3, "floor": 0.0}, 1.0),
+    ("two_point_linear", {"x0": WARMUP, "y1": 0.8, "dx1": 0.4, "dx2": 0.1, "dy2": 0.4}, 1.0),
+)
 
 
 @dataclass(frozen=True)
@@ -36,7 +48,7 @@ class Config:
     curve_start: float = 0.25
     """Where the first of them is, as a fraction of the run: the paper too leaves out the beginning."""
     fit_replicates: int = 64
-    """Seeds of each fitted run; the law is fitted on their median curves."""
+    """Seeds of each fitted run; the laws are fitted on their median curves."""
     families: tuple[str, ...] = (
         "cosine",
         "generalized_cosine",
@@ -57,7 +69,7 @@ class Config:
     best_fraction: float = 0.1
     """Fraction of the shapes that count as the best, among which predictions are ranked once more."""
     confirm_replicates: int = 200
-    """Fresh seeds that compare the law's proposals with the winner."""
+    """Fresh seeds that compare the laws' proposals with the winner."""
     vectorize: int = 1
     """Runs that a device computes side by side."""
     confidence: float = 0.95
@@ -129,7 +141,7 @@ class Config:
     @property
     def planned_runs(self) -> int:
         unseen = 2 * self.num_shapes * (self.choose_replicates + self.score_replicates)
-        return 6 * self.fit_replicates + unseen + 6 * self.confirm_replicates
+        return len(FITTED) * self.fit_replicates + unseen + ENTRANTS * self.confirm_replicates
 
 
 PRESETS: Mapping[str, Config] = MappingProxyType(
@@ -142,7 +154,7 @@ PRESETS: Mapping[str, Config] = MappingProxyType(
             num_steps=300,
             largest_rate=0.03,
             fit_replicates=8,
-            shapes=13,
+            shapes=12,
             choose_replicates=4,
             score_replicates=4,
             confirm_replicates=24,

@@ -7,8 +7,9 @@ import numpy as np
 from rich.console import Console
 
 from experiments.loss_prediction import figures
-from experiments.loss_prediction.claims import claims, pays
-from experiments.loss_prediction.ranking import LAW, OTHER_SEEDS, SUM
+from experiments.loss_prediction.claims import claims, verdict
+from experiments.loss_prediction.config import FITTED
+from experiments.loss_prediction.ranking import OTHER_SEEDS, SUM, Correlations
 from experiments.loss_prediction.results import WINNER, Results
 from experiments.loss_prediction.trials import EQUAL
 from experiments.study.claims import CLAIM_HEADINGS, claim_rows, claims_json, summary
@@ -34,7 +35,7 @@ def show(results: Results, folder: StudyFolder, console: Console) -> None:
     shape = CONTEST_HEADINGS.index("shape")
     show_table(console, "proposals", CONTEST_HEADINGS, contest_rows(results), (), (), wrapped=(shape,))
     found = claims(results)
-    lines = (verdict(results), *summary(found), *notes(results))
+    lines = (verdict(found, list(results.laws)), *summary(found), *notes(results))
     show_table(console, "claims", CLAIM_HEADINGS, claim_rows(found), lines, (folder.report, folder.winners))
 
 
@@ -45,13 +46,6 @@ def setting(results: Results) -> str:
     return f"{workload}, {config.optimizer}, batch {config.batch_size}, {config.num_steps} steps"
 
 
-def verdict(results: Results) -> str:
-    """Whether the law is of use to a search here."""
-    found = claims(results)
-    held = sum(claim.held for claim in found)
-    return f"The law {'pays' if pays(results) else 'does NOT pay'} here: {held} of {len(found)} claims held."
-
-
 def ranking_headings(results: Results) -> tuple[str, ...]:
     """The headings of the table of rank correlations."""
     shapes, best = results.config.num_shapes, results.config.num_best
@@ -59,20 +53,17 @@ def ranking_headings(results: Results) -> tuple[str, ...]:
 
 
 def ranking_rows(results: Results) -> list[tuple[str, ...]]:
-    """The cells under `ranking_headings`; a dash where a predictor says the same of all shapes."""
+    """The cells under `ranking_headings`; a dash for what is the same for all shapes."""
+    confidence = results.config.confidence
+
+    def cell(found: Correlations, name: str) -> str:
+        return estimate_text(found.estimate(name, confidence)) if name in found.names else "–"
+
     return [
-        (pool, name, *(_correlation_text(found[pool], name, results) for found in _found(results)))
+        (pool, name, cell(results.overall[pool], name), cell(results.among_best[pool], name))
         for pool in results.pools
-        for name in (LAW, SUM, OTHER_SEEDS)
+        for name in (*results.laws, SUM, OTHER_SEEDS)
     ]
-
-
-def _found(results: Results):
-    return results.overall, results.among_best
-
-
-def _correlation_text(found, name: str, results: Results) -> str:
-    return estimate_text(found.estimate(name, results.config.confidence)) if name in found.names else "–"
 
 
 def contest_rows(results: Results) -> list[tuple[str, ...]]:
@@ -94,47 +85,56 @@ def contest_rows(results: Results) -> list[tuple[str, ...]]:
 
 def notes(results: Results) -> list[str]:
     """What the tables need said."""
-    config, counts, fitted = results.config, results.counts, results.curves
-    errors = {
-        name: np.median(np.abs(pool.predictions[LAW] / pool.scored - 1))
-        for name, pool in results.pools.items()
-    }
-    spread = results.pools[EQUAL].scored
-    constants = ", ".join(f"{name} {float(value):.3g}" for name, value in fitted.law._asdict().items())
+    config, counts, equal = results.config, results.counts, results.pools[EQUAL].scored
     low, high = config.smallest_share * config.largest_rate, config.largest_rate
     return [
-        f"Fitted on {len(fitted.schedules)} runs, the medians of {config.fit_replicates} seeds at"
-        f" {config.curve_points} points from {config.curve_start:.0%} of the run on: relative error"
-        f" {fitted.error:.2g} (RMS of the log). {constants}.",
+        f"Fitted on the medians of {config.fit_replicates} seeds of {len(FITTED)} runs, at"
+        f" {config.curve_points} points from {config.curve_start:.0%} of a run on. The law is that of"
+        " arXiv:2503.12811, which takes a warm-up by its sum alone; the law with warm-up counts its rises too.",
+        *(_law_note(name, results) for name in results.laws),
         f"Every peak lies between the fitted ones, {low:.3g} and {high:.3g}. At equal Σ LR all shapes have a"
-        f" mean learning rate of {low:.3g}; their losses lie between {np.min(spread):.3g} and"
-        f" {np.max(spread):.3g}, the median {np.median(spread):.3g}.",
-        "The median relative error of the predicted final loss is "
-        + ", ".join(f"{error:.1%} at {name}" for name, error in errors.items())
-        + ".",
+        f" mean learning rate of {low:.3g} and losses from {np.min(equal):.3g} to {np.max(equal):.3g}, the"
+        f" median {np.median(equal):.3g}; {SUM} is the same for all.",
         f"Rank correlations are Spearman's, with medians of {config.score_replicates} fresh seeds;"
-        f" {config.confidence:.0%} intervals from resampled shapes. The best are those of"
-        f" {config.choose_replicates} other seeds, whose own rank correlation shows what noise leaves to"
-        f" predict. {SUM} is the same for all shapes at equal Σ LR.",
-        f"Proposals and the {WINNER}, the lowest score among the best, by the medians of"
-        f" {config.confirm_replicates} fresh seeds. * best; = not distinguishable from it; changes are paired"
-        " by seed.",
+        f" {config.confidence:.0%} intervals from resampled shapes. {config.choose_replicates} other seeds say"
+        " which are the best; among those, their own correlation is less than what there is to predict.",
+        f"Proposals and the {WINNER}, the best by both, by the medians of {config.confirm_replicates} fresh"
+        " seeds. * best; = not distinguishable from it; changes are paired by seed.",
         f"{sum(counts.values()):,} runs, of which {counts.get('diverged', 0):,} diverged, in"
         f" {results.seconds:.0f} s of training.",
     ]
 
 
+def _law_note(name: str, results: Results) -> str:
+    law = results.laws[name]
+    constants = ", ".join(f"{key} {float(value):.3g}" for key, value in law.constants._asdict().items())
+    errors = (
+        f"{np.median(np.abs(pool.predictions[name] / pool.scored - 1)):.1%} at {which}"
+        for which, pool in results.pools.items()
+    )
+    return (
+        f"The {name}: {constants}. Error on the fitted curves {law.error:.2g} (RMS of the log); median"
+        f" relative error of an unseen final loss {' and '.join(errors)}."
+    )
+
+
 def winners_json(results: Results) -> dict[str, Any]:
     """The content of winners.json."""
-    confidence = results.config.confidence
+    confidence, found = results.config.confidence, claims(results)
     return {
         "workload": results.config.workload,
         "metric": results.config.metric,
         "confidence": confidence,
-        "verdict": verdict(results),
-        "law": {name: float(value) for name, value in results.curves.law._asdict().items()},
-        "fit_error": results.curves.error,
-        "claims": claims_json(claims(results)),
+        "verdict": verdict(found, list(results.laws)),
+        "laws": {
+            name: {
+                "constants": {key: float(value) for key, value in law.constants._asdict().items()},
+                "count_warmup": law.count_warmup,
+                "fit_error": law.error,
+            }
+            for name, law in results.laws.items()
+        },
+        "claims": claims_json(found),
         "rank_correlations": [
             {
                 "pool": pool,
@@ -142,8 +142,8 @@ def winners_json(results: Results) -> dict[str, Any]:
                 "all": estimate_json(results.overall[pool].estimate(name, confidence)),
                 "best": estimate_json(results.among_best[pool].estimate(name, confidence)),
             }
-            for pool, found in results.overall.items()
-            for name in found.names
+            for pool, correlations in results.overall.items()
+            for name in correlations.names
         ],
         "contests": [
             {
@@ -173,7 +173,7 @@ def write_report(results: Results, folder: StudyFolder) -> None:
     found = claims(results)
     embedded = {name: html_figure(name, image) for name, image in images.items()}
     sections = [
-        f"<p class='verdict'>{escape(verdict(results))}</p>",
+        f"<p class='verdict'>{escape(verdict(found, list(results.laws)))}</p>",
         f"<p>{escape(setting(results))}</p>",
         *(f"<p>{escape(line)}</p>" for line in summary(found)),
         html_table(CLAIM_HEADINGS, claim_rows(found)),

@@ -1,6 +1,7 @@
-"""The law in this study: fitted on the journal's curves, and the schedule that it would rather have."""
+"""The laws of this study: fitted on the journal's curves, and the schedules that they would rather have."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import jax
@@ -20,69 +21,83 @@ from schedules.loss_law import MultiPowerLaw, final_losses, predicted_losses
 from schedules.loss_law_fit import fit_law
 from schedules.search import Shape, named_key
 
+AS_PUBLISHED, WITH_WARMUP = "law", "law with warm-up"
+COUNTS_WARMUP: Mapping[str, bool] = MappingProxyType({AS_PUBLISHED: False, WITH_WARMUP: True})
+
 PROPOSED_FAMILY = "two_point_spline"
-PROPOSED_POOL = 2
+PROPOSED_POOL = 2  # the pools of the unseen shapes are before it
 PROPOSAL_STARTS, PROPOSAL_STEPS, PROPOSAL_RATE = 32, 300, 0.05
 
 
-class FittedCurves(NamedTuple):
-    """The law, and what it was fitted on.
+class Curves(NamedTuple):
+    """What the laws are fitted on: of every run the median over seeds of its loss after so many updates."""
 
-    Attributes:
-      law: its constants, in float64.
-      error: the root mean square of log(predicted / measured).
-      schedules: of the fitted runs.
-      steps: after how many updates they were evaluated.
-      measured: the median over seeds of each one's loss there.
-      predicted: what the law says of the same.
-    """
-
-    law: MultiPowerLaw
-    error: float
     schedules: Sequence[Schedule]
     steps: Int[np.ndarray, "points"]
-    measured: Float[np.ndarray, "runs points"]
-    predicted: Float[np.ndarray, "runs points"]
+    losses: Float[np.ndarray, "runs points"]
 
 
-def fitted_curves(config: Config, journal: Journal) -> FittedCurves:
-    """Fit the law on the journal's curves. Raises StudyError where one of them diverged."""
-    schedules, steps = fitted_schedules(config), np.array(config.curve_steps)
+class FittedLaw(NamedTuple):
+    """A law, in float64.
+
+    Attributes:
+      constants: as fitted.
+      count_warmup: whether it counts the rises of the warm-up.
+      error: the root mean square of log(predicted / measured) on the curves.
+      losses: what it says of them.
+    """
+
+    constants: MultiPowerLaw
+    count_warmup: bool
+    error: float
+    losses: Float[np.ndarray, "runs points"]
+
+
+def measured_curves(config: Config, journal: Journal) -> Curves:
+    """The journal's curves. Raises StudyError where a run diverged."""
+    schedules = fitted_schedules(config)
     records = journal.metrics(FIT)
-    measured = np.array(
-        [
-            [_median(records, schedule, curve_metric(config.metric, step), config) for step in steps]
-            for schedule in schedules
-        ]
-    )
-    for schedule, curve in zip(schedules, measured, strict=True):
+
+    def median(schedule: Schedule, step: int) -> float:
+        runs = (records[trial.identity] for trial in schedule.trials(FIT, config.fit_replicates))
+        return median_or_worse([run[curve_metric(config.metric, step)] for run in runs])
+
+    losses = np.array([[median(schedule, step) for step in config.curve_steps] for schedule in schedules])
+    for schedule, curve in zip(schedules, losses, strict=True):
         if not np.isfinite(curve).all():
             raise StudyError(
                 f"largest_rate: at least half of the runs of {schedule.shape.family.name} at"
-                f" {schedule.base_lr:g} diverged, and the law needs whole curves; got {config.largest_rate}."
+                f" {schedule.base_lr:g} diverged, and a law needs whole curves; got {config.largest_rate}."
             )
+    return Curves(schedules, np.array(config.curve_steps), losses)
+
+
+def fitted_law(curves: Curves, count_warmup: bool, config: Config) -> FittedLaw:
+    """The law that fits the curves best."""
     key = named_key(jax.random.key(config.seed), "law")
-    rates = learning_rates(schedules, config)
     with jax.enable_x64(True):
-        law, error = fit_law(jnp.asarray(rates), jnp.asarray(measured), jnp.asarray(steps), key)
-        predict = jax.vmap(predicted_losses, in_axes=(None, 0, None))
-        predicted = np.asarray(predict(law, jnp.asarray(rates), jnp.asarray(steps)))
-    return FittedCurves(law, float(error), schedules, steps, measured, predicted)
+        rates, losses, steps = map(
+            jnp.asarray, (learning_rates(curves.schedules, config), curves.losses, curves.steps)
+        )
+        law, error = fit_law(rates, losses, steps, key, count_warmup=count_warmup)
+        predicted = [predicted_losses(law, row, steps, count_warmup=count_warmup) for row in rates]
+        return FittedLaw(law, count_warmup, float(error), np.stack(predicted))
 
 
 def predicted_finals(
-    law: MultiPowerLaw, schedules: Sequence[Schedule], config: Config
+    law: FittedLaw, schedules: Sequence[Schedule], config: Config
 ) -> Float[np.ndarray, "schedules"]:
     """What the law says of the end of every schedule."""
     with jax.enable_x64(True):
-        return np.asarray(final_losses(law, jnp.asarray(learning_rates(schedules, config))))
+        rates = jnp.asarray(learning_rates(schedules, config))
+        return np.asarray(final_losses(law.constants, rates, count_warmup=law.count_warmup))
 
 
-def proposal(law: MultiPowerLaw, config: Config) -> Schedule:
+def proposal(law: FittedLaw, config: Config) -> Schedule:
     """The two-point spline, with a peak in the fitted range, of which the law predicts the lowest loss.
 
-    Adam on the unconstrained coordinates of the unit cube of shape parameters and log learning rate, from
-    many starts.
+    Found by Adam on the unconstrained coordinates of the unit cube of shape parameters and log learning
+    rate, from many starts.
     """
     family = FAMILIES[PROPOSED_FAMILY]
 
@@ -92,7 +107,8 @@ def proposal(law: MultiPowerLaw, config: Config) -> Schedule:
 
     def loss(coordinates):
         params, rate = schedule_at(jax.nn.sigmoid(coordinates))
-        return final_losses(law, (rate * family.multipliers(params, config.num_steps))[None])[0]
+        rates = rate * family.multipliers(params, config.num_steps)
+        return final_losses(law.constants, rates[None], count_warmup=law.count_warmup)[0]
 
     def descend(start):
         def step(state, _):
@@ -109,10 +125,5 @@ def proposal(law: MultiPowerLaw, config: Config) -> Schedule:
         starts = jax.random.normal(key, (PROPOSAL_STARTS, len(family.space) + 1), jnp.float64)
         found, losses = jax.jit(jax.vmap(descend))(starts)
         params, rate = schedule_at(jax.nn.sigmoid(found[jnp.argmin(losses)]))
-    shape = Shape(family, 0, {name: float(np.float32(value)) for name, value in params.items()})
-    return Schedule(shape, float(rate), PROPOSED_POOL)
-
-
-def _median(records, schedule: Schedule, name: str, config: Config) -> float:
-    trials = schedule.trials(FIT, config.fit_replicates)
-    return median_or_worse([records[trial.identity][name] for trial in trials])
+    params = {name: float(np.float32(value)) for name, value in params.items()}
+    return Schedule(Shape(family, int(law.count_warmup), params), float(rate), PROPOSED_POOL)

@@ -1,4 +1,4 @@
-"""How the law and its rivals rank the unseen shapes, over all of them and among the best."""
+"""How the laws and their rivals rank the unseen shapes, over all of them and among the best."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -10,7 +10,8 @@ from experiments.study.rank_correlation import percentile_estimate, rank_correla
 from schedules.search import Estimate
 from schedules.search.scoring import RESAMPLES
 
-LAW, SUM, OTHER_SEEDS = "multi-power law", "-Σ LR", "other seeds"  # the last is no predictor but the limit
+SUM = "-Σ LR"
+OTHER_SEEDS = "other seeds"  # no predictor, but what noise leaves to predict
 
 
 class Pool(NamedTuple):

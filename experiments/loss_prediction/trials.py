@@ -1,12 +1,12 @@
 """The schedules of the study: those that the law is fitted on, and those that it has not seen."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
 import numpy as np
 
-from experiments.loss_prediction.config import Config
+from experiments.loss_prediction.config import FITTED, Config
 from experiments.study.choices import StudyError
 from schedules import FAMILIES, Family
 from schedules.search import Shape, Trial, named_key
@@ -15,17 +15,6 @@ FIT, CHOOSE, SCORE, CONFIRM = "fit", "choose", "score", "confirm"
 EQUAL, ANY = "equal Σ LR", "any LR"  # how the unseen shapes are compared
 POOLS = (EQUAL, ANY)
 DRAWN_PER_SHAPE = 32  # of which some have too small a mean
-
-WARMUP = 0.05
-# The shapes of the fitted runs, with a peak between the smallest (0) and the largest (1) in log scale
-FITTED: Sequence[tuple[str, Mapping[str, float], float]] = (
-    ("constant", {"warmup": WARMUP}, 0.0),
-    ("constant", {"warmup": WARMUP}, 1.0),
-    ("cosine", {"warmup": WARMUP}, 1.0),
-    ("linear", {"warmup": WARMUP}, 0.5),
-    ("wsd", {"warmup": WARMUP, "decay": 0.3, "floor": 0.0}, 1.0),
-    ("two_point_linear", {"x0": WARMUP, "y1": 0.8, "dx1": 0.4, "dx2": 0.1, "dy2": 0.4}, 1.0),
-)
 
 
 class Schedule(NamedTuple):
