@@ -13,12 +13,11 @@ This project's extension to runs of different peaks counts the warm-up's rises t
 rate then costs what its fall takes off again.
 """
 
-import functools
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 
 class MultiPowerLaw(NamedTuple):
@@ -38,7 +37,7 @@ def predicted_losses(
     learning_rates: Float[Array, "steps"],
     after: Int[Array, "points"] | None = None,
     *,
-    count_warmup: bool = False,
+    count_warmup: bool | Bool[Array, ""] = False,
 ) -> Float[Array, "points"]:
     """L(t) after each number of updates t in `after`, or after every update; O(steps) for each.
 
@@ -55,8 +54,7 @@ def predicted_losses(
     after = jnp.arange(1, num_steps + 1) if after is None else after
     before = jnp.concatenate([jnp.zeros_like(learning_rates[:1]), learning_rates[:-1]])
     falls = before - learning_rates
-    if not count_warmup:
-        falls = jnp.where(jnp.cumsum(falls > 0) > 0, falls, 0)
+    falls = jnp.where(count_warmup | (jnp.cumsum(falls > 0) > 0), falls, 0)
     smallest = jnp.finfo(learning_rates.dtype).tiny
     log_scales = jnp.log(law.C) - law.gamma * jnp.log(jnp.maximum(learning_rates, smallest))
 
@@ -73,9 +71,12 @@ def predicted_losses(
     return jax.lax.map(loss, after)
 
 
-@functools.partial(jax.jit, static_argnames="count_warmup")
+@jax.jit
 def final_losses(
-    law: MultiPowerLaw, learning_rates: Float[Array, "runs steps"], *, count_warmup: bool = False
+    law: MultiPowerLaw,
+    learning_rates: Float[Array, "runs steps"],
+    *,
+    count_warmup: bool | Bool[Array, ""] = False,
 ) -> Float[Array, "runs"]:
     """L(T) of many schedules of T steps, such as shapes times base rates, to show beside what is measured."""
     end = jnp.array([learning_rates.shape[1]])

@@ -74,8 +74,8 @@ def fit_law(
     return _fit(learning_rates.astype(losses.dtype), losses, after, key, count_warmup, starts, iterations)
 
 
-@functools.partial(jax.jit, static_argnums=(4, 5, 6))
-def _fit(learning_rates, losses, after, key, count_warmup: bool, starts: int, iterations: int) -> Fit:
+@functools.partial(jax.jit, static_argnums=(5, 6))
+def _fit(learning_rates, losses, after, key, count_warmup, starts: int, iterations: int) -> Fit:
     totals = jnp.sum(learning_rates, axis=1)
     units = _Units(jnp.min(losses), jnp.max(learning_rates), jnp.max(totals))
 

@@ -90,14 +90,14 @@ def notes(results: Results) -> list[str]:
     return [
         f"Fitted on the medians of {config.fit_replicates} seeds of {len(FITTED)} runs, at"
         f" {config.curve_points} points from {config.curve_start:.0%} of a run on. The law is that of"
-        " arXiv:2503.12811, which takes a warm-up by its sum alone; the law with warm-up counts its rises too.",
+        " arXiv:2503.12811, which takes a warm-up by its sum alone; the law with warm-up counts its rises.",
         *(_law_note(name, results) for name in results.laws),
         f"Every peak lies between the fitted ones, {low:.3g} and {high:.3g}. At equal Σ LR all shapes have a"
         f" mean learning rate of {low:.3g} and losses from {np.min(equal):.3g} to {np.max(equal):.3g}, the"
         f" median {np.median(equal):.3g}; {SUM} is the same for all.",
         f"Rank correlations are Spearman's, with medians of {config.score_replicates} fresh seeds;"
-        f" {config.confidence:.0%} intervals from resampled shapes. {config.choose_replicates} other seeds say"
-        " which are the best; among those, their own correlation is less than what there is to predict.",
+        f" {config.confidence:.0%} intervals from resampled shapes. {config.choose_replicates} other seeds"
+        " say which are the best; among those, their own correlation is less than what there is to predict.",
         f"Proposals and the {WINNER}, the best by both, by the medians of {config.confirm_replicates} fresh"
         " seeds. * best; = not distinguishable from it; changes are paired by seed.",
         f"{sum(counts.values()):,} runs, of which {counts.get('diverged', 0):,} diverged, in"

@@ -1,5 +1,6 @@
 """The laws of this study: fitted on the journal's curves, and the schedules that they would rather have."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
@@ -24,7 +25,8 @@ from schedules.search import Shape, named_key
 AS_PUBLISHED, WITH_WARMUP = "law", "law with warm-up"
 COUNTS_WARMUP: Mapping[str, bool] = MappingProxyType({AS_PUBLISHED: False, WITH_WARMUP: True})
 
-PROPOSED_FAMILY = "two_point_spline"
+DIGITS = 5  # schedules of equal sums differ in later ones, by rounding alone
+PROPOSED = FAMILIES["two_point_spline"]
 PROPOSED_POOL = 2  # the pools of the unseen shapes are before it
 PROPOSAL_STARTS, PROPOSAL_STEPS, PROPOSAL_RATE = 32, 300, 0.05
 
@@ -74,23 +76,23 @@ def measured_curves(config: Config, journal: Journal) -> Curves:
 
 def fitted_law(curves: Curves, count_warmup: bool, config: Config) -> FittedLaw:
     """The law that fits the curves best."""
+    rates = learning_rates(curves.schedules, config)
     key = named_key(jax.random.key(config.seed), "law")
     with jax.enable_x64(True):
-        rates, losses, steps = map(
-            jnp.asarray, (learning_rates(curves.schedules, config), curves.losses, curves.steps)
-        )
-        law, error = fit_law(rates, losses, steps, key, count_warmup=count_warmup)
-        predicted = [predicted_losses(law, row, steps, count_warmup=count_warmup) for row in rates]
-        return FittedLaw(law, count_warmup, float(error), np.stack(predicted))
+        fitted_on = jnp.asarray(rates), jnp.asarray(curves.losses), jnp.asarray(curves.steps)
+        law, error = fit_law(*fitted_on, key, count_warmup=count_warmup)
+        losses = _curves(law, jnp.asarray(rates), jnp.asarray(curves.steps), count_warmup)
+        return FittedLaw(law, count_warmup, float(error), np.asarray(losses))
 
 
 def predicted_finals(
     law: FittedLaw, schedules: Sequence[Schedule], config: Config
 ) -> Float[np.ndarray, "schedules"]:
-    """What the law says of the end of every schedule."""
+    """What the law says of the end of every schedule, in the digits that float32's learning rates allow."""
+    rates = learning_rates(schedules, config)
     with jax.enable_x64(True):
-        rates = jnp.asarray(learning_rates(schedules, config))
-        return np.asarray(final_losses(law.constants, rates, count_warmup=law.count_warmup))
+        losses = np.asarray(final_losses(law.constants, jnp.asarray(rates), count_warmup=law.count_warmup))
+    return np.array([float(f"{loss:.{DIGITS}g}") for loss in losses])
 
 
 def proposal(law: FittedLaw, config: Config) -> Schedule:
@@ -99,16 +101,42 @@ def proposal(law: FittedLaw, config: Config) -> Schedule:
     Found by Adam on the unconstrained coordinates of the unit cube of shape parameters and log learning
     rate, from many starts.
     """
-    family = FAMILIES[PROPOSED_FAMILY]
+    key = named_key(jax.random.key(config.seed), "proposal")
+    with jax.enable_x64(True):
+        starts = jax.random.normal(key, (PROPOSAL_STARTS, len(PROPOSED.space) + 1), jnp.float64)
+        params, rate = _lowest(
+            law.constants,
+            law.count_warmup,
+            starts,
+            rate_at(0, config),
+            rate_at(1, config),
+            config.num_steps,
+        )
+    shape = Shape(PROPOSED, int(law.count_warmup), {n: float(np.float32(v)) for n, v in params.items()})
+    return Schedule(shape, float(rate), PROPOSED_POOL)
 
-    def schedule_at(point):
-        params = {name: values[0] for name, values in family.from_unit(point[None, :-1]).items()}
-        return params, rate_at(point[-1], config)
+
+@jax.jit
+def _curves(law, learning_rates, steps, count_warmup):
+    def curve(rates):
+        return predicted_losses(law, rates, steps, count_warmup=count_warmup)
+
+    return jax.vmap(curve)(learning_rates)
+
+
+@functools.partial(jax.jit, static_argnames="num_steps")
+def _lowest(law: MultiPowerLaw, count_warmup, starts, smallest, largest, num_steps: int):
+    """The parameters and the learning rate of the lowest predicted loss."""
+
+    def schedule_at(coordinates):
+        point = jax.nn.sigmoid(coordinates)
+        params = {name: values[0] for name, values in PROPOSED.from_unit(point[None, :-1]).items()}
+        return params, smallest * (largest / smallest) ** point[-1]
 
     def loss(coordinates):
-        params, rate = schedule_at(jax.nn.sigmoid(coordinates))
-        rates = rate * family.multipliers(params, config.num_steps)
-        return final_losses(law.constants, rates[None], count_warmup=law.count_warmup)[0]
+        params, rate = schedule_at(coordinates)
+        rates = rate * PROPOSED.multipliers(params, num_steps)
+        return final_losses(law, rates[None], count_warmup=count_warmup)[0]
 
     def descend(start):
         def step(state, _):
@@ -120,10 +148,5 @@ def proposal(law: FittedLaw, config: Config) -> Schedule:
         return found, loss(found)
 
     adam = optax.adam(PROPOSAL_RATE)
-    key = named_key(jax.random.key(config.seed), "proposal")
-    with jax.enable_x64(True):
-        starts = jax.random.normal(key, (PROPOSAL_STARTS, len(family.space) + 1), jnp.float64)
-        found, losses = jax.jit(jax.vmap(descend))(starts)
-        params, rate = schedule_at(jax.nn.sigmoid(found[jnp.argmin(losses)]))
-    params = {name: float(np.float32(value)) for name, value in params.items()}
-    return Schedule(Shape(family, int(law.count_warmup), params), float(rate), PROPOSED_POOL)
+    found, losses = jax.vmap(descend)(starts)
+    return schedule_at(found[jnp.argmin(losses)])

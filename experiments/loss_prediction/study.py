@@ -12,7 +12,7 @@ from rich.console import Console
 from experiments.loss_prediction.config import Config
 from experiments.loss_prediction.findings import winners_json, write_report
 from experiments.loss_prediction.results import Results, collect
-from experiments.loss_prediction.trials import FIT, fitted_schedules
+from experiments.loss_prediction.trials import FIT, fitted_schedules, unseen_schedules
 from experiments.study.evaluation import Evaluate, RunTrials, journaled
 from experiments.study.folder import StudyFolder, open_folder, write_atomically
 from experiments.study.journal import Journal
@@ -48,6 +48,7 @@ def run(
     workload = load_workload(config.workload, config.workload_options) if workload is None else workload
     check_workload(workload, config.metric, config.batch_size, config.num_steps)
     mesh = study_mesh(devices)
+    unseen_schedules(config)  # whether there are as many of each family
     study = open_folder(Path(folder), dataclasses.asdict(config))
     progress = Progress(config.planned_runs, console or Console(), quiet=console is None)
     with Journal(study.journal) as journal, progress:

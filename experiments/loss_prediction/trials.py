@@ -61,7 +61,7 @@ def rate_at(place: float, config: Config) -> float:
 
 
 def learning_rates(schedules: Sequence[Schedule], config: Config) -> np.ndarray:
-    """Those of every step, a schedule in each row, in float64."""
+    """Those of every step, a schedule in each row: what the runs take in float32, as float64."""
     rows = [schedule.trials(FIT, 1)[0].learning_rates(config.num_steps) for schedule in schedules]
     return np.stack(rows).astype(np.float64)
 

@@ -1,4 +1,4 @@
-"""A small study of loss prediction from the command line: its schedules, its law, its findings, its resumption."""
+"""A small study of loss prediction from the command line: its schedules, laws, findings and resumption."""
 
 import contextlib
 import io
@@ -32,8 +32,10 @@ OPTIONS = {
     "--score-replicates": [SEEDS],
     "--best-fraction": [0.4],
     "--confirm-replicates": [CONFIRM],
+    "--devices": [2],
 }
 POOLS = ("equal Σ LR", "any LR")
+LAWS = ("law", "law with warm-up")
 
 
 def called(*words):
@@ -84,14 +86,25 @@ def by_schedule(rows, stage, pool):
 
 
 def law_at_the_end(law, rates):
-    """The multi-power law from its formula, in NumPy; these warm-ups all end before anything falls."""
-    falls = rates[:-1] - rates[1:]
-    left = np.cumsum(rates[::-1])[::-1][1:]
-    falling = (np.cumsum(falls > 0) > 0) & (left > 0)
-    k = np.flatnonzero(falling)
-    x = np.maximum(rates[1:][k], 1e-300) ** -law["gamma"] * left[k]
-    reduction = law["B"] * np.sum(falls[k] * (1 - (law["C"] * x + 1) ** -law["beta"]))
-    return law["L0"] + law["A"] * rates.sum() ** -law["alpha"] - reduction
+    """The law from its formula, in NumPy."""
+    constants = law["constants"]
+    falls = np.concatenate([[0], rates[:-1]]) - rates
+    left = np.cumsum(rates[::-1])[::-1]
+    counted = (left > 0) & (law["count_warmup"] | (np.cumsum(falls > 0) > 0))
+    with np.errstate(divide="ignore", over="ignore"):
+        x = rates[counted] ** -constants["gamma"] * left[counted]
+        shares = 1 - (constants["C"] * x + 1) ** -constants["beta"]
+    reduction = constants["B"] * np.sum(falls[counted] * shares)
+    return constants["L0"] + constants["A"] * rates.sum() ** -constants["alpha"] - reduction
+
+
+def prediction(law, rates):
+    """In five digits: equal sums of learning rates differ in later ones by float32's rounding."""
+    return float(f"{law_at_the_end(law, rates):.5g}")
+
+
+def lowest_predicted(law, scoring):
+    return min(scoring, key=lambda name: prediction(law, scoring[name][0]))
 
 
 def test_every_stage_has_its_runs_and_seeds(rows):
@@ -99,33 +112,33 @@ def test_every_stage_has_its_runs_and_seeds(rows):
     unseen = 2 * len(FAMILIES_DRAWN) * SHAPES * SEEDS
     confirmed = len({identity[1:4] for identity in rows if identity[0] == "confirm"})
     assert runs == {"fit": 6 * FIT, "choose": unseen, "score": unseen, "confirm": confirmed * CONFIRM}
-    assert 3 <= confirmed <= 6
+    assert 4 <= confirmed <= 9
 
 
 def test_unseen_shapes_have_equal_sums_in_one_pool_and_peaks_in_the_fitted_range_in_both(rows):
     schedules = [by_schedule(rows, "score", pool) for pool in (0, 1)]
     sums = [rates.sum() for rates, _ in schedules[0].values()]
     np.testing.assert_allclose(sums, SHARE * LARGEST * STEPS, rtol=1e-6)
-    peaks = {i[3]: row["base_lr"] for i, row in rows.items() if i[0] == "score"}
     for (stage, _, _, pool, _), row in rows.items():
         assert SHARE * LARGEST * (1 - 1e-6) <= row["base_lr"] <= LARGEST * (1 + 1e-6), (stage, pool)
     assert len({round(rates.sum(), 4) for rates, _ in schedules[1].values()}) == len(schedules[1])
     fitted = {row["base_lr"] for i, row in rows.items() if i[0] == "fit"}
     assert (min(fitted), max(fitted)) == pytest.approx((SHARE * LARGEST, LARGEST))
-    assert peaks
 
 
-def test_the_fit_s_error_is_that_of_its_constants_on_the_median_curves(found, rows):
-    errors = []
+@pytest.mark.parametrize("name", LAWS)
+def test_a_fit_s_error_is_that_of_its_constants_on_the_median_curves(found, rows, name):
+    law, errors = found["laws"][name], []
+    assert law["count_warmup"] == (name == "law with warm-up")
     for family, number in dict.fromkeys(i[1:3] for i in rows if i[0] == "fit"):
         replicates = [rows["fit", family, number, 0, replicate] for replicate in range(FIT)]
         rates = rates_of(family, replicates[0])
         for step in np.linspace(STEPS / 4, STEPS, 6).round().astype(int):
             measured = np.median([row["metrics"][f"train_loss@{step}"] for row in replicates])
-            errors.append(np.log(law_at_the_end(found["law"], rates[:step]) / measured))
+            errors.append(np.log(law_at_the_end(law, rates[:step]) / measured))
         assert all(row["score"] == row["metrics"][f"train_loss@{STEPS}"] for row in replicates)
     assert len(errors) == 36
-    assert found["fit_error"] == pytest.approx(np.sqrt(np.mean(np.square(errors))), rel=1e-5)
+    assert law["fit_error"] == pytest.approx(np.sqrt(np.mean(np.square(errors))), rel=1e-5)
 
 
 def test_the_rank_correlations_are_scipys_on_the_journal(found, rows):
@@ -135,10 +148,8 @@ def test_the_rank_correlations_are_scipys_on_the_journal(found, rows):
         choosing, scoring = (by_schedule(rows, stage, place) for stage in ("choose", "score"))
         chosen, scored = ([np.median(s) for _, s in stage.values()] for stage in (choosing, scoring))
         rates = [rates for rates, _ in scoring.values()]
-        predictors = {
-            "multi-power law": [law_at_the_end(found["law"], row) for row in rates],
-            "other seeds": chosen,
-        }
+        predictors = {name: [prediction(law, row) for row in rates] for name, law in found["laws"].items()}
+        predictors["other seeds"] = chosen
         if pool == "any LR":
             predictors["-Σ LR"] = [-row.sum() for row in rates]
         best = np.argsort(chosen)[:best_count]
@@ -161,7 +172,7 @@ def test_what_is_contested_is_what_the_law_and_the_measurements_say(found, rows)
         best = sorted(chosen, key=chosen.get)[:5]
         picked = {
             "measured winner": min(best, key=scored.get),
-            "law's pick": min(scoring, key=lambda name: law_at_the_end(found["law"], scoring[name][0])),
+            **{f"{law}: pick": lowest_predicted(found["laws"][law], scoring) for law in LAWS},
             "largest Σ LR": max(scoring, key=lambda name: scoring[name][0].sum()),
         }
         for schedule, (family, number) in picked.items():
@@ -175,15 +186,17 @@ def test_what_is_contested_is_what_the_law_and_the_measurements_say(found, rows)
             assert contests[pool, schedule]["score"]["value"] == np.median(scores)
 
 
-def test_the_law_predicts_no_lower_loss_than_at_its_optimum(found, rows):
-    (entry,) = (entry for entry in found["contests"] if entry["schedule"] == "law's optimum")
-    optimum = law_at_the_end(found["law"], rates_of(entry["family"], entry))
+@pytest.mark.parametrize("name", LAWS)
+def test_a_law_predicts_no_lower_loss_than_at_its_optimum(found, name):
+    law = found["laws"][name]
+    (entry,) = (entry for entry in found["contests"] if entry["schedule"] == f"{name}: optimum")
+    optimum = law_at_the_end(law, rates_of(entry["family"], entry))
     rng = np.random.default_rng(0)
     family = FAMILIES["two_point_spline"]
     for _ in range(50):
         params = {name: rng.uniform(i.low, i.high) for name, i in family.space.items()}
         row = {"base_lr": LARGEST * SHARE ** rng.uniform(), "params": params}
-        assert optimum <= law_at_the_end(found["law"], rates_of("two_point_spline", row)) + 1e-6
+        assert optimum <= law_at_the_end(law, rates_of("two_point_spline", row)) + 1e-4
 
 
 def test_the_tables_and_the_report_say_what_the_winners_file_says(finished, found):
