@@ -10,7 +10,7 @@ from experiments.loss_prediction import figures
 from experiments.loss_prediction.claims import claims, verdict
 from experiments.loss_prediction.config import FITTED
 from experiments.loss_prediction.ranking import OTHER_SEEDS, SUM, Correlations
-from experiments.loss_prediction.results import WINNER, Results
+from experiments.loss_prediction.results import MOST, WINNER, Results
 from experiments.loss_prediction.trials import EQUAL
 from experiments.study.claims import CLAIM_HEADINGS, claim_rows, claims_json, summary
 from experiments.study.folder import StudyFolder, write_atomically
@@ -25,7 +25,14 @@ from experiments.study.tables import (
     show_table,
 )
 
-CONTEST_HEADINGS = ("compared at", "schedule", "shape", "peak LR", "loss [interval]", f"vs {WINNER}, %")
+CONTEST_HEADINGS = (
+    "compared at",
+    "schedule",
+    "shape",
+    "peak LR",
+    "loss [interval]",
+    *(f"vs {name}, %" for name in (WINNER, MOST)),
+)
 TITLE = "Does a law fitted on a few loss curves predict unseen schedules?"
 
 
@@ -76,7 +83,7 @@ def contest_rows(results: Results) -> list[tuple[str, ...]]:
             + shape_text(standing.winner.schedule.shape.params),
             f"{standing.winner.schedule.base_lr:.3g}",
             estimate_text(standing.score),
-            change_text(standing.against.get(WINNER)),
+            *(change_text(standing.against.get(name)) for name in (WINNER, MOST)),
         )
         for pool, standings in results.contests.items()
         for standing in standings

@@ -112,7 +112,7 @@ def proposal(law: FittedLaw, config: Config) -> Schedule:
             rate_at(1, config),
             config.num_steps,
         )
-    shape = Shape(PROPOSED, int(law.count_warmup), {n: float(np.float32(v)) for n, v in params.items()})
+    shape = Shape(PROPOSED, int(law.count_warmup), {n: float(np.float32(params[n])) for n in PROPOSED.space})
     return Schedule(shape, float(rate), PROPOSED_POOL)
 
 

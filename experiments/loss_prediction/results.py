@@ -155,4 +155,5 @@ def _contest(entrants: Mapping[str, Schedule], config: Config, evaluate: Evaluat
         name: Entrant(entrants[name], np.array([scores[trial] for trial in of_one]))
         for name, of_one in trials.items()
     }
-    return standings(scored, (WINNER,), config.confidence)
+    baselines = [name for name in (WINNER, MOST) if name in entrants]
+    return standings(scored, baselines, config.confidence)
