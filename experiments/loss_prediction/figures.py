@@ -44,7 +44,7 @@ def predictions(results: Results) -> bytes:
     """Every unseen shape's measured loss against what a law says, a row a law and a column a pool."""
     config = results.config
     figure = Figure(figsize=(10, 7.5), layout="constrained")
-    axes = figure.subplots(len(results.laws), len(results.pools), sharey="col")
+    axes = figure.subplots(len(results.laws), len(results.pools), sharex="col", sharey="col")
     for ax, (law, name) in zip(axes.flat, itertools.product(results.laws, results.pools), strict=True):
         pool, predicted = results.pools[name], results.pools[name].predictions[law]
         shown = np.isfinite(pool.scored) & (predicted > 0)
@@ -53,7 +53,8 @@ def predictions(results: Results) -> bytes:
             ax.plot(predicted[chosen], pool.scored[chosen], "o", color=color, markersize=4, alpha=0.7)
         ends = np.min(pool.scored[shown]), np.max(pool.scored[shown])
         ax.plot(ends, ends, color=CONTEXT, zorder=0)
-        log_scale(ax, "x", predicted[shown])
+        of_all_laws = np.concatenate([pool.predictions[other] for other in results.laws])
+        log_scale(ax, "x", of_all_laws[of_all_laws > 0])
         log_scale(ax, "y", pool.scored[shown])
         ax.spines[["top", "right"]].set_visible(False)
         correlation = results.overall[name].estimate(law, config.confidence).value
