@@ -107,6 +107,7 @@ def _setting_problems(dependence: Dependence) -> list[str]:
 DEFAULTS = Config(
     families=("two_point_spline_floor", "smooth_nonmonotonic"),
     optimizer="adamw",
+    learning_rates=(0.001, 1.0),
     candidates=128,
     rung_replicates=(5,),
     top=8,

@@ -17,7 +17,7 @@ GAIN_TO_COST = LinearSegmentedColormap.from_list("cost", ["#e08214", "#f7f7f7", 
 OWN = "#bbbbbb"
 SETTLED = 0.75  # the fraction of the costs within the range of the colours, which a few would stretch
 LEAST_RANGE = 0.02
-DARK = 0.65  # of the range, from where on text is white
+DARK = 0.65  # of the range, from where on costs are dark enough for white text
 ITS_SHAPE = "#e08214"
 CURVE_POINTS = 400
 LINEAR = 10  # per cent, up to where the axis of costs is linear
@@ -39,7 +39,7 @@ def transfer_matrix(results: Results) -> bytes:
     for row, column in np.ndindex(values.shape):
         cost = costs[row][column]
         marked = cost_text(cost)
-        color = "white" if abs(values[row, column]) > DARK * limit else "black"
+        color = "white" if values[row, column] > DARK * limit else "black"
         weight = "bold" if marked.endswith("*") else "normal"
         text = "own" if cost is None else marked
         ax.text(column, row, text, ha="center", va="center", fontsize=8, color=color, weight=weight)

@@ -12,7 +12,14 @@ from experiments.shape_search.dependence.transfer import Transferred
 from experiments.study.claims import Claim, claims_json
 from experiments.study.folder import StudyFolder
 from experiments.study.journal import Journal
-from experiments.study.tables import change_text, estimate_json, estimate_text, shape_text, show_table
+from experiments.study.tables import (
+    at_edge,
+    change_text,
+    estimate_json,
+    estimate_text,
+    shape_text,
+    show_table,
+)
 from schedules.search import Estimate, median_change, median_estimate
 from schedules.winners import LoadedWinner
 
@@ -178,14 +185,20 @@ def notes(results: Results) -> list[str]:
         for name, cost in of.items()
         if cost.high < 0
     ]
-    if better:
-        lines.append(f"Better than the shape that was searched there: {', '.join(better)}.")
-    edge = [
+    open_ended = [
         f"{name}'s in {setting}"
         for setting, of in results.transferred.items()
         for name, one in of.items()
         if not one.bracketed
     ]
-    if edge:
-        lines.append(f"Best learning rate at the edge of those tried: {', '.join(edge)}.")
-    return lines
+    edge = [
+        name
+        for name, setting in results.dependence.settings.items()
+        if at_edge(results.shapes[name].base_lr, setting.learning_rate_range)
+    ]
+    warnings = {
+        "Better than the shape that was searched there": better,
+        "Best learning rate at the edge of those that were tried again": open_ended,
+        "Best searched learning rate at an edge of learning_rates, widen them": edge,
+    }
+    return lines + [f"{warning}: {', '.join(of)}." for warning, of in warnings.items() if of]
