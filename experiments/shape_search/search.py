@@ -56,7 +56,7 @@ def run(
     study = open_folder(Path(folder), dataclasses.asdict(config))
     progress = Progress(config.planned_runs, console or Console(), quiet=console is None)
     with Journal(study.journal) as journal, progress:
-        runner = _runner(config, workload, mesh, chunk_runs)
+        runner = trial_runner(config, workload, mesh, chunk_runs)
         evaluate = journaled(journal, runner, config.metric, chunk_runs, progress)
         return _conclude(config, study, journal, evaluate)
 
@@ -77,7 +77,8 @@ def transformation(config: Config, schedule: optax.Schedule) -> optax.GradientTr
     return build(schedule, config.weight_decay)
 
 
-def _runner(config: Config, workload: Workload, mesh: Mesh, chunk_runs: int) -> RunTrials:
+def trial_runner(config: Config, workload: Workload, mesh: Mesh, chunk_runs: int) -> RunTrials:
+    """(trials) → the metrics at the end of each, trained as the config says."""
     return shape_runner(
         workload,
         functools.partial(transformation, config),
