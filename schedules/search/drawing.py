@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import jax
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, PRNGKeyArray
 from scipy.stats import qmc
 
 from schedules.search.keys import named_key
@@ -37,18 +37,49 @@ def sobol_search(dimensions: int, batch: int) -> Strategy:
     return _crossed(dimensions, batch, shapes)
 
 
+def grid_search(dimensions: int, batch: int) -> Strategy:
+    """Ever finer grids of shapes, each shape at `RATES` log-spaced learning rates: level l has the centres of
+    2^l equal slices of every axis, and no level repeats a shape of another."""
+
+    def shapes(history: History, numbers: Int[np.ndarray, "batch"]) -> np.ndarray:
+        return np.stack([_cell_centre(history.key, int(number), dimensions - 1) for number in numbers])
+
+    return _crossed(dimensions, batch, shapes)
+
+
+def _cell_centre(key: PRNGKeyArray, number: int, dimensions: int) -> Float[np.ndarray, "dims"]:
+    """The centre of a cell, numbered through the levels.
+
+    The binary digits of a cell's number within its level become, after a random triangular map and flips, the
+    first digits of every coordinate, then the second ones and so on: so the first 2^(k·dimensions) cells of a
+    level lie one in each cell of level k.
+    """
+    level = 0
+    while number >= 2 ** (level * dimensions):
+        number -= 2 ** (level * dimensions)
+        level += 1
+    digits, generator = level * dimensions, numpy_generator(named_key(key, "level", level))
+    triangular = np.tril(generator.integers(2, size=(digits, digits)), -1) + np.eye(digits, dtype=int)
+    mapped = triangular @ (number >> np.arange(digits) & 1) + generator.integers(2, size=digits)
+    places = 2.0 ** -np.arange(1, level + 1)
+    return places @ (mapped % 2).reshape(level, dimensions) + 2.0 ** -(level + 1)
+
+
 def _crossed(
     dimensions: int,
     batch: int,
     shapes: Callable[[History, Int[np.ndarray, "batch"]], Float[np.ndarray, "batch shape_dims"]],
 ) -> Strategy:
-    """The strategy that goes through shapes 0, 1, … and for each through the learning rates."""
-    rates = (np.arange(RATES) + 0.5) / RATES
+    """The strategy that goes through shapes 0, 1, … and for each through the learning rates.
+
+    Without shape parameters there is one shape: ever finer grids of rates go on where the first one ends.
+    """
 
     def ask(history: History) -> Float[np.ndarray, "batch dims"]:
         places = len(history.points) + np.arange(batch)
         numbers, which = np.unique(places // RATES, return_inverse=True)
-        points = shapes(history, numbers)[which]
-        return np.concatenate([points, rates[places % RATES, None]], axis=1).astype(np.float32)
+        offsets = [0.5 if dimensions > 1 else _cell_centre(history.key, int(n), 1)[0] for n in numbers]
+        rates = (places % RATES + np.array(offsets)[which]) / RATES
+        return np.concatenate([shapes(history, numbers)[which], rates[:, None]], axis=1).astype(np.float32)
 
     return strategy_of(dimensions, ask)

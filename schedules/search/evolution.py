@@ -1,0 +1,59 @@
+"""CMA-ES: points from a normal distribution that learns from each generation where and how to look.
+
+The distribution is the `cmaes` library's. As the library's object is not a state to keep, it is told the whole
+history again at each ask. A search that has contracted starts anew elsewhere with twice the population
+(IPOP). Source: Hansen (2016), arXiv:1604.00772; Auger and Hansen (2005), doi:10.1109/CEC.2005.1554902.
+"""
+
+import math
+from itertools import repeat
+
+import numpy as np
+from cmaes import CMA
+from jaxtyping import Float
+
+from schedules.search.batches import first_new, whole_batches
+from schedules.search.keys import named_key
+from schedules.search.strategy import History, Strategy, numpy_generator, strategy_of
+
+SPREAD = 0.3  # the first standard deviation on each axis
+SMALLEST = 1e-4  # a generation within a cube of this side has contracted
+HUGE = 1e300  # stands for +inf where the library subtracts
+
+
+def cmaes_search(dimensions: int, batch: int) -> Strategy:
+    """Points from the distribution of CMA-ES, whose generations are whole batches."""
+
+    def ask(history: History) -> Float[np.ndarray, "batch dims"]:
+        library = _told(history, batch)
+        seeds = numpy_generator(named_key(history.key, "batch", len(history.points)))
+        library.reseed_rng(int(seeds.integers(2**32)))
+        return first_new(history.points, (library.ask() for _ in repeat(None)), batch)
+
+    return strategy_of(dimensions, ask)
+
+
+def _told(history: History, batch: int) -> CMA:
+    """The library once it was told every whole generation of the history."""
+    start, end = 0, 0
+    library = _begun(history, start, batch, doublings := 0)
+    while (end := start + library.population_size) <= len(history.points):
+        points = history.points[start:end].astype(np.float64)
+        library.tell(list(zip(points, np.minimum(history.scores[start:end], HUGE), strict=True)))
+        start = end
+        if library.should_stop() or np.max(np.ptp(points, axis=0)) < SMALLEST:
+            library = _begun(history, start, batch, doublings := doublings + 1)
+    return library
+
+
+def _begun(history: History, start: int, batch: int, doublings: int) -> CMA:
+    """The library at the beginning of a search: the first one in the middle, others anywhere."""
+    dimensions = history.points.shape[1]
+    least = (4 + int(3 * math.log(dimensions))) * 2**doublings  # the library's default, doubled
+    anywhere = numpy_generator(named_key(history.key, "mean", start)).random(dimensions)
+    return CMA(
+        mean=anywhere if doublings else np.full(dimensions, 0.5),
+        sigma=SPREAD,
+        bounds=np.tile([0.0, 1.0], (dimensions, 1)),
+        population_size=whole_batches(least, batch),
+    )
