@@ -8,6 +8,7 @@ from experiments.study.choices import choice_problem
 
 STUDIES = {
     "shape_search": "which learning-rate shape is near-optimal for a workload",
+    "search_efficiency": "how many runs each strategy needs to find a near-optimal shape",
     "optimizer_comparison": "which optimizer trains best at equal tuning budget, in steps and in seconds",
     "layer_geometry": "which descent geometry suits which layer, and whether measuring it pays",
     "path_geometry": "how gradients lie to the end of training, and whether the step this prescribes pays",
