@@ -18,7 +18,7 @@ def whole_batches(least: int, batch: int) -> int:
 def first_new(
     told: Float[np.ndarray, "told dims"], points: Iterator[Float[np.ndarray, "dims"]], count: int
 ) -> Float[np.ndarray, "count dims"]:
-    """The first of endless points, in the float32 of a history, that differ from all told and from each other."""
+    """The first of endless points, in a history's float32, that differ from all told and from each other."""
     seen = {point.tobytes() for point in told}
     new = []
     while len(new) < count:

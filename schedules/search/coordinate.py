@@ -1,7 +1,7 @@
 """Coordinate descent: sweeps along one axis at a time around the best point, the axes in turn.
 
-The step shrinks once a whole cycle over the axes brought no improvement; the search starts anew elsewhere once
-it is tiny.
+The step shrinks once a whole cycle over the axes brought no improvement; the search starts anew elsewhere
+once it is tiny.
 """
 
 from itertools import count

@@ -50,9 +50,10 @@ def grid_search(dimensions: int, batch: int) -> Strategy:
 def _cell_centre(key: PRNGKeyArray, number: int, dimensions: int) -> Float[np.ndarray, "dims"]:
     """The centre of a cell, numbered through the levels.
 
-    The binary digits of a cell's number within its level become, after a random triangular map and flips, the
-    first digits of every coordinate, then the second ones and so on: so the first 2^(k·dimensions) cells of a
-    level lie one in each cell of level k.
+    The binary digits of a cell's number within its level become, after a random triangular map and flips,
+    the first digits of every coordinate, then the second ones and so on: so the first 2^(k·dimensions) cells
+    of a level lie one in each cell of level k. The lowest digit flips all: every second cell mirrors the
+    one before.
     """
     level = 0
     while number >= 2 ** (level * dimensions):
@@ -60,6 +61,7 @@ def _cell_centre(key: PRNGKeyArray, number: int, dimensions: int) -> Float[np.nd
         level += 1
     digits, generator = level * dimensions, numpy_generator(named_key(key, "level", level))
     triangular = np.tril(generator.integers(2, size=(digits, digits)), -1) + np.eye(digits, dtype=int)
+    triangular[:, :1] = 1
     mapped = triangular @ (number >> np.arange(digits) & 1) + generator.integers(2, size=digits)
     places = 2.0 ** -np.arange(1, level + 1)
     return places @ (mapped % 2).reshape(level, dimensions) + 2.0 ** -(level + 1)

@@ -1,7 +1,7 @@
 """CMA-ES: points from a normal distribution that learns from each generation where and how to look.
 
-The distribution is the `cmaes` library's. As the library's object is not a state to keep, it is told the whole
-history again at each ask. A search that has contracted starts anew elsewhere with twice the population
+The distribution is the `cmaes` library's. As the library's object is not a state to keep, it is told the
+whole history again at each ask. A search that has contracted starts anew elsewhere with twice the population
 (IPOP). Source: Hansen (2016), arXiv:1604.00772; Auger and Hansen (2005), doi:10.1109/CEC.2005.1554902.
 """
 
@@ -35,14 +35,15 @@ def cmaes_search(dimensions: int, batch: int) -> Strategy:
 
 def _told(history: History, batch: int) -> CMA:
     """The library once it was told every whole generation of the history."""
-    start, end = 0, 0
-    library = _begun(history, start, batch, doublings := 0)
+    start = doublings = 0
+    library = _begun(history, start, batch, doublings)
     while (end := start + library.population_size) <= len(history.points):
         points = history.points[start:end].astype(np.float64)
         library.tell(list(zip(points, np.minimum(history.scores[start:end], HUGE), strict=True)))
         start = end
         if library.should_stop() or np.max(np.ptp(points, axis=0)) < SMALLEST:
-            library = _begun(history, start, batch, doublings := doublings + 1)
+            doublings += 1
+            library = _begun(history, start, batch, doublings)
     return library
 
 

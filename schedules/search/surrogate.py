@@ -172,5 +172,5 @@ def _samples(
     key: PRNGKeyArray,
     count: int,
 ) -> Array:
-    process = _process(log_parameters, points, noise)
-    return process.condition(values, where, diag=JITTER).gp.sample(key, (count,))
+    posterior = _process(log_parameters, points, noise).condition(values, where, diag=JITTER).gp
+    return jax.vmap(posterior.sample)(jax.random.split(key, count))

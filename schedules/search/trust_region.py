@@ -119,10 +119,10 @@ def _new_points(
     drawn: Float[np.ndarray, "batch candidates"],
     batch: int,
 ) -> Float[np.ndarray, "batch dims"]:
-    """The mean's minimiser unless it was told already, then each drawn function's lowest candidate that no
-    other took."""
+    """The mean's minimiser unless it was told already, then each drawn function's lowest candidate that
+    nothing else took."""
     new = [best] if np.min(np.max(np.abs(told - best), axis=1)) > APART else []
-    free = np.ones(len(candidates), bool)
+    free = np.max(np.abs(candidates - best), axis=1) > APART
     for function in drawn[: batch - len(new)]:
         lowest = np.argmin(np.where(free, function, np.inf))
         free[lowest] = False
