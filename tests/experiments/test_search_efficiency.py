@@ -2,6 +2,7 @@
 on the journal, its claims, its resumption."""
 
 import contextlib
+import html
 import io
 import json
 import shutil
@@ -20,11 +21,11 @@ from experiments.search_efficiency import PRESETS, Landscape, Training, main
 from experiments.search_efficiency.claims import claims
 from experiments.search_efficiency.config import DEFAULT, RANDOM
 from experiments.search_efficiency.judging import Judged, Known, Winner, cost_ratio, median_error
-from experiments.search_efficiency.results import Results, collect, cost_text, ratio_text
+from experiments.search_efficiency.results import collect, cost_text, ratio_text
 from experiments.search_efficiency.searches import Incumbents, Search
 from experiments.study.choices import StudyError
 from experiments.study.journal import Journal
-from schedules import FAMILIES
+from schedules import FAMILIES, Interval
 from schedules.search import STRATEGIES, Candidate, SearchSpace, median_estimate
 
 STEPS, DIMENSION, BATCH = 20, 8, 4
@@ -39,7 +40,7 @@ LANDSCAPE = {
     **SHARED,
     "--dimension": [DIMENSION],
     "--polished": [2],
-    "--budgets": ["trust_region", 20, "random", 64],
+    "--budgets": ["trust_region", 12, "random", 64],
 }
 TRAINING = {
     **SHARED,
@@ -101,7 +102,8 @@ def numpy_loss(params, base_lr):
     x0, y1 = params["x0"], params["y1"]
     x1 = x0 + params["dx1"] * (1 - x0)
     x2 = x1 + params["dx2"] * (1 - x1)
-    decay = PchipInterpolator([x0, x1, x2, 1], [1, y1, params["dy2"] * y1, 0])
+    knots = np.array([x0, x1, x2, 1]) + 1e-9 * np.arange(4)  # a descent may end where they coincide
+    decay = PchipInterpolator(knots, [1, y1, params["dy2"] * y1, 0])
     spectrum = 1 / np.arange(1, DIMENSION + 1)
     spectrum /= spectrum.sum()
     p = 1 / spectrum
@@ -120,10 +122,7 @@ def test_the_landscape_is_the_mean_field(landscape):
 
 
 def test_the_journal_holds_every_candidate_that_improved_a_search(landscape):
-    space = SearchSpace(
-        FAMILIES["two_point_spline"],
-        Landscape(learning_rates=(0.25, 4)).spaces["two_point_spline"].learning_rates,
-    )
+    space = SearchSpace(FAMILIES["two_point_spline"], Interval(0.25, 4.0, log=True))
     strategy = STRATEGIES["random"](space.dimensions, 64)
     key = Search("two_point_spline", "random", 1).key(jax.random.key(0))
     candidates = space.candidates(strategy.ask(strategy.init(key)), 0)
@@ -187,12 +186,14 @@ def test_costs_of_training_are_steps_until_fresh_seeds_find_the_incumbent_near_o
             scores += [score for *_, score in found]
             near = [when for when, _, score in found if score <= known["near_optimal_up_to"]]
             assert cost == (near[0] if near else None)
-    params = [row["params"] for row in rows if (row["stage"], row["candidate"]) == ("finals", 0)]
-    best = next(row for row in rows if row["params"] == params[0] and "fresh" in row["stage"])
-    of_best = [
-        row["score"] for row in rows if all(row[name] == best[name] for name in ("stage", "candidate"))
+    first = next(row["params"] for row in rows if (row["stage"], row["candidate"]) == ("finals", 0))
+    same = {
+        (row["stage"], row["candidate"]) for row in rows if row["params"] == first and "fresh" in row["stage"]
+    }
+    medians = [
+        np.median([row["score"] for row in rows if (row["stage"], row["candidate"]) == one]) for one in same
     ]
-    assert np.median(of_best) == min(scores)
+    assert min(medians) == min(scores)
 
 
 def test_races_drop_candidates_and_all_searches_of_a_seed_begin_alike(training):
@@ -240,7 +241,7 @@ def test_the_tables_and_the_report_say_what_the_winners_file_says(preset, reques
     folder, output = request.getfixturevalue(preset)
     content, report = content_of(folder), (folder / "report.html").read_text()
     for claim in content["claims"]:
-        assert claim["statement"] in report
+        assert html.escape(claim["statement"]) in report
         assert ("yes" if claim["held"] else "NO") in output
     for entry in content["strategies"]:
         arrived = [cost for cost in entry["costs"] if cost is not None]
@@ -256,13 +257,11 @@ def test_a_study_that_lost_runs_resumes_to_the_same_results(preset, request, tmp
     folder, _ = request.getfixturevalue(preset)
     copy = Path(shutil.copytree(folder, tmp_path / "copy"))
     lost = {
-        "landscape": "stage = 'random 1' AND candidate > 3 OR stage = 'polish'",
+        "landscape": "stage IN ('random 1', 'polish')",  # its searches are recorded whole
         "training": "stage IN ('trust_region+seeds 1, fresh', 'trust_region 0, truth') OR"
         " stage = 'trust_region+seeds 1' AND candidate > 5",
     }
     with contextlib.closing(sqlite3.connect(copy / "journal.sqlite")) as connection, connection:
-        if preset == "landscape":  # its searches are recorded whole
-            lost["landscape"] = "stage IN ('random 1', 'polish')"
         assert connection.execute(f"DELETE FROM trials WHERE {lost[preset]}").rowcount > 0
     options = {"landscape": LANDSCAPE, "training": TRAINING}[preset]
     finished({"training": "digits"}.get(preset, preset), options, copy)
@@ -271,7 +270,7 @@ def test_a_study_that_lost_runs_resumes_to_the_same_results(preset, request, tmp
 
 
 @pytest.mark.parametrize("preset", ["landscape", "training"])
-def test_the_report_is_drawn_again_without_a_run(preset, request, tmp_path, no_training, monkeypatch):
+def test_the_report_is_drawn_again_without_a_run(preset, request, tmp_path, no_training):
     folder, output = request.getfixturevalue(preset)
     copy = Path(shutil.copytree(folder, tmp_path / "copy"))
     (copy / "winners.json").unlink()
@@ -324,11 +323,9 @@ def test_the_error_of_a_median_is_that_of_normal_theory():
 
 
 def results_of(config, costs, winners=None):
-    """The results of made-up searches: each strategy reaches the best at the given costs."""
+    """The results of made-up searches: each knows the best at its cost."""
     found = {
-        Search(family, strategy, seed): incumbents(
-            [1, max(2, cost)], [2.0, 1.0 if np.isfinite(cost) else 1.5]
-        )
+        Search(family, strategy, seed): incumbents([1, cost], [2.0, 1.0])
         for family in config.families
         for strategy in config.budgets
         for seed, cost in enumerate(costs[strategy])
@@ -360,9 +357,7 @@ def test_the_claims_on_landscapes_are_about_medians_and_fractions(tmp_path, defa
     ("default", "random", "held", "text"),
     [(100, 600, True, "0.167 ["), (200, 600, False, "0.333 ["), (100, np.inf, True, "≤ 0.05 [")],
 )
-def test_the_claims_on_training_compare_with_random_search_and_the_truth(
-    tmp_path, default, random, held, text
-):
+def test_the_claims_on_training_are_about_random_search_and_the_truth(tmp_path, default, random, held, text):
     config = Training(budgets={DEFAULT: 400, RANDOM: 2000})
     noise = np.random.default_rng(0)
     winners = {
@@ -380,7 +375,7 @@ def test_the_claims_on_training_compare_with_random_search_and_the_truth(
     assert [claim.held for claim in claims(results)][2:] == [False, False]
 
 
-def test_racing_over_the_horizon_compiles_once_a_rung(tmp_path, monkeypatch):
+def test_racing_over_the_horizon_compiles_once_a_rung(tmp_path, monkeypatch, no_report):
     lengths = []
     train = workloads.train
 
@@ -395,7 +390,8 @@ def test_racing_over_the_horizon_compiles_once_a_rung(tmp_path, monkeypatch):
         config = shape_search.Config(
             workload="linear_regression",
             workload_options={"dimension": 8},
-            families=("two_point_linear",),
+            families=("constant", "cosine"),
+            strategy="random",
             optimizer="sgd",
             batch_size=4,
             num_steps=20,
@@ -424,7 +420,7 @@ def test_racing_over_the_horizon_compiles_once_a_rung(tmp_path, monkeypatch):
         (
             "landscape",
             {"--budgets": ["random", 100, "trust_region", 0]},
-            "whole numbers of at least 1, got 0",
+            "of at least 1, got 0",
         ),
         ("landscape", {"--budgets": ["random", 100, "trust_region+seeds", 9]}, "no 'trust_region+seeds'"),
         ("landscape", {"--batch-size": [65]}, "at most the dimension 64"),
@@ -449,4 +445,3 @@ def test_the_default_strategy_is_the_one_of_a_shape_search():
         assert preset.budgets[DEFAULT] < preset.budgets[RANDOM]
     with pytest.raises(StudyError, match="batch: must be at least 1"):
         Landscape(batch=0)
-    assert isinstance(Results.bias, property)
