@@ -152,7 +152,7 @@ class Training(Config):
     budgets: Budgets = field(
         default_factory=lambda: {
             **{name: 600 for name in STRATEGIES if name not in DRAWN},
-            **{name: 2_000 for name in STRATEGIES if name in DRAWN},
+            **{name: 1_000 for name in STRATEGIES if name in DRAWN},
             **{f"{DEFAULT}+{race}": 450 for race in RACES},
             DEFAULT: 450,
         }
