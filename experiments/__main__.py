@@ -8,6 +8,9 @@ from experiments.study.choices import choice_problem
 
 STUDIES = {
     "shape_search": "which learning-rate shape is near-optimal for a workload",
+    "optimal_schedule": "how far schedule families are from the best schedule there is for a known loss",
+    "loss_prediction": "whether a law fitted on a few loss curves ranks unseen shapes and proposes good ones",
+    "search_efficiency": "how many runs each strategy needs to find a near-optimal shape",
     "optimizer_comparison": "which optimizer trains best at equal tuning budget, in steps and in seconds",
     "layer_geometry": "which descent geometry suits which layer, and whether measuring it pays",
     "path_geometry": "how gradients lie to the end of training, and whether the step this prescribes pays",

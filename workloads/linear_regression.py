@@ -7,6 +7,7 @@ Source: Naganuma et al. (2026), arXiv:2603.10301.
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from workloads.workload import Workload, subset_indices
@@ -60,7 +61,7 @@ def linear_regression(*, dimension: int = 64, exponent: float = 1.0, kernel_seed
 
 
 def expected_losses(
-    learning_rates: Float[Array, "steps"], spectrum: Float[Array, "dim"], batch_size: int
+    learning_rates: Float[Array, "steps"], spectrum: Float[Array, "dim"], batch_size: ArrayLike
 ) -> Float[Array, "steps"]:
     """The mean-field expected loss after each step, averaged over z₀, batches and Q; O(D) a step.
 
@@ -90,38 +91,91 @@ def expected_losses(
 
 
 def exact_losses(
-    learning_rates: Float[Array, "steps"], kernel: Float[Array, "dim dim"], batch_size: int
+    learning_rates: Float[Array, "steps"],
+    kernel: Float[Array, "dim dim"],
+    batch_size: ArrayLike,
+    momentum: ArrayLike = 0.0,
 ) -> Float[Array, "steps"]:
     """The exact expected loss after each step for one kernel, averaged over z₀ and batches; O(D³) a step.
 
-    S = E[z zᵀ], S₀ = I, a = D(B-1)/(B(D-1)), E = aS + (D/B - a) diag(diag S),
-    S ← S - η(KS + SK) + η² K E K, loss = ½ tr S / D. Differentiable in the learning rates.
+    For SGD with heavy-ball momentum as in `optax.sgd`, m ← βm + g, z ← z - ηm with g = (D/B) K[:, b] z[b].
+    S = E[z zᵀ] starts at I, C = E[z mᵀ] and M = E[m mᵀ] at 0; with a = D(B-1)/(B(D-1)) and
+    E = aS + (D/B - a) diag(diag S), so that E[g gᵀ] = K E K, a step is
+
+    M ← β²M + β(CᵀK + KC) + K E K,  X = βC + SK,  S ← S - η(X + Xᵀ) + η²M,  C ← X - ηM,
+
+    and loss = ½ tr S / D. Differentiable in the learning rates and the momentum.
+
+    Not for a program that maps over kernels with `jax.vmap` on several CPU devices at once: jaxlib's batched
+    eigen-decompositions can then wait for one another for ever. Decompose them first, and use `modal_losses`.
+
+    Args:
+      learning_rates: η of each step.
+      kernel: K, symmetric.
+      batch_size: B, a number in [1, D]; it may be traced.
+      momentum: β in [0, 1); it may be traced.
 
     Raises:
-      ValueError: `batch_size` is not in [1, D], D is below 2, or the arrays are not float64
-        (`jax.enable_x64`): rounding errors grow exponentially with the steps at aggressive rates.
+      ValueError: `batch_size` or `momentum` is outside its interval, D is below 2, or the arrays are not
+        float64 (`jax.enable_x64`): rounding errors grow exponentially with the steps at aggressive rates.
     """
-    for name, array in (("learning_rates", learning_rates), ("kernel", kernel)):
-        if jnp.asarray(array).dtype != jnp.float64:
-            raise ValueError(f"exact_losses: {name} must be float64, got {jnp.asarray(array).dtype}")
-    dimension = kernel.shape[0]
+    _check_float64("exact_losses", learning_rates=learning_rates, kernel=kernel)
+    _check_batch_size(batch_size, kernel.shape[0])
+    return modal_losses(learning_rates, *jnp.linalg.eigh(kernel), batch_size, momentum)
+
+
+def modal_losses(
+    learning_rates: Float[Array, "steps"],
+    spectrum: Float[Array, "dim"],
+    basis: Float[Array, "dim dim"],
+    batch_size: ArrayLike,
+    momentum: ArrayLike = 0.0,
+) -> Float[Array, "steps"]:
+    """`exact_losses` for the kernel K = Q Λ Qᵀ, from its eigenvalues and from Q, its eigenvectors in columns.
+
+    In the eigenbasis everything but diag S goes entry by entry, and on the pairs i ≤ j alone: in S itself an
+    asymmetry, even by rounding, would grow exponentially.
+
+    Raises ValueError as `exact_losses` does.
+    """
+    _check_float64("modal_losses", learning_rates=learning_rates, spectrum=spectrum, basis=basis)
+    dimension = spectrum.shape[0]
     _check_batch_size(batch_size, dimension)
+    if not _is_traced(momentum) and not 0 <= momentum < 1:
+        raise ValueError(f"momentum must be in [0, 1), got {momentum}")
     overlap = dimension * (batch_size - 1) / (batch_size * (dimension - 1))
+    row, column = jnp.triu_indices(dimension)
+    diagonal = jnp.where(row == column, 1.0, 0.0)
+    left, right = spectrum[row], spectrum[column]
+    to_diagonal = basis[:, row] * basis[:, column]
+    both = to_diagonal * (2 - diagonal)[None, :]  # a pair off the diagonal stands for two entries
 
-    def step(second_moment, learning_rate):
-        drift = kernel @ second_moment
-        batched = overlap * second_moment
-        batched += (dimension / batch_size - overlap) * jnp.diag(jnp.diag(second_moment))
-        noise = kernel @ batched @ kernel
-        second_moment += learning_rate**2 * noise - learning_rate * (drift + drift.T)
-        second_moment = (second_moment + second_moment.T) / 2  # an asymmetry would grow exponentially
-        return second_moment, jnp.trace(second_moment) / (2 * dimension)
+    def step(moments, learning_rate):
+        z_z, z_m, m_z, m_m = moments  # E[z_i m_j] and E[m_i z_j] are not the same
+        noise = (dimension / batch_size - overlap) * ((both @ z_z) @ to_diagonal)
+        m_m = momentum**2 * m_m + momentum * (left * z_m + right * m_z)
+        m_m += left * right * (overlap * z_z + noise)
+        z_m, m_z = momentum * z_m + right * z_z, momentum * m_z + left * z_z
+        z_z += learning_rate**2 * m_m - learning_rate * (z_m + m_z)
+        moments = z_z, z_m - learning_rate * m_m, m_z - learning_rate * m_m, m_m
+        return moments, diagonal @ z_z / (2 * dimension)
 
-    return jax.lax.scan(step, jnp.eye(dimension, dtype=jnp.float64), learning_rates)[1]
+    still = jnp.zeros_like(diagonal)
+    return jax.lax.scan(step, (diagonal, still, still, still), learning_rates)[1]
 
 
-def _check_batch_size(batch_size: int, dimension: int) -> None:
-    if dimension < 2 or not 1 <= batch_size <= dimension:
+def _check_float64(function: str, **arrays: Array) -> None:
+    for name, array in arrays.items():
+        if jnp.asarray(array).dtype != jnp.float64:
+            raise ValueError(f"{function}: {name} must be float64, got {jnp.asarray(array).dtype}")
+
+
+def _is_traced(value: ArrayLike) -> bool:
+    return isinstance(value, jax.core.Tracer)
+
+
+def _check_batch_size(batch_size: ArrayLike, dimension: int) -> None:
+    if dimension < 2 or not (_is_traced(batch_size) or 1 <= batch_size <= dimension):
         raise ValueError(
             f"batch_size must be in [1, D] with D at least 2, got batch_size={batch_size}, D={dimension}"
         )

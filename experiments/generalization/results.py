@@ -7,11 +7,12 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.generalization.config import Config
-from experiments.generalization.correlation import Correlations, correlations, percentile_estimate
+from experiments.generalization.correlation import Correlations, correlations
 from experiments.generalization.gaps import CRITERIA, Gaps, measured_gaps
 from experiments.generalization.halving import Replayed, replay, share_of_budget
 from experiments.generalization.trials import FRESH, HALVE, MEASURE, candidates
 from experiments.study.journal import Journal
+from experiments.study.rank_correlation import percentile_estimate
 from experiments.study.tables import change_text, estimate_text, marked_name
 from schedules.search import Estimate, Standing, standings
 

@@ -136,10 +136,10 @@ class Config:
 
     @property
     def learning_rate_range(self) -> Interval:
-        low, high = self.base_learning_rates
-        if not 0 < low < high < float("inf"):
-            raise ValueError(f"base_learning_rates: must be positive, finite and ascending, got {low, high}")
-        return Interval(low, high, log=True)
+        rates = self.base_learning_rates
+        if len(rates) != 2 or not 0 < rates[0] < rates[1] < float("inf"):
+            raise ValueError(f"base_learning_rates: must be two, positive, finite and ascending, got {rates}")
+        return Interval(*rates, log=True)
 
     @property
     def budget(self) -> Budget:

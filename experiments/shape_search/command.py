@@ -3,15 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import tyro
 from rich.console import Console
 
+from experiments.shape_search import dependence
 from experiments.shape_search.config import QUICK, Config
 from experiments.shape_search.results import exported, show
 from experiments.shape_search.search import redraw, run
+from experiments.study.choices import StudyError
 from experiments.study.command import command_line
-from experiments.study.folder import StudyFolder
+from experiments.study.folder import StudyFolder, read_config
 from schedules import load_winner
 
 
@@ -21,7 +24,8 @@ class Command:
 
     Results go to a folder: config.json, journal.sqlite, winners.json, report.html and figures/. The same
     command again resumes there and runs only what is missing. `report FOLDER` in place of all options draws
-    the report of a finished study again.
+    the report of a finished study again. `--vary OPTION` makes one search for each of several values of that
+    option, and asks what a shape costs where another setting's was searched.
     """
 
     config: tyro.conf.OmitArgPrefixes[Config]
@@ -33,6 +37,11 @@ class Command:
     """Runs computed and recorded together at most; without effect on the results."""
     quick: bool = False
     """Change the defaults to a search that ends within a minute."""
+    vary: Literal[tuple(dependence.FACTORS)] | None = None
+    """Search once per value of this option, then train every setting's best shape in every other; changes the
+    defaults to AdamW and two flexible families."""
+    values: tuple[str, ...] = ()
+    """Values of the option that is varied, its own when not given; a weight decay is tried in both modes."""
     export: bool = False
     """Print the best winner as an optax snippet and as a table of multipliers at the end."""
 
@@ -43,22 +52,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _report(folder: Path, console: Console) -> None:
-    show(redraw(folder), StudyFolder(folder), console)
+    study = StudyFolder(folder)
+    if "vary" in read_config(study):
+        dependence.show(dependence.redraw(folder), study, console)
+    else:
+        show(redraw(folder), study, console)
 
 
 def _run(arguments: Sequence[str], console: Console) -> None:
     command = _parse(arguments)
-    folder = command.folder or Path("runs", "shape_search_quick" if command.quick else "shape_search")
-    results = run(
-        command.config, folder, devices=command.devices, chunk_runs=command.chunk_runs, console=console
-    )
-    show(results, StudyFolder(folder), console)
+    name = "_".join(["shape_search", *filter(None, [command.vary, command.quick and "quick"])])
+    folder = command.folder or Path("runs", name)
+    options = {"devices": command.devices, "chunk_runs": command.chunk_runs, "console": console}
+    if command.vary:
+        if command.export:
+            raise StudyError("export: with vary every setting has a winner, look into winners.json.")
+        study = dependence.Dependence(command.config, command.vary, command.values)
+        dependence.show(dependence.run(study, folder, **options), StudyFolder(folder), console)
+        return
+    if command.values:
+        raise StudyError("values: they need vary, the option that they are of.")
+    show(run(command.config, folder, **options), StudyFolder(folder), console)
     if command.export:
         print(exported(load_winner(StudyFolder(folder).winners), command.config))
 
 
 def _parse(arguments: Sequence[str]) -> Command:
-    default = QUICK if "--quick" in arguments else Config()
+    varied = any(argument.split("=")[0] == "--vary" for argument in arguments)
+    full, quick = (dependence.DEFAULTS, dependence.QUICK) if varied else (Config(), QUICK)
+    default = quick if "--quick" in arguments else full
     return tyro.cli(
         Command, prog="python -m experiments.shape_search", args=arguments, default=Command(config=default)
     )

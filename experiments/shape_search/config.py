@@ -7,11 +7,12 @@ from experiments.study.choices import StudyError, choice_problem
 from experiments.study.optimizers import BETAS, DECAY_MODES, OPTIMIZERS
 from experiments.study.options import WorkloadOptions
 from schedules import FAMILIES, Family, Interval
-from schedules.search import STRATEGIES, Budget, Race, Rung, SearchSpace
+from schedules.search import STRATEGIES, Budget, CheckBudget, Race, Rung, SearchSpace
 from schedules.shapes import DECAY_FORMS
 from schedules.warmup import WARMUPS
 
 BASELINES = ("cosine", "constant")  # searched in every study, as what the winner is compared with
+DRAWING = ("random", "sobol")  # strategies whose shapes are a sample of the family
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,10 @@ class Config:
     """Fresh seeds that choose a family's winner among its top candidates."""
     confirm_replicates: int = 100
     """Fresh seeds that score each winner; only these scores are reported."""
+    checked: int = 3
+    """How many of the best winners are checked for near-optimality: sweeps, local search, free from there."""
+    check_replicates: int = 60
+    """Fresh seeds of each of those verdicts."""
     confidence: float = 0.95
     """Level of all intervals, between 0 and 1."""
     seed: int = 0
@@ -116,7 +121,9 @@ class Config:
             )
         elif not all(0 < h <= 1 for h in self.rung_horizons) or self.rung_horizons[-1:] != (1.0,):
             problems.append(f"rung_horizons: must be in (0, 1], the last 1, got {self.rung_horizons}.")
-        for build in (lambda: self.budget, lambda: self.learning_rate_range):
+        if self.checked < 0:
+            problems.append(f"checked: must not be negative, got {self.checked}.")
+        for build in (lambda: self.budget, lambda: self.learning_rate_range, lambda: self.check_budget):
             try:
                 build()
             except ValueError as error:
@@ -139,11 +146,21 @@ class Config:
         )
 
     @property
+    def check_budget(self) -> CheckBudget:
+        """What is spent on the verdict on a winner."""
+        return CheckBudget(
+            self.num_steps,
+            replicates=self.budget.race.rungs[-1].replicates,
+            check_replicates=self.check_replicates,
+            confidence=self.confidence,
+        )
+
+    @property
     def learning_rate_range(self) -> Interval:
-        low, high = self.learning_rates
-        if not 0 < low < high < float("inf"):
-            raise ValueError(f"learning_rates: must be positive, finite and ascending, got {low, high}")
-        return Interval(low, high, log=True)
+        rates = self.learning_rates
+        if len(rates) != 2 or not 0 < rates[0] < rates[1] < float("inf"):
+            raise ValueError(f"learning_rates: must be two, positive, finite and ascending, got {rates}")
+        return Interval(*rates, log=True)
 
     @property
     def betas(self) -> dict[str, float]:
@@ -169,16 +186,18 @@ class Config:
 
     @property
     def planned_runs(self) -> int:
-        """Runs of the whole search where every candidate reaches the last rung."""
+        """Runs of the search where every candidate reaches the last rung; those of the checks come on top."""
         budget = self.budget
+        screening = {rung.num_steps: rung.replicates for rung in budget.race.rungs}  # of a horizon, the last
         fresh = min(budget.top, budget.candidates) * budget.select_replicates + budget.confirm_replicates
-        return len(self.searched) * (budget.candidates * budget.race.rungs[-1].replicates + fresh)
+        return len(self.searched) * (budget.candidates * sum(screening.values()) + fresh)
 
 
 QUICK = Config(
     families=("cosine", "constant", "sqrt", "rex", "two_point_spline", "smooth_nonmonotonic"),
     candidates=24,
     rung_replicates=(1,),
+    checked=1,
     top=2,
     select_replicates=10,
     confirm_replicates=40,

@@ -7,6 +7,7 @@ import numpy as np
 from rich.console import Console
 
 from experiments.shape_search.config import BASELINES, Config
+from experiments.shape_search.near_optimality import verdict_json
 from experiments.study.folder import StudyFolder
 from experiments.study.journal import Journal
 from experiments.study.optimizers import OPTIMIZERS
@@ -22,7 +23,7 @@ from experiments.study.tables import (
     shape_text,
     show_table,
 )
-from schedules.search import Findings, Standing, standings, verdict
+from schedules.search import Findings, Standing, Verdict, verdict
 from schedules.winners import FORMAT, LoadedWinner
 
 
@@ -33,6 +34,7 @@ class Results(NamedTuple):
       config: what was searched.
       findings: every shape's screening scores and every winner's confirming ones.
       standings: the families, best first.
+      verdicts: on the best winners, how near-optimal each is.
       beside: by family, the medians of all metrics over the winner's confirming runs.
       counts: runs by status, "finished" and "diverged".
       seconds: how long the runs took together.
@@ -41,6 +43,7 @@ class Results(NamedTuple):
     config: Config
     findings: Findings
     standings: tuple[Standing, ...]
+    verdicts: Mapping[str, Verdict]
     beside: Mapping[str, Mapping[str, float]]
     counts: Mapping[str, int]
     seconds: float
@@ -59,11 +62,16 @@ class Results(NamedTuple):
         return verdict(self.standings, BASELINES[0])
 
 
-def collect(findings: Findings, config: Config, journal: Journal) -> Results:
-    """Rank the winners, and add what the journal knows beside their scores."""
-    ranked = standings(findings.winners, BASELINES, config.confidence)
+def collect(
+    findings: Findings,
+    ranked: tuple[Standing, ...],
+    verdicts: Mapping[str, Verdict],
+    config: Config,
+    journal: Journal,
+) -> Results:
+    """Add what the journal knows beside the winners' scores."""
     beside = median_metrics(journal, "confirm")
-    return Results(config, findings, ranked, beside, journal.counts(), journal.seconds())
+    return Results(config, findings, ranked, verdicts, beside, journal.counts(), journal.seconds())
 
 
 def winners_json(results: Results) -> dict[str, Any]:
@@ -83,7 +91,7 @@ def winners_json(results: Results) -> dict[str, Any]:
 
 
 def _winner_json(standing: Standing, results: Results) -> dict[str, Any]:
-    candidate = standing.winner.candidate
+    candidate, checked = standing.winner.candidate, standing.name in results.verdicts
     return {
         "family": standing.name,
         "options": dict(candidate.family.options),
@@ -97,6 +105,7 @@ def _winner_json(standing: Standing, results: Results) -> dict[str, Any]:
         "change_against": {name: estimate_json(change) for name, change in standing.against.items()},
         "ties_with_best": standing.ties_with_best,
         "metrics": {name: finite_or_none(value) for name, value in results.beside[standing.name].items()},
+        "near_optimality": verdict_json(results.verdicts[standing.name]) if checked else None,
     }
 
 
@@ -152,6 +161,7 @@ def notes(results: Results) -> list[str]:
         f"{sum(counts.values()):,} runs, of which {counts.get('diverged', 0):,} diverged,"
         f" in {results.seconds:.0f} s of training.",
     ]
+    lines += [f"{name}: {verdict}." for name, verdict in results.verdicts.items()]
     edge = [s.name for s in results.standings if at_edge(s.winner.base_lr, config.learning_rate_range)]
     if edge:
         lines.append(f"Best base LR at an edge of learning_rates, widen them: {', '.join(edge)}.")

@@ -10,7 +10,7 @@ import optax
 from jax.sharding import Mesh
 from rich.console import Console
 
-from experiments.shape_search.config import Config
+from experiments.shape_search.config import BASELINES, Config
 from experiments.shape_search.report import write_report
 from experiments.shape_search.results import Results, collect, winners_json
 from experiments.study.choices import StudyError
@@ -22,7 +22,7 @@ from experiments.study.progress import Progress
 from experiments.study.redraw import redraw_from_journal
 from experiments.study.setup import check_workload, load_workload, study_mesh
 from experiments.study.shape_runs import shape_runner
-from schedules.search import STRATEGIES, named_key, search_shapes
+from schedules.search import STRATEGIES, check_winners, named_key, search_shapes, standings
 from workloads import Workload
 
 
@@ -56,7 +56,7 @@ def run(
     study = open_folder(Path(folder), dataclasses.asdict(config))
     progress = Progress(config.planned_runs, console or Console(), quiet=console is None)
     with Journal(study.journal) as journal, progress:
-        runner = _runner(config, workload, mesh, chunk_runs)
+        runner = trial_runner(config, workload, mesh, chunk_runs)
         evaluate = journaled(journal, runner, config.metric, chunk_runs, progress)
         return _conclude(config, study, journal, evaluate)
 
@@ -77,7 +77,8 @@ def transformation(config: Config, schedule: optax.Schedule) -> optax.GradientTr
     return build(schedule, config.weight_decay)
 
 
-def _runner(config: Config, workload: Workload, mesh: Mesh, chunk_runs: int) -> RunTrials:
+def trial_runner(config: Config, workload: Workload, mesh: Mesh, chunk_runs: int) -> RunTrials:
+    """(trials) → the metrics at the end of each, trained as the config says."""
     return shape_runner(
         workload,
         functools.partial(transformation, config),
@@ -92,7 +93,11 @@ def _runner(config: Config, workload: Workload, mesh: Mesh, chunk_runs: int) -> 
 def _conclude(config: Config, study: StudyFolder, journal: Journal, evaluate: Evaluate) -> Results:
     key = named_key(jax.random.key(config.seed), "search")
     findings = search_shapes(config.spaces, STRATEGIES[config.strategy], config.budget, key, evaluate)
-    results = collect(findings, config, journal)
+    spaces = {space.family.name: space for space in config.spaces}
+    ranked = standings(findings.winners, BASELINES, config.confidence)
+    best = {standing.name: standing.winner for standing in ranked[: config.checked]}
+    verdicts = check_winners(best, spaces, config.check_budget, named_key(key, "check"), evaluate)
+    results = collect(findings, ranked, verdicts, config, journal)
     write_atomically(study.winners, json.dumps(winners_json(results), indent=2) + "\n")
     write_report(results, study)
     return results

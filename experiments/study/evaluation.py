@@ -30,7 +30,7 @@ def remembered(journal: Journal) -> Evaluate:
     """Evaluate from the journal alone; raises UnfinishedStudy where it lacks a run."""
 
     def evaluate(trials: Sequence[Trial]) -> dict[Trial, float]:
-        known = journal.scores()
+        known = _known(journal, trials)
         missing = sum(trial.identity not in known for trial in trials)
         if missing:
             raise UnfinishedStudy(f"{missing} runs of the stage {trials[0].stage!r} are missing")
@@ -44,7 +44,7 @@ def journaled(journal: Journal, run: RunTrials, metric: str, chunk_runs: int, pr
     at once. The score is the metric, +inf where it is not finite."""
 
     def evaluate(trials: Sequence[Trial]) -> dict[Trial, float]:
-        known = journal.scores()
+        known = _known(journal, trials)
         missing = [trial for trial in trials if trial.identity not in known]
         progress.begin(trials[0].stage, done=len(trials) - len(missing), left=len(missing))
         for start in range(0, len(missing), chunk_runs):
@@ -56,6 +56,10 @@ def journaled(journal: Journal, run: RunTrials, metric: str, chunk_runs: int, pr
         return {trial: known[trial.identity] for trial in trials}
 
     return evaluate
+
+
+def _known(journal: Journal, trials: Sequence[Trial]) -> dict[Identity, float]:
+    return journal.scores(*dict.fromkeys(trial.stage for trial in trials))
 
 
 def _run_chunk(run: RunTrials, chunk: Sequence[Trial], metric: str) -> list[Row]:

@@ -81,23 +81,29 @@ class Journal:
         with self._connection:
             self._connection.executemany("INSERT INTO trials VALUES (?,?,?,?,?,?,?,?,?,?,?)", values)
 
-    def scores(self) -> dict[Identity, float]:
-        """The score of every run so far."""
+    def scores(self, *stages: str) -> dict[Identity, float]:
+        """The score of every run of some stages so far, of all when none is named."""
         query = "SELECT stage, family, candidate, variant, replicate, score FROM trials"
-        return {tuple(identity): score for *identity, score in self._connection.execute(query)}
+        if stages:  # the primary key begins with them: what else the journal holds takes no time
+            query += f" WHERE stage IN ({', '.join('?' * len(stages))})"
+        return {tuple(identity): score for *identity, score in self._connection.execute(query, stages)}
+
+    def rows(self, stage: str) -> list[Row]:
+        """The runs of a stage, by family, candidate, variant and replicate."""
+        query = (
+            "SELECT stage, family, candidate, variant, replicate, base_lr, params, score, metrics, seconds"
+            " FROM trials WHERE stage = ? ORDER BY family, candidate, variant, replicate"
+        )
+        return [
+            Row(tuple(identity), base_lr, json.loads(params), score, _metrics(metrics), seconds)
+            for *identity, base_lr, params, score, metrics, seconds in self._connection.execute(
+                query, (stage,)
+            )
+        ]
 
     def metrics(self, stage: str) -> dict[Identity, dict[str, float]]:
         """All metrics of every run of a stage; NaN where a run has no finite value."""
-        query = (
-            "SELECT stage, family, candidate, variant, replicate, metrics FROM trials WHERE stage = ?"
-            " ORDER BY family, candidate, variant, replicate"
-        )
-        return {
-            tuple(identity): {
-                name: math.nan if value is None else value for name, value in json.loads(metrics).items()
-            }
-            for *identity, metrics in self._connection.execute(query, (stage,))
-        }
+        return {row.identity: dict(row.metrics) for row in self.rows(stage)}
 
     def counts(self) -> dict[str, int]:
         """The number of runs by status."""
@@ -162,6 +168,10 @@ def _has_whole_pages(path: Path) -> bool:
     page_size = 65_536 if page_size == 1 else page_size  # how SQLite writes this size
     foreign = not header.startswith(b"SQLite format 3\0")  # for SQLite to name
     return bool(header) and (foreign or (page_size > 0 and path.stat().st_size % page_size == 0))
+
+
+def _metrics(text: str) -> dict[str, float]:
+    return {name: math.nan if value is None else value for name, value in json.loads(text).items()}
 
 
 def _number_or_none(value: float) -> float | None:

@@ -22,20 +22,32 @@ def shape_runner(
     batch_size: int,
     capacity: int,
     vectorize: int = 1,
+    curve_steps: Sequence[int] = (),
 ) -> Callable[[Sequence[Trial]], list[dict[str, float]]]:
     """(at most `capacity` trials of equal length) → the final metrics of each, computed by one compiled
     program a length over the mesh.
 
-    Every run's key derives from `root` by the name of its trial.
+    Every run's key derives from `root` by the name of its trial. What the metrics are after each number of
+    updates in `curve_steps`, which ascend, comes beside them as "train_loss@STEP" and the like.
     """
     key_data: dict[tuple[str, int], np.ndarray] = {}
+    evaluate_at = (*(step for step in curve_steps if step < num_steps), num_steps)
 
     def one_run(row, data):
         keys = workloads.run_keys(jax.random.wrap_key_data(row["key_data"]))
         finished = workloads.train(
-            workload, data, optimizer, row["learning_rates"], keys, batch_size=batch_size
+            workload,
+            data,
+            optimizer,
+            row["learning_rates"],
+            keys,
+            batch_size=batch_size,
+            evaluate_at=evaluate_at,
         )
-        return {name: values[-1] for name, values in finished.metrics.items()}
+        metrics = {name: values[-1] for name, values in finished.metrics.items()}
+        for name, values in finished.metrics.items():
+            metrics |= {curve_metric(name, step): values[place] for place, step in enumerate(curve_steps)}
+        return metrics
 
     def run_trials(trials: Sequence[Trial]) -> list[dict[str, float]]:
         for trial in trials:
@@ -52,3 +64,8 @@ def shape_runner(
         return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
     return run_trials
+
+
+def curve_metric(name: str, step: int) -> str:
+    """What a metric after so many updates is called in the journal."""
+    return f"{name}@{step}"

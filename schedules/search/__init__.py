@@ -1,11 +1,15 @@
 """The search for near-optimal shapes: strategies that ask, and the scores they are told."""
 
 from schedules.search.keys import named_key
+from schedules.search.near_optimality import CheckBudget, Finding, Verdict, check_winners, free_start
+from schedules.search.one_axis import AxisSweep
+from schedules.search.paired import paired_change
 from schedules.search.procedure import Budget, Findings, Winner, confirm, search_shapes
 from schedules.search.racing import Race, Raced, Rung
 from schedules.search.scoring import (
     Estimate,
     dkw_half_width,
+    mean_estimate,
     median_change,
     median_difference,
     median_estimate,
@@ -17,9 +21,12 @@ from schedules.search.trial import Candidate, SearchSpace, Trial
 
 __all__ = [
     "STRATEGIES",
+    "AxisSweep",
     "Budget",
     "Candidate",
+    "CheckBudget",
     "Estimate",
+    "Finding",
     "Findings",
     "History",
     "Race",
@@ -29,13 +36,18 @@ __all__ = [
     "Standing",
     "Strategy",
     "Trial",
+    "Verdict",
     "Winner",
+    "check_winners",
     "confirm",
     "dkw_half_width",
+    "free_start",
+    "mean_estimate",
     "median_change",
     "median_difference",
     "median_estimate",
     "named_key",
+    "paired_change",
     "search_shapes",
     "standings",
     "verdict",

@@ -29,6 +29,11 @@ def median_estimate(scores: Float[np.ndarray, "replicates"], confidence: float =
     return _bootstrap(np.median, (np.asarray(scores, np.float64),), confidence)
 
 
+def mean_estimate(scores: Float[np.ndarray, "replicates"], confidence: float = 0.95) -> Estimate:
+    """The mean with its bootstrap interval, as `median_estimate` has it for the median."""
+    return _bootstrap(np.mean, (np.asarray(scores, np.float64),), confidence)
+
+
 def median_change(
     scores: Float[np.ndarray, "replicates"],
     reference: Float[np.ndarray, "replicates"],

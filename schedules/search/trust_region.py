@@ -18,11 +18,12 @@ from schedules.search.keys import named_key
 from schedules.search.strategy import History, Strategy, numpy_generator, strategy_of
 
 LENGTH, LONGEST, SHORTEST = 0.8, 1.6, 2.0**-7  # of the box, for an axis of average length scale
-GROWTH = 1.25  # at each improvement
+GROWTH = 2.0  # at each improvement: early on the box is to be the whole cube
 PATIENCE = 12  # points without improvement before the box halves
 IMPROVEMENT = 1e-3  # of the best score, the least that counts
 MODELLED = 128  # the points nearest to the best that the model is fitted to
 LOG2_CANDIDATES = 9  # points among which the drawn functions are minimised
+NEAR = 0.25  # the part of the box around its centre that half of them lie in
 APART = 1e-6  # points closer than this are the same
 
 
@@ -95,8 +96,7 @@ def _proposals(history: History, region: Region, batch: int) -> Float[np.ndarray
     centre = points[nearest][np.argmin(surrogate.means_where_fitted(model))]
     low, high = _box(centre, region.length, model.length_scales)
     key = named_key(history.key, "batch", len(history.points))
-    sequence = qmc.Sobol(len(low), rng=numpy_generator(named_key(key, "candidates")))
-    candidates = low + (high - low) * sequence.random_base2(LOG2_CANDIDATES)
+    candidates = _candidates(centre, low, high, numpy_generator(named_key(key, "candidates")))
     drawn = surrogate.samples(model, candidates, named_key(key, "functions"), batch)
     expected = candidates[np.argmin(surrogate.means(model, candidates))]
     lowest = [surrogate.lowest_mean(model, start, low, high) for start in (expected, centre)]
@@ -110,6 +110,18 @@ def _box(
     """Longer along axes on which the score changes slowly, at equal volume; cut off by the cube."""
     sides = length * length_scales / np.exp(np.mean(np.log(length_scales)))
     return np.clip(centre - sides / 2, 0, 1), np.clip(centre + sides / 2, 0, 1)
+
+
+def _candidates(
+    centre: Float[np.ndarray, "dims"],
+    low: Float[np.ndarray, "dims"],
+    high: Float[np.ndarray, "dims"],
+    generator: np.random.Generator,
+) -> Float[np.ndarray, "candidates dims"]:
+    """Half of them all over the box, half near its centre."""
+    points = low + (high - low) * qmc.Sobol(len(low), rng=generator).random_base2(LOG2_CANDIDATES)
+    far, near = np.split(points, 2)  # both halves of a Sobol sequence fill the box evenly
+    return np.concatenate([far, np.clip(centre + NEAR * (near - centre), 0, 1)])
 
 
 def _new_points(

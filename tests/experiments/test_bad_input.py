@@ -33,13 +33,19 @@ CASES = {
     "infinite learning rate": ({"learning_rates": [1, "inf"]}, ["learning_rates", "finite", "inf"]),
     "learning rate no number": ({"learning_rates": [1, "nan"]}, ["learning_rates", "nan"]),
     "unsorted learning rates": ({"learning_rates": [1, 0.5]}, ["learning_rates", "ascending", "(1.0, 0.5)"]),
+    "a single learning rate": ({"learning_rates": [1]}, ["learning-rates"]),
     "repeated learning rates": ({"learning_rates": [1, 1]}, ["learning_rates", "ascending"]),
-    "no screen replicates": ({"screen_replicates": 0}, ["screen_replicates", "at least 1", "0"]),
+    "no screen replicates": ({"rung_replicates": [0, 3]}, ["replicates", "at least 1", "0"]),
+    "rungs that fall": ({"rung_replicates": [3, 2]}, ["rungs", "none asking for less"]),
+    "no rungs": ({"rung_replicates": None, "rung_horizons": [0.5, 1]}, ["rung_horizons", "(0.5, 1.0)"]),
+    "a horizon beyond the last": ({"rung_horizons": [2, 1]}, ["rung_horizons", "(0, 1]", "(2.0, 1.0)"]),
+    "a last rung cut short": ({"rung_horizons": [0.2, 0.5]}, ["rung_horizons", "the last 1", "(0.2, 0.5)"]),
+    "nobody goes on": ({"keep_fraction": 0}, ["keep_fraction", "(0, 1]", "0.0"]),
     "no select replicates": ({"select_replicates": 0}, ["select_replicates", "at least 1", "0"]),
     "no confirm replicates": ({"confirm_replicates": -3}, ["confirm_replicates", "at least 1", "-3"]),
-    "no shapes": ({"shapes": 0}, ["shapes", "at least 1", "0"]),
+    "no candidates": ({"candidates": 0}, ["candidates", "at least 1", "0"]),
+    "none at a time": ({"batch": 0}, ["batch", "at least 1", "0"]),
     "no top": ({"top": 0}, ["top", "at least 1", "0"]),
-    "negative extensions": ({"max_extensions": -1}, ["max_extensions", "at least 0", "-1"]),
     "no steps": ({"num_steps": 0}, ["num_steps", "at least 1", "0"]),
     "empty batch": ({"batch_size": 0}, ["batch_size", "at least 1", "0"]),
     "batch beyond the data": ({"batch_size": 9}, ["batch_size", "8", "9"]),
@@ -49,12 +55,15 @@ CASES = {
     "confidence in percent": ({"confidence": 95}, ["confidence", "between 0 and 1", "95"]),
     "decay without effect": ({"weight_decay": 0.1}, ["weight_decay", "adamw", "lion", "sgd"]),
     "negative decay": ({"weight_decay": -0.1, "optimizer": "adamw"}, ["weight_decay", "negative", "-0.1"]),
+    "unknown decay mode": ({"decay_mode": "scale"}, ["decay", "'scale'", "'scaled'"]),
+    "betas of an optimizer without": ({"b1": 0.5}, ["b1", "sgd has none", "Adam"]),
+    "beta of one": ({"b2": 1, "optimizer": "adam"}, ["b2", "[0, 1)", "1.0"]),
     "negative seed": ({"seed": -1}, ["seed", "-1"]),
     "too many devices": ({"devices": 9}, ["devices", "8", "9"]),
     "no devices": ({"devices": 0}, ["devices", "8", "0"]),
     "empty chunks": ({"chunk_runs": 0}, ["chunk_runs", "at least 1", "0"]),
-    "word for a number": ({"shapes": "many"}, ["shapes", "many"]),
-    "unknown argument": ({"shape": 4}, ["--shape", "--shapes"]),
+    "word for a number": ({"candidates": "many"}, ["candidates", "many"]),
+    "unknown argument": ({"candidate": 4}, ["--candidate", "--candidates"]),
 }
 
 
@@ -107,7 +116,7 @@ def test_all_errors_of_a_config_are_reported_at_once():
             learning_rates=(0.2, 0.1),
             batch_size=0,
             confidence=2.0,
-            shapes=0,
+            candidates=0,
         )
     lines = str(error.value).splitlines()
     for words in (
@@ -118,9 +127,15 @@ def test_all_errors_of_a_config_are_reported_at_once():
         ("learning_rates", "ascending"),
         ("batch_size",),
         ("confidence",),
-        ("shapes",),
+        ("candidates",),
     ):
         assert any(all(word in line for word in words) for line in lines), words
+
+
+@pytest.mark.parametrize("rates", [(0.1,), (0.1, 0.2, 0.3), ()])
+def test_learning_rates_are_two(rates):
+    with pytest.raises(StudyError, match="learning_rates: must be two"):
+        Config(learning_rates=rates)
 
 
 def test_an_unknown_optimizer_names_the_nearest_in_python_too():

@@ -127,10 +127,10 @@ def test_quick_is_a_smaller_search_in_its_own_folder(asked):
 
 @pytest.mark.parametrize("order", [1, -1])
 def test_what_is_typed_wins_over_quick(asked, order):
-    words = [["--quick"], ["--shapes", "5"], ["--families", "rex", "linear"], ["--folder", "here"]]
+    words = [["--quick"], ["--candidates", "5"], ["--families", "rex", "linear"], ["--folder", "here"]]
     found, folder, _ = asked(*(word for option in words[::order] for word in option))
-    assert (found.shapes, found.families, folder) == (5, ("rex", "linear"), Path("here"))
-    assert changed_fields(found, QUICK) == {"shapes", "families"}
+    assert (found.candidates, found.families, folder) == (5, ("rex", "linear"), Path("here"))
+    assert changed_fields(found, QUICK) == {"candidates", "families"}
 
 
 def test_every_option_reaches_the_config(asked):
@@ -156,6 +156,10 @@ def test_every_option_reaches_the_config(asked):
             "--learning-rates",
             "1e-3",
             "2e-3",
+            "--b1",
+            "0.8",
+            "--decay-mode",
+            "independent",
             "--seed",
             "9",
         ],
@@ -171,12 +175,16 @@ def test_every_option_reaches_the_config(asked):
             "--decay-form",
             "1-sqrt",
         ],
+        *["--rung-replicates", "2", "4", "--rung-horizons", "0.25", "1", "--keep-fraction", "0.25"],
         *["--devices", "2", "--chunk-runs", "11"],
     )
     assert found.workload_options == {"dimension": 8, "exponent": 0.5}
     assert (found.optimizer, found.weight_decay, found.batch_size, found.num_steps) == ("lion", 0.1, 3, 7)
     assert (found.learning_rates, found.seed, found.strategy) == ((1e-3, 2e-3), 9, "random")
     assert (found.confidence, found.vectorize) == (0.9, 2)
+    assert (found.betas, found.decay_mode) == ({"b1": 0.8}, "independent")
+    assert [(rung.replicates, rung.num_steps) for rung in found.budget.race.rungs] == [(2, 2), (4, 7)]
+    assert found.budget.race.keep_fraction == 0.25
     assert {family.options.get("warmup_form", "cosine") for family in found.searched} == {"cosine"}
     assert (options["devices"], options["chunk_runs"]) == (2, 11)
 
@@ -187,10 +195,15 @@ def test_a_search_of_two_families_adds_both_baselines():
 
 
 def test_planned_runs_are_screening_selection_and_confirmation(tiny_config):
-    planned = tiny_config(
-        families=("rex",), shapes=5, top=8, screen_replicates=3, select_replicates=7, confirm_replicates=11
-    ).planned_runs
-    assert planned == 3 * (5 * 4 * 3 + 5 * 7 + 11)
+    chosen = {"candidates": 5, "top": 8, "select_replicates": 7, "confirm_replicates": 11}
+    planned = tiny_config(families=("rex",), **chosen).planned_runs
+    assert planned == 3 * (5 * (2 + 3) + 5 * 7 + 11)  # two runs of ten steps and three of twenty
+
+
+def test_rungs_of_one_horizon_share_their_runs(tiny_config):
+    rungs = {"rung_replicates": (1, 2, 2, 5), "rung_horizons": (0.5, 0.5, 1.0, 1.0)}
+    chosen = {"candidates": 7, "top": 1, "select_replicates": 1, "confirm_replicates": 1}
+    assert tiny_config(families=("rex",), **rungs, **chosen).planned_runs == 3 * (7 * (2 + 5) + 1 + 1)
 
 
 def test_an_interrupted_command_says_how_to_go_on(monkeypatch, capsys):

@@ -15,7 +15,7 @@ def executed(folder, config, devices, chunk_runs):
     return folder
 
 
-@pytest.mark.parametrize(("devices", "chunk_runs"), [(1, 7), (1, 1000), (2, 64), (8, 7), (8, 1000)])
+@pytest.mark.parametrize(("devices", "chunk_runs"), [(1, 1000), (2, 7), (8, 20)])
 def test_linear_regression_is_the_same_on_any_devices_in_any_chunks(
     tmp_path, finished, tiny_config, journal_rows, devices, chunk_runs
 ):
@@ -27,11 +27,12 @@ def test_linear_regression_is_the_same_on_any_devices_in_any_chunks(
 def test_two_studies_of_one_folder_may_change_devices_half_way(tmp_path, finished, tiny_config, journal_rows):
     """What was recorded on one device and what was added on eight make the same study."""
     with pytest.MonkeyPatch.context() as patch:
-        stop_after(patch, chunks=5)
+        stop_after(patch, chunks=9)
         with pytest.raises(KeyboardInterrupt):
             run(tiny_config(), tmp_path, devices=1, chunk_runs=10)
-    assert len(journal_rows(tmp_path)) == 50
-    run(tiny_config(), tmp_path, devices=8, chunk_runs=33)
+    asked = {candidate for stage, _, candidate, *_ in journal_rows(tmp_path) if stage == "screen"}
+    assert max(asked) == 7  # in the middle of the second batch, which a model asked for
+    run(tiny_config(), tmp_path, devices=8, chunk_runs=64)
     assert journal_rows(tmp_path) == journal_rows(finished.folder)
     assert (tmp_path / "winners.json").read_bytes() == (finished.folder / "winners.json").read_bytes()
 

@@ -14,8 +14,8 @@ from schedules import load_winner
 from workloads import load
 
 OPTIONS = (
-    "--families constant --num-steps 30 --learning-rates 0.01 --shapes 1 --screen-replicates 1 --top 1"
-    " --select-replicates 1 --confirm-replicates 2"
+    "--families constant --num-steps 30 --learning-rates 0.005 0.02 --candidates 1 --rung-replicates 1"
+    " --top 1 --select-replicates 1 --confirm-replicates 2"
 )
 
 
@@ -99,7 +99,7 @@ def cross_entropy(logits, labels):
 
 def test_a_run_on_digits_is_adam_on_the_network_step_by_step(digits_study, journal_rows):
     """Forward passes in NumPy, Adam's formula in NumPy: the loop that the compiled runs stand for."""
-    row = journal_rows(digits_study.folder)["confirm", "constant", 0, 0, 1]
+    row = journal_rows(digits_study.folder)["confirm", "constant", 0, 30, 1]
     workload = load("digits")
     init, data = keys_of(0, "confirm", 1)
     weights, structure = jax.tree.flatten(workload.init(init))

@@ -1,4 +1,4 @@
-"""Evaluation with a journal: what is known is remembered, the rest run in equal chunks."""
+"""Evaluation with a journal: what is known is remembered, the rest run in chunks."""
 
 import io
 import math
@@ -10,13 +10,13 @@ from experiments.study.evaluation import UnfinishedStudy, journaled, remembered
 from experiments.study.journal import Journal
 from experiments.study.progress import Progress
 from schedules import FAMILIES
-from schedules.search import Shape, Trial
+from schedules.search import Candidate, Trial
 
-SHAPE = Shape(FAMILIES["constant"], 4, {"warmup": 0.25})
+CANDIDATE = Candidate(FAMILIES["constant"], 4, {"warmup": 0.25}, base_lr=0.5)
 
 
 def trials(*replicates, stage="screen"):
-    return [Trial(stage, SHAPE, 2, 0.5, replicate) for replicate in replicates]
+    return [Trial(stage, CANDIDATE, 20, replicate) for replicate in replicates]
 
 
 class Runner:
@@ -47,19 +47,19 @@ def evaluate(journal, runner, asked, chunk_runs=4):
     return {trial.replicate: score for trial, score in scores.items()}
 
 
-def test_every_chunk_has_the_same_length_and_padding_is_not_recorded(journal):
+def test_all_is_run_in_the_order_asked_in_chunks_of_the_size_that_was_set(journal):
     runner = Runner()
     scores = evaluate(journal, runner, trials(*range(10)))
-    assert runner.chunks == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 9, 9]]
+    assert runner.chunks == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
     assert scores == {replicate: 10.0 * replicate for replicate in range(10)}
-    assert journal.scores() == {("screen", "constant", 4, 2, k): 10.0 * k for k in range(10)}
+    assert journal.scores() == {("screen", "constant", 4, 20, k): 10.0 * k for k in range(10)}
 
 
 def test_only_what_is_missing_is_run(journal):
     evaluate(journal, Runner(), trials(1, 2, 5))
     runner = Runner()
     scores = evaluate(journal, runner, trials(*range(8)))
-    assert runner.chunks == [[0, 3, 4, 6], [7, 7, 7, 7]]
+    assert runner.chunks == [[0, 3, 4, 6], [7]]
     assert scores == {replicate: 10.0 * replicate for replicate in range(8)}
     again = Runner()
     assert evaluate(journal, again, trials(*range(8))) == scores
@@ -70,7 +70,7 @@ def test_the_same_replicate_of_another_stage_is_another_run(journal):
     evaluate(journal, Runner(), trials(1, 2))
     runner = Runner()
     evaluate(journal, runner, trials(2, 3, stage="confirm"))
-    assert runner.chunks == [[2, 3, 3, 3]]
+    assert runner.chunks == [[2, 3]]
 
 
 def test_a_run_without_a_finite_metric_scores_infinity(journal):
@@ -84,7 +84,7 @@ def test_finished_chunks_outlive_an_interruption(journal):
     assert sorted(replicate for *_, replicate in journal.scores()) == list(range(8))
     runner = Runner()
     evaluate(journal, runner, trials(*range(11)))
-    assert runner.chunks == [[8, 9, 10, 10]]
+    assert runner.chunks == [[8, 9, 10]]
 
 
 def test_memory_alone_gives_scores_or_says_what_is_missing(journal):

@@ -8,6 +8,7 @@ import pytest
 
 from experiments.shape_search import Config
 from experiments.shape_search.results import exported
+from experiments.shape_search.search import transformation
 from experiments.study.optimizers import OPTIMIZERS
 from schedules import FAMILIES, load_winner
 from schedules.winners import LoadedWinner
@@ -53,22 +54,35 @@ def test_every_family_exports_a_snippet_that_runs(name):
     assert_schedule_is(exported(winner, Config()), 0.03, 17)
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
-def test_the_exported_optimizer_steps_as_the_study_s_does(name):
-    weight_decay = 0.1 if OPTIMIZERS[name].decays else 0.0
-    config = Config(optimizer=name, weight_decay=weight_decay)
+INDEPENDENT = {"weight_decay": 0.1, "decay_mode": "independent"}
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        *((name, {"weight_decay": 0.1 * OPTIMIZERS[name].decays}) for name in OPTIMIZERS),
+        ("adam", {"b1": 0.5, "b2": 0.75}),
+        ("adamw", {"b1": 0.5, "weight_decay": 0.1}),
+        ("adamw", {"b2": 0.75, **INDEPENDENT}),
+        ("lion", {"b1": 0.5, "b2": 0.25, **INDEPENDENT}),
+        ("momentum", INDEPENDENT),
+        ("muon", INDEPENDENT),
+    ],
+)
+def test_the_exported_optimizer_steps_as_the_study_s_does(name, options):
+    config = Config(optimizer=name, **options)
     winner = LoadedWinner(FAMILIES["linear"], MIDDLE["linear"], 0.03, 17)
     defined, _ = executed(exported(winner, config))
     params = {"w": np.array([1.0, -2.0], np.float32)}
 
-    def three_steps(transformation):
-        state, moved = transformation.init(params), params
+    def three_steps(optimizer):
+        state, moved = optimizer.init(params), params
         for gradient in ([0.5, 2.0], [-1.0, 0.25], [3.0, 1.0]):
-            updates, state = transformation.update({"w": np.array(gradient, np.float32)}, state, moved)
+            updates, state = optimizer.update({"w": np.array(gradient, np.float32)}, state, moved)
             moved = optax.apply_updates(moved, updates)
         return moved["w"]
 
-    mine = OPTIMIZERS[name].build(defined["schedule"], weight_decay)
+    mine = transformation(config, defined["schedule"])
     np.testing.assert_array_equal(three_steps(defined["optimizer"]), three_steps(mine))
     assert np.all(three_steps(mine) != params["w"])
 

@@ -205,7 +205,7 @@ def test_the_tables_and_the_report_say_what_the_winners_file_says(finished):
 def test_a_study_that_lost_runs_resumes_to_the_same_results(finished, journal_rows, tmp_path, monkeypatch):
     copy = Path(shutil.copytree(finished[0], tmp_path / "copy"))
     with contextlib.closing(sqlite3.connect(copy / "journal.sqlite")) as connection, connection:
-        connection.execute("DELETE FROM trials WHERE stage = 'measure' AND rate > 0")
+        connection.execute("DELETE FROM trials WHERE stage = 'measure' AND variant > 0")
         connection.execute("DELETE FROM trials WHERE stage = 'fresh'")
     trained = []
     sweep = workloads.sweep

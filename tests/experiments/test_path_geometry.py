@@ -1,7 +1,6 @@
 """Path geometry: what is measured is what a plain loop finds, and what follows is what the numbers say."""
 
 import contextlib
-import dataclasses
 import functools
 import io
 import json
@@ -36,9 +35,8 @@ OPTIONS = {
     "--probe-every": [1],
     "--replicates": [REPLICATES],
     "--families": ["cosine"],
-    "--base-learning-rates": [0.25, 0.5],
-    "--max-extensions": [0],
-    "--shapes": [2],
+    "--base-learning-rates": [0.1, 1.0],
+    "--candidates": [5],
     "--screen-replicates": [2],
     "--top": [2],
     "--select-replicates": [3],
@@ -168,12 +166,12 @@ def test_seeds_are_shared_by_what_is_compared_and_by_nothing_else(measured):
 
 def test_every_tuned_schedule_gets_as_many_runs(finished, journal_rows):
     runs = Counter(identity[1] for identity in journal_rows(finished[0]))
-    tuning = 2 * 2 * 2 + 2 * 3
+    tuning = 5 * 2 + 2 * 3
     assert runs == {
         "sgd": len(LABELS) * len(BATCHES) * REPLICATES,
         "cosine": tuning + 5,
         "prescribed": tuning + 5,
-        "prescribed, untuned": 2 + 5,
+        "prescribed, untuned": 5,
     }
 
 
@@ -212,8 +210,9 @@ def test_on_an_isotropic_quadratic_the_prescribed_step_is_known_in_closed_form()
     rates = prescribed_rates(measured[None, :])
     assert rates[0] == pytest.approx((expected[0] + expected[1]) / 2, rel=1e-5)
     np.testing.assert_allclose(rates[1:-1], (expected[:-2] + expected[1:-1] + expected[2:]) / 3, rtol=1e-5)
-    multipliers = np.asarray(prescribed_family(rates, 3, steps).multipliers({}, steps))
-    np.testing.assert_allclose(as_it_is(rates)[0] * multipliers[::3], rates, rtol=1e-5)
+    family = prescribed_family(rates, 3, steps)
+    multipliers = np.asarray(family.multipliers({}, steps))
+    np.testing.assert_allclose(as_it_is(rates, family).base_lr * multipliers[::3], rates, rtol=1e-5)
     np.testing.assert_allclose(multipliers[1], (2 * multipliers[0] + multipliers[3]) / 3, rtol=1e-5)
     assert multipliers.max() == 1
 
@@ -376,8 +375,8 @@ def test_the_report_is_drawn_again_without_a_run(finished, tmp_path, monkeypatch
         ({"probe_every": [7]}, ["probe_every", "at least 6", "7"]),
         ({"replicates": [1]}, ["replicates", "at least 2", "1"]),
         ({"families": ["cosin"]}, ["families", "cosin", "cosine"]),
-        ({"base_learning_rates": [0.5, 0.25]}, ["learning_rates", "ascending", "(0.5, 0.25)"]),
-        ({"shapes": [0]}, ["shapes", "at least 1", "0"]),
+        ({"base_learning_rates": [0.5, 0.25]}, ["base_learning_rates", "ascending", "(0.5, 0.25)"]),
+        ({"candidates": [0]}, ["candidates", "at least 1", "0"]),
         ({"metric": ["test_los"]}, ["metric", "test_loss"]),
         ({"workload": ["linear_regression"]}, ["workload", "train_labels", "linear_regression"]),
     ],
@@ -387,10 +386,3 @@ def test_bad_options_are_messages_and_nothing_is_trained(changes, words, tmp_pat
     status, output = called(*options(**changes), "--folder", tmp_path / "study")
     assert status == 2
     assert all(word in output for word in words), output
-
-
-def test_the_budget_of_a_single_shape_spends_on_seeds_what_others_spend_on_shapes():
-    config = dataclasses.replace(CONFIG, shapes=16, screen_replicates=2, top=3, select_replicates=8)
-    one = config.single_shape_budget
-    assert (one.shapes, one.screen_replicates, one.top, one.select_replicates) == (1, 32, 1, 24)
-    assert one.confirm_replicates == config.confirm_replicates

@@ -1,11 +1,12 @@
-"""Rank correlations with the gap against SciPy, and intervals that respect which runs belong together."""
+"""Rank correlations against SciPy, and intervals that respect which runs belong together."""
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from experiments.generalization import correlation
-from experiments.generalization.correlation import correlations, percentile_estimate, rank_correlations
+from experiments.generalization.correlation import correlations
+from experiments.study.rank_correlation import percentile_estimate, rank_correlations
 
 
 @pytest.fixture

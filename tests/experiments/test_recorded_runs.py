@@ -3,6 +3,7 @@
 Each run is done again outside the code under test: in closed form, in NumPy, or in a plain Python loop.
 """
 
+import collections
 import functools
 import itertools
 import zlib
@@ -25,8 +26,8 @@ def keys_of(seed, stage, replicate):
 
 
 def constant_with_warmup(warmup, num_steps):
-    """min(1, x / warmup) at x = t/T."""
-    return np.minimum(1, np.arange(num_steps) / num_steps / warmup)
+    """min(1, x / warmup) at x = t/T; 1 where there is no warm-up."""
+    return np.minimum(1, np.arange(num_steps) / num_steps / warmup) if warmup else np.ones(num_steps)
 
 
 def test_a_run_on_a_parabola_has_the_loss_of_its_closed_form(tmp_path, tiny_config, journal_rows):
@@ -39,12 +40,17 @@ def test_a_run_on_a_parabola_has_the_loss_of_its_closed_form(tmp_path, tiny_conf
         loss=lambda p, batch, key: p**2 / 2,
         evaluate=lambda p, data: {"train_loss": p**2 / 2},
     )
-    config = tiny_config(workload="parabola", workload_options={}, learning_rates=(0.05, 0.1, 0.3))
+    config = tiny_config(
+        workload="parabola", workload_options={}, learning_rates=(0.05, 0.3), strategy="sobol"
+    )
     run(config, tmp_path, parabola)
-    rows = [row for (_, family, *_), row in journal_rows(tmp_path).items() if family == "constant"]
-    assert len({row["score"] for row in rows}) > 8
-    for row in rows:
-        rates = row["base_lr"] * constant_with_warmup(row["params"]["warmup"], 20)
+    rows = {steps: [] for steps in (10, 20)}
+    for (_, family, _, steps, _), row in journal_rows(tmp_path).items():
+        if family == "constant":
+            rows[steps].append(row)
+    assert [len({row["score"] for row in of}) for of in rows.values()] >= [10, 5]  # all, and who went on
+    for steps, row in ((steps, row) for steps, of in rows.items() for row in of):
+        rates = row["base_lr"] * constant_with_warmup(row["params"]["warmup"], steps)
         assert row["score"] == pytest.approx((3 * np.prod(1 - rates)) ** 2 / 2, rel=1e-4, abs=1e-12)
 
 
@@ -55,27 +61,28 @@ def test_a_run_of_linear_regression_is_sgd_on_the_residual(finished, journal_row
     kernel = root @ root.T
     indices = jax.jit(workload.indices, static_argnums=(1, 2))
     start_and_batches = functools.cache(
-        lambda stage, replicate: (
+        lambda stage, replicate, steps: (
             root @ np.asarray(workload.init(keys_of(0, stage, replicate)[0]), np.float64),
-            np.asarray(indices(keys_of(0, stage, replicate)[1], 4, 20)),
+            np.asarray(indices(keys_of(0, stage, replicate)[1], 4, steps)),
         )
     )
-    compared = 0
-    for (stage, family, _, _, replicate), row in journal_rows(finished.folder).items():
-        if family != "constant" or row["base_lr"] > 1:
+    compared = collections.Counter()
+    for (stage, family, _, steps, replicate), row in journal_rows(finished.folder).items():
+        if family != "constant":
             continue
-        z, batches = start_and_batches(stage, replicate)
-        rates = row["base_lr"] * constant_with_warmup(row["params"]["warmup"], 20)
+        z, batches = start_and_batches(stage, replicate, steps)
+        rates = row["base_lr"] * constant_with_warmup(row["params"]["warmup"], steps)
         for rate, batch in zip(rates, batches, strict=True):
             z = z - rate * 8 / 4 * kernel[:, batch] @ z[batch]
         assert row["score"] == pytest.approx(np.mean(z**2) / 2, rel=1e-4)
-        compared += 1
-    assert compared >= 3 * 3 * 3  # shapes, rates and replicates of the screening
+        compared[steps] += 1
+    assert min(compared[10], compared[20]) >= 6
 
 
 def test_all_families_start_a_replicate_from_the_same_parameters(tmp_path, tiny_config, journal_rows):
     """At a vanishing learning rate nothing moves: the loss is that of the replicate's start."""
-    run(tiny_config(learning_rates=(1e-20,), confirm_replicates=1), tmp_path)
+    config = tiny_config(strategy="sobol", learning_rates=(1e-20, 2e-20), candidates=2, confirm_replicates=1)
+    run(config, tmp_path)
     workload = load("linear_regression", dimension=8)
     by_replicate = {}
     for (stage, _, _, _, replicate), row in journal_rows(tmp_path).items():
@@ -89,45 +96,52 @@ def test_all_families_start_a_replicate_from_the_same_parameters(tmp_path, tiny_
     assert len(set(starts.values())) == len(starts)  # fresh seeds in every stage
 
 
-@pytest.mark.parametrize("name", ["momentum", "adamw", "lion"])
-def test_optimizers_are_those_of_their_names(tmp_path, tiny_config, journal_rows, name):
+@pytest.mark.parametrize(
+    ("name", "decay_mode", "b1", "b2"),
+    [
+        ("momentum", "scaled", None, None),
+        ("adamw", "scaled", None, None),
+        ("adamw", "independent", 0.5, 0.75),
+        ("lion", "scaled", 0.6, 0.7),
+    ],
+)
+def test_optimizers_are_those_of_their_names(
+    tmp_path, one_rung_config, journal_rows, name, decay_mode, b1, b2
+):
     """One step from the same start, by the optimizers' formulas in NumPy."""
     decay = 0.0 if name == "momentum" else 0.1
-    config = tiny_config(
-        optimizer=name,
-        weight_decay=decay,
-        num_steps=2,
-        batch_size=8,
-        learning_rates=(0.2,),
-        families=("constant",),
-        shapes=1,
-        top=1,
-    )
-    run(config, tmp_path)
-    rows = journal_rows(tmp_path)
-    row = rows["confirm", "constant", 0, 0, 0]
+    steps = {"num_steps": 2, "batch_size": 8, "candidates": 1}
+    chosen = {"optimizer": name, "weight_decay": decay, "decay_mode": decay_mode, "b1": b1, "b2": b2}
+    run(one_rung_config(learning_rates=(0.1, 0.4), **steps, **chosen), tmp_path)
+    row = journal_rows(tmp_path)["confirm", "constant", 0, 2, 0]
     workload = load("linear_regression", dimension=8)
     root = np.asarray(workload.data, np.float64)
     w = np.asarray(workload.init(keys_of(0, "confirm", 0)[0]), np.float64)
     m, v = np.zeros(8), np.zeros(8)
-    for t, rate in enumerate(0.2 * constant_with_warmup(row["params"]["warmup"], 2), start=1):
+    if name == "adamw" and b1 is None:
+        b1, b2 = 0.9, 0.999
+    for t, rate in enumerate(row["base_lr"] * constant_with_warmup(row["params"]["warmup"], 2), start=1):
         g = root.T @ (root @ w)  # a batch of all eight: D/2 · mean (A w)² = ½ |A w|²
         if name == "momentum":
             m = 0.9 * m + g
             w = w - rate * m
         elif name == "adamw":
-            m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
-            w = w - rate * (m / (1 - 0.9**t) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8) + decay * w)
+            m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g**2
+            step = rate * m / (1 - b1**t) / (np.sqrt(v / (1 - b2**t)) + 1e-8)
         else:
-            direction = np.sign(0.9 * m + 0.1 * g)
-            m = 0.99 * m + 0.01 * g
-            w = w - rate * (direction + decay * w)
+            step = rate * np.sign(b1 * m + (1 - b1) * g)
+            m = b2 * m + (1 - b2) * g
+        if name != "momentum":
+            w = w - step - decay * w * (1 if decay_mode == "independent" else rate)
     assert row["score"] == pytest.approx(np.mean((root @ w) ** 2) / 2, rel=1e-4)
 
 
 def test_same_learning_rates_in_one_replicate_give_the_same_run(tmp_path, tiny_config, journal_rows):
     """One step at learning rate 0, whatever the warm-up: then families differ by nothing at all."""
-    run(tiny_config(num_steps=1, families=("rex", "linear"), confirm_replicates=1), tmp_path)
+    config = tiny_config(
+        strategy="sobol", num_steps=1, families=("rex", "linear"), candidates=2, confirm_replicates=1
+    )
+    run(config, tmp_path)
     rows = journal_rows(tmp_path)
     at_zero = {}
     for (stage, _, _, _, replicate), row in rows.items():

@@ -14,7 +14,7 @@ import pytest
 from experiments.shape_search import run
 from experiments.study.journal import Journal
 
-KILLS = 5
+KILLS = 3
 ROOT = Path(__file__).parents[2]
 
 
@@ -60,7 +60,7 @@ def sound_rows(folder, scratch):
         return journal.scores()
 
 
-def test_a_study_killed_five_times_ends_as_an_uninterrupted_one(
+def test_a_study_killed_again_and_again_ends_as_an_uninterrupted_one(
     tmp_path, finished, command_options, journal_rows
 ):
     options, killed = command_options(), tmp_path / "killed"
@@ -75,7 +75,7 @@ def test_a_study_killed_five_times_ends_as_an_uninterrupted_one(
         seen = rows
         kept.append(len(rows))
         assert not (killed / "winners.json").exists()
-    assert sum(0 < count < len(expected) for count in kept) >= 3, kept  # kills in the middle of the search
+    assert sum(0 < count < len(expected) for count in kept) >= 2, kept  # kills in the middle of the search
     finish(killed, options)
     assert journal_rows(killed) == expected
     assert (killed / "winners.json").read_bytes() == (finished.folder / "winners.json").read_bytes()
@@ -88,7 +88,7 @@ def drop_rows(folder, condition):
 
 
 def recording_times(folder):
-    columns = "stage, family, candidate, rate, replicate, seconds"
+    columns = "stage, family, candidate, variant, replicate, seconds"
     with contextlib.closing(sqlite3.connect(folder / "journal.sqlite")) as connection:
         return set(connection.execute(f"SELECT {columns} FROM trials"))
 
@@ -96,8 +96,8 @@ def recording_times(folder):
 @pytest.mark.usefixtures("no_report")
 @pytest.mark.parametrize(
     "lost",
-    ["stage = 'confirm'", "stage != 'screen' OR rate > 2", "replicate = 1", "1"],
-    ids=["the last stage", "a prefix's rest", "every third run", "everything"],
+    ["stage = 'confirm'", "stage != 'screen' OR candidate > 3", "replicate = 1", "1"],
+    ids=["the last stage", "all but the first batch", "every third run", "everything"],
 )
 def test_lost_rows_come_back_and_the_others_stay(study_copy, finished, tiny_config, journal_rows, lost):
     assert drop_rows(study_copy, lost) > 0

@@ -1,4 +1,4 @@
-"""Medians with intervals, and the band around a distribution."""
+"""Medians and means with intervals, and the band around a distribution."""
 
 import math
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from schedules.search import dkw_half_width, median_change, median_estimate
+from schedules.search import dkw_half_width, mean_estimate, median_change, median_estimate
 
 INF = math.inf
 
@@ -24,6 +24,18 @@ def test_the_interval_covers_the_median_as_often_as_it_says():
     narrow, wide = (1 - 2 * stats.binom.cdf(rank - 1, 40, 0.5) for rank in (15, 14))
     least, most = stats.binom.ppf(0.005, simulations, narrow), stats.binom.ppf(0.995, simulations, wide)
     assert least <= covered <= most
+
+
+def test_the_interval_of_a_mean_is_that_of_students_t():
+    for seed in range(3):
+        scores = sample(seed, 400)
+        t = stats.t.interval(0.95, 399, scores.mean(), stats.sem(scores))
+        # a bootstrap quantile of 1,000 resamples has a standard error of 0.06 to 0.09 of the mean's
+        np.testing.assert_allclose(mean_estimate(scores), (scores.mean(), *t), atol=0.3 * stats.sem(scores))
+
+
+def test_the_mean_with_a_diverged_run_is_infinite():
+    assert mean_estimate(np.array([1.0, 2.0, INF])).value == INF
 
 
 @pytest.mark.parametrize("confidence", [0.5, 0.8])

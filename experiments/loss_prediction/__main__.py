@@ -1,0 +1,5 @@
+import sys
+
+from experiments.loss_prediction import main
+
+sys.exit(main())

@@ -1,0 +1,159 @@
+"""What the study found: the laws against their rivals, and what they propose against the winners."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from experiments.loss_prediction.config import Config
+from experiments.loss_prediction.law import (
+    COUNTS_WARMUP,
+    Curves,
+    FittedLaw,
+    fitted_law,
+    measured_curves,
+    predicted_finals,
+    proposal,
+)
+from experiments.loss_prediction.ranking import OTHER_SEEDS, SUM, Correlations, Pool, correlations
+from experiments.loss_prediction.trials import (
+    ANY,
+    CHOOSE,
+    CONFIRM,
+    FIT,
+    SCORE,
+    Schedule,
+    fitted_schedules,
+    learning_rates,
+    unseen_schedules,
+)
+from experiments.study.evaluation import Evaluate
+from experiments.study.journal import Journal
+from schedules.search import Standing, standings
+
+WINNER, MOST = "measured winner", "largest Σ LR"
+
+
+class Entrant(NamedTuple):
+    """A schedule that is scored with fresh seeds, and its scores; diverged ones +inf."""
+
+    schedule: Schedule
+    scores: Float[np.ndarray, "replicates"]
+
+
+class Results(NamedTuple):
+    """A finished study.
+
+    Attributes:
+      config: what was fitted and predicted.
+      curves: what the laws were fitted on.
+      laws: by name.
+      pools: the unseen shapes, at equal sums of learning rates and at any.
+      overall: by pool, the rank correlations over all shapes.
+      among_best: by pool, those among the best shapes.
+      contests: by pool, the winner and what was proposed beforehand, on fresh seeds, best first.
+      counts: runs by status, "finished" and "diverged".
+      seconds: how long the runs took together.
+    """
+
+    config: Config
+    curves: Curves
+    laws: Mapping[str, FittedLaw]
+    pools: Mapping[str, Pool]
+    overall: Mapping[str, Correlations]
+    among_best: Mapping[str, Correlations]
+    contests: Mapping[str, tuple[Standing, ...]]
+    counts: Mapping[str, int]
+    seconds: float
+
+    def standing(self, pool: str, name: str) -> Standing:
+        """The place of one entrant of a pool's contest."""
+        return next(standing for standing in self.contests[pool] if standing.name == name)
+
+
+def picked(law: str) -> str:
+    """What the unseen schedule of which a law predicts the lowest loss is called."""
+    return f"{law}: pick"
+
+
+def optimised(law: str) -> str:
+    """What the schedule is called that a law's predictions were minimised over."""
+    return f"{law}: optimum"
+
+
+def collect(config: Config, journal: Journal, evaluate: Evaluate) -> Results:
+    """Fit, predict, and compare with what `evaluate` makes of the unseen shapes and of the proposals."""
+    evaluate([t for s in fitted_schedules(config) for t in s.trials(FIT, config.fit_replicates)])
+    curves = measured_curves(config, journal)
+    laws = {name: fitted_law(curves, counts, config) for name, counts in COUNTS_WARMUP.items()}
+    unseen = unseen_schedules(config)
+    pools = {name: _measured(name, schedules, laws, config, evaluate) for name, schedules in unseen.items()}
+    contests = {
+        name: _contest(_entrants(name, pool, unseen[name], laws, config), config, evaluate)
+        for name, pool in pools.items()
+    }
+    everything = np.arange(config.num_shapes)
+    return Results(
+        config,
+        curves,
+        laws,
+        pools,
+        {name: correlations(pool, everything) for name, pool in pools.items()},
+        {name: correlations(pool, pool.best(config.num_best)) for name, pool in pools.items()},
+        contests,
+        journal.counts(),
+        journal.seconds(),
+    )
+
+
+def _measured(
+    name: str,
+    schedules: Sequence[Schedule],
+    laws: Mapping[str, FittedLaw],
+    config: Config,
+    evaluate: Evaluate,
+) -> Pool:
+    chosen = _medians(schedules, CHOOSE, config.choose_replicates, evaluate)
+    scored = _medians(schedules, SCORE, config.score_replicates, evaluate)
+    predictions = {law: predicted_finals(fitted, schedules, config) for law, fitted in laws.items()}
+    if name == ANY:  # equal sums differ by rounding alone
+        predictions[SUM] = -learning_rates(schedules, config).sum(axis=1)
+    return Pool(chosen, scored, {**predictions, OTHER_SEEDS: chosen})
+
+
+def _medians(
+    schedules: Sequence[Schedule], stage: str, replicates: int, evaluate: Evaluate
+) -> Float[np.ndarray, "schedules"]:
+    trials = [schedule.trials(stage, replicates) for schedule in schedules]
+    # one replicate of all schedules after the other: those are the chunks
+    scores = evaluate([trial for of_replicate in zip(*trials, strict=True) for trial in of_replicate])
+    return np.array([np.median([scores[trial] for trial in of_one]) for of_one in trials])
+
+
+def _entrants(
+    name: str,
+    pool: Pool,
+    schedules: Sequence[Schedule],
+    laws: Mapping[str, FittedLaw],
+    config: Config,
+) -> dict[str, Schedule]:
+    best = pool.best(config.num_best)
+    entrants = {WINNER: schedules[best[np.argmin(pool.scored[best])]]}
+    entrants |= {picked(law): schedules[np.argmin(pool.predictions[law])] for law in laws}
+    if name == ANY:
+        entrants[MOST] = schedules[np.argmin(pool.predictions[SUM])]
+        entrants |= {optimised(law): proposal(fitted, config) for law, fitted in laws.items()}
+    return entrants
+
+
+def _contest(entrants: Mapping[str, Schedule], config: Config, evaluate: Evaluate) -> tuple[Standing, ...]:
+    trials = {name: s.trials(CONFIRM, config.confirm_replicates) for name, s in entrants.items()}
+    # two entrants may be the same schedule
+    scores = evaluate(list(dict.fromkeys(trial for of_one in trials.values() for trial in of_one)))
+    scored = {
+        name: Entrant(entrants[name], np.array([scores[trial] for trial in of_one]))
+        for name, of_one in trials.items()
+    }
+    baselines = [name for name in (WINNER, MOST) if name in entrants]
+    return standings(scored, baselines, config.confidence)

@@ -1,0 +1,91 @@
+"""The study itself: fitted runs with their curves, then unseen shapes and proposals, all journaled."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+from jax.sharding import Mesh
+from rich.console import Console
+
+from experiments.loss_prediction.config import Config
+from experiments.loss_prediction.findings import winners_json, write_report
+from experiments.loss_prediction.results import Results, collect
+from experiments.loss_prediction.trials import FIT, fitted_schedules, unseen_schedules
+from experiments.study.evaluation import Evaluate, RunTrials, journaled
+from experiments.study.folder import StudyFolder, open_folder, write_atomically
+from experiments.study.journal import Journal
+from experiments.study.optimizers import OPTIMIZERS
+from experiments.study.progress import Progress
+from experiments.study.redraw import redraw_from_journal
+from experiments.study.setup import check_workload, load_workload, study_mesh
+from experiments.study.shape_runs import shape_runner
+from workloads import Workload
+
+
+def run(
+    config: Config,
+    folder: str | Path,
+    workload: Workload | None = None,
+    *,
+    devices: int | None = None,
+    console: Console | None = None,
+) -> Results:
+    """Make the study, or go on with the one in `folder`; write its findings, figures and report there.
+
+    Args:
+      config: see `Config`.
+      folder: where the study lives; the same config comes back to it and runs only what is missing.
+      workload: what to train, when it is the caller's own; `config.workload` is then only its name.
+      devices: how many devices to use, all when None; without effect on the results.
+      console: where progress is shown; nowhere when None.
+
+    Raises:
+      StudyError: the config, the folder or the journal in it does not serve, and nothing was trained; or a
+        fitted run diverged.
+    """
+    workload = load_workload(config.workload, config.workload_options) if workload is None else workload
+    check_workload(workload, config.metric, config.batch_size, config.num_steps)
+    mesh = study_mesh(devices)
+    unseen_schedules(config)  # whether there are as many of each family
+    study = open_folder(Path(folder), dataclasses.asdict(config))
+    progress = Progress(config.planned_runs, console or Console(), quiet=console is None)
+    with Journal(study.journal) as journal, progress:
+
+        def evaluate_with(chunk_runs: int, curve_steps: Sequence[int] = ()) -> Evaluate:
+            runner = _runner(config, workload, mesh, curve_steps)
+            return journaled(journal, runner, config.metric, chunk_runs, progress)
+
+        evaluate_curves = evaluate_with(config.fit_replicates, config.curve_steps)
+        for schedule in fitted_schedules(config):
+            evaluate_curves(schedule.trials(FIT, config.fit_replicates))
+        return _conclude(config, study, journal, evaluate_with(config.num_shapes))
+
+
+def redraw(folder: str | Path) -> Results:
+    """Write the findings, figures and report of a finished study again, without running anything.
+
+    Raises StudyError where the folder holds no finished study of loss prediction.
+    """
+    return redraw_from_journal(folder, "a study of loss prediction", Config, _conclude)
+
+
+def _runner(config: Config, workload: Workload, mesh: Mesh, curve_steps: Sequence[int]) -> RunTrials:
+    return shape_runner(
+        workload,
+        lambda schedule: OPTIMIZERS[config.optimizer].build(schedule, 0.0),
+        jax.random.key(config.seed),
+        mesh,
+        batch_size=config.batch_size,
+        num_steps=config.num_steps,
+        vectorize=config.vectorize,
+        curve_steps=curve_steps,
+    )
+
+
+def _conclude(config: Config, study: StudyFolder, journal: Journal, evaluate: Evaluate) -> Results:
+    results = collect(config, journal, evaluate)
+    write_atomically(study.winners, json.dumps(winners_json(results), indent=2) + "\n")
+    write_report(results, study)
+    return results

@@ -1,0 +1,5 @@
+import sys
+
+from experiments.optimal_schedule import main
+
+sys.exit(main())

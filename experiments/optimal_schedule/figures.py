@@ -1,0 +1,102 @@
+"""The figures of a study of best schedules, each as PNG bytes with its message as the title."""
+
+import numpy as np
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
+
+from experiments.optimal_schedule.results import Results
+from experiments.optimal_schedule.trials import MEAN_FIELD
+from experiments.study.figures import (
+    ACCENT,
+    CONTEXT,
+    REFERENCE,
+    as_png,
+    legend_beside,
+    log_scale,
+    panels,
+)
+from schedules.descent import MINIMISERS
+
+OTHER, SECOND = "#e08214", "#9ecae1"
+LEAST_GAP, LARGEST_GAP = 0.1, 1000.0  # per cent, where colours end
+
+
+def schedules(results: Results) -> bytes:
+    """The best schedule by each minimiser, the nearest family's best, and behind them all other families'."""
+    figure, axes = panels([o.setting.label for o in results.outcomes], columns=3)
+    for ax, outcome in zip(axes, results.outcomes, strict=True):
+        steps = np.arange(outcome.setting.num_steps)
+        unit = outcome.setting.rate_unit
+        for family in outcome.fits:
+            ax.plot(steps, outcome.schedules[family].learning_rates / unit, color=CONTEXT, linewidth=0.8)
+        best = outcome.best_found.learning_rates / unit
+        nearest = outcome.schedules[outcome.nearest_family].learning_rates / unit
+        for name in sorted(MINIMISERS, key=lambda name: name == outcome.best):
+            color = ACCENT if name == outcome.best else SECOND
+            ax.plot(steps, outcome.schedules[name].learning_rates / unit, color=color, linewidth=1.2)
+        ax.plot(steps, nearest, color=OTHER, linewidth=1.2)
+        ax.set_title(f"{outcome.setting.label}\nnearest: {outcome.nearest_family}", fontsize=8)
+        ax.set_ylim(0, 1.1 * max(best.max(), nearest.max()))
+    figure.supxlabel("step", fontsize=9)
+    figure.supylabel("learning rate / (B (1 - β))", fontsize=9)
+    figure.set_size_inches(10, 1.2 + 2 * -(-len(axes) // 3))
+    legend_beside(
+        figure,
+        {
+            "best found": ACCENT,
+            "the other minimiser's best": SECOND,
+            "nearest family's best": OTHER,
+            "other families' best": CONTEXT,
+        },
+    )
+    figure.suptitle(f"Best schedules; base: {results.outcomes[0].setting.text}")
+    return as_png(figure)
+
+
+def gaps(results: Results) -> bytes:
+    """How far every family's best lies above the best found, in every setting."""
+    base = results.outcomes[0].fits
+    families = sorted(base, key=lambda name: base[name].gap.value)
+    values = np.array([[100 * o.fits[name].gap.value for o in results.outcomes] for name in families])
+    labels = [o.setting.label for o in results.outcomes]
+    figure = Figure(figsize=(3.2 + 0.75 * len(labels), 1.8 + 0.32 * len(families)), layout="constrained")
+    ax = figure.subplots()
+    norm = LogNorm(LEAST_GAP, LARGEST_GAP, clip=True)
+    shown = ax.imshow(np.clip(values, LEAST_GAP, LARGEST_GAP), norm=norm, cmap="Blues", aspect="auto")
+    for (row, column), value in np.ndenumerate(values):
+        dark = norm(max(value, LEAST_GAP)) > 0.6
+        text = f"{value:.2g}" if abs(value) < 99.5 else f"{value:.0f}" if value < 9999 else f"{value:.0e}"
+        ax.text(column, row, text, ha="center", va="center", fontsize=8, color="white" if dark else "black")
+    ax.set_xticks(range(len(labels)), labels, fontsize=8)
+    ax.set_yticks(range(len(families)), families, fontsize=8)
+    bar = figure.colorbar(shown, ax=ax, label="% above the best found")
+    bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    figure.suptitle("How far each family's best is above the best schedule found")
+    return as_png(figure)
+
+
+def mean_field(results: Results) -> bytes:
+    """What the mean field promised of its choice, what that does, and what the best found does."""
+    outcomes = [o for o in results.outcomes if MEAN_FIELD in o.schedules]
+    figure = Figure(figsize=(8, 1.6 + 0.45 * len(outcomes)), layout="constrained")
+    ax = figure.subplots()
+    ends = []
+    for place, outcome in enumerate(outcomes):
+        promised = outcome.schedules[MEAN_FIELD].loss
+        ax.plot(promised, place, "D", color=REFERENCE)
+        for name, color, shift in ((MEAN_FIELD, OTHER, 0.12), (outcome.best, ACCENT, -0.12)):
+            low, median, high = np.quantile(outcome.fresh[name], (0.05, 0.5, 0.95))
+            ax.plot([low, high], [place + shift] * 2, color=color, linewidth=3)
+            ax.plot(median, place + shift, "o", color=color)
+            ends += [low, high]
+        ends.append(promised)
+    ax.set_yticks(range(len(outcomes)), [o.setting.label for o in outcomes], fontsize=8)
+    ax.invert_yaxis()
+    log_scale(ax, "x", ends)
+    ax.set_xlabel("loss on fresh kernels: median, and 5 % to 95 % of kernels")
+    legend_beside(
+        figure, {"mean field's promise": REFERENCE, "mean field's choice": OTHER, "best found": ACCENT}
+    )
+    figure.suptitle("What the mean field promises, and what is true")
+    return as_png(figure)

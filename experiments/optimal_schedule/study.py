@@ -1,0 +1,105 @@
+"""The study of best schedules: descend, fit and project families, certify; then conclude."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from rich.console import Console
+
+from experiments.optimal_schedule.config import Config
+from experiments.optimal_schedule.descents import (
+    problem,
+    run_certification,
+    run_families,
+    run_projections,
+    run_schedules,
+)
+from experiments.optimal_schedule.report import write_report
+from experiments.optimal_schedule.results import Results, collect, winners_json
+from experiments.optimal_schedule.trials import (
+    CERTIFY,
+    FAMILY,
+    PROJECTION,
+    Trial,
+    all_trials,
+    best_minimiser,
+    candidates,
+    lowest,
+    read,
+)
+from experiments.study.evaluation import Evaluate, journaled
+from experiments.study.folder import StudyFolder, open_folder, write_atomically
+from experiments.study.journal import Journal
+from experiments.study.progress import Progress
+from experiments.study.redraw import redraw_from_journal
+from experiments.study.setup import study_mesh
+
+
+def run(
+    config: Config, folder: str | Path, *, devices: int | None = None, console: Console | None = None
+) -> Results:
+    """Find the best schedules, or go on with what `folder` holds; write claims, figures and report there.
+
+    Args:
+      config: see `Config`.
+      folder: where the study lives; the same config comes back to it and runs only what is missing.
+      devices: how many devices to use, all when None; without effect on the results.
+      console: where progress is shown; nowhere when None.
+
+    Raises:
+      StudyError: the config, the folder or the journal in it does not serve, and nothing was run.
+    """
+    mesh = study_mesh(devices)
+    study = open_folder(Path(folder), dataclasses.asdict(config))
+    progress = Progress(sum(map(len, all_trials(config))), console or Console(), quiet=console is None)
+    with Journal(study.journal) as journal, progress, jax.enable_x64(True):
+        for trials in all_trials(config):
+            run_trials = partial(run_stage, config=config, journal=journal, mesh=mesh)
+            journaled(journal, run_trials, "loss", len(trials), progress)(trials)
+        return _conclude(config, study, journal)
+
+
+def redraw(folder: str | Path) -> Results:
+    """Write the claims, figures and report of a finished study again, without running anything.
+
+    Raises StudyError where the folder holds no finished study of best schedules.
+    """
+
+    return redraw_from_journal(folder, "a study of best schedules", Config, _conclude_finished)
+
+
+def run_stage(
+    trials: Sequence[Trial], config: Config, journal: Journal, mesh: Mesh
+) -> list[dict[str, float]]:
+    """Run trials of one stage in one setting."""
+    stage, setting = trials[0].stage, trials[0].setting
+    if stage == PROJECTION:
+        target = lowest(read(journal, best_minimiser(journal, setting), setting)).learning_rates
+        return run_projections(trials, target, config, mesh)
+    if stage == CERTIFY:
+        schedules = candidates(journal, setting, config)
+        rates = np.stack([schedules[trial.name].learning_rates for trial in trials])
+        return run_certification(rates, problem(setting, "fresh kernels", config.fresh_kernels, config), mesh)
+    posed = problem(setting, "training kernels", config.training_kernels, config)
+    if stage == FAMILY:
+        return run_families(trials, posed, config, mesh)
+    return run_schedules(trials, posed, config, mesh)
+
+
+def _conclude_finished(config: Config, study: StudyFolder, journal: Journal, evaluate: Evaluate) -> Results:
+    with jax.enable_x64(True):
+        for trials in all_trials(config):
+            evaluate(trials)
+        return _conclude(config, study, journal)
+
+
+def _conclude(config: Config, study: StudyFolder, journal: Journal) -> Results:
+    results = collect(config, journal)
+    write_atomically(study.winners, json.dumps(winners_json(results), indent=2) + "\n")
+    write_report(results, study)
+    return results

@@ -1,0 +1,5 @@
+import sys
+
+from experiments.search_efficiency import main
+
+sys.exit(main())

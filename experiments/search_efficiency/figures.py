@@ -1,0 +1,87 @@
+"""The figures of a study of search efficiency, each as PNG bytes with its message as the title."""
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from experiments.search_efficiency.config import DEFAULT, RANDOM
+from experiments.search_efficiency.results import Results
+from experiments.search_efficiency.searches import Search
+from experiments.study.figures import ACCENT, CONTEXT, REFERENCE, as_png, legend_beside, log_scale, panels
+from schedules.search import median_estimate
+
+OTHER_COLORS = ("#08306b", "#6baed6", "#e08214", "#5aae61", "#9970ab", "#c51b7d", "#8c510a", "#35978f")
+CURVE_POINTS = 200
+
+
+def reached(results: Results) -> bytes:
+    """The fraction of searches that knew a near-optimal shape, against cost."""
+    figure, axes = panels(results.config.families, columns=2, sharey=True, sharex=True)
+    for ax, family in zip(axes, results.config.families, strict=True):
+        for strategy, color in _colors(results).items():
+            of = results.efficiency[family, strategy]
+            arrived = np.sort(of.costs[np.isfinite(of.costs)])
+            costs = np.concatenate([[1], arrived, [of.budget]])
+            fractions = np.concatenate([np.arange(len(arrived) + 1), [len(arrived)]]) / len(of.costs)
+            ax.step(costs, fractions, where="post", color=color)
+        log_scale(ax, "x", [1, *results.config.budgets.values()])
+        ax.set_ylim(-0.02, 1.02)
+    figure.supxlabel("cost in full-length runs")
+    figure.supylabel("fraction of searches")
+    legend_beside(figure, _colors(results))
+    figure.suptitle(f"Who knows a shape within {results.config.tolerance:.0%} of the best, and when?")
+    return as_png(figure)
+
+
+def excesses(results: Results) -> bytes:
+    """The median over searches of how far what they knew lies above the best known, against cost."""
+    config = results.config
+    figure, axes = panels(config.families, columns=2, sharey=True, sharex=True)
+    shown = []
+    for ax, family in zip(axes, config.families, strict=True):
+        best = results.judged.known[family].score
+        ax.axhline(100 * (results.near(family) / best - 1), color=CONTEXT, zorder=0)
+        for strategy, color in _colors(results).items():
+            costs = np.geomspace(1, config.budgets[strategy], CURVE_POINTS)
+            known = [
+                results.judged.incumbents[Search(family, strategy, seed)].scores_at(costs)
+                for seed in range(config.seeds)
+            ]
+            excess = 100 * (np.median(known, axis=0) / best - 1)
+            ax.plot(costs, excess, color=color)
+            shown.extend(excess[excess > 0])
+    for ax in axes:
+        log_scale(ax, "x", [1, *config.budgets.values()])
+        log_scale(ax, "y", shown)
+    figure.supxlabel("cost in full-length runs")
+    figure.supylabel("above the best known, %")
+    legend_beside(figure, {**_colors(results), "near-optimal": CONTEXT})
+    figure.suptitle("How good is what a search knows? (medians over searches)")
+    return as_png(figure)
+
+
+def selection_bias(results: Results) -> bytes:
+    """Each winner's naive and fresh score relative to its truth."""
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    ax = figure.subplots()
+    for place, winner in enumerate(results.judged.winners.values()):
+        truth = np.median(winner.truth)
+        value, low, high = 100 * (
+            np.array(median_estimate(winner.fresh, results.config.confidence)) / truth - 1
+        )
+        ax.plot([place, place], [low, high], color=ACCENT, linewidth=2)
+        ax.plot(place, value, "o", color=ACCENT, markersize=4)
+        ax.plot(place, 100 * (winner.naive / truth - 1), "x", color=OTHER_COLORS[2])
+    ax.axhline(0, color=REFERENCE, zorder=0)
+    ax.set_xlabel(f"search by {DEFAULT}")
+    ax.set_ylabel("score of its winner above the truth, %")
+    ax.spines[["top", "right"]].set_visible(False)
+    labels = {"naive: the score that chose it": OTHER_COLORS[2], "fresh seeds, with interval": ACCENT}
+    legend_beside(figure, {**labels, "truth": REFERENCE})
+    figure.suptitle("Do the scores that choose a winner flatter it?")
+    return as_png(figure)
+
+
+def _colors(results: Results) -> dict[str, str]:
+    others = [name for name in results.config.budgets if name not in (DEFAULT, RANDOM)]
+    colors = dict(zip(others, OTHER_COLORS * len(others), strict=False))
+    return {DEFAULT: ACCENT, **colors, RANDOM: REFERENCE}

@@ -1,0 +1,73 @@
+"""The study itself: all searches, journaled, and what they show."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+from rich.console import Console
+
+from experiments.search_efficiency import landscape, training
+from experiments.search_efficiency.config import Config, Landscape, Training
+from experiments.search_efficiency.findings import winners_json, write_report
+from experiments.search_efficiency.judging import Judged
+from experiments.search_efficiency.results import Results, collect
+from experiments.study.evaluation import Evaluate
+from experiments.study.folder import StudyFolder, open_folder, write_atomically
+from experiments.study.journal import Journal
+from experiments.study.progress import Progress
+from experiments.study.redraw import redraw_from_journal
+from experiments.study.setup import check_workload, load_workload, study_mesh
+
+
+def run(
+    config: Config, folder: str | Path, *, devices: int | None = None, console: Console | None = None
+) -> Results:
+    """Make the study, or go on with the one in `folder`; write its findings, figures and report there.
+
+    Args:
+      config: a `Landscape` or a `Training`.
+      folder: where the study lives; the same config comes back to it and runs only what is missing.
+      devices: how many devices to use, all when None; without effect on the results.
+      console: where progress is shown; nowhere when None.
+
+    Raises:
+      StudyError: the config, the folder or the journal in it does not serve; nothing was searched.
+    """
+    workload = None
+    if isinstance(config, Training):
+        workload = load_workload(config.workload, config.workload_options)
+        check_workload(workload, config.metric, config.batch_size, config.num_steps)
+    mesh = study_mesh(devices)
+    study = open_folder(Path(folder), dataclasses.asdict(config))
+    progress = Progress(config.planned_runs, console or Console(), quiet=console is None)
+    with Journal(study.journal) as journal, progress:
+        if workload is None:
+            judged = landscape.run(config, journal, mesh, progress)
+        else:
+            judged = training.run(config, workload, journal, mesh, progress)
+        return _conclude(config, study, journal, judged)
+
+
+def redraw(folder: str | Path) -> Results:
+    """Write the findings, figures and report of a finished study again, without running anything.
+
+    Raises StudyError where the folder holds no finished study of search efficiency.
+    """
+
+    def conclude(config: Config, study: StudyFolder, journal: Journal, evaluate: Evaluate) -> Results:
+        if isinstance(config, Landscape):
+            return _conclude(config, study, journal, landscape.judge(config, journal))
+        return _conclude(config, study, journal, training.judge(config, journal, evaluate))
+
+    return redraw_from_journal(folder, "a study of search efficiency", _config, conclude)
+
+
+def _config(**fields) -> Config:
+    return (Training if "workload" in fields else Landscape)(**fields)
+
+
+def _conclude(config: Config, study: StudyFolder, journal: Journal, judged: Judged) -> Results:
+    results = collect(judged, config, journal)
+    write_atomically(study.winners, json.dumps(winners_json(results), indent=2) + "\n")
+    write_report(results, study)
+    return results

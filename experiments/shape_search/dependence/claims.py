@@ -1,0 +1,84 @@
+"""Whether the varied option changes the best shape.
+
+That a shape found elsewhere does worse than the one found here is not enough: a search finds its optimum
+only nearly, and one may have come nearer than the other. But what a better find gains in one setting it gains
+in the other. So the two costs, of each shape in the other's setting, are taken together, as
+(1 + there)(1 + back) - 1: zero where one shape is merely the better find, by the same factor in both.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from experiments.study.claims import Claim, above
+from schedules.search import Estimate
+
+Costs = Mapping[str, Mapping[str, Estimate]]  # by the setting trained in, by that whose shape it is
+
+
+def dependence_claims(costs: Costs, reference: str) -> tuple[Claim, ...]:
+    """Of every other setting, that the reference's shape costs there, its shape in the reference, and both
+    together."""
+    claims = []
+    for name in _others(costs, reference):
+        there, back = costs[name][reference], costs[reference][name]
+        claims += [
+            above(f"cost of {reference}'s shape there", name, there, 0),
+            above(f"cost of its shape in {reference}", name, back, 0),
+            above("both together", name, together(there, back), 0),
+        ]
+    return tuple(claims)
+
+
+def together(there: Estimate, back: Estimate) -> Estimate:
+    """(1 + there)(1 + back) - 1, with the interval of all that the two intervals allow.
+
+    >>> together(Estimate(0.5, 0.25, 1.0), Estimate(0.0, -0.2, 0.1))
+    Estimate(value=0.5, low=0.0, high=1.2000000000000002)
+    """
+    return Estimate(*((1 + one) * (1 + other) - 1 for one, other in zip(there, back, strict=True)))
+
+
+def changed(costs: Costs, reference: str) -> list[str]:
+    """The settings where the reference's shape costs, and more than the better find explains."""
+    return [
+        name
+        for name in _others(costs, reference)
+        if costs[name][reference].low > 0 and together(costs[name][reference], costs[reference][name]).low > 0
+    ]
+
+
+def verdict(costs: Costs, reference: str, vary: str) -> str:
+    """One statement: whether the option changes the best shape, by how much and how sure that is."""
+    others, holds = _others(costs, reference), changed(costs, reference)
+    outcome = (
+        f"held for {len(holds)} of {len(others)} settings; in {', '.join(holds)}, {reference}'s shape costs"
+        if holds
+        else f"did NOT hold; in none of {len(others)} settings does {reference}'s shape cost"
+    )
+    most = max(holds or others, key=lambda name: np.nan_to_num(costs[name][reference].value, nan=-np.inf))
+    typical = np.median([costs[name][reference].value for name in others])
+    return (
+        f"{vary} changes the best shape: {outcome} more than the intervals and a better find explain. Most of"
+        f" all, {reference}'s shape costs {_percent(costs[most][reference])} in {most}, whose own costs"
+        f" {_percent(costs[reference][most])} in {reference}; in the median setting {reference}'s shape costs"
+        f" {100 * typical:+.1f} %.{_doubtful(costs, reference, holds)}"
+    )
+
+
+def _doubtful(costs: Costs, reference: str, holds: Sequence[str]) -> str:
+    names = [n for n in _others(costs, reference) if costs[n][reference].low > 0 and n not in holds]
+    if not names:
+        return ""
+    return (
+        f" It also costs in {', '.join(names)}, but the shape found there may be as much better in"
+        f" {reference}: perhaps the better find and not another best shape."
+    )
+
+
+def _others(costs: Costs, reference: str) -> list[str]:
+    return [name for name in costs if name != reference]
+
+
+def _percent(cost: Estimate) -> str:
+    return f"{100 * cost.value:+.1f} % [{100 * cost.low:+.1f}, {100 * cost.high:+.1f}]"

@@ -1,0 +1,126 @@
+"""The figures of a dependence study, each as PNG bytes with its message as the title."""
+
+import math
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, Normalize
+from matplotlib.figure import Figure
+
+from experiments.shape_search.dependence.claims import changed
+from experiments.shape_search.dependence.results import Results, cost_text
+from experiments.study.figures import ACCENT, CONTEXT, REFERENCE, as_png, legend_beside, panels
+from schedules.search import Estimate
+from schedules.winners import LoadedWinner
+
+GAIN_TO_COST = LinearSegmentedColormap.from_list("cost", ["#e08214", "#f7f7f7", "#0b6fb8"])
+OWN = "#bbbbbb"
+SETTLED = 0.75  # the fraction of the costs within the range of the colours, which a few would stretch
+LEAST_RANGE = 0.02
+DARK = 0.65  # of the range, from where on costs are dark enough for white text
+ITS_SHAPE = "#e08214"
+CURVE_POINTS = 400
+LINEAR = 10  # per cent, up to where the axis of costs is linear
+TICKS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 10_000, 100_000)
+
+
+def transfer_matrix(results: Results) -> bytes:
+    """What every setting's shape costs in every setting."""
+    names = list(results.costs)
+    costs = [[results.costs[setting].get(name) for setting in names] for name in names]
+    values = np.array([[math.nan if cost is None else cost.value for cost in row] for row in costs])
+    limit = _colour_range(values)
+    figure = Figure(figsize=(4.2 + 0.75 * len(names), 2.4 + 0.5 * len(names)), layout="constrained")
+    ax = figure.subplots()
+    ax.set_facecolor(OWN)
+    image = ax.imshow(
+        100 * values, cmap=GAIN_TO_COST, norm=Normalize(-100 * limit, 100 * limit), aspect="auto"
+    )
+    for row, column in np.ndindex(values.shape):
+        cost = costs[row][column]
+        marked = cost_text(cost)
+        color = "white" if values[row, column] > DARK * limit else "black"
+        weight = "bold" if marked.endswith("*") else "normal"
+        text = "own" if cost is None else marked
+        ax.text(column, row, text, ha="center", va="center", fontsize=8, color=color, weight=weight)
+    ax.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")
+    ax.set_yticks(range(len(names)), names)
+    ax.set_xlabel("trained in")
+    ax.set_ylabel("shape of")
+    figure.colorbar(image, ax=ax, extend="both", label="cost against the own shape, %", format="{x:+g}")
+    confidence = results.dependence.search.confidence
+    figure.suptitle(
+        f"What does another setting's shape cost? ({results.dependence.vary})\n"
+        f"* the {confidence:.0%} interval, simultaneous within a row or column, does not hold 0",
+        fontsize=10,
+    )
+    return as_png(figure)
+
+
+def best_shapes(results: Results) -> bytes:
+    """The best shape of every setting, that of the reference behind it."""
+    transferred, reference = results.transferred, results.dependence.reference
+    titles = [f"{name}\nLR {transferred[name][name].candidate.base_lr:.3g}" for name in results.shapes]
+    figure, axes = panels(titles, sharex=True, sharey=True)
+    for ax, (name, shape) in zip(axes, results.shapes.items(), strict=True):
+        ax.plot(*_curve(results.shapes[reference]), color=CONTEXT, linewidth=3, solid_capstyle="round")
+        ax.plot(*_curve(shape), color=ITS_SHAPE if name in changed(results.costs, reference) else ACCENT)
+        ax.set_ylim(-0.03, 1.05)
+    figure.supxlabel("fraction of training done")
+    figure.supylabel("learning rate / base learning rate")
+    colors = {
+        f"best found there, where\n{reference}'s shape costs": ITS_SHAPE,
+        "best found there, else": ACCENT,
+        f"best of {reference}": CONTEXT,
+    }
+    legend_beside(figure, colors)
+    figure.suptitle(f"The best shape of each setting ({results.dependence.vary})")
+    return as_png(figure)
+
+
+def costs_against_reference(results: Results) -> bytes:
+    """What the reference's shape costs in each setting, and each setting's in the reference."""
+    reference, costs = results.dependence.reference, results.costs
+    others = [name for name in costs if name != reference]
+    figure = Figure(figsize=(8.5, 1.8 + 0.42 * len(others)), layout="constrained")
+    ax = figure.subplots()
+    for place, name in enumerate(others):
+        _interval(ax, costs[name][reference], place - 0.13, ACCENT)
+        _interval(ax, costs[reference][name], place + 0.13, ITS_SHAPE)
+    ax.axvline(0, color=REFERENCE, zorder=0)
+    ax.set_yticks(range(len(others)), others)
+    ax.set_ylim(len(others) - 0.5, -0.5)
+    _per_cent_axis(ax)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.set_xlabel(f"change of the median {results.dependence.search.metric} from the own shape's, %")
+    legend_beside(figure, {f"{reference}'s shape\nthere": ACCENT, f"its shape in\n{reference}": ITS_SHAPE})
+    figure.suptitle("What do the two shapes cost in each other's setting?")
+    return as_png(figure)
+
+
+def _interval(ax: Axes, cost: Estimate, place: float, color: str) -> None:
+    if math.isfinite(cost.low) and math.isfinite(cost.high):
+        ax.plot([100 * cost.low, 100 * cost.high], [place] * 2, color=color, linewidth=3)
+    if math.isfinite(cost.value):
+        ax.plot(100 * cost.value, place, "o", color=color)
+
+
+def _per_cent_axis(ax: Axes) -> None:
+    """Linear near zero and logarithmic beyond, in plain numbers, so that one large cost hides no other."""
+    ax.set_xscale("symlog", linthresh=LINEAR)
+    low, high = ax.get_xlim()
+    least = 1 if max(-low, high) <= LINEAR else LINEAR / 2
+    ticks = [sign * tick for tick in TICKS for sign in (-1, 1) if tick >= least]
+    shown = [tick for tick in (0, *sorted(ticks)) if low <= tick <= high]
+    ax.set_xticks(shown, [f"{tick:+g}" if tick else "0" for tick in shown])
+    ax.minorticks_off()
+
+
+def _colour_range(values: np.ndarray) -> float:
+    finite = np.abs(values[np.isfinite(values)])
+    return max(LEAST_RANGE, float(np.quantile(finite, SETTLED))) if finite.size else LEAST_RANGE
+
+
+def _curve(shape: LoadedWinner) -> tuple[np.ndarray, np.ndarray]:
+    x = np.arange(CURVE_POINTS) / CURVE_POINTS
+    return x, np.asarray(shape.family.multipliers(shape.params, CURVE_POINTS))

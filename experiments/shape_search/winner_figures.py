@@ -1,0 +1,80 @@
+"""The figures of the winners, each as PNG bytes with its message as the title."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+
+from experiments.shape_search.candidates import near_best
+from experiments.shape_search.config import BASELINES
+from experiments.shape_search.results import Results
+from experiments.study.figures import ACCENT, CONTEXT, as_png, legend_beside, panels, ranking
+from schedules.search import Candidate
+
+CURVE_POINTS = 400
+BAND = "#b5d3ea"  # of what lies near what has the accent
+BAND_LABEL = "all within half an interval of its best"
+
+
+def winning_shapes(results: Results) -> bytes:
+    """Each family's winning learning rate over the horizon in its band, the best family's behind it."""
+    titles = [f"{standing.name}  {standing.score.value:.3g}" for standing in results.standings]
+    figure, axes = panels(titles, sharex=True, sharey=True)
+    best = results.best.winner.candidate
+    for ax, standing in zip(axes, results.standings, strict=True):
+        near = near_best(results.findings.screened[standing.name], standing)
+        _band(ax, [learning_rates(one)[1] for one in near])
+        ax.plot(*learning_rates(best), color=CONTEXT, linewidth=3)
+        ax.plot(*learning_rates(standing.winner.candidate), color=ACCENT)
+    figure.supxlabel("fraction of training done")
+    figure.supylabel("learning rate")
+    legend_beside(
+        figure,
+        {
+            "family's winner": ACCENT,
+            BAND_LABEL: BAND,
+            f"best family's ({results.best.name})": CONTEXT,
+        },
+    )
+    figure.suptitle(f"The best shape of each family, by {results.config.metric}")
+    return as_png(figure)
+
+
+def near_best_shapes(results: Results) -> bytes:
+    """Each family's winning multipliers in the band of all that the study can hardly tell from its best."""
+    near = {s.name: near_best(results.findings.screened[s.name], s) for s in results.standings}
+    titles = [f"{name}  {len(of)} of {results.config.candidates}" for name, of in near.items()]
+    figure, axes = panels(titles, sharex=True, sharey=True)
+    for ax, standing in zip(axes, results.standings, strict=True):
+        _band(ax, [multipliers(one) for one in near[standing.name]])
+        ax.plot(_fractions(), multipliers(standing.winner.candidate), color=ACCENT)
+    figure.supxlabel("fraction of training done")
+    figure.supylabel("learning rate / its base")
+    legend_beside(figure, {"family's winner": ACCENT, BAND_LABEL: BAND})
+    figure.suptitle("Where the band is wide, the score does not fix the shape")
+    return as_png(figure)
+
+
+def winner_scores(results: Results) -> bytes:
+    """Every winner's confirmed score with its interval, best on top."""
+    score = f"{results.config.metric}, median of {results.config.confirm_replicates} fresh seeds"
+    return ranking(results.standings, BASELINES[0], score, "Which family wins, and how sure that is")
+
+
+def multipliers(candidate: Candidate) -> Float[np.ndarray, "points"]:
+    """The candidate's shape, as figures draw it."""
+    return np.asarray(candidate.family.multipliers(candidate.params, CURVE_POINTS))
+
+
+def learning_rates(candidate: Candidate) -> tuple[np.ndarray, np.ndarray]:
+    """Fractions of the horizon, and the candidate's learning rate at each."""
+    return _fractions(), candidate.base_lr * multipliers(candidate)
+
+
+def _fractions() -> Float[np.ndarray, "points"]:
+    return np.arange(CURVE_POINTS) / CURVE_POINTS
+
+
+def _band(ax: Axes, curves: Sequence[Float[np.ndarray, "points"]]) -> None:
+    ax.fill_between(_fractions(), np.min(curves, axis=0), np.max(curves, axis=0), color=BAND, linewidth=0)

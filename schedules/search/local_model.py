@@ -1,0 +1,147 @@
+"""A quadratic of the log score in a box: where it is lowest, and how much lower the score may be there."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from schedules.search.box import Box
+from schedules.search.paired import RelativeScores
+
+SPARE_POINTS = 4  # measured beyond the number of coefficients, the least that tells the noise
+DRAWS = 400  # quadratics that a bound minimises
+TRUSTED = 0.2  # above the lowest log score, how far a quadratic is expected to hold
+CYCLES = 20  # of coordinate descent on a quadratic
+
+
+class Measured(NamedTuple):
+    """Points of the unit cube and their relative scores; those of one group ran with the same seeds."""
+
+    points: Float[np.ndarray, "measured dims"]
+    scores: RelativeScores
+    groups: Float[np.ndarray, "measured"]
+
+    @classmethod
+    def nothing(cls, dimensions: int) -> "Measured":
+        return cls(np.zeros((0, dimensions)), RelativeScores(np.zeros(0), np.zeros(0)), np.zeros(0))
+
+    def add(self, points: Float[np.ndarray, "new dims"], scores: RelativeScores, group: int) -> "Measured":
+        columns = zip(self.scores, scores, strict=True)
+        return Measured(
+            np.concatenate([self.points, points]),
+            RelativeScores(*(np.concatenate(pair) for pair in columns)),
+            np.append(self.groups, np.full(len(points), float(group))),
+        )
+
+
+class Quadratic(NamedTuple):
+    """log score = slope·u + ½ uᵀ·curvature·u + the level of the group, u in half sides of the box.
+
+    Attributes:
+      box: where it was fitted.
+      mean: the slope and the upper triangle of the curvature, row by row.
+      root: the covariance of those is noise² · root rootᵀ.
+      noise: the standard deviation around the fit of a score that weighs 1.
+      misfit: how much of it the spread over the replicates does not explain.
+      spare: scores beyond the number of coefficients.
+    """
+
+    box: Box
+    mean: Float[np.ndarray, "coefficients"]
+    root: Float[np.ndarray, "coefficients coefficients"]
+    noise: float
+    misfit: float
+    spare: int
+
+
+def fit_quadratic(measured: Measured, box: Box) -> Quadratic | None:
+    """The least-squares fit to the finite scores inside a box, the best weighing most; None if too few."""
+    inside = box.holds(measured.points) & np.isfinite(measured.scores.logs)
+    logs, variances, groups = (
+        measured.scores.logs[inside],
+        measured.scores.variances[inside],
+        measured.groups[inside],
+    )
+    features = _features(box.scaled(measured.points[inside]))
+    design = np.concatenate([features, groups[:, None] == np.unique(groups)], axis=1)
+    spare = len(design) - design.shape[1]
+    if spare < SPARE_POINTS:
+        return None
+    weights = _weights(logs, groups)
+    inverse = np.linalg.pinv(weights[:, None] * design) * weights
+    fitted = inverse @ logs
+    noise = np.sqrt(np.sum((weights * (logs - design @ fitted)) ** 2) / spare)
+    known = (weights**2 * variances)[~np.isnan(variances)]
+    misfit = max(noise - np.sqrt(np.mean(known)), 0.0) if len(known) else noise
+    count = features.shape[1]
+    # (XᵀX)⁻¹ = X⁺ (X⁺)ᵀ, of which a triangular root needs the fewest random numbers
+    root = np.linalg.qr((inverse[:count] / weights).T, mode="r").T
+    return Quadratic(box, fitted[:count], root, float(noise), float(misfit), spare)
+
+
+def lowest_point(model: Quadratic, start: Float[np.ndarray, "dims"]) -> Float[np.ndarray, "dims"]:
+    """A local minimum of the fitted quadratic inside its box, found from a start in it."""
+    found, _ = _descend(model, model.mean[None], start, model.box)
+    return model.box.unscaled(found[0])
+
+
+def improvement_bound(
+    model: Quadratic, at: Float[np.ndarray, "dims"], box: Box, confidence: float, rng: np.random.Generator
+) -> float:
+    """An upper confidence limit of log score(at) - min log score over a box.
+
+    Quadratics are drawn that agree with the scores; the limit is a quantile of what each gains at its own
+    minimum, plus the misfit: what the fit misses at a measured point it may miss at the minimum.
+    """
+    normal = rng.standard_normal((DRAWS, len(model.mean)))
+    noise = model.noise * np.sqrt(model.spare / rng.chisquare(model.spare, (DRAWS, 1)))
+    _, gains = _descend(model, model.mean + noise * (normal @ model.root.T), at, box)
+    return float(np.quantile(gains, confidence, method="higher")) + model.misfit
+
+
+def _weights(
+    logs: Float[np.ndarray, "points"], groups: Float[np.ndarray, "points"]
+) -> Float[np.ndarray, "points"]:
+    """1 / sqrt(1 + (excess / TRUSTED)²): what is far above the best of its group hardly matters."""
+    _, of = np.unique(groups, return_inverse=True)
+    best = np.full(of.max() + 1, np.inf)
+    np.minimum.at(best, of, logs)
+    return 1 / np.hypot(1, (logs - best[of]) / TRUSTED)
+
+
+def _features(u: Float[np.ndarray, "points dims"]) -> Float[np.ndarray, "points coefficients"]:
+    rows, columns = np.triu_indices(u.shape[1])
+    weights = np.where(rows == columns, 0.5, 1.0)
+    return np.concatenate([u, weights * u[:, rows] * u[:, columns]], axis=1)
+
+
+def _descend(
+    model: Quadratic, coefficients: Float[np.ndarray, "draws coefficients"], start: np.ndarray, box: Box
+) -> tuple[Float[np.ndarray, "draws dims"], Float[np.ndarray, "draws"]]:
+    """Where coordinate descent in a box takes each quadratic, in the model's units, and how far down."""
+    dimensions = len(start)
+    slope = coefficients[:, :dimensions]
+    curvature = np.zeros((len(coefficients), dimensions, dimensions))
+    rows, columns = np.triu_indices(dimensions)
+    curvature[:, rows, columns] = curvature[:, columns, rows] = coefficients[:, dimensions:]
+
+    def value(u):
+        return np.sum(u * (slope + np.einsum("nij,nj->ni", curvature, u) / 2), axis=1)
+
+    u = np.tile(model.box.scaled(start), (len(coefficients), 1))
+    before = value(u)
+    low, high = model.box.scaled(box.low), model.box.scaled(box.high)
+    for axis in np.tile(np.arange(dimensions), CYCLES):
+        bend = curvature[:, axis, axis]
+        tilt = slope[:, axis] + np.einsum("nj,nj->n", curvature[:, axis], u) - bend * u[:, axis]
+        u[:, axis] = _lowest_on_a_line(tilt, bend, low[axis], high[axis])
+    return u, before - value(u)
+
+
+def _lowest_on_a_line(
+    tilt: Float[np.ndarray, "draws"], bend: Float[np.ndarray, "draws"], low: float, high: float
+) -> Float[np.ndarray, "draws"]:
+    """The minimiser of tilt·u + ½ bend·u² over low ≤ u ≤ high."""
+    lower_end = np.where(tilt + bend * (low + high) / 2 > 0, low, high)
+    convex = bend > 0
+    return np.where(convex, np.clip(-tilt / np.where(convex, bend, 1.0), low, high), lower_end)

@@ -1,0 +1,177 @@
+"""Iterated local improvement: measure a box around a candidate, model it, go to what beats the candidate.
+
+Many searches run side by side, so that an evaluation gets the trials of all at once. The candidates of a
+stage are numbered through all of them: no two trials share an identity, whatever their families.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, PRNGKeyArray
+from scipy.stats import qmc
+
+from schedules.search.box import Box
+from schedules.search.keys import named_key
+from schedules.search.local_model import Measured, fit_quadratic, improvement_bound, lowest_point
+from schedules.search.paired import paired_change, relative_scores
+from schedules.search.racing import Evaluate, Rung, replicate_scores
+from schedules.search.strategy import numpy_generator
+from schedules.search.trial import Candidate, SearchSpace
+
+RANGE_FRACTION = 0.5  # of each shape parameter's range, spanned by the first box
+OCTAVES = 2.0  # of the learning rate, likewise
+CHALLENGERS = 2  # at most, of a round: the model's lowest point and the best one measured
+
+
+class LocalSearch(NamedTuple):
+    """What a local search knows.
+
+    Attributes:
+      space: where it looks.
+      current: the best candidate so far; a challenger takes its place if it is better beyond the interval.
+      finalist: the challenger that last seemed better, though not for sure; the current one if none did.
+      measured: everything measured by model points.
+      halvings: how often the box was halved, as no challenger won.
+      accepted: how many did.
+    """
+
+    space: SearchSpace
+    current: Candidate
+    finalist: Candidate
+    measured: Measured
+    halvings: int
+    accepted: int
+
+    @classmethod
+    def start(cls, space: SearchSpace, candidate: Candidate) -> "LocalSearch":
+        return cls(space, candidate, candidate, Measured.nothing(space.dimensions), 0, 0)
+
+    def box(self, about: Candidate, halvings: int | float) -> Box:
+        """The box around a candidate after so many halvings."""
+        octaves = math.log2(self.space.learning_rates.high / self.space.learning_rates.low)
+        sides = np.array([RANGE_FRACTION] * (self.space.dimensions - 1) + [OCTAVES / octaves])
+        return Box.around(self.space.point(about), sides / 2**halvings)
+
+
+class Rules(NamedTuple):
+    """How the searches measure and decide.
+
+    Attributes:
+      rung: how points of a box are measured.
+      points_per_coefficient: of a round's design, relative to the coefficients of a quadratic.
+      challenge: fresh runs of the current candidate and its challengers.
+      confidence: that an accepted challenger is better.
+    """
+
+    rung: Rung
+    points_per_coefficient: float
+    challenge: Rung
+    confidence: float
+
+
+def measure(
+    stage: str,
+    group: int,
+    searches: Sequence[LocalSearch],
+    points: Sequence[Float[np.ndarray, "_ _"]],
+    rung: Rung,
+    evaluate: Evaluate,
+) -> tuple[list[LocalSearch], list[list[Candidate]], list[Float[np.ndarray, "_ _"]]]:
+    """Measure points of each search: the searches that know them, the candidates, and their scores."""
+    asked = [one.space.candidates(at.astype(np.float32), 0) for one, at in zip(searches, points, strict=True)]
+    candidates, scores = run_together(stage, asked, rung, evaluate)
+    knowing = [
+        one._replace(measured=one.measured.add(at, relative_scores(of), group))
+        for one, at, of in zip(searches, points, scores, strict=True)
+    ]
+    return knowing, candidates, scores
+
+
+def run_together(
+    stage: str, groups: Sequence[Sequence[Candidate]], rung: Rung, evaluate: Evaluate
+) -> tuple[list[list[Candidate]], list[Float[np.ndarray, "_ replicates"]]]:
+    """The candidates of all groups, numbered through, and each group's scores, from one evaluation."""
+    ends = np.cumsum([len(group) for group in groups])
+    flat = [replace(one, number=n) for n, one in enumerate(one for group in groups for one in group)]
+    scores = np.array(replicate_scores(stage, flat, rung, evaluate)).reshape(-1, rung.replicates)
+    candidates = [flat[end - len(group) : end] for end, group in zip(ends, groups, strict=True)]
+    return candidates, np.split(scores, ends[:-1])
+
+
+def improve(
+    number: int, searches: Sequence[LocalSearch], rules: Rules, key: PRNGKeyArray, evaluate: Evaluate
+) -> list[LocalSearch]:
+    """Round `number` of every search; `key` draws the designs."""
+    stage = f"improve {number}"
+    designs = [
+        _design(one, rules.points_per_coefficient, named_key(key, stage, place))
+        for place, one in enumerate(searches)
+    ]
+    searches, _, _ = measure(stage, number, searches, designs, rules.rung, evaluate)
+    rivals = [[one.current, *_challengers(one, number)] for one in searches]
+    rivals, scores = run_together(f"challenge {number}", rivals, rules.challenge, evaluate)
+    return [
+        _decide(one, of, results, rules.confidence)
+        for one, of, results in zip(searches, rivals, scores, strict=True)
+    ]
+
+
+def remaining_improvement(search: LocalSearch, confidence: float, key: PRNGKeyArray) -> float:
+    """An upper confidence limit of log score(finalist) - min log score around it; +inf if nothing bounds it.
+
+    Each box from the first to the last, in steps of √2, gives a limit over the box twice its size, or over
+    the first where that is smaller; the lowest counts. A wide box shows the curvature better, a narrow one is
+    better fitted by a quadratic.
+    """
+    at = search.space.point(search.finalist)
+    sizes = np.arange(0, search.halvings + 0.5, 0.5)
+    sure = 1 - (1 - confidence) / len(sizes)
+    bounds = [math.inf]
+    for place, halvings in enumerate(sizes):
+        model = fit_quadratic(search.measured, search.box(search.finalist, halvings))
+        if model is not None:
+            around = search.box(search.finalist, max(halvings - 1, 0))
+            rng = numpy_generator(named_key(key, "bound", place))
+            bounds.append(improvement_bound(model, at, around, sure, rng))
+    return min(bounds)
+
+
+def _design(
+    search: LocalSearch, per_coefficient: float, key: PRNGKeyArray
+) -> Float[np.ndarray, "points dims"]:
+    """Points that fill the box evenly."""
+    dimensions, box = search.space.dimensions, search.box(search.current, search.halvings)
+    count = math.ceil(per_coefficient * (dimensions + 1) * (dimensions + 2) / 2)
+    sequence = qmc.Sobol(dimensions, rng=numpy_generator(key))
+    return box.unscaled(2 * sequence.random_base2((count - 1).bit_length())[:count] - 1)
+
+
+def _challengers(search: LocalSearch, latest: int) -> Iterable[Candidate]:
+    """The lowest point of the box's model, if it has one, and the best of the latest points that finished."""
+    points, (logs, _), groups = search.measured
+    chosen = []
+    model = fit_quadratic(search.measured, search.box(search.current, search.halvings))
+    if model is not None:
+        chosen.append(lowest_point(model, search.space.point(search.current)))
+    best = np.argmin(np.where(groups == latest, logs, np.inf))
+    if logs[best] < np.inf:
+        chosen.append(points[best])
+    return search.space.candidates(np.array(chosen, np.float32), 0) if chosen else ()
+
+
+def _decide(
+    search: LocalSearch,
+    rivals: Sequence[Candidate],
+    scores: Float[np.ndarray, "rivals replicates"],
+    confidence: float,
+) -> LocalSearch:
+    """The search after fresh runs of the current candidate, which is the first rival, and its challengers."""
+    changes = [paired_change(of, scores[0], 1 - (1 - confidence) / CHALLENGERS) for of in scores]
+    best = int(np.argmin([change.value for change in changes]))
+    if changes[best].high < 0:
+        return search._replace(current=rivals[best], finalist=rivals[best], accepted=search.accepted + 1)
+    finalist = rivals[best] if changes[best].value < 0 else search.current
+    return search._replace(finalist=finalist, halvings=search.halvings + 1)

@@ -1,0 +1,288 @@
+"""Are winners near-optimal? Sweeps of each axis, local improvement, and the `free` family from there.
+
+1. sweep: each shape parameter alone over half its range, the learning rate tuned anew at each value.
+2. improve: rounds of a local search in the winner's family, and in `free` from the winner's own curve.
+3. check: what each of them ended with against the winner, on seeds that chose nothing.
+
+The verdict is "improved by x ± y", or "near-optimal within δ". δ is an upper confidence limit of what the
+best point around the winner would gain: what the check cannot exclude of the local search's last candidate,
+and what a quadratic of the log score cannot exclude beyond it. The sweeps are the specification's; the local
+search, δ and `free` are this project's.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PRNGKeyArray
+
+from schedules.families import FAMILIES, FREE_LEVELS
+from schedules.search.keys import named_key
+from schedules.search.local_search import (
+    CHALLENGERS,
+    LocalSearch,
+    Rules,
+    improve,
+    measure,
+    remaining_improvement,
+    run_together,
+)
+from schedules.search.one_axis import AxisSweep, read_sweeps, sweep_points
+from schedules.search.paired import least_replicates, paired_change
+from schedules.search.procedure import Winner
+from schedules.search.racing import Evaluate, Rung
+from schedules.search.scoring import Estimate
+from schedules.search.trial import Candidate, SearchSpace
+
+SWEEP, CHECK = "sweep", "check"
+FREE = "free"
+LINES = 2  # searches per winner: its own family, and free
+
+
+@dataclass(frozen=True)
+class CheckBudget:
+    """How much to measure about each winner.
+
+    Attributes:
+      num_steps: of every run.
+      replicates: paired seeds of each point of the sweeps and of the local search.
+      sweep_values: of each shape parameter, the winner's included.
+      sweep_rates: learning rates at each, from half to twice the winner's.
+      rounds: of the local search.
+      points_per_coefficient: measured in a round, for each coefficient of a quadratic of shape and rate.
+      challenge_replicates: fresh paired seeds on which a challenger must be better.
+      check_replicates: fresh paired seeds of the verdict.
+      confidence: of each verdict.
+
+    Raises ValueError for a count below 1, fewer than 3 sweep values or rates, less than one point per
+    coefficient, a confidence not in (0, 1), or too few seeds for an interval of that confidence.
+    """
+
+    num_steps: int
+    replicates: int = 3
+    sweep_values: int = 5
+    sweep_rates: int = 5
+    rounds: int = 4
+    points_per_coefficient: float = 2.0
+    challenge_replicates: int = 20
+    check_replicates: int = 60
+    confidence: float = 0.95
+
+    def __post_init__(self):
+        if not 0 < self.confidence < 1:
+            raise ValueError(f"confidence must be in (0, 1), got {self.confidence}")
+        least = {
+            "num_steps": 1,
+            "replicates": 1,
+            "sweep_values": 3,
+            "sweep_rates": 3,
+            "rounds": 1,
+            "points_per_coefficient": 1,
+            "challenge_replicates": least_replicates(1 - (1 - self.confidence) / CHALLENGERS),
+            "check_replicates": least_replicates(self.line_confidence),
+        }
+        for name, lowest in least.items():
+            if getattr(self, name) < lowest:
+                raise ValueError(f"{name} must be at least {lowest}, got {getattr(self, name)}")
+
+    @property
+    def line_confidence(self) -> float:
+        """Of each of the winner's searches, so that all hold together with `confidence`."""
+        return 1 - (1 - self.confidence) / LINES
+
+
+class Finding(NamedTuple):
+    """What a local search found from a winner.
+
+    Attributes:
+      start: where it began: the winner, or its curve as a `free` shape.
+      found: what it ended with; the winner itself where nothing seemed better.
+      accepted: how many challengers were surely better than what they replaced, on the way.
+      change: of the median, from the winner's to that of `found`, relative, paired seed by seed.
+      delta: the fraction of the winner's score that the best point around `found` saves at most.
+    """
+
+    start: Candidate
+    found: Candidate
+    accepted: int
+    change: Estimate
+    delta: float
+
+    @property
+    def improved(self) -> bool:
+        """Whether what was found is better beyond the interval."""
+        return self.change.high < 0
+
+
+class Verdict(NamedTuple):
+    """The verdict on a winner.
+
+    Attributes:
+      winner: it.
+      sweeps: of each shape parameter.
+      own: the search in its own family.
+      free: the search in `free`; None where that is its own family.
+    """
+
+    winner: Winner
+    sweeps: tuple[AxisSweep, ...]
+    own: Finding
+    free: Finding | None
+
+    @property
+    def best(self) -> Finding:
+        """The search that improved most on the winner, for sure; the own one where none did."""
+        findings = [self.own] if self.free is None else [self.own, self.free]
+        return min(findings, key=lambda finding: finding.change.value if finding.improved else 0.0)
+
+    @property
+    def improved(self) -> bool:
+        return self.best.improved
+
+    @property
+    def delta(self) -> float:
+        """What the best shape of the family around the winner saves at most, as a fraction of its score."""
+        return self.own.delta
+
+    def __str__(self) -> str:
+        if not self.improved:
+            return f"near-optimal within {self.delta:.2%}"
+        change = self.best.change
+        gain, margin = -(change.low + change.high) / 2, (change.high - change.low) / 2
+        return f"improved by {gain:.2%} ± {margin:.2%} in {self.best.found.family.name}"
+
+
+class _Line(NamedTuple):
+    """One local search from one winner."""
+
+    winner: str
+    start: Candidate
+    search: LocalSearch
+
+
+def check_winners(
+    winners: Mapping[str, Winner],
+    spaces: Mapping[str, SearchSpace],
+    budget: CheckBudget,
+    key: PRNGKeyArray,
+    evaluate: Evaluate,
+) -> dict[str, Verdict]:
+    """The verdict on each winner; all are measured side by side.
+
+    Args:
+      winners: by name, which need not be that of the family.
+      spaces: what each was searched in, by the same names.
+      budget: see `CheckBudget`.
+      key: what the points are drawn with.
+      evaluate: as for `search_shapes`. The stages are "sweep", "improve k", "challenge k" and "check"; the
+        candidates of a stage are numbered through all winners, so that no two trials share an identity.
+
+    Raises ValueError where a score is NaN.
+    """
+    if not winners:
+        return {}
+    own = [_own_line(name, winner, spaces[name]) for name, winner in winners.items()]
+    own, sweeps = _sweep(own, budget, evaluate)
+    free = [_free_line(line, spaces[line.winner]) for line in own if line.start.family.name != FREE]
+    lines = _improve([*own, *free], budget, key, evaluate)
+    findings = _check(lines, winners, budget, key, evaluate)
+    others = {
+        line.winner: finding for line, finding in zip(lines[len(own) :], findings[len(own) :], strict=True)
+    }
+    return {
+        line.winner: Verdict(winners[line.winner], of, finding, others.get(line.winner))
+        for line, of, finding in zip(own, sweeps, findings, strict=False)
+    }
+
+
+def free_start(winner: Candidate) -> Candidate:
+    """The `free` shape through the winner's learning rates at its equally spaced knots.
+
+    The levels are the winner's curve over its largest height at a knot, which the base learning rate takes
+    up. Between the knots the two differ.
+    """
+    knots = jnp.linspace(0, 1, FREE_LEVELS)
+    heights = np.asarray(winner.family.curve_at(knots, winner.params), np.float64)
+    largest = float(heights.max())
+    levels = heights / largest if largest > 0 else np.ones(FREE_LEVELS)
+    params = {f"level_{place}": float(level) for place, level in enumerate(levels)}
+    return Candidate(FAMILIES[FREE], 0, params, winner.base_lr * (largest or 1.0))
+
+
+def _own_line(name: str, winner: Winner, space: SearchSpace) -> _Line:
+    return _Line(name, winner.candidate, LocalSearch.start(space, winner.candidate))
+
+
+def _free_line(own: _Line, space: SearchSpace) -> _Line:
+    start = free_start(own.start)
+    return _Line(
+        own.winner, start, LocalSearch.start(SearchSpace(FAMILIES[FREE], space.learning_rates), start)
+    )
+
+
+def _sweep(
+    lines: Sequence[_Line], budget: CheckBudget, evaluate: Evaluate
+) -> tuple[list[_Line], list[tuple[AxisSweep, ...]]]:
+    shape = budget.sweep_values, budget.sweep_rates
+    centres = [line.search.space.point(line.start) for line in lines]
+    grids = [
+        sweep_points(centre, line.search.box(line.start, 0), *shape)
+        for line, centre in zip(lines, centres, strict=True)
+    ]
+    # the axes share the winner's own shape, which is measured once
+    distinct = [np.unique(grid.reshape(-1, grid.shape[-1]), axis=0, return_inverse=True) for grid in grids]
+    rung = Rung(budget.replicates, budget.num_steps)
+    points = [of for of, _ in distinct]
+    searches, candidates, scores = measure(SWEEP, 0, [line.search for line in lines], points, rung, evaluate)
+    sweeps = []
+    for centre, (of, places), asked, results in zip(centres, distinct, candidates, scores, strict=True):
+        own = int(np.argmin(np.max(np.abs(of - centre), axis=1)))
+        sweeps.append(read_sweeps([asked[place] for place in places], results[places], results[own], *shape))
+    return [line._replace(search=one) for line, one in zip(lines, searches, strict=True)], sweeps
+
+
+def _improve(
+    lines: Sequence[_Line], budget: CheckBudget, key: PRNGKeyArray, evaluate: Evaluate
+) -> list[_Line]:
+    rules = Rules(
+        Rung(budget.replicates, budget.num_steps),
+        budget.points_per_coefficient,
+        Rung(budget.challenge_replicates, budget.num_steps),
+        budget.confidence,
+    )
+    searches = [line.search for line in lines]
+    for number in range(1, budget.rounds + 1):
+        searches = improve(number, searches, rules, key, evaluate)
+    return [line._replace(search=search) for line, search in zip(lines, searches, strict=True)]
+
+
+def _check(
+    lines: Sequence[_Line],
+    winners: Mapping[str, Winner],
+    budget: CheckBudget,
+    key: PRNGKeyArray,
+    evaluate: Evaluate,
+) -> list[Finding]:
+    """What each search ended with against its winner, which may be the same candidate."""
+    finalists = [line.search.finalist for line in lines]
+    distinct = list(dict.fromkeys([*(winner.candidate for winner in winners.values()), *finalists]))
+    _, (scores,) = run_together(CHECK, [distinct], Rung(budget.check_replicates, budget.num_steps), evaluate)
+    by_candidate = dict(zip(distinct, scores, strict=True))
+    findings = []
+    for place, (line, finalist) in enumerate(zip(lines, finalists, strict=True)):
+        reference = by_candidate[winners[line.winner].candidate]
+        change = paired_change(by_candidate[finalist], reference, budget.line_confidence)
+        beyond = remaining_improvement(line.search, budget.line_confidence, named_key(key, CHECK, place))
+        findings.append(Finding(line.start, finalist, line.search.accepted, change, _delta(change, beyond)))
+    return findings
+
+
+def _delta(change: Estimate, beyond: float) -> float:
+    """The fraction saved by a change at the low end of its interval, and beyond it by so much in the log."""
+    if math.isinf(beyond):
+        return 1.0
+    saved = 1 - (1 + change.low) * math.exp(-beyond)
+    return min(max(saved, 0.0), 1.0)

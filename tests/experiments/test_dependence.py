@@ -1,0 +1,286 @@
+"""A dependence study through its command: what winners.json says follows from the journals.
+
+Everything is computed again from the journals with plain Python.
+"""
+
+import contextlib
+import io
+import json
+import shutil
+import sqlite3
+import statistics
+from typing import NamedTuple
+
+import pytest
+
+from experiments.shape_search import main
+from experiments.shape_search.config import Config
+from experiments.shape_search.dependence import DEFAULTS, FACTORS, Dependence, run
+from experiments.study.choices import StudyError
+from schedules import load_winner
+
+SETTINGS = {"num_steps_5": 5, "num_steps_10": 10}
+SELECT, CONFIRM, RATES = 3, 5, 12
+SEARCH = {
+    "workload": "linear_regression",
+    "workload_options": {"dimension": 8},
+    "optimizer": "sgd",
+    "families": ("cosine",),
+    "batch_size": 2,
+    "learning_rates": (0.25, 4.0),
+    "candidates": 4,
+    "rung_replicates": (2,),
+    "top": 2,
+    "select_replicates": SELECT,
+    "confirm_replicates": CONFIRM,
+}
+
+
+def words(**changes):
+    options = []
+    for name, value in {**SEARCH, "vary": "num_steps", "values": (10, 5), **changes}.items():
+        if isinstance(value, dict):
+            value = [word for pair in value.items() for word in pair]
+        values = value if isinstance(value, tuple | list) else [value]
+        options += [f"--{name.replace('_', '-')}", *map(str, values)]
+    return options
+
+
+class Finished(NamedTuple):
+    folder: object
+    output: str
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("dependence") / "study"
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output):
+        status = main([*words(), "--folder", str(folder)])
+    assert status == 0, output.getvalue()
+    return Finished(folder, output.getvalue())
+
+
+@pytest.fixture
+def study_copy(finished, tmp_path):
+    return shutil.copytree(finished.folder, tmp_path / "copy")
+
+
+def journal(folder):
+    """All rows as dicts, but for the time taken."""
+    with contextlib.closing(sqlite3.connect(folder / "journal.sqlite")) as connection:
+        connection.row_factory = sqlite3.Row
+        rows = [dict(row) for row in connection.execute("SELECT * FROM trials")]
+    for row in rows:
+        del row["seconds"]
+    return rows
+
+
+def content(folder):
+    return json.loads((folder / "winners.json").read_text())
+
+
+def scores(rows, stage):
+    """{(family, parameters, base learning rate): scores in the order of replicates}."""
+    groups = {}
+    for row in sorted((row for row in rows if row["stage"] == stage), key=lambda row: row["replicate"]):
+        key = row["family"], row["params"], row["base_lr"]
+        groups.setdefault(key, []).append(row["score"])
+    return groups
+
+
+def test_every_setting_has_a_search_of_its_own(finished):
+    for name, steps in SETTINGS.items():
+        folder = finished.folder / "settings" / name
+        assert {row["variant"] for row in journal(folder)} == {steps}
+        assert {row["family"] for row in journal(folder)} == {"cosine", "constant"}
+        assert load_winner(folder / "winners.json").num_steps == steps
+        assert (folder / "report.html").exists()
+
+
+def test_the_best_shape_of_every_setting_is_trained_in_every_setting(finished):
+    rows = journal(finished.folder)
+    stages = {f"{stage} {name}": steps for stage in ("retune", "compare") for name, steps in SETTINGS.items()}
+    assert {(row["stage"], row["variant"]) for row in rows} == set(stages.items())
+    winners = {name: load_winner(finished.folder / "settings" / name / "winners.json") for name in SETTINGS}
+    expected = {(winner.family.name, json.dumps(dict(winner.params))) for winner in winners.values()}
+    assert len(expected) == len(SETTINGS)
+    for stage in stages:
+        assert {(row["family"], row["params"]) for row in rows if row["stage"] == stage} == expected
+    assert len(rows) == len(SETTINGS) ** 2 * (RATES * SELECT + CONFIRM)
+
+
+def test_costs_are_changes_of_the_medians_at_the_rates_that_tuned_best(finished):
+    rows, found = journal(finished.folder), content(finished.folder)
+    shapes = {one["setting"]: (one["family"], json.dumps(one["params"])) for one in found["settings"]}
+    medians = {}
+    for one in found["transfers"]:
+        cell = one["trained_in"], one["shape_of"]
+        tuned = {
+            rate: statistics.median(of)
+            for (*shape, rate), of in scores(rows, f"retune {cell[0]}").items()
+            if tuple(shape) == shapes[cell[1]]
+        }
+        assert len(tuned) == RATES
+        assert tuned[one["base_lr"]] == min(tuned.values())
+        assert one["base_lr_bracketed"] == (min(tuned) < one["base_lr"] < max(tuned))
+        fresh = scores(rows, f"compare {cell[0]}")[(*shapes[cell[1]], one["base_lr"])]
+        assert len(fresh) == CONFIRM
+        medians[cell] = one["score"]["value"]
+        assert medians[cell] == statistics.median(fresh)
+    for one in found["transfers"]:
+        setting, name = one["trained_in"], one["shape_of"]
+        if setting == name:
+            assert one["cost"] is None
+        else:
+            change = medians[setting, name] / medians[setting, setting] - 1
+            assert one["cost"]["value"] == pytest.approx(change, rel=1e-12)
+
+
+def test_the_report_says_what_winners_json_does(finished):
+    found = content(finished.folder)
+    assert found["reference"] == "num_steps_10"  # the first of the values given: 100 is not among them
+    assert found["level"] == 0.95  # two settings, one comparison
+    assert {one["setting"]: one["changes"]["num_steps"] for one in found["settings"]} == SETTINGS
+    assert " ".join(finished.output.split()).count(found["verdict"]) == 1
+    assert "num_steps changes the best shape: " in found["verdict"]
+    for name in ("costs", "best_shapes", "transfer_matrix"):
+        assert (finished.folder / "figures" / f"{name}.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+        assert f"alt='{name}'" in (finished.folder / "report.html").read_text()
+
+
+@pytest.mark.usefixtures("no_training")
+def test_the_report_is_drawn_again_without_training(finished, study_copy, capsys):
+    (study_copy / "report.html").unlink()
+    (study_copy / "winners.json").unlink()
+    assert main(["report", str(study_copy)]) == 0
+    for name in ("winners.json", "report.html", "figures/transfer_matrix.png"):
+        assert (study_copy / name).read_bytes() == (finished.folder / name).read_bytes()
+    printed = capsys.readouterr().out.replace(str(study_copy), "FOLDER").strip()
+    assert printed in finished.output.replace(str(finished.folder), "FOLDER")
+
+
+@pytest.mark.usefixtures("no_training")
+def test_an_unfinished_study_has_no_report(study_copy, capsys):
+    (study_copy / "settings" / "num_steps_5" / "winners.json").unlink()
+    assert main(["report", str(study_copy)]) == 2
+    assert "the search of num_steps_5 is missing" in " ".join(capsys.readouterr().out.split())
+
+
+def drop_rows(folder, condition):
+    with contextlib.closing(sqlite3.connect(folder / "journal.sqlite")) as connection, connection:
+        assert connection.execute(f"DELETE FROM trials WHERE {condition}").rowcount
+
+
+def test_a_stopped_study_runs_what_is_missing_and_nothing_again(finished, study_copy, monkeypatch):
+    """Stopped in the second setting's search, before any transfer; the first setting is not touched."""
+    first, second = (study_copy / "settings" / name for name in ("num_steps_10", "num_steps_5"))
+    for lost in (second / "winners.json", second / "report.html", study_copy / "winners.json"):
+        lost.unlink()
+    (study_copy / "journal.sqlite").unlink()
+    drop_rows(second, "stage = 'confirm'")
+    (first / "journal.sqlite").write_bytes(b"not to be opened")
+    dependence = Dependence(Config(**SEARCH), "num_steps", (10, 5))
+    run(dependence, study_copy)
+    assert journal(second) == journal(finished.folder / "settings" / "num_steps_5")
+    assert journal(study_copy) == journal(finished.folder)
+    assert content(study_copy) == content(finished.folder)
+    monkeypatch.setattr("workloads.sweep", lambda *a, **k: pytest.fail("a run was trained"))
+    run(dependence, study_copy)
+
+
+@pytest.mark.usefixtures("no_training")
+def test_another_study_in_the_folder_is_refused_with_the_difference(study_copy, capsys):
+    assert main([*words(values=(5, 20)), "--folder", str(study_copy)]) == 2
+    assert "values: [10, 5] there, [5, 20] asked for" in " ".join(capsys.readouterr().out.split())
+
+
+BAD = {
+    "unknown option": ({"vary": "batchsize"}, ["batchsize", "batch_size"]),
+    "no number": ({"values": ("ten", "0.5.")}, ["values", "whole numbers", "'ten'", "'0.5.'"]),
+    "no whole number": ({"values": (10, 2.5)}, ["values", "whole numbers", "2.5"]),
+    "a single setting": ({"values": (10,)}, ["values", "at least two settings", "num_steps_10"]),
+    "a value twice": ({"values": (10, 10)}, ["values", "each once", "num_steps_10, num_steps_10"]),
+    "impossible values": ({"values": (10, 0, -1)}, ["num_steps_0: num_steps", "num_steps_-1: num_steps"]),
+    "a batch beyond the data": (
+        {"vary": "batch_size", "values": (4, 9, 10)},
+        ["batch_size_9: ", "batch_size_10: ", "8"],
+    ),
+    "a beta where there is none": ({"vary": "b1", "values": (0.5, 0.9)}, ["b1_0.5: b1: sgd has none"]),
+    "a beta of one": (
+        {"vary": "b2", "values": (0.5, 1.0), "optimizer": "adamw"},
+        ["b2_1: b2: must be in [0, 1)"],
+    ),
+    "a decay where there is none": (
+        {"vary": "weight_decay", "values": (0, 0.1)},
+        ["scaled_0.1: weight_decay", "independent_0.1: weight_decay"],
+    ),
+    "unknown optimizer": ({"vary": "optimizer", "values": ("adamw", "muom")}, ["'muom'", "'muon'"]),
+}
+
+
+@pytest.mark.usefixtures("no_training")
+@pytest.mark.parametrize("case", BAD)
+def test_bad_values_are_refused_before_anything_runs(tmp_path, capsys, case):
+    changes, expected = BAD[case]
+    try:
+        status = main([*words(**changes), "--folder", str(tmp_path / "study")])
+    except SystemExit as end:
+        status = end.code
+    captured = capsys.readouterr()
+    message = " ".join((captured.out + captured.err).replace("│", " ").split())
+    assert status == 2
+    assert [part for part in expected if part not in message] == []
+    assert not (tmp_path / "study").exists()
+
+
+@pytest.mark.usefixtures("no_training")
+@pytest.mark.parametrize(
+    ("options", "expected"), [(["--values", "3"], "need vary"), (["--vary", "b1", "--export"], "export")]
+)
+def test_options_that_do_not_go_together_are_refused(tmp_path, capsys, options, expected):
+    assert main([*options, "--folder", str(tmp_path / "study")]) == 2
+    assert expected in capsys.readouterr().out
+
+
+def test_every_option_can_be_varied_with_its_own_values():
+    counts = {name: len(Dependence(DEFAULTS, name).settings) for name in FACTORS}
+    assert counts == {"weight_decay": 9, "b1": 5, "b2": 4, "batch_size": 5, "num_steps": 4, "optimizer": 3}
+    for name in FACTORS:
+        dependence = Dependence(DEFAULTS, name)
+        usual = dependence.settings[dependence.reference]
+        assert getattr(usual, name) == {"b1": 0.9, "b2": 0.999}.get(name, getattr(DEFAULTS, name))
+
+
+def test_weight_decay_is_varied_in_both_modes_with_equal_strength_in_the_middle_of_the_rates():
+    """At a learning rate of 0.1, the middle of [0.01, 1], a step's scaled decay is 0.1 · λ."""
+    search = Config(optimizer="adamw", learning_rates=(0.01, 1.0))
+    settings = Dependence(search, "weight_decay", ("0.5", 0, "2")).settings
+    assert {name: (one.weight_decay, one.decay_mode) for name, one in settings.items()} == {
+        "no_decay": (0.0, "scaled"),
+        "scaled_0.5": (0.5, "scaled"),
+        "scaled_2": (2.0, "scaled"),
+        "independent_0.05": (0.05, "independent"),
+        "independent_0.2": (0.2, "independent"),
+    }
+
+
+def test_an_optimizers_learning_rates_are_moved_to_where_it_is_compared():
+    search = Config(optimizer="adamw", learning_rates=(0.01, 1.0))
+    settings = Dependence(search, "optimizer", ("adamw", "muon", "signum")).settings
+    assert {name: one.optimizer for name, one in settings.items()} == {
+        name: name for name in ("adamw", "muon", "signum")
+    }
+    assert settings["adamw"].learning_rates == (0.01, 1.0)
+    assert settings["muon"].learning_rates == pytest.approx((0.02, 2.0))
+    assert settings["signum"].learning_rates == pytest.approx((0.005, 0.5))
+
+
+@pytest.mark.parametrize(("values", "level"), [((0.1, 0.5), 0.95), ((0.1, 0.5, 0.9), 0.975)])
+def test_intervals_are_wide_enough_to_hold_together(values, level):
+    assert Dependence(DEFAULTS, "b1", values).level == pytest.approx(level)
+
+
+def test_an_unknown_option_is_refused_in_python_too():
+    with pytest.raises(StudyError, match="did you mean 'b2'"):
+        Dependence(DEFAULTS, "b3")
