@@ -45,6 +45,7 @@ def test_the_best_so_far_counts_full_measurements_alone():
 @pytest.mark.parametrize(
     ("winner", "low", "high", "near"),
     [
+        (2, 0.96, 1.04, [2]),
         (2, 0.9, 1.1, [2, 3]),  # half an interval is 0.1, and 1.0 the lowest score in full
         (3, 0.98, 1.02, [2, 3]),  # the winner by fresh seeds is among them though it lies 0.05 above
         (1, 0.98, 1.02, [1, 2]),
