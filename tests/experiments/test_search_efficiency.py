@@ -28,7 +28,7 @@ from experiments.study.journal import Journal
 from schedules import FAMILIES, Interval
 from schedules.search import STRATEGIES, Candidate, SearchSpace, median_estimate
 
-STEPS, DIMENSION, BATCH = 20, 8, 4
+STEPS, DIMENSION, BATCH, TOLERANCE = 20, 8, 4, 0.9
 SHARED = {
     "--families": ["two_point_spline"],
     "--seeds": [2],
@@ -40,6 +40,7 @@ LANDSCAPE = {
     **SHARED,
     "--dimension": [DIMENSION],
     "--polished": [2],
+    "--tolerance": [TOLERANCE],
     "--budgets": ["trust_region", 12, "random", 64],
 }
 TRAINING = {
@@ -132,9 +133,10 @@ def test_the_journal_holds_every_candidate_that_improved_a_search(landscape):
     assert [row["candidate"] for row in rows] == expected
 
 
-def test_costs_on_the_landscape_are_evaluations_until_one_percent(landscape):
+def test_costs_on_the_landscape_are_evaluations_until_the_tolerance(landscape):
     rows, content = rows_of(landscape[0]), content_of(landscape[0])
     best = min(row["score"] for row in rows)
+    assert any(cost for entry in content["strategies"] for cost in entry["costs"])
     assert content["best_known"]["two_point_spline"]["score"] == best
     assert min(row["score"] for row in rows if row["stage"] == "polish") <= 1.001 * best
     for entry in content["strategies"]:
@@ -142,7 +144,7 @@ def test_costs_on_the_landscape_are_evaluations_until_one_percent(landscape):
             near = [
                 row["candidate"] + 1
                 for row in rows
-                if row["stage"] == f"{entry['strategy']} {seed}" and row["score"] <= 1.01 * best
+                if row["stage"] == f"{entry['strategy']} {seed}" and row["score"] <= (1 + TOLERANCE) * best
             ]
             assert cost == (min(near) if near else None)
     assert "selection bias" not in (landscape[0] / "report.html").read_text()
@@ -175,6 +177,7 @@ def test_costs_of_training_are_steps_until_fresh_seeds_find_the_incumbent_near_o
         np.median([row["score"] for row in rows if (row["stage"], row["candidate"]) == ("finals", rank)])
         for rank in range(3)
     ]
+    assert sum(row["stage"] == "finals" for row in rows) == 3 * 11
     known = content["best_known"]["two_point_spline"]
     assert known["score"] == min(finals)
     assert known["near_optimal_up_to"] == min(finals) + max(0.01 * min(finals), known["error"])
@@ -281,12 +284,12 @@ def test_the_report_is_drawn_again_without_a_run(preset, request, tmp_path, no_t
 
 
 @pytest.mark.parametrize(
-    ("preset", "stage"), [("landscape", "polish"), ("landscape", "random 0"), ("training", "random 0, fresh")]
+    ("preset", "stage"), [("landscape", "polish"), ("landscape", "random 0"), ("training", "random 0%")]
 )
 def test_an_unfinished_study_has_no_report(preset, stage, request, tmp_path):
     copy = Path(shutil.copytree(request.getfixturevalue(preset)[0], tmp_path / "copy"))
     with contextlib.closing(sqlite3.connect(copy / "journal.sqlite")) as connection, connection:
-        connection.execute("DELETE FROM trials WHERE stage = ?", (stage,))
+        connection.execute("DELETE FROM trials WHERE stage LIKE ?", (stage,))
     status, output = called("report", copy)
     assert status == 2
     assert "is not finished" in output
@@ -344,7 +347,7 @@ def collected(tmp_path, *made_up):
     [
         ([100] * 10 + [150] * 8 + [np.inf] * 2, [np.inf] * 20, [True, True, True]),
         ([151] * 18 + [np.inf] * 2, [np.inf] * 9 + [1000] * 11, [False, True, False]),
-        ([100] * 17 + [np.inf] * 3, [np.inf] * 20, [True, False, True]),
+        ([150] * 11 + [np.inf] * 9, [np.inf] * 20, [True, False, True]),
     ],
 )
 def test_the_claims_on_landscapes_are_about_medians_and_fractions(tmp_path, default, random, held):
@@ -408,7 +411,7 @@ def test_racing_over_the_horizon_compiles_once_a_rung(tmp_path, monkeypatch, no_
         return sorted(lengths)
 
     once = traced(2, 2)
-    assert set(once) == {5, 20}
+    assert once.count(5) == once.count(20) > 0
     assert traced(12, 3) == once
 
 
