@@ -25,7 +25,7 @@ COLORS = {AS_PUBLISHED: ACCENT, WITH_WARMUP: "#e08214"}
 def curves(results: Results) -> bytes:
     """The loss curves that the laws were fitted on, and what they say of them, a panel a run."""
     measured = results.curves
-    titles = [f"{s.shape.family.name}, peak {s.base_lr:.3g}" for s in measured.schedules]
+    titles = [f"{s.family.name}, peak {s.base_lr:.3g}" for s in measured.schedules]
     figure, axes = panels(titles, columns=3, sharex=True, sharey=True)
     for run, ax in enumerate(axes):
         for name, law in results.laws.items():

@@ -79,9 +79,8 @@ def contest_rows(results: Results) -> list[tuple[str, ...]]:
         (
             pool,
             marked_name(standing),
-            f"{standing.winner.schedule.shape.family.name} "
-            + shape_text(standing.winner.schedule.shape.params),
-            f"{standing.winner.schedule.base_lr:.3g}",
+            f"{standing.winner.candidate.family.name} {shape_text(standing.winner.candidate.params)}",
+            f"{standing.winner.candidate.base_lr:.3g}",
             estimate_text(standing.score),
             *(change_text(standing.against.get(name)) for name in (WINNER, MOST)),
         )
@@ -156,9 +155,9 @@ def winners_json(results: Results) -> dict[str, Any]:
             {
                 "pool": pool,
                 "schedule": standing.name,
-                "family": standing.winner.schedule.shape.family.name,
-                "params": dict(standing.winner.schedule.shape.params),
-                "base_lr": standing.winner.schedule.base_lr,
+                "family": standing.winner.candidate.family.name,
+                "params": dict(standing.winner.candidate.params),
+                "base_lr": standing.winner.candidate.base_lr,
                 "score": estimate_json(standing.score),
                 "change_against": {name: estimate_json(c) for name, c in standing.against.items()},
             }

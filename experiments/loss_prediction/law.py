@@ -12,7 +12,7 @@ import optax
 from jaxtyping import Float, Int
 
 from experiments.loss_prediction.config import Config
-from experiments.loss_prediction.trials import FIT, Schedule, fitted_schedules, learning_rates, rate_at
+from experiments.loss_prediction.trials import FIT, fitted_schedules, learning_rates, rate_at, runs
 from experiments.study.choices import StudyError
 from experiments.study.journal import Journal
 from experiments.study.shape_runs import curve_metric
@@ -20,21 +20,20 @@ from experiments.study.tables import median_or_worse
 from schedules import FAMILIES
 from schedules.loss_law import MultiPowerLaw, final_losses, predicted_losses
 from schedules.loss_law_fit import fit_law
-from schedules.search import Shape, named_key
+from schedules.search import Candidate, named_key
 
 AS_PUBLISHED, WITH_WARMUP = "law", "law with warm-up"
 COUNTS_WARMUP: Mapping[str, bool] = MappingProxyType({AS_PUBLISHED: False, WITH_WARMUP: True})
 
 DIGITS = 5  # schedules of equal sums differ in later ones, by rounding alone
 PROPOSED = FAMILIES["two_point_spline"]
-PROPOSED_POOL = 2  # the pools of the unseen shapes are before it
 PROPOSAL_STARTS, PROPOSAL_STEPS, PROPOSAL_RATE = 32, 300, 0.05
 
 
 class Curves(NamedTuple):
     """What the laws are fitted on: of every run the median over seeds of its loss after so many updates."""
 
-    schedules: Sequence[Schedule]
+    schedules: Sequence[Candidate]
     steps: Int[np.ndarray, "points"]
     losses: Float[np.ndarray, "runs points"]
 
@@ -60,15 +59,16 @@ def measured_curves(config: Config, journal: Journal) -> Curves:
     schedules = fitted_schedules(config)
     records = journal.metrics(FIT)
 
-    def median(schedule: Schedule, step: int) -> float:
-        runs = (records[trial.identity] for trial in schedule.trials(FIT, config.fit_replicates))
-        return median_or_worse([run[curve_metric(config.metric, step)] for run in runs])
+    def median(schedule: Candidate, step: int) -> float:
+        trials = runs(schedule, FIT, config.fit_replicates, config)
+        column = curve_metric(config.metric, step)
+        return median_or_worse([records[trial.identity][column] for trial in trials])
 
     losses = np.array([[median(schedule, step) for step in config.curve_steps] for schedule in schedules])
     for schedule, curve in zip(schedules, losses, strict=True):
         if not np.isfinite(curve).all():
             raise StudyError(
-                f"largest_rate: at least half of the runs of {schedule.shape.family.name} at"
+                f"largest_rate: at least half of the runs of {schedule.family.name} at"
                 f" {schedule.base_lr:g} diverged, and a law needs whole curves; got {config.largest_rate}."
             )
     return Curves(schedules, np.array(config.curve_steps), losses)
@@ -86,7 +86,7 @@ def fitted_law(curves: Curves, count_warmup: bool, config: Config) -> FittedLaw:
 
 
 def predicted_finals(
-    law: FittedLaw, schedules: Sequence[Schedule], config: Config
+    law: FittedLaw, schedules: Sequence[Candidate], config: Config
 ) -> Float[np.ndarray, "schedules"]:
     """What the law says of the end of every schedule, in the digits that float32's learning rates allow."""
     rates = learning_rates(schedules, config)
@@ -95,7 +95,7 @@ def predicted_finals(
     return np.array([float(f"{loss:.{DIGITS}g}") for loss in losses])
 
 
-def proposal(law: FittedLaw, config: Config) -> Schedule:
+def proposal(law: FittedLaw, config: Config) -> Candidate:
     """The two-point spline, with a peak in the fitted range, of which the law predicts the lowest loss.
 
     Found by Adam on the unconstrained coordinates of the unit cube of shape parameters and log learning
@@ -112,8 +112,9 @@ def proposal(law: FittedLaw, config: Config) -> Schedule:
             rate_at(1, config),
             config.num_steps,
         )
-    shape = Shape(PROPOSED, int(law.count_warmup), {n: float(np.float32(params[n])) for n in PROPOSED.space})
-    return Schedule(shape, float(rate), PROPOSED_POOL)
+    params = {name: float(np.float32(params[name])) for name in PROPOSED.space}
+    number = 2 * config.shapes + int(law.count_warmup)  # the unseen shapes come before
+    return Candidate(PROPOSED, number, params, float(rate))
 
 
 @jax.jit

@@ -23,14 +23,14 @@ from experiments.loss_prediction.trials import (
     CONFIRM,
     FIT,
     SCORE,
-    Schedule,
     fitted_schedules,
     learning_rates,
+    runs,
     unseen_schedules,
 )
 from experiments.study.evaluation import Evaluate
 from experiments.study.journal import Journal
-from schedules.search import Standing, standings
+from schedules.search import Candidate, Standing, standings
 
 WINNER, MOST = "measured winner", "largest Σ LR"
 
@@ -38,7 +38,7 @@ WINNER, MOST = "measured winner", "largest Σ LR"
 class Entrant(NamedTuple):
     """A schedule that is scored with fresh seeds, and its scores; diverged ones +inf."""
 
-    schedule: Schedule
+    candidate: Candidate
     scores: Float[np.ndarray, "replicates"]
 
 
@@ -84,7 +84,7 @@ def optimised(law: str) -> str:
 
 def collect(config: Config, journal: Journal, evaluate: Evaluate) -> Results:
     """Fit, predict, and compare with what `evaluate` makes of the unseen shapes and of the proposals."""
-    evaluate([t for s in fitted_schedules(config) for t in s.trials(FIT, config.fit_replicates)])
+    evaluate([t for s in fitted_schedules(config) for t in runs(s, FIT, config.fit_replicates, config)])
     curves = measured_curves(config, journal)
     laws = {name: fitted_law(curves, counts, config) for name, counts in COUNTS_WARMUP.items()}
     unseen = unseen_schedules(config)
@@ -109,13 +109,13 @@ def collect(config: Config, journal: Journal, evaluate: Evaluate) -> Results:
 
 def _measured(
     name: str,
-    schedules: Sequence[Schedule],
+    schedules: Sequence[Candidate],
     laws: Mapping[str, FittedLaw],
     config: Config,
     evaluate: Evaluate,
 ) -> Pool:
-    chosen = _medians(schedules, CHOOSE, config.choose_replicates, evaluate)
-    scored = _medians(schedules, SCORE, config.score_replicates, evaluate)
+    chosen = _medians(schedules, CHOOSE, config.choose_replicates, config, evaluate)
+    scored = _medians(schedules, SCORE, config.score_replicates, config, evaluate)
     predictions = {law: predicted_finals(fitted, schedules, config) for law, fitted in laws.items()}
     if name == ANY:  # equal sums differ by rounding alone
         predictions[SUM] = -learning_rates(schedules, config).sum(axis=1)
@@ -123,9 +123,9 @@ def _measured(
 
 
 def _medians(
-    schedules: Sequence[Schedule], stage: str, replicates: int, evaluate: Evaluate
+    schedules: Sequence[Candidate], stage: str, replicates: int, config: Config, evaluate: Evaluate
 ) -> Float[np.ndarray, "schedules"]:
-    trials = [schedule.trials(stage, replicates) for schedule in schedules]
+    trials = [runs(schedule, stage, replicates, config) for schedule in schedules]
     # one replicate of all schedules after the other: those are the chunks
     scores = evaluate([trial for of_replicate in zip(*trials, strict=True) for trial in of_replicate])
     return np.array([np.median([scores[trial] for trial in of_one]) for of_one in trials])
@@ -134,10 +134,10 @@ def _medians(
 def _entrants(
     name: str,
     pool: Pool,
-    schedules: Sequence[Schedule],
+    schedules: Sequence[Candidate],
     laws: Mapping[str, FittedLaw],
     config: Config,
-) -> dict[str, Schedule]:
+) -> dict[str, Candidate]:
     best = pool.best(config.num_best)
     entrants = {WINNER: schedules[best[np.argmin(pool.scored[best])]]}
     entrants |= {picked(law): schedules[np.argmin(pool.predictions[law])] for law in laws}
@@ -147,8 +147,8 @@ def _entrants(
     return entrants
 
 
-def _contest(entrants: Mapping[str, Schedule], config: Config, evaluate: Evaluate) -> tuple[Standing, ...]:
-    trials = {name: s.trials(CONFIRM, config.confirm_replicates) for name, s in entrants.items()}
+def _contest(entrants: Mapping[str, Candidate], config: Config, evaluate: Evaluate) -> tuple[Standing, ...]:
+    trials = {name: runs(s, CONFIRM, config.confirm_replicates, config) for name, s in entrants.items()}
     # two entrants may be the same schedule
     scores = evaluate(list(dict.fromkeys(trial for of_one in trials.values() for trial in of_one)))
     scored = {

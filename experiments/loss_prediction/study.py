@@ -12,7 +12,7 @@ from rich.console import Console
 from experiments.loss_prediction.config import Config
 from experiments.loss_prediction.findings import winners_json, write_report
 from experiments.loss_prediction.results import Results, collect
-from experiments.loss_prediction.trials import FIT, fitted_schedules, unseen_schedules
+from experiments.loss_prediction.trials import FIT, fitted_schedules, runs, unseen_schedules
 from experiments.study.evaluation import Evaluate, RunTrials, journaled
 from experiments.study.folder import StudyFolder, open_folder, write_atomically
 from experiments.study.journal import Journal
@@ -54,12 +54,12 @@ def run(
     with Journal(study.journal) as journal, progress:
 
         def evaluate_with(chunk_runs: int, curve_steps: Sequence[int] = ()) -> Evaluate:
-            runner = _runner(config, workload, mesh, curve_steps)
+            runner = _runner(config, workload, mesh, chunk_runs, curve_steps)
             return journaled(journal, runner, config.metric, chunk_runs, progress)
 
         evaluate_curves = evaluate_with(config.fit_replicates, config.curve_steps)
         for schedule in fitted_schedules(config):
-            evaluate_curves(schedule.trials(FIT, config.fit_replicates))
+            evaluate_curves(runs(schedule, FIT, config.fit_replicates, config))
         return _conclude(config, study, journal, evaluate_with(config.num_shapes))
 
 
@@ -71,14 +71,16 @@ def redraw(folder: str | Path) -> Results:
     return redraw_from_journal(folder, "a study of loss prediction", Config, _conclude)
 
 
-def _runner(config: Config, workload: Workload, mesh: Mesh, curve_steps: Sequence[int]) -> RunTrials:
+def _runner(
+    config: Config, workload: Workload, mesh: Mesh, chunk_runs: int, curve_steps: Sequence[int]
+) -> RunTrials:
     return shape_runner(
         workload,
         lambda schedule: OPTIMIZERS[config.optimizer].build(schedule, 0.0),
         jax.random.key(config.seed),
         mesh,
         batch_size=config.batch_size,
-        num_steps=config.num_steps,
+        capacity=chunk_runs,
         vectorize=config.vectorize,
         curve_steps=curve_steps,
     )

@@ -31,9 +31,9 @@ def shape_runner(
     updates in `curve_steps`, which ascend, comes beside them as "train_loss@STEP" and the like.
     """
     key_data: dict[tuple[str, int], np.ndarray] = {}
-    evaluate_at = (*(step for step in curve_steps if step < num_steps), num_steps)
 
     def one_run(row, data):
+        num_steps = row["learning_rates"].shape[0]
         keys = workloads.run_keys(jax.random.wrap_key_data(row["key_data"]))
         finished = workloads.train(
             workload,
@@ -42,7 +42,7 @@ def shape_runner(
             row["learning_rates"],
             keys,
             batch_size=batch_size,
-            evaluate_at=evaluate_at,
+            evaluate_at=(*(step for step in curve_steps if step < num_steps), num_steps),
         )
         metrics = {name: values[-1] for name, values in finished.metrics.items()}
         for name, values in finished.metrics.items():

@@ -74,11 +74,11 @@ def rates_of(family, row):
 
 def by_schedule(rows, stage, pool):
     """(family, number) → the learning rates and the scores by replicate of an unseen schedule."""
-    of_pool = {i: row for i, row in rows.items() if i[0] == stage and i[3] == pool}
+    of_pool = {i: row for i, row in rows.items() if i[0] == stage and i[2] // SHAPES == pool}
     names = dict.fromkeys((i[1], i[2]) for i in of_pool)
     return {
         name: (
-            rates_of(name[0], of_pool[stage, *name, pool, 0]),
+            rates_of(name[0], of_pool[stage, *name, STEPS, 0]),
             [row["score"] for i, row in of_pool.items() if i[1:3] == name],
         )
         for name in names
@@ -119,8 +119,8 @@ def test_unseen_shapes_have_equal_sums_in_one_pool_and_peaks_in_the_fitted_range
     schedules = [by_schedule(rows, "score", pool) for pool in (0, 1)]
     sums = [rates.sum() for rates, _ in schedules[0].values()]
     np.testing.assert_allclose(sums, SHARE * LARGEST * STEPS, rtol=1e-6)
-    for (stage, _, _, pool, _), row in rows.items():
-        assert SHARE * LARGEST * (1 - 1e-6) <= row["base_lr"] <= LARGEST * (1 + 1e-6), (stage, pool)
+    for identity, row in rows.items():
+        assert SHARE * LARGEST * (1 - 1e-6) <= row["base_lr"] <= LARGEST * (1 + 1e-6), identity
     assert len({round(rates.sum(), 4) for rates, _ in schedules[1].values()}) == len(schedules[1])
     fitted = {row["base_lr"] for i, row in rows.items() if i[0] == "fit"}
     assert (min(fitted), max(fitted)) == pytest.approx((SHARE * LARGEST, LARGEST))
@@ -131,7 +131,7 @@ def test_a_fit_s_error_is_that_of_its_constants_on_the_median_curves(found, rows
     law, errors = found["laws"][name], []
     assert law["count_warmup"] == (name == "law with warm-up")
     for family, number in dict.fromkeys(i[1:3] for i in rows if i[0] == "fit"):
-        replicates = [rows["fit", family, number, 0, replicate] for replicate in range(FIT)]
+        replicates = [rows["fit", family, number, STEPS, replicate] for replicate in range(FIT)]
         rates = rates_of(family, replicates[0])
         for step in np.linspace(STEPS / 4, STEPS, 6).round().astype(int):
             measured = np.median([row["metrics"][f"train_loss@{step}"] for row in replicates])
