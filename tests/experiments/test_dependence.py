@@ -284,3 +284,22 @@ def test_intervals_are_wide_enough_to_hold_together(values, level):
 def test_an_unknown_option_is_refused_in_python_too():
     with pytest.raises(StudyError, match="did you mean 'b2'"):
         Dependence(DEFAULTS, "b3")
+
+
+def test_searches_and_transfers_are_trained_as_their_setting_says(tmp_path, monkeypatch):
+    """Without training: a run's loss is its batch size, times what its learning rate is off."""
+
+    def runner(workload, optimizer, root, mesh, *, batch_size, **options):
+        return lambda trials: [{"train_loss": batch_size * (1 + abs(trial.base_lr - 1))} for trial in trials]
+
+    monkeypatch.setattr("experiments.shape_search.search.shape_runner", runner)
+    for module in ("search", "dependence.study"):
+        monkeypatch.setattr(f"experiments.shape_search.{module}.write_report", lambda results, folder: None)
+    run(Dependence(Config(**SEARCH), "batch_size", (4, 1, 8)), tmp_path)
+    transfers = content(tmp_path)["transfers"]
+    assert {(one["trained_in"], one["score"]["value"], one["base_lr"]) for one in transfers} == {
+        ("batch_size_4", 4.0, 1.0),
+        ("batch_size_1", 1.0, 1.0),
+        ("batch_size_8", 8.0, 1.0),
+    }
+    assert len(transfers) == 9

@@ -67,7 +67,7 @@ def best_shapes(results: Results) -> bytes:
         ax.plot(*_curve(shape), color=ITS_SHAPE if name in changed(results.costs, reference) else ACCENT)
         ax.set_ylim(-0.03, 1.05)
     figure.supxlabel("fraction of training done")
-    figure.supylabel("learning rate / base learning rate")
+    figure.supylabel("multiplier")
     colors = {
         f"best found there, where\n{reference}'s shape costs": ITS_SHAPE,
         "best found there, else": ACCENT,

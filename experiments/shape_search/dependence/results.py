@@ -123,8 +123,14 @@ def show(results: Results, folder: StudyFolder, console: Console) -> None:
 
 
 def title(results: Results) -> str:
-    config = results.dependence.search
-    return f"{results.dependence.vary} varied: {config.workload}, {config.optimizer}, {config.metric}"
+    config, vary = results.dependence.search, results.dependence.vary
+    fixed = {
+        "optimizer": config.optimizer,
+        "batch_size": f"batch {config.batch_size}",
+        "num_steps": f"{config.num_steps} steps",
+    }
+    others = ", ".join(text for name, text in fixed.items() if name != vary)
+    return f"{vary} varied: {config.workload}, {others}, {config.metric}"
 
 
 def headings(results: Results) -> tuple[str, ...]:
