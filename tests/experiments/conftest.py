@@ -12,9 +12,7 @@ import sqlite3
 from pathlib import Path
 from typing import NamedTuple
 
-import jax
 import pytest
-from tinygp import GaussianProcess
 
 import workloads
 from experiments.shape_search import Config, main
@@ -44,15 +42,6 @@ class FinishedStudy(NamedTuple):
 
     folder: Path
     output: str
-
-
-@pytest.fixture(scope="session", autouse=True)
-def rank_promotion_inside_tinygp():
-    """Its samples add a mean by rank promotion, which is forbidden in this project's own code alone."""
-    sample = GaussianProcess.sample
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(GaussianProcess, "sample", jax.numpy_rank_promotion("allow")(sample))
-        yield
 
 
 @pytest.fixture(scope="session")

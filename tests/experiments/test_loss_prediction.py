@@ -180,7 +180,7 @@ def test_what_is_contested_is_what_the_law_and_the_measurements_say(found, rows)
                 assert (pool, schedule) == ("equal Σ LR", "largest Σ LR")
                 continue
             scores = [
-                rows["confirm", family, number, place, replicate]["score"] for replicate in range(CONFIRM)
+                rows["confirm", family, number, STEPS, replicate]["score"] for replicate in range(CONFIRM)
             ]
             assert contests[pool, schedule]["family"] == family
             assert contests[pool, schedule]["score"]["value"] == np.median(scores)
