@@ -147,7 +147,7 @@ class Training(Config):
     """Lowest and highest base learning rate, searched on a logarithmic scale together with the shape."""
     batch_size: int = ShapeSearch.batch_size
     """Examples in a step."""
-    num_steps: int = ShapeSearch.num_steps
+    num_steps: int = 50
     """Steps in a full-length run, the unit of cost."""
     budgets: Budgets = field(
         default_factory=lambda: {

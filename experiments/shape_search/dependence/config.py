@@ -112,6 +112,7 @@ DEFAULTS = Config(
     rung_replicates=(5,),
     top=8,
     confirm_replicates=200,
+    checked=0,
 )
 QUICK = dataclasses.replace(
     DEFAULTS, candidates=24, rung_replicates=(1,), top=2, select_replicates=10, confirm_replicates=40
