@@ -4,33 +4,44 @@ import jax
 import numpy as np
 import pytest
 
-from schedules.search.trust_region import Region, region_of, trust_region_search
+from schedules.search.trust_region import (
+    GROWTH,
+    LENGTH,
+    LONGEST,
+    PATIENCE,
+    SHORTEST,
+    Region,
+    region_of,
+    trust_region_search,
+)
 
 DESIGN = [5.0, 4.0]
-WAIT = [4.0] * 12  # as long as the box waits for an improvement
+WAIT = [4.0] * PATIENCE
+GROWN = min(GROWTH * LENGTH, LONGEST)
+HALVINGS = int(np.ceil(np.log2(LENGTH / SHORTEST)))  # until the box is tiny
+ANEW = 2 + HALVINGS * PATIENCE
 
 
 @pytest.mark.parametrize(
     ("scores", "start", "length"),
     [
-        ([], 0, 0.8),
-        (DESIGN, 0, 0.8),  # a design does not change the box
-        ([*DESIGN, 3.0], 0, 1.0),
-        ([*DESIGN, 3.0, 2.0, 1.0], 0, 1.5625),
-        ([*DESIGN, 3.0, 2.0, 1.0, 0.5], 0, 1.6),  # the longest
-        ([*DESIGN, 3.997], 0, 0.8),  # by less than a thousandth
-        ([*DESIGN, *WAIT[:-1]], 0, 0.8),
-        ([*DESIGN, *WAIT], 0, 0.4),
-        ([*DESIGN, *WAIT, 3.0], 0, 0.5),
-        ([*DESIGN, *WAIT[:-1], 3.0, *WAIT[:-1]], 0, 1.0),  # an improvement starts the wait again
-        ([*DESIGN, *WAIT * 6], 0, 0.0125),
-        ([*DESIGN, *WAIT * 7], 86, 0.8),  # 0.00625 is tiny: another box
-        ([*DESIGN, *WAIT * 7, 9.0, 9.0, 8.0], 86, 1.0),  # which knows nothing of the first
-        ([np.inf] * 14, 0, 0.4),
-        ([np.inf] * 13 + [7.0], 0, 1.0),
-        ([-1.0, 0.0, -1.0005], 0, 0.8),
-        ([-1.0, 0.0, -1.002], 0, 1.0),
-        ([0.0, 0.0, 0.0], 0, 0.8),
+        ([], 0, LENGTH),
+        (DESIGN, 0, LENGTH),  # a design does not change the box
+        ([*DESIGN, 3.0], 0, GROWN),
+        ([*DESIGN, *[0.9**k for k in range(20)]], 0, LONGEST),
+        ([*DESIGN, 3.997], 0, LENGTH),  # by less than a thousandth
+        ([*DESIGN, *WAIT[:-1]], 0, LENGTH),
+        ([*DESIGN, *WAIT], 0, LENGTH / 2),
+        ([*DESIGN, *WAIT, 3.0], 0, GROWTH * LENGTH / 2),
+        ([*DESIGN, *WAIT[:-1], 3.0, *WAIT[:-1]], 0, GROWN),  # an improvement starts the wait again
+        ([*DESIGN, *WAIT * (HALVINGS - 1)], 0, LENGTH / 2 ** (HALVINGS - 1)),
+        ([*DESIGN, *WAIT * HALVINGS], ANEW, LENGTH),
+        ([*DESIGN, *WAIT * HALVINGS, 9.0, 9.0, 8.0], ANEW, GROWN),  # which knows nothing of the first
+        ([np.inf] * (2 + PATIENCE), 0, LENGTH / 2),
+        ([np.inf] * (1 + PATIENCE) + [7.0], 0, GROWN),
+        ([-1.0, 0.0, -1.0005], 0, LENGTH),
+        ([-1.0, 0.0, -1.002], 0, GROWN),
+        ([0.0, 0.0, 0.0], 0, LENGTH),
     ],
 )
 def test_the_region_after_these_scores(scores, start, length):
