@@ -108,7 +108,8 @@ class Landscape(Config):
     budgets: Budgets = field(
         default_factory=lambda: {
             **{name: 1_200 for name in STRATEGIES if name not in DRAWN},
-            **{name: 150_000 for name in STRATEGIES if name in DRAWN},
+            **{name: 50_000 for name in STRATEGIES if name in DRAWN},
+            RANDOM: 150_000,
             DEFAULT: 400,
         }
     )
@@ -152,7 +153,8 @@ class Training(Config):
     budgets: Budgets = field(
         default_factory=lambda: {
             **{name: 600 for name in STRATEGIES if name not in DRAWN},
-            **{name: 2_000 for name in STRATEGIES if name in DRAWN},
+            **{name: 1_000 for name in STRATEGIES if name in DRAWN},
+            RANDOM: 2_000,
             **{f"{DEFAULT}+{race}": 450 for race in RACES},
             DEFAULT: 450,
         }
@@ -175,7 +177,7 @@ class Training(Config):
     """The first of them, as many as a shape search confirms its winners with."""
     truth_replicates: int = 1000
     """Other fresh seeds, for the default strategy's winners and the best candidates known."""
-    finalists: int = 10
+    finalists: int = 5
     """Candidates of each family, the best by their fresh seeds, among which the best known is found."""
 
     @property
