@@ -108,7 +108,8 @@ class Landscape(Config):
     budgets: Budgets = field(
         default_factory=lambda: {
             **{name: 1_200 for name in STRATEGIES if name not in DRAWN},
-            **{name: 150_000 for name in STRATEGIES if name in DRAWN},
+            **{name: 50_000 for name in STRATEGIES if name in DRAWN},
+            RANDOM: 150_000,
             DEFAULT: 400,
         }
     )
@@ -175,7 +176,7 @@ class Training(Config):
     """The first of them, as many as a shape search confirms its winners with."""
     truth_replicates: int = 1000
     """Other fresh seeds, for the default strategy's winners and the best candidates known."""
-    finalists: int = 10
+    finalists: int = 5
     """Candidates of each family, the best by their fresh seeds, among which the best known is found."""
 
     @property

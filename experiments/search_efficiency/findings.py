@@ -48,6 +48,7 @@ def winners_json(results: Results) -> dict[str, Any]:
                 "budget": of.budget,
                 "median_cost": estimate_json(of.median_cost(confidence)),
                 "fraction_near_optimal": estimate_json(of.reached(confidence)),
+                "fraction_near_optimal_at_end": estimate_json(of.reached_at_end(confidence)),
                 "cost_over_random": estimate_json(results.ratio(family, strategy)),
                 "above_best_known": estimate_json(of.excess(confidence)),
                 "costs": [finite_or_none(cost) for cost in of.costs.tolist()],

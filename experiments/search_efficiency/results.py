@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from experiments.search_efficiency.config import DEFAULT, RANDOM, Config, Training
 from experiments.search_efficiency.judging import Judged, cost_ratio, fraction_estimate, mean_estimate
@@ -15,7 +15,15 @@ from experiments.study.options import workload_text
 from experiments.study.tables import estimate_text
 from schedules.search import Estimate, median_estimate
 
-HEADINGS = ("strategy", "median cost", "near-optimal", "budget", f"cost / {RANDOM}'s", "above best, %")
+HEADINGS = (
+    "strategy",
+    "median cost",
+    "near-optimal",
+    "at the end",
+    "budget",
+    f"cost / {RANDOM}'s",
+    "above best, %",
+)
 WINNER_HEADINGS = ("family", "seed", "naive", "fresh [interval]", "truth", "naive off, %", "fresh off, %")
 
 
@@ -26,11 +34,13 @@ class Efficiency(NamedTuple):
       budget: where each search ended, in full-length runs.
       costs: until it knew a near-optimal shape; +inf where it never did.
       excesses: how far its winner lies above the best known, as a fraction of it.
+      remained: whether its winner is near-optimal: it may have left for what only seemed better.
     """
 
     budget: int
     costs: Float[np.ndarray, "seeds"]
     excesses: Float[np.ndarray, "seeds"]
+    remained: Bool[np.ndarray, "seeds"]
 
     def median_cost(self, confidence: float) -> Estimate:
         return median_estimate(self.costs, confidence)
@@ -38,6 +48,10 @@ class Efficiency(NamedTuple):
     def reached(self, confidence: float) -> Estimate:
         """The fraction of searches that came to know a near-optimal shape."""
         return fraction_estimate(int(np.isfinite(self.costs).sum()), len(self.costs), confidence)
+
+    def reached_at_end(self, confidence: float) -> Estimate:
+        """The fraction whose winner is near-optimal."""
+        return fraction_estimate(int(self.remained.sum()), len(self.costs), confidence)
 
     def excess(self, confidence: float) -> Estimate:
         return median_estimate(self.excesses, confidence)
@@ -124,7 +138,7 @@ def _efficiency(family: str, strategy: str, judged: Judged, config: Config) -> E
     found = [judged.incumbents[Search(family, strategy, seed)] for seed in range(config.seeds)]
     costs = np.array([of.cost_to_reach(near) for of in found])
     ends = np.array([of.scores[-1] for of in found])
-    return Efficiency(budget, costs, ends / known.score - 1)
+    return Efficiency(budget, costs, ends / known.score - 1, ends <= near)
 
 
 def rows(results: Results, family: str) -> list[tuple[str, ...]]:
@@ -136,6 +150,7 @@ def rows(results: Results, family: str) -> list[tuple[str, ...]]:
             strategy,
             cost_text(of.median_cost(confidence), of.budget),
             estimate_text(of.reached(confidence)),
+            estimate_text(of.reached_at_end(confidence)),
             f"{of.budget:,}",
             ratio_text(results, family, strategy),
             percent_text(of.excess(confidence)),
@@ -197,8 +212,8 @@ def notes(results: Results) -> list[str]:
         f"Cost: training steps over {config.num_steps}, until a search first knew a near-optimal shape, one"
         f" within {config.tolerance:.0%}{' or one standard error' if results.judged.winners else ''} of the"
         f" best known. Medians of {config.seeds} searches with {config.confidence:.0%} intervals, and the"
-        " fraction of them that arrived; one that did not counts as costing more than its budget. Above best:"
-        " what a search knew at its end.",
+        " fraction of them that arrived; one that did not counts as costing more than its budget. At the end:"
+        " the fraction whose winner is near-optimal, and how far the winners lie above the best known.",
         f"Best known: {known}.",
     ]
     if isinstance(config, Training):

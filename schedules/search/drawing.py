@@ -17,8 +17,12 @@ def random_search(dimensions: int, batch: int) -> Strategy:
     """Independent uniform shapes, each at `RATES` log-spaced learning rates."""
 
     def shapes(history: History, numbers: Int[np.ndarray, "batch"]) -> np.ndarray:
-        keys = [named_key(history.key, "shape", int(number)) for number in numbers]
-        return np.stack([np.asarray(jax.random.uniform(key, (dimensions - 1,))) for key in keys])
+        root = named_key(history.key, "shape")
+
+        def shape(number):
+            return jax.random.uniform(jax.random.fold_in(root, number), (dimensions - 1,))
+
+        return np.asarray(jax.vmap(shape)(numbers))
 
     return _crossed(dimensions, batch, shapes)
 

@@ -189,6 +189,10 @@ def test_costs_of_training_are_steps_until_fresh_seeds_find_the_incumbent_near_o
             scores += [score for *_, score in found]
             near = [when for when, _, score in found if score <= known["near_optimal_up_to"]]
             assert cost == (near[0] if near else None)
+        ends = [incumbents_by_hand(rows, f"{entry['strategy']} {s}", batch)[-1][2] for s in range(2)]
+        assert entry["above_best_known"]["value"] == pytest.approx(np.median(ends) / known["score"] - 1)
+        remained = np.mean(np.array(ends) <= known["near_optimal_up_to"])
+        assert entry["fraction_near_optimal_at_end"]["value"] == remained
     first = next(row["params"] for row in rows if (row["stage"], row["candidate"]) == ("finals", 0))
     same = {
         (row["stage"], row["candidate"]) for row in rows if row["params"] == first and "fresh" in row["stage"]
