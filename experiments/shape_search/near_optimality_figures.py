@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from experiments.shape_search.winner_figures import learning_rates
-from experiments.study.figures import ACCENT, CONTEXT, REFERENCE, as_png, legend_beside, panels
+from experiments.study.figures import ACCENT, CONTEXT, REFERENCE, as_png, legend_beside, log_scale, panels
 from schedules.search import Verdict
 
 
@@ -18,7 +18,7 @@ def sweeps(verdict: Verdict) -> bytes:
         ax.plot(sweep.values, 100 * sweep.best_changes, "o-", color=ACCENT, markersize=4)
         ax.axvline(candidate.params[sweep.parameter], color=REFERENCE, linestyle=":")
         if candidate.family.space[sweep.parameter].log:
-            ax.set_xscale("log")
+            log_scale(ax, "x", sweep.values)
         ax.set_xlabel(sweep.parameter)
     finite = np.concatenate([sweep.best_changes for sweep in verdict.sweeps])
     finite = 100 * finite[np.isfinite(finite)]
@@ -26,7 +26,7 @@ def sweeps(verdict: Verdict) -> bytes:
         axes[0].set_ylim(min(-1, 1.3 * np.min(finite)), min(np.max(finite), 100) * 1.1 + 1)
     figure.supylabel("change of the score, %")
     legend_beside(figure, {"at its own best learning rate": ACCENT, "the winner's value": REFERENCE})
-    figure.suptitle(f"{candidate.family.name}, one parameter at a time: {verdict}")
+    figure.suptitle(f"{candidate.family.name}, one parameter at a time")
     return as_png(figure)
 
 
@@ -42,5 +42,5 @@ def found_shapes(verdicts: Sequence[Verdict]) -> bytes:
     figure.supxlabel("fraction of training done")
     figure.supylabel("learning rate")
     legend_beside(figure, {"winner": CONTEXT, "found in its family": ACCENT, "found in free": REFERENCE})
-    figure.suptitle("What local searches from the winners ended with")
+    figure.suptitle("Where local searches ended")
     return as_png(figure)
