@@ -66,7 +66,8 @@ def compressed(scores: Float[np.ndarray, "told"]) -> Float[np.ndarray, "told"]:
     """asinh((y - min y) / the first quartile of that), standardised, where y is the logarithm of the scores
     if all are positive: alike to y near the best, to log y far from it.
 
-    Any increasing linear change of the scores leaves it as it is; so does any power where they are positive.
+    A positive factor leaves it as it is; so does a power where all scores are positive, and a shift where not
+    all are, before and after.
     """
     finite = np.isfinite(scores)
     if not finite.any():
