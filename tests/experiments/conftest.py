@@ -85,8 +85,7 @@ def finished(tmp_path_factory, command_options):
     folder = tmp_path_factory.mktemp("finished") / "study"
     output = io.StringIO()
     with contextlib.redirect_stdout(output):
-        options = command_options(checked=1)
-        status = main([*options, "--folder", str(folder), "--chunk-runs", "64", "--export"])
+        status = main([*command_options(), "--folder", str(folder), "--chunk-runs", "64", "--export"])
     assert status == 0, output.getvalue()
     return FinishedStudy(folder, output.getvalue())
 

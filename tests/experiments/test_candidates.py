@@ -96,7 +96,7 @@ def drawn(monkeypatch):
         winners[name] = Winner(screened[name][0].candidate, np.full(3, loss))
     told = {name: np.array([one.medians[-1] for one in of]) for name, of in screened.items()}
     ranked = standings(winners, ("cosine", "constant"), 0.95)
-    results = Results(config, Findings(screened, told, winners), ranked, {}, {}, 0.0)
+    results = Results(config, Findings(screened, told, winners), ranked, {}, {}, {}, 0.0)
     return lambda module, name: getattr(module, name)(results).axes[0]
 
 

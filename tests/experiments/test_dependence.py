@@ -33,6 +33,7 @@ SEARCH = {
     "top": 2,
     "select_replicates": SELECT,
     "confirm_replicates": CONFIRM,
+    "checked": 0,
 }
 
 

@@ -15,7 +15,7 @@ from workloads import load
 
 OPTIONS = (
     "--families constant --num-steps 30 --learning-rates 0.005 0.02 --candidates 1 --rung-replicates 1"
-    " --top 1 --select-replicates 1 --confirm-replicates 2"
+    " --top 1 --select-replicates 1 --confirm-replicates 2 --checked 0"
 )
 
 
