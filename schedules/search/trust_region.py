@@ -42,7 +42,7 @@ class Region(NamedTuple):
 def trust_region_search(dimensions: int, batch: int) -> Strategy:
     """Points where a Gaussian process, fitted to those nearest to the best, expects or hopes for low
     scores."""
-    initial = 2 * dimensions
+    initial = dimensions + 1
 
     def ask(history: History) -> Float[np.ndarray, "batch dims"]:
         region = region_of(history.scores, initial)
