@@ -28,7 +28,7 @@ def reached(results: Results) -> bytes:
     figure.supxlabel("cost in full-length runs")
     figure.supylabel("fraction of searches")
     legend_beside(figure, _colors(results))
-    figure.suptitle(f"Who knows a shape within {results.config.tolerance:.0%} of the best, and when?")
+    figure.suptitle(f"Who is within {results.config.tolerance:.0%} of the best")
     return as_png(figure)
 
 
@@ -55,7 +55,7 @@ def excesses(results: Results) -> bytes:
     figure.supxlabel("cost in full-length runs")
     figure.supylabel("above the best known, %")
     legend_beside(figure, {**_colors(results), "near-optimal": CONTEXT})
-    figure.suptitle("How good is what a search knows? (medians over searches)")
+    figure.suptitle("How near a search is to the best")
     return as_png(figure)
 
 
