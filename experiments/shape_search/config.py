@@ -67,8 +67,10 @@ class Config:
     """Fresh seeds that score each winner; only these scores are reported."""
     checked: int = 3
     """How many of the best winners are checked for near-optimality: sweeps, local search, free from there."""
+    local_replicates: int = 10
+    """Paired seeds of each point of a check's sweeps and local search."""
     check_replicates: int = 60
-    """Fresh seeds of each of those verdicts."""
+    """Fresh seeds of each verdict."""
     confidence: float = 0.95
     """Level of all intervals, between 0 and 1."""
     seed: int = 0
@@ -150,7 +152,7 @@ class Config:
         """What is spent on the verdict on a winner."""
         return CheckBudget(
             self.num_steps,
-            replicates=self.budget.race.rungs[-1].replicates,
+            replicates=self.local_replicates,
             check_replicates=self.check_replicates,
             confidence=self.confidence,
         )
@@ -198,6 +200,7 @@ QUICK = Config(
     candidates=24,
     rung_replicates=(1,),
     checked=1,
+    local_replicates=3,
     top=2,
     select_replicates=10,
     confirm_replicates=40,
