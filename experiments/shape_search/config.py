@@ -107,7 +107,7 @@ class Config:
 
     def _number_problems(self) -> list[str]:
         problems = []
-        for name in ("batch_size", "num_steps", "vectorize"):
+        for name in ("batch_size", "num_steps", "local_replicates", "vectorize"):
             if getattr(self, name) < 1:
                 problems.append(f"{name}: must be at least 1, got {getattr(self, name)}.")
         if not 0 < self.confidence < 1:

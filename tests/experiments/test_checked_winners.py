@@ -14,7 +14,12 @@ def study(tmp_path_factory, tiny_config):
     """A study's folder and what was said at its end; its best winner was checked."""
     folder = tmp_path_factory.mktemp("checked") / "study"
     config = tiny_config(
-        families=("rex",), checked=1, strategy="sobol", rung_replicates=(3,), rung_horizons=(1.0,)
+        families=("rex",),
+        checked=1,
+        local_replicates=3,
+        strategy="sobol",
+        rung_replicates=(3,),
+        rung_horizons=(1.0,),
     )
     results = run(config, folder)
     return folder, notes(results)
