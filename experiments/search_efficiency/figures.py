@@ -2,6 +2,7 @@
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from experiments.search_efficiency.config import DEFAULT, RANDOM
 from experiments.search_efficiency.results import Results
@@ -72,6 +73,7 @@ def selection_bias(results: Results) -> bytes:
         ax.plot(place, value, "o", color=ACCENT, markersize=4)
         ax.plot(place, 100 * (winner.naive / truth - 1), "x", color=OTHER_COLORS[2])
     ax.axhline(0, color=REFERENCE, zorder=0)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_xlabel(f"search by {DEFAULT}")
     ax.set_ylabel("score of its winner above the truth, %")
     ax.spines[["top", "right"]].set_visible(False)
