@@ -1,6 +1,8 @@
 """One contract for every strategy."""
 
 import functools
+import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -172,3 +174,31 @@ def test_named_keys_depend_on_every_name_and_their_order_only():
     assert len(set(keys)) == len(names)
     direct = jax.random.fold_in(jax.random.fold_in(root, 3), 7)
     assert jax.random.key_data(named_key(root, 3, 7)).tolist() == jax.random.key_data(direct).tolist()
+
+
+WITHOUT_LIBRARIES = """
+import sys
+sys.modules["tinygp"] = sys.modules["cmaes"] = None
+from schedules.search import STRATEGIES
+for name, strategy in STRATEGIES.items():
+    try:
+        strategy(2, 4)
+    except ImportError as error:
+        print(error)
+    else:
+        print(name)
+"""
+
+
+def test_without_their_libraries_strategies_say_what_to_install_and_the_others_work():
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_LIBRARIES], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines() == [
+        "trust_region_search needs tinygp: pip install 'steepest[search]'",
+        "cmaes_search needs cmaes: pip install 'steepest[search]'",
+        "coordinate",
+        "random",
+        "sobol",
+        "grid",
+    ]
