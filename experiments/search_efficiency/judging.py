@@ -62,10 +62,10 @@ def fraction_estimate(successes: int, trials: int, confidence: float) -> Estimat
     return Estimate(successes / trials, float(interval.low), float(interval.high))
 
 
-def mean_estimate(values: Float[np.ndarray, "values"], confidence: float) -> Estimate:
+def student_estimate(values: Float[np.ndarray, "values"], confidence: float) -> Estimate:
     """The mean of normal values with Student's interval.
 
-    >>> [round(x, 3) for x in mean_estimate(np.array([1.0, 3.0]), 0.5)]
+    >>> [round(x, 3) for x in student_estimate(np.array([1.0, 3.0]), 0.5)]
     [2.0, 1.0, 3.0]
     """
     mean, error = float(np.mean(values)), float(stats.sem(values))

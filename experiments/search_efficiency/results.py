@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from experiments.search_efficiency.config import DEFAULT, RANDOM, Config, Training
-from experiments.search_efficiency.judging import Judged, cost_ratio, fraction_estimate, mean_estimate
+from experiments.search_efficiency.judging import Judged, cost_ratio, fraction_estimate, student_estimate
 from experiments.search_efficiency.searches import Search
 from experiments.study.journal import Journal
 from experiments.study.options import workload_text
@@ -116,8 +116,8 @@ class Results(NamedTuple):
         fresh = [median_estimate(winner.fresh, confidence) for winner in winners]
         held = sum(one.low <= truth <= one.high for one, truth in zip(fresh, truths, strict=True))
         return Bias(
-            mean_estimate(np.array([winner.naive for winner in winners]) / truths - 1, confidence),
-            mean_estimate(np.array([one.value for one in fresh]) / truths - 1, confidence),
+            student_estimate(np.array([winner.naive for winner in winners]) / truths - 1, confidence),
+            student_estimate(np.array([one.value for one in fresh]) / truths - 1, confidence),
             fraction_estimate(int(held), len(winners), confidence),
         )
 
