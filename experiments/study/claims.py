@@ -48,11 +48,18 @@ def claim_rows(claims: Sequence[Claim]) -> list[tuple[str, ...]]:
 
 
 def summary(claims: Sequence[Claim]) -> list[str]:
-    """A line for each statement: for whom it held and for whom not."""
+    """A line for each statement: for whom it held and for whom not.
+
+    >>> import numpy as np
+    >>> lows = {"a": np.float64(2), "b": np.float64(0)}  # whose comparisons are no Python bools
+    >>> claims = [above("growth", name, Estimate(2.0, low, 3.0), 1) for name, low in lows.items()]
+    >>> summary(claims)
+    ['growth, expected above 1: held for a; did NOT hold for b.']
+    """
     lines = []
     for statement in _statements(claims):
         of = [claim for claim in claims if claim.statement == statement]
-        held, failed = ([c.subject for c in of if c.held is wanted] for wanted in (True, False))
+        held, failed = ([c.subject for c in of if bool(c.held) is wanted] for wanted in (True, False))
         outcome = "; ".join(
             f"{word} for {', '.join(subjects)}"
             for word, subjects in (("held", held), ("did NOT hold", failed))

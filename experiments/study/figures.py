@@ -21,7 +21,7 @@ def panels(titles: Sequence[str], columns: int = 4, **subplots) -> tuple[Figure,
     """A figure with one panel a title, in rows of `columns`."""
     columns = min(columns, len(titles))
     rows = math.ceil(len(titles) / columns)
-    figure = Figure(figsize=(2.8 + 2.2 * columns, 1.1 + 1.6 * rows), layout="constrained")
+    figure = Figure(figsize=(2.8 + 2.2 * max(columns, 2), 1.1 + 1.6 * rows), layout="constrained")
     axes = list(figure.subplots(rows, columns, squeeze=False, **subplots).flat)
     for place, empty in enumerate(axes[len(titles) :], start=len(titles)):
         empty.set_axis_off()
