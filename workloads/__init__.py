@@ -1,7 +1,9 @@
 """What is trained, and the run itself."""
 
 from workloads.catalog import WORKLOADS, load
-from workloads.sweep import run_mesh, sweep
+from workloads.mesh import run_mesh
+from workloads.precision import with_compute_dtype
+from workloads.sweep import replicated, sweep
 from workloads.training import Run, RunKeys, run_keys, train
 from workloads.workload import Workload, epoch_indices, metric_names, subset_indices
 
@@ -13,9 +15,11 @@ __all__ = [
     "epoch_indices",
     "load",
     "metric_names",
+    "replicated",
     "run_keys",
     "run_mesh",
     "subset_indices",
     "sweep",
     "train",
+    "with_compute_dtype",
 ]

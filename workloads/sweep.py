@@ -2,26 +2,15 @@
 
 import functools
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Int, PyTree
 
-RUNS = "runs"
-
-
-def run_mesh(num_devices: int | None = None) -> Mesh:
-    """A mesh of the first `num_devices` devices, of all when None, with the one axis "runs".
-
-    Raises ValueError when there are not that many.
-    """
-    devices = jax.devices()
-    count = len(devices) if num_devices is None else num_devices
-    if not 1 <= count <= len(devices):
-        raise ValueError(f"num_devices must be in [1, {len(devices)}], the devices found, got {num_devices}")
-    return jax.make_mesh((count,), (RUNS,), axis_types=(AxisType.Auto,), devices=devices[:count])
+from workloads.mesh import RUNS, run_mesh
 
 
 def sweep(
@@ -46,7 +35,8 @@ def sweep(
       inputs: what differs from run to run, any pytree (learning rates, decays, momenta, keys) whose leaves
         have the runs as leading axis.
       data: what all runs share, any pytree; copied to every device once, not at all when it is there.
-      mesh: a mesh with the axis "runs"; all devices when None.
+      mesh: a mesh with the axis "runs", over which the rows are split; all devices when None. Where it has an
+        axis "data" too, its devices compute a row together, as `train` does (see `run_mesh`).
       vectorize: how many runs a device computes side by side. 1 is fastest on a CPU for whatever is bound
         by matrix products; accelerators and tiny models want more.
       capacity: the number of rows that the compiled program has room for, that of `inputs` when None; room
@@ -56,25 +46,79 @@ def sweep(
       ValueError: `inputs` has no rows, leaves of different lengths or more rows than `capacity`, or
         `vectorize` is below 1.
     """
+    mesh = run_mesh() if mesh is None else mesh
+    layout = _layout(inputs, mesh, vectorize, capacity)
+    used, padding, kept = replicated((np.int32(layout.used), layout.padding, layout.kept), mesh)
+    padded = _taken(replicated(inputs, mesh), padding)
+    placed = _placed(padded, NamedSharding(mesh, PartitionSpec(RUNS)))
+    return _taken(_mapped(run, mesh, vectorize, used, placed, replicated(data, mesh)), kept)
+
+
+def lower_sweep(
+    run: Callable[[PyTree, PyTree], PyTree],
+    inputs: PyTree,
+    data: PyTree,
+    *,
+    mesh: Mesh | None = None,
+    vectorize: int = 1,
+    capacity: int | None = None,
+) -> jax.stages.Lowered:
+    """The program of the same call of `sweep`, to be compiled and looked into; of arrays, shapes will do.
+
+    Raises ValueError as `sweep` does.
+    """
+    mesh = run_mesh() if mesh is None else mesh
+    layout = _layout(inputs, mesh, vectorize, capacity)
+    everywhere = NamedSharding(mesh, PartitionSpec())
+    rows = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(
+            (len(layout.padding), *leaf.shape[1:]),
+            leaf.dtype,
+            sharding=NamedSharding(mesh, PartitionSpec(RUNS)),
+        ),
+        inputs,
+    )
+    used, shared = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=everywhere),
+        (np.int32(layout.used), data),
+    )
+    return _mapped.lower(run, mesh, vectorize, used, rows, shared)
+
+
+def replicated(data: PyTree, mesh: Mesh) -> PyTree:
+    """Put what all runs share on every device of the mesh; nothing is copied that is there.
+
+    A caller of many sweeps does so once, and each of them then finds its data in place.
+    """
+    return _placed(data, NamedSharding(mesh, PartitionSpec()))
+
+
+class _Layout(NamedTuple):
+    """Where the rows of a sweep go: the padded row at every place, the groups that each device computes, and
+    the place of every row's result."""
+
+    padding: Int[np.ndarray, "places"]
+    used: int
+    kept: Int[np.ndarray, "rows"]
+
+
+def _layout(inputs: PyTree, mesh: Mesh, vectorize: int, capacity: int | None) -> _Layout:
+    """Consecutive rows to each device, repeated ones to fill it. Raises ValueError as `sweep` does."""
     if vectorize < 1:
         raise ValueError(f"vectorize must be at least 1, got {vectorize}")
-    lengths = {len(leaf) if jnp.ndim(leaf) else 0 for leaf in jax.tree.leaves(inputs)}
+    lengths = {leaf.shape[0] if np.ndim(leaf) else 0 for leaf in jax.tree.leaves(inputs)}
     if len(lengths) != 1 or 0 in lengths:
         raise ValueError(f"inputs need one positive number of rows for all leaves, got {sorted(lengths)}")
     (num_runs,) = lengths
     capacity = num_runs if capacity is None else capacity
     if num_runs > capacity:
         raise ValueError(f"capacity must be at least the {num_runs} rows of inputs, got {capacity}")
-    mesh = run_mesh() if mesh is None else mesh
-    data = _placed(data, NamedSharding(mesh, PartitionSpec()))
-    room, used = (-(-rows // (mesh.size * vectorize)) for rows in (capacity, num_runs))  # groups a device
-    share = used * vectorize  # rows a device computes
-    place = np.arange(mesh.size * room * vectorize).reshape(mesh.size, -1)
-    row = np.minimum(np.arange(mesh.size)[:, None] * share + np.arange(place.shape[1]), num_runs - 1)
-    padded = jax.tree.map(lambda leaf: leaf[row.ravel()], inputs)
-    placed = _placed(padded, NamedSharding(mesh, PartitionSpec(RUNS)))
-    outputs = _mapped(run, mesh, vectorize, used, placed, data)
-    return jax.tree.map(lambda leaf: leaf[place[:, :share].ravel()[:num_runs]], outputs)
+    shards = mesh.shape[RUNS]
+    room, used = (-(-rows // (shards * vectorize)) for rows in (capacity, num_runs))  # groups a shard
+    share = used * vectorize  # rows a shard computes
+    place = np.arange(shards * room * vectorize).reshape(shards, -1)
+    row = np.minimum(np.arange(shards)[:, None] * share + np.arange(place.shape[1]), num_runs - 1)
+    return _Layout(row.ravel(), used, place[:, :share].ravel()[:num_runs])
 
 
 def _placed(tree: PyTree, sharding: NamedSharding) -> PyTree:
@@ -92,6 +136,12 @@ def _placed(tree: PyTree, sharding: NamedSharding) -> PyTree:
         return jax.make_array_from_callback(values.shape, sharding, lambda index: values[index])
 
     return jax.tree.map(place, tree)
+
+
+@jax.jit
+def _taken(tree: PyTree, rows: Int[Array, "taken"]) -> PyTree:
+    """The rows of every leaf; compiled, since out of `jit` an index is sent to the device again and again."""
+    return jax.tree.map(lambda leaf: leaf[rows], tree)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
@@ -122,6 +172,8 @@ def _mapped(run, mesh: Mesh, vectorize: int, used: Int[Array, ""], inputs: PyTre
         mesh=mesh,
         in_specs=(PartitionSpec(), PartitionSpec(RUNS), PartitionSpec()),
         out_specs=PartitionSpec(RUNS),
+        # an axis that shares batches is left to the compiler, which splits what `train` marks
+        axis_names={name for name, size in mesh.shape.items() if name == RUNS or size == 1},
         check_vma=False,  # a run's scans start from constants, which do not vary over the mesh
     )
     outputs = mapped(used, inputs, data)

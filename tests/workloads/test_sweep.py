@@ -207,13 +207,13 @@ def test_the_data_are_an_argument_of_the_program_and_not_a_constant():
 @pytest.mark.parametrize("count", [1, 2, 8])
 def test_a_mesh_has_the_first_devices(count):
     mesh = run_mesh(count)
-    assert mesh.axis_names == ("runs",)
-    assert mesh.devices.tolist() == jax.devices()[:count]
+    assert mesh.axis_names == ("runs", "data")
+    assert mesh.devices.ravel().tolist() == jax.devices()[:count]
 
 
 def test_a_mesh_has_all_devices_by_default():
     assert len(jax.devices()) == 8
-    assert run_mesh().devices.tolist() == jax.devices()
+    assert run_mesh().devices.ravel().tolist() == jax.devices()
 
 
 @pytest.mark.parametrize("count", [0, -1, 9])

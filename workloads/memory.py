@@ -1,0 +1,88 @@
+"""The memory that a sweep takes, known before it runs."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+from jax.sharding import Mesh
+from jaxtyping import PyTree
+
+from workloads.mesh import RUNS, run_mesh
+from workloads.sweep import lower_sweep
+
+
+class SweepMemory(NamedTuple):
+    """Bytes on each device: of what all runs share, of the rows, of the results, and of the work itself."""
+
+    data: int
+    rows: int
+    results: int
+    work: int
+
+    @property
+    def total(self) -> int:
+        return sum(self)
+
+
+def sweep_memory(
+    run: Callable[[PyTree, PyTree], PyTree], inputs: PyTree, data: PyTree, **options: Any
+) -> SweepMemory:
+    """What `sweep(run, inputs, data, **options)` takes at its peak on each device, as its compiler plans it.
+
+    Nothing is computed, and of arrays, shapes will do. What is not in the plan is the program itself and
+    the room in which a library of matrix products rearranges its operands.
+
+    Raises ValueError as `sweep` does.
+    """
+    plan = _planned(lower_sweep(run, inputs, data, **options)).memory_analysis()
+    shared = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(data))
+    return SweepMemory(
+        shared, plan.argument_size_in_bytes - shared, plan.output_size_in_bytes, plan.temp_size_in_bytes
+    )
+
+
+def _planned(lowered: jax.stages.Lowered) -> jax.stages.Compiled:
+    """The program compiled so that its plan holds every intermediate result.
+
+    On a CPU, products are fused with what surrounds them and handed to a library, and what lies between them
+    is then in no plan. The fusions saved little memory, if any, where it was measured.
+    """
+    try:
+        return lowered.compile(compiler_options={"xla_cpu_experimental_ynn_fusion_type": ""})
+    except jax.errors.JaxRuntimeError:  # a compiler without the option has no such fusions
+        return lowered.compile()
+
+
+def fitting_vectorize(
+    run: Callable[[PyTree, PyTree], PyTree],
+    inputs: PyTree,
+    data: PyTree,
+    memory: int,
+    *,
+    mesh: Mesh | None = None,
+) -> int:
+    """The largest power of two of runs side by side on a device that its memory, in bytes, has room for.
+
+    No wider than the rows of `inputs` fill all devices. The work grows about in proportion, so two plans, of
+    one run and of two, tell where to look.
+
+    Raises ValueError where not even one run fits.
+    """
+    mesh = run_mesh() if mesh is None else mesh
+
+    def needed(vectorize: int) -> int:
+        return sweep_memory(run, inputs, data, mesh=mesh, vectorize=vectorize).total
+
+    alone = needed(1)
+    if alone > memory:
+        raise ValueError(f"memory must be at least {alone:,} bytes a device for one run, got {memory:,}")
+    widest = len(jax.tree.leaves(inputs)[0]) // mesh.shape[RUNS]
+    if widest < 2:
+        return 1
+    each = max(1, needed(2) - alone)
+    vectorize = 2 ** (min(widest, 1 + (memory - alone) // each).bit_length() - 1)
+    while vectorize > 1 and needed(vectorize) > memory:
+        vectorize //= 2
+    while 2 * vectorize <= widest and needed(2 * vectorize) <= memory:
+        vectorize *= 2
+    return vectorize
