@@ -13,7 +13,8 @@ def with_compute_dtype(workload: Workload, dtype: DTypeLike) -> Workload:
 
     Parameters and batch are rounded to `dtype` before the loss; the gradient comes back in the parameters'
     own type, so the optimizer and its state keep float32, the master weights. What a loss widens itself
-    (softmax, normalisation) stays wide. `evaluate` measures the master weights in their own precision.
+    (softmax, normalisation) stays wide; float32 changes nothing. `evaluate` measures the master weights in
+    their own precision.
 
     Raises ValueError when `dtype` is not a floating type.
     """

@@ -20,7 +20,7 @@ from experiments.study.optimizers import OPTIMIZERS
 from experiments.study.progress import Progress
 from experiments.study.redraw import redraw_from_journal
 from experiments.study.setup import check_workload, load_workload, study_mesh
-from experiments.study.shape_runs import shape_runner
+from experiments.study.shape_runs import ShapeRunner
 from workloads import Workload
 
 
@@ -74,7 +74,7 @@ def redraw(folder: str | Path) -> Results:
 def _runner(
     config: Config, workload: Workload, mesh: Mesh, chunk_runs: int, curve_steps: Sequence[int]
 ) -> RunTrials:
-    return shape_runner(
+    return ShapeRunner(
         workload,
         lambda schedule: OPTIMIZERS[config.optimizer].build(schedule, 0.0),
         jax.random.key(config.seed),

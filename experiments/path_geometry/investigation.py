@@ -23,7 +23,7 @@ from experiments.study.journal import Journal
 from experiments.study.progress import Progress
 from experiments.study.redraw import redraw_from_journal
 from experiments.study.setup import check_workload, load_workload, study_mesh
-from experiments.study.shape_runs import shape_runner
+from experiments.study.shape_runs import ShapeRunner
 from schedules.search import STRATEGIES, SearchSpace, Winner, confirm, named_key, search_shapes
 from workloads import Workload
 
@@ -89,7 +89,7 @@ def contest(paths: Paths, config: Config, evaluate: Evaluate) -> dict[str, Winne
 
 
 def _schedule_runner(config: Config, workload: Workload, mesh: Mesh) -> RunTrials:
-    return shape_runner(
+    return ShapeRunner(
         workload,
         optax.sgd,
         jax.random.key(config.seed),

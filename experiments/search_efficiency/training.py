@@ -18,7 +18,7 @@ from experiments.study.evaluation import Evaluate, UnfinishedStudy, journaled
 from experiments.study.journal import Journal, Row
 from experiments.study.optimizers import OPTIMIZERS
 from experiments.study.progress import Progress
-from experiments.study.shape_runs import shape_runner
+from experiments.study.shape_runs import ShapeRunner
 from schedules.search import STRATEGIES, Candidate, Race, Raced, Rung
 from schedules.search.drawing import RATES
 from schedules.search.racing import median_scores, race, replicate_scores, told_scores
@@ -30,7 +30,7 @@ FINALS = "finals"
 
 def run(config: Training, workload: Workload, journal: Journal, mesh: Mesh, progress: Progress) -> Judged:
     """Make all runs that the journal lacks, and judge the searches by them."""
-    runner = shape_runner(
+    runner = ShapeRunner(
         workload,
         lambda schedule: OPTIMIZERS[config.optimizer].build(schedule, 0.0),
         jax.random.key(config.seed),

@@ -5,7 +5,8 @@ fresh seeds. `python -m experiments.shape_search` runs it, `… report runs/NAME
 """
 
 from experiments.shape_search.command import main
-from experiments.shape_search.config import QUICK, Config
+from experiments.shape_search.config import Config
+from experiments.shape_search.presets import PRESETS, QUICK
 from experiments.shape_search.search import redraw, run
 
-__all__ = ["QUICK", "Config", "main", "redraw", "run"]
+__all__ = ["PRESETS", "QUICK", "Config", "main", "redraw", "run"]

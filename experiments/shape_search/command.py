@@ -1,5 +1,6 @@
 """The command line of the shape search."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +10,11 @@ import tyro
 from rich.console import Console
 
 from experiments.shape_search import dependence
-from experiments.shape_search.config import QUICK, Config
+from experiments.shape_search.config import QUICK_CHANGES, Config
+from experiments.shape_search.presets import DIGITS, PRESETS
 from experiments.shape_search.results import exported, show
 from experiments.shape_search.search import redraw, run
+from experiments.shape_search.width import filled
 from experiments.study.choices import StudyError
 from experiments.study.command import command_line
 from experiments.study.folder import StudyFolder, read_config
@@ -24,19 +27,23 @@ class Command:
 
     Results go to a folder: config.json, journal.sqlite, winners.json, report.html and figures/. The same
     command again resumes there and runs only what is missing. `report FOLDER` in place of all options draws
-    the report of a finished study again. `--vary OPTION` makes one search for each of several values of that
-    option, and asks what a shape costs where another setting's was searched.
+    the report of a finished study again. Begin with `shakespeare`, `cifar10` or `wikitext103` (`digits` is
+    the default) to choose what the options below start from. `--vary OPTION` makes one search for each of
+    several values of that option, and asks what a shape costs where another setting's was searched.
     """
 
     config: tyro.conf.OmitArgPrefixes[Config]
     folder: Path | None = None
-    """Where the study lives; runs/shape_search, or runs/shape_search_quick with --quick."""
+    """Where the study lives; runs/shape_search, with _PRESET, _OPTION varied or _quick behind it."""
     devices: int | None = None
     """How many devices to use, all when not given; without effect on the results."""
     chunk_runs: int = 256
     """Runs computed and recorded together at most; without effect on the results."""
+    fill_memory: bool = False
+    """Let vectorize be the largest power of two that the devices' memory has room for; a study that is
+    resumed keeps what it began with."""
     quick: bool = False
-    """Change the defaults to a search that ends within a minute."""
+    """Change the defaults to a search that looks at little; on digits it ends within a minute."""
     vary: Literal[tuple(dependence.FACTORS)] | None = None
     """Search once per value of this option, then train every setting's best shape in every other; changes the
     defaults to AdamW and two flexible families."""
@@ -60,27 +67,41 @@ def _report(folder: Path, console: Console) -> None:
 
 
 def _run(arguments: Sequence[str], console: Console) -> None:
-    command = _parse(arguments)
-    name = "_".join(["shape_search", *filter(None, [command.vary, command.quick and "quick"])])
+    preset, command = _parse(arguments)
+    name = "_".join(["shape_search", *filter(None, [preset, command.vary, command.quick and "quick"])])
     folder = command.folder or Path("runs", name)
     options = {"devices": command.devices, "chunk_runs": command.chunk_runs, "console": console}
     if command.vary:
-        if command.export:
-            raise StudyError("export: with vary every setting has a winner, look into winners.json.")
+        if command.export or command.fill_memory:
+            option = "export" if command.export else "fill_memory"
+            raise StudyError(f"{option}: with vary there are several searches, each with its own.")
         study = dependence.Dependence(command.config, command.vary, command.values)
         dependence.show(dependence.run(study, folder, **options), StudyFolder(folder), console)
         return
     if command.values:
         raise StudyError("values: they need vary, the option that they are of.")
-    show(run(command.config, folder, **options), StudyFolder(folder), console)
+    config = command.config
+    if command.fill_memory:
+        config = filled(config, folder, command.devices, command.chunk_runs)
+    show(run(config, folder, **options), StudyFolder(folder), console)
     if command.export:
-        print(exported(load_winner(StudyFolder(folder).winners), command.config))
+        print(exported(load_winner(StudyFolder(folder).winners), config))
 
 
-def _parse(arguments: Sequence[str]) -> Command:
-    varied = any(argument.split("=")[0] == "--vary" for argument in arguments)
-    full, quick = (dependence.DEFAULTS, dependence.QUICK) if varied else (Config(), QUICK)
-    default = quick if "--quick" in arguments else full
-    return tyro.cli(
-        Command, prog="python -m experiments.shape_search", args=arguments, default=Command(config=default)
+def _parse(arguments: Sequence[str]) -> tuple[str | None, Command]:
+    """The preset that is named, if any, and the command; what is typed wins over preset and --quick."""
+    preset = arguments[0] if arguments and arguments[0] in PRESETS else None
+    config = PRESETS[preset or DIGITS]
+    if any(argument.split("=")[0] == "--vary" for argument in arguments):
+        if preset:
+            raise StudyError(f"vary: it has its own defaults, and begins from no preset such as {preset}.")
+        config = dependence.QUICK if "--quick" in arguments else dependence.DEFAULTS
+    elif "--quick" in arguments:
+        config = dataclasses.replace(config, **QUICK_CHANGES)
+    command = tyro.cli(
+        Command,
+        prog="python -m experiments.shape_search",
+        args=arguments[arguments[:1] == [preset] :],
+        default=Command(config=config),
     )
+    return preset, command

@@ -12,6 +12,16 @@ from schedules.shapes import DECAY_FORMS
 from schedules.warmup import WARMUPS
 
 BASELINES = ("cosine", "constant")  # searched in every study, as what the winner is compared with
+PRECISIONS = ("float32", "bfloat16")
+POSITIVE = (
+    "batch_size",
+    "num_steps",
+    "evaluations",
+    "microbatches",
+    "local_replicates",
+    "vectorize",
+    "data_parallel",
+)
 DRAWING = ("random", "sobol")  # strategies whose shapes are a sample of the family
 
 
@@ -20,7 +30,7 @@ class Config:
     """What is searched; it alone decides the results, bit for bit."""
 
     workload: str = "digits"
-    """What to train: digits, linear_regression or shakespeare."""
+    """What to train: digits, cifar10, fashion_mnist, mnist, shakespeare, wikitext103 or linear_regression."""
     workload_options: WorkloadOptions = field(default_factory=dict)
     """Options of the workload, as NAME VALUE pairs, such as: model cnn."""
     families: tuple[str, ...] = tuple(FAMILIES)
@@ -30,7 +40,10 @@ class Config:
     decay_form: Literal[tuple(DECAY_FORMS)] = "linear"
     """How wsd decays."""
     metric: str = "train_loss"
-    """Metric at the end of training to minimise; all others are recorded beside it."""
+    """Metric to minimise: its final value, or with `best_` before its name the lowest of several evaluations;
+    all others are recorded beside it."""
+    evaluations: int = 1
+    """How often a run is evaluated, at equal distances and at its end."""
     optimizer: Literal[tuple(OPTIMIZERS)] = "adam"
     """What the schedule drives; momentum is SGD with 0.9, the matrix methods have Adam's root mean square."""
     weight_decay: float = 0.0
@@ -43,6 +56,14 @@ class Config:
     """Decay rate of Adam's second moment, likewise."""
     batch_size: int = 64
     """Examples in a step."""
+    microbatches: int = 1
+    """Equal pieces of a batch whose gradients are accumulated one after the other, to save memory."""
+    clip_norm: float | None = None
+    """Gradients of a larger norm, over all parameters, are scaled down to it; none when not given."""
+    average_decay: float | None = None
+    """Evaluate an exponential moving average of the weights with this decay; they themselves without."""
+    precision: Literal[PRECISIONS] = "float32"
+    """What losses and gradients are computed in; the weights are float32."""
     num_steps: int = 100
     """The horizon: steps in a run."""
     learning_rates: tuple[float, float] = (0.002, 0.5)
@@ -77,6 +98,8 @@ class Config:
     """Root of everything random."""
     vectorize: int = 1
     """Runs a device computes side by side; it changes last bits, so it belongs to the study."""
+    data_parallel: int = 1
+    """Devices that compute a run together, each a part of every batch; it changes last bits too."""
 
     def __post_init__(self):
         problems = [*self._choice_problems(), *self._number_problems()]
@@ -91,6 +114,7 @@ class Config:
             ("optimizer", OPTIMIZERS),
             ("strategy", STRATEGIES),
             ("decay_mode", DECAY_MODES),
+            ("precision", PRECISIONS),
         ):
             problems.append(choice_problem(name, getattr(self, name), allowed))
         if len(set(self.families)) < len(self.families):
@@ -107,9 +131,18 @@ class Config:
 
     def _number_problems(self) -> list[str]:
         problems = []
-        for name in ("batch_size", "num_steps", "local_replicates", "vectorize"):
+        for name in POSITIVE:
             if getattr(self, name) < 1:
                 problems.append(f"{name}: must be at least 1, got {getattr(self, name)}.")
+        if not problems and self.batch_size % (self.microbatches * self.data_parallel):
+            problems.append(
+                f"batch_size: must be a multiple of microbatches × data_parallel ="
+                f" {self.microbatches * self.data_parallel}, got {self.batch_size}."
+            )
+        if self.clip_norm is not None and not 0 < self.clip_norm < float("inf"):
+            problems.append(f"clip_norm: must be positive, got {self.clip_norm}.")
+        if self.average_decay is not None and not 0 <= self.average_decay < 1:
+            problems.append(f"average_decay: must be in [0, 1), got {self.average_decay}.")
         if not 0 < self.confidence < 1:
             problems.append(f"confidence: must be between 0 and 1, got {self.confidence}.")
         if not 0 <= self.weight_decay < float("inf"):
@@ -195,13 +228,14 @@ class Config:
         return len(self.searched) * (budget.candidates * sum(screening.values()) + fresh)
 
 
-QUICK = Config(
-    families=("cosine", "constant", "sqrt", "rex", "two_point_spline", "smooth_nonmonotonic"),
-    candidates=24,
-    rung_replicates=(1,),
-    checked=1,
-    local_replicates=3,
-    top=2,
-    select_replicates=10,
-    confirm_replicates=40,
-)
+QUICK_CHANGES = {
+    "families": ("cosine", "constant", "sqrt", "rex", "two_point_spline", "smooth_nonmonotonic"),
+    "candidates": 24,
+    "rung_replicates": (1,),
+    "rung_horizons": (1.0,),
+    "checked": 1,
+    "local_replicates": 3,
+    "top": 2,
+    "select_replicates": 10,
+    "confirm_replicates": 40,
+}

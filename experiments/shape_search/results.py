@@ -149,7 +149,8 @@ def _table_row(standing: Standing, results: Results) -> tuple[str, ...]:
 def _test_metrics(results: Results) -> list[str]:
     """The metrics reported beside the score: those of held-out data."""
     metrics = results.beside[results.best.name]
-    return [name for name in metrics if name.startswith("test_") and name != results.config.metric]
+    test = [name for name in metrics if name.startswith(("test_", "best_test_"))]
+    return [name for name in test if name != results.config.metric]
 
 
 def notes(results: Results) -> list[str]:
@@ -195,7 +196,9 @@ def _optimizer_code(config: Config) -> str:
     betas = "".join(f", {name}={value!r}" for name, value in config.betas.items())
     independent = config.decay_mode == "independent"
     decay = 0.0 if independent else config.weight_decay
-    code = OPTIMIZERS[config.optimizer].code.format(weight_decay=decay, betas=betas)
-    return (
-        f"optax.chain({code}, optax.add_decayed_weights({-config.weight_decay!r}))" if independent else code
-    )
+    links = [OPTIMIZERS[config.optimizer].code.format(weight_decay=decay, betas=betas)]
+    if config.clip_norm is not None:
+        links.insert(0, f"optax.clip_by_global_norm({config.clip_norm!r})")
+    if independent:
+        links.append(f"optax.add_decayed_weights({-config.weight_decay!r})")
+    return f"optax.chain({', '.join(links)})" if len(links) > 1 else links[0]

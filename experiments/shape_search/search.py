@@ -10,18 +10,19 @@ import optax
 from jax.sharding import Mesh
 from rich.console import Console
 
+import workloads
 from experiments.shape_search.config import BASELINES, Config
 from experiments.shape_search.report import write_report
 from experiments.shape_search.results import Results, collect, winners_json
 from experiments.study.choices import StudyError
-from experiments.study.evaluation import Evaluate, RunTrials, journaled
+from experiments.study.evaluation import Evaluate, journaled
 from experiments.study.folder import StudyFolder, open_folder, write_atomically
 from experiments.study.journal import Journal
 from experiments.study.optimizers import OPTIMIZERS, with_independent_decay
 from experiments.study.progress import Progress
 from experiments.study.redraw import redraw_from_journal
 from experiments.study.setup import check_workload, load_workload, study_mesh
-from experiments.study.shape_runs import shape_runner
+from experiments.study.shape_runs import ShapeRunner
 from schedules.search import STRATEGIES, check_winners, named_key, search_shapes, standings
 from workloads import Workload
 
@@ -49,10 +50,10 @@ def run(
       StudyError: the config, the folder or the journal in it does not serve; nothing was trained.
     """
     workload = load_workload(config.workload, config.workload_options) if workload is None else workload
-    check_workload(workload, config.metric, config.batch_size, config.num_steps)
+    check_workload(workload, config.metric, config.batch_size, config.num_steps, config.evaluations)
     if chunk_runs < 1:
         raise StudyError(f"chunk_runs: must be at least 1, got {chunk_runs}.")
-    mesh = study_mesh(devices)
+    mesh = study_mesh(devices, config.data_parallel)
     study = open_folder(Path(folder), dataclasses.asdict(config))
     progress = Progress(config.planned_runs, console or Console(), quiet=console is None)
     with Journal(study.journal) as journal, progress:
@@ -73,20 +74,26 @@ def transformation(config: Config, schedule: optax.Schedule) -> optax.GradientTr
     """The optimizer that the schedule drives."""
     build = functools.partial(OPTIMIZERS[config.optimizer].build, **config.betas)
     if config.decay_mode == "independent":
-        return with_independent_decay(build(schedule, 0.0), config.weight_decay)
-    return build(schedule, config.weight_decay)
+        optimizer = with_independent_decay(build(schedule, 0.0), config.weight_decay)
+    else:
+        optimizer = build(schedule, config.weight_decay)
+    if config.clip_norm is None:
+        return optimizer
+    return optax.chain(optax.clip_by_global_norm(config.clip_norm), optimizer)
 
 
-def trial_runner(config: Config, workload: Workload, mesh: Mesh, chunk_runs: int) -> RunTrials:
+def trial_runner(config: Config, workload: Workload, mesh: Mesh, chunk_runs: int) -> ShapeRunner:
     """(trials) → the metrics at the end of each, trained as the config says."""
-    return shape_runner(
-        workload,
+    return ShapeRunner(
+        workloads.with_compute_dtype(workload, config.precision),
         functools.partial(transformation, config),
         jax.random.key(config.seed),
         mesh,
         batch_size=config.batch_size,
         capacity=chunk_runs,
         vectorize=config.vectorize,
+        evaluations=config.evaluations,
+        training={"microbatches": config.microbatches, "average_decay": config.average_decay},
     )
 
 

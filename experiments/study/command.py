@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from experiments.study.choices import StudyError
-from experiments.study.devices import one_device_per_core
+from experiments.study.devices import keep_compiled_programs, one_device_per_core
 from experiments.study.folder import StudyFolder
 
 ConfigT = TypeVar("ConfigT")
@@ -104,6 +104,7 @@ def command_line(
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     one_device_per_core()
+    keep_compiled_programs()
     console = Console(width=None if sys.stdout.isatty() else TABLE_WIDTH)
     try:
         if arguments[:1] == ["report"]:

@@ -1,9 +1,11 @@
-"""Which devices a study runs on."""
+"""Which devices a study runs on, what memory they have, and where their programs are kept."""
 
 import contextlib
 import os
+from pathlib import Path
 
 import jax
+from jax.sharding import Mesh
 
 
 def one_device_per_core() -> None:
@@ -16,3 +18,23 @@ def one_device_per_core() -> None:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     with contextlib.suppress(RuntimeError):
         jax.config.update("jax_num_cpu_devices", cores)
+
+
+def keep_compiled_programs() -> None:
+    """Keep what is compiled in the user's cache folder, for the next process that needs the same program.
+
+    Without effect where JAX_COMPILATION_CACHE_DIR or a configuration chose a folder before;
+    JAX_ENABLE_COMPILATION_CACHE=false turns it off.
+    """
+    if jax.config.jax_compilation_cache_dir is None:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        jax.config.update("jax_compilation_cache_dir", str(cache / "steepest" / "compiled"))
+
+
+def device_memory(mesh: Mesh) -> int:
+    """The bytes that are free on each device of the mesh; CPU devices share what the machine has."""
+    devices = mesh.local_devices
+    statistics = [device.memory_stats() for device in devices]
+    if all(statistics):
+        return min(of["bytes_limit"] - of["bytes_in_use"] for of in statistics)
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // len(devices)

@@ -1,71 +1,147 @@
 """The runs of a search for shapes: trials of `schedules.search` to the metrics at their end."""
 
+import functools
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.sharding import Mesh
-from jaxtyping import PRNGKeyArray
+from jaxtyping import PRNGKeyArray, PyTree
 
 import workloads
 from schedules.search import Trial
 from workloads import Workload
+from workloads.memory import fitting_vectorize
 
 
-def shape_runner(
-    workload: Workload,
-    optimizer: Callable[[optax.Schedule], optax.GradientTransformation],
-    root: PRNGKeyArray,
-    mesh: Mesh,
-    *,
-    batch_size: int,
-    capacity: int,
-    vectorize: int = 1,
-    curve_steps: Sequence[int] = (),
-) -> Callable[[Sequence[Trial]], list[dict[str, float]]]:
+@dataclass(frozen=True, eq=False)
+class ShapeRunner:
     """(at most `capacity` trials of equal length) → the final metrics of each, computed by one compiled
     program a length over the mesh.
 
-    Every run's key derives from `root` by the name of its trial. What the metrics are after each number of
-    updates in `curve_steps`, which ascend, comes beside them as "train_loss@STEP" and the like.
+    Every run's key derives from `root` by the name of its trial.
+
+    Attributes:
+      workload: what is trained; its data are put on the mesh once.
+      optimizer: schedule → transformation.
+      root: the key that all others derive from.
+      mesh: see `workloads.run_mesh`.
+      batch_size: examples a step.
+      capacity: the most trials of a call.
+      vectorize: runs that a device computes side by side.
+      evaluations: how many times a run is evaluated, at equal distances, the last time at its end. Where
+        there are several, the lowest value of each metric comes beside the final one, as "best_train_loss"
+        and the like; of a run whose final value is not finite, that value.
+      curve_steps: numbers of updates, ascending, after which all metrics are recorded too, as
+        "train_loss@STEP" and the like.
+      training: further options of `workloads.train`, such as `microbatches`.
     """
-    key_data: dict[tuple[str, int], np.ndarray] = {}
 
-    def one_run(row, data):
-        num_steps = row["learning_rates"].shape[0]
-        keys = workloads.run_keys(jax.random.wrap_key_data(row["key_data"]))
-        finished = workloads.train(
-            workload,
-            data,
-            optimizer,
-            row["learning_rates"],
-            keys,
-            batch_size=batch_size,
-            evaluate_at=(*(step for step in curve_steps if step < num_steps), num_steps),
-        )
-        metrics = {name: values[-1] for name, values in finished.metrics.items()}
-        for name, values in finished.metrics.items():
-            metrics |= {curve_metric(name, step): values[place] for place, step in enumerate(curve_steps)}
-        return metrics
+    workload: Workload
+    optimizer: Callable[[optax.Schedule], optax.GradientTransformation]
+    root: PRNGKeyArray
+    mesh: Mesh
+    batch_size: int
+    capacity: int
+    vectorize: int = 1
+    evaluations: int = 1
+    curve_steps: Sequence[int] = ()
+    training: dict[str, Any] = field(default_factory=dict)
 
-    def run_trials(trials: Sequence[Trial]) -> list[dict[str, float]]:
-        for trial in trials:
-            if (trial.stage, trial.replicate) not in key_data:
-                key_data[trial.stage, trial.replicate] = np.asarray(jax.random.key_data(trial.key(root)))
-        inputs = {
-            "learning_rates": np.stack([trial.learning_rates for trial in trials]),
-            "key_data": np.stack([key_data[trial.stage, trial.replicate] for trial in trials]),
-        }
+    def __call__(self, trials: Sequence[Trial]) -> list[dict[str, float]]:
         metrics = workloads.sweep(
-            one_run, inputs, workload.data, mesh=mesh, vectorize=vectorize, capacity=capacity
+            self.run,
+            self._rows(trials),
+            self._data,
+            mesh=self.mesh,
+            vectorize=self.vectorize,
+            capacity=self.capacity,
         )
         columns = {name: np.asarray(values).tolist() for name, values in metrics.items()}
         return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
-    return run_trials
+    def fitting_vectorize(self, num_steps: int, memory: int) -> int:
+        """How many runs of that many steps a device has room for side by side, in `memory` bytes.
+
+        Raises ValueError where not even one run fits.
+        """
+        key_data = jax.random.key_data(self.root)
+        rows = {
+            "learning_rates": jax.ShapeDtypeStruct((self.capacity, num_steps), np.float32),
+            "key_data": jax.ShapeDtypeStruct((self.capacity, *key_data.shape), key_data.dtype),
+        }
+        return fitting_vectorize(self.run, rows, self.workload.data, memory, mesh=self.mesh)
+
+    def run(self, row: dict[str, PyTree], data: PyTree) -> dict[str, jax.Array]:
+        """One run: its learning rates and the words of its key to its metrics."""
+        num_steps = row["learning_rates"].shape[0]
+        curve_steps = [step for step in self.curve_steps if step <= num_steps]
+        evaluated = evaluation_steps(num_steps, self.evaluations)
+        steps = sorted({*curve_steps, *evaluated})
+        finished = workloads.train(
+            self.workload,
+            data,
+            self.optimizer,
+            row["learning_rates"],
+            workloads.run_keys(jax.random.wrap_key_data(row["key_data"])),
+            batch_size=self.batch_size,
+            evaluate_at=steps,
+            **self.training,
+        )
+        metrics = {name: values[-1] for name, values in finished.metrics.items()}
+        for name, values in finished.metrics.items():
+            if self.evaluations > 1:
+                metrics[best_metric(name)] = _best(values[np.searchsorted(steps, evaluated)])
+            for step in curve_steps:
+                metrics[curve_metric(name, step)] = values[steps.index(step)]
+        return metrics
+
+    @functools.cached_property
+    def _data(self) -> PyTree:
+        return workloads.replicated(self.workload.data, self.mesh)
+
+    def _rows(self, trials: Sequence[Trial]) -> dict[str, np.ndarray]:
+        return {
+            "learning_rates": np.stack([trial.learning_rates for trial in trials]),
+            "key_data": np.stack([self._key_data(trial) for trial in trials]),
+        }
+
+    def _key_data(self, trial: Trial) -> np.ndarray:
+        key = trial.stage, trial.replicate
+        if key not in self._known_keys:
+            self._known_keys[key] = np.asarray(jax.random.key_data(trial.key(self.root)))
+        return self._known_keys[key]
+
+    @functools.cached_property
+    def _known_keys(self) -> dict[tuple[str, int], np.ndarray]:
+        return {}
+
+
+def evaluation_steps(num_steps: int, evaluations: int) -> list[int]:
+    """After how many updates a run is evaluated: `evaluations` times at equal distances, last at its end.
+
+    As often as it has steps where those are fewer.
+
+    >>> evaluation_steps(100, 4)
+    [25, 50, 75, 100]
+    """
+    return sorted({-(-num_steps * k // evaluations) for k in range(1, evaluations + 1)})
+
+
+def best_metric(name: str) -> str:
+    """What the lowest value of a metric over a run's evaluations is called."""
+    return f"best_{name}"
 
 
 def curve_metric(name: str, step: int) -> str:
     """What a metric after so many updates is called in the journal."""
     return f"{name}@{step}"
+
+
+def _best(values: jax.Array) -> jax.Array:
+    """The lowest; a run that diverged in the end had no best."""
+    return jnp.where(jnp.isfinite(values[-1]), jnp.min(values), values[-1])

@@ -9,7 +9,7 @@ import jax
 import tyro
 from rich.console import Console
 
-from experiments.study.devices import one_device_per_core
+from experiments.study.devices import keep_compiled_programs, one_device_per_core
 from experiments.throughput.descent import report_descent
 from experiments.throughput.noise import report_noise
 from experiments.throughput.sweeps import report_sweeps
@@ -35,6 +35,7 @@ class Options:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
     one_device_per_core()
+    keep_compiled_programs()
     console = Console(width=None if sys.stdout.isatty() else 110)
     try:
         options = tyro.cli(Options, prog="python -m experiments.throughput", args=arguments)

@@ -293,7 +293,7 @@ def test_searches_and_transfers_are_trained_as_their_setting_says(tmp_path, monk
     def runner(workload, optimizer, root, mesh, *, batch_size, **options):
         return lambda trials: [{"train_loss": batch_size * (1 + abs(trial.base_lr - 1))} for trial in trials]
 
-    monkeypatch.setattr("experiments.shape_search.search.shape_runner", runner)
+    monkeypatch.setattr("experiments.shape_search.search.ShapeRunner", runner)
     for module in ("search", "dependence.study"):
         monkeypatch.setattr(f"experiments.shape_search.{module}.write_report", lambda results, folder: None)
     run(Dependence(Config(**SEARCH), "batch_size", (4, 1, 8)), tmp_path)

@@ -48,7 +48,7 @@ def run(
     _check_settings(dependence.settings, workload)
     if chunk_runs < 1:
         raise StudyError(f"chunk_runs: must be at least 1, got {chunk_runs}.")
-    mesh = study_mesh(devices)
+    mesh = study_mesh(devices, config.data_parallel)
     study = open_folder(Path(folder), dependence.fields)
     options = {"devices": devices, "chunk_runs": chunk_runs, "console": console}
     for place, (name, setting) in enumerate(dependence.settings.items(), start=1):
@@ -88,7 +88,7 @@ def _check_settings(settings: Mapping[str, Config], workload: Workload) -> None:
     problems = []
     for name, config in settings.items():
         try:
-            check_workload(workload, config.metric, config.batch_size, config.num_steps)
+            check_workload(workload, config.metric, config.batch_size, config.num_steps, config.evaluations)
         except StudyError as error:
             problems.append(f"{name}: {error}")
     if problems:
