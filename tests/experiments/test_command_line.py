@@ -226,3 +226,19 @@ def test_a_cpu_is_one_device_per_core_unless_chosen_otherwise(flags, expected):
         [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True
     )
     assert int(found.stdout) == (expected or len(os.sched_getaffinity(0)))
+
+
+@pytest.mark.parametrize(("chosen", "expected"), [(None, "cache/steepest/compiled"), ("mine", "mine")])
+def test_programs_are_kept_in_the_cache_folder_unless_chosen_otherwise(tmp_path, chosen, expected):
+    code = (
+        "import jax; from experiments.study.devices import keep_compiled_programs as keep; keep();"
+        "jax.config.update('jax_persistent_cache_min_compile_time_secs', 0);"
+        "jax.config.update('jax_persistent_cache_min_entry_size_bytes', -1);"
+        "jax.jit(lambda x: x * 3 + 1)(2.0).block_until_ready()"
+    )
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache"), "JAX_PLATFORMS": "cpu"}
+    del environment["JAX_COMPILATION_CACHE_DIR"]  # which the tests chose
+    if chosen:
+        environment["JAX_COMPILATION_CACHE_DIR"] = str(tmp_path / chosen)
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, check=True)
+    assert [path.parent for path in tmp_path.rglob("*lambda*cache")] == [tmp_path / expected]

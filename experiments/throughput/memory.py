@@ -1,0 +1,101 @@
+"""What sweeps take of the memory, against what was planned for them."""
+
+import ctypes
+import multiprocessing
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+import optax
+from rich.table import Table
+
+import workloads
+from experiments.study.devices import one_device_per_core
+from workloads import Workload
+from workloads.memory import sweep_memory
+
+STEPS = 5
+STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+class Setting(NamedTuple):
+    """A sweep: what makes its workload, the examples in a step, the runs a device computes side by side."""
+
+    name: str
+    workload: Callable[[], Workload]
+    batch_size: int
+    vectorize: int
+
+
+class Measured(NamedTuple):
+    """Bytes on all devices: as planned, the data's part of it, and the most that was taken."""
+
+    planned: int
+    data: int
+    peak: int
+
+
+def memory_table(settings: Sequence[Setting]) -> Table:
+    """Plan and peak of every setting."""
+    table = Table("sweep", "side by side", "planned, MB", "of it data", "peak, MB", "planned / peak")
+    for setting in settings:
+        measured = measure_apart(setting) if jax.default_backend() == "cpu" else measure(setting)
+        table.add_row(
+            setting.name,
+            str(setting.vectorize),
+            *(f"{1e-6 * size:,.0f}" for size in measured),
+            f"{measured.planned / measured.peak:.2f}",
+        )
+    return table
+
+
+def measure_apart(setting: Setting) -> Measured:
+    """Measure in a process of its own: what others freed before may serve again, and would not be counted."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context, initializer=one_device_per_core) as pool:
+        return pool.submit(measure, setting).result()
+
+
+def measure(setting: Setting) -> Measured:
+    """Plan a sweep over all devices, and run it."""
+    workload, mesh = setting.workload(), workloads.run_mesh()
+    rows = {
+        "rates": np.full((mesh.size * setting.vectorize, STEPS), 1e-3, np.float32),
+        "key": jax.random.split(jax.random.key(0), mesh.size * setting.vectorize),
+    }
+
+    def run(row, data):
+        keys = workloads.run_keys(row["key"])
+        options = {"batch_size": setting.batch_size}
+        return workloads.train(workload, data, optax.adam, row["rates"], keys, **options).metrics
+
+    def sweep():
+        data = workloads.replicated(host, mesh)
+        return jax.block_until_ready(workloads.sweep(run, rows, data, mesh=mesh, vectorize=setting.vectorize))
+
+    memory = sweep_memory(run, rows, workload.data, mesh=mesh, vectorize=setting.vectorize)
+    host = jax.tree.map(np.asarray, workload.data)
+    sweep()  # compiles
+    return Measured(mesh.size * memory.total, mesh.size * memory.data, _peak_above(sweep))
+
+
+def _peak_above(call: Callable[[], object]) -> int:
+    """The most bytes that a call takes beyond those in use before, on all devices together."""
+    statistics = [device.memory_stats() for device in jax.local_devices()]
+    if all(statistics):
+        call()
+        peaks = [device.memory_stats()["peak_bytes_in_use"] for device in jax.local_devices()]
+        return sum(peaks) - sum(of["bytes_in_use"] for of in statistics)
+    ctypes.CDLL(None).malloc_trim(0)  # hand back what was freed: taken again, it would not be counted
+    CLEAR.write_text("5")  # the peak starts anew, says proc(5)
+    before = _resident("VmRSS")
+    call()
+    return _resident("VmHWM") - before
+
+
+def _resident(name: str) -> int:
+    (line,) = [line for line in STATUS.read_text().splitlines() if line.startswith(name)]
+    return 1024 * int(line.split()[1])

@@ -1,0 +1,47 @@
+"""The memory that is planned for a sweep, against what a process of its own takes."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from experiments.throughput.memory import Setting, measure_apart
+from workloads import Workload, load, run_keys, run_mesh, train
+from workloads.memory import sweep_memory
+
+MEGABYTE = 1_000_000
+
+
+@pytest.mark.parametrize(("options", "vectorize"), [({"model": "mlp"}, 64), ({"model": "cnn"}, 4)])
+def test_a_sweep_takes_what_is_planned_for_it_within_a_fifth(options, vectorize):
+    setting = Setting("digits", functools.partial(load, "digits", **options), 64, vectorize)
+    measured = measure_apart(setting)
+    assert measured.peak > 100 * MEGABYTE  # far above what a process takes and gives back beside
+    assert measured.planned == pytest.approx(measured.peak, rel=0.2)
+
+
+def test_a_run_updates_its_weights_and_moments_in_place():
+    """What is alive at the peak of a step of Adam: weights, two moments and the gradient, each once."""
+    width = 512
+    size = 4 * width**2
+
+    def loss(weights, batch, key):
+        return jnp.mean(jnp.tanh(batch @ weights) ** 2)
+
+    workload = Workload(
+        data=jnp.ones((16, width)),
+        init=lambda key: jnp.zeros((width, width)),
+        indices=lambda key, batch_size, num_steps: jnp.zeros((num_steps, batch_size), int),
+        batch=lambda data, indices: data[indices],
+        loss=loss,
+        evaluate=lambda weights, data: {"loss": loss(weights, data, None)},
+    )
+
+    def run(rates, data):
+        return train(workload, data, optax.adam, rates, run_keys(jax.random.key(0)), batch_size=4).metrics
+
+    work = sweep_memory(run, np.ones((1, 3), np.float32), workload.data, mesh=run_mesh(1)).work
+    assert 4 * size <= work < 4.2 * size
