@@ -68,13 +68,16 @@ def read_python_batch(file: DataFile) -> tuple[np.ndarray, np.ndarray]:
     expected = (
         "a pickled dictionary with an array of bytes under 'data' and a list of integers under 'labels'"
     )
+    stream = io.BytesIO(file.content)
     try:
-        batch = BatchUnpickler(io.BytesIO(file.content), encoding="bytes").load()
+        batch = BatchUnpickler(stream, encoding="bytes").load()
     except Exception as error:  # a spoilt pickle may raise anything
         found = (
             str(error) if isinstance(error, pickle.UnpicklingError) else f"{type(error).__name__}: {error}"
         )
         raise file.problem(expected, found) from error
+    if rest := len(stream.read()):
+        raise file.problem(expected, f"{rest:,} bytes after its end")
     if not isinstance(batch, dict):
         raise file.problem(expected, f"a {type(batch).__name__}")
     data, labels = batch.get(b"data"), batch.get(b"labels")
