@@ -114,19 +114,20 @@ def _loss_and_error(
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """The mean cross-entropy and the fraction misclassified, of one block of images after the other.
 
-    The last block is filled up with the last image, which then counts for nothing.
+    The last block begins where it is still whole, and does not count again what the one before has counted.
     """
     num_images = len(images)
     num_blocks = -(-images.size // EVALUATED_VALUES)
     block = -(-num_images // num_blocks)
 
     def sums(start):
-        index = start + jnp.arange(block)
-        chosen, inside = jnp.minimum(index, num_images - 1), index < num_images
-        logits = model.apply(params, _unit_range(images[chosen]))
-        losses = _cross_entropies(logits, labels[chosen])
-        wrong = jnp.argmax(logits, axis=-1) != labels[chosen]
-        return jnp.sum(jnp.where(inside, losses, 0)), jnp.sum(wrong & inside)
+        first = jnp.minimum(start, num_images - block)
+        block_images, block_labels = (jax.lax.dynamic_slice_in_dim(x, first, block) for x in (images, labels))
+        logits = model.apply(params, _unit_range(block_images))
+        losses = _cross_entropies(logits, block_labels)
+        wrong = jnp.argmax(logits, axis=-1) != block_labels
+        counts = first + jnp.arange(block) >= start
+        return jnp.sum(jnp.where(counts, losses, 0)), jnp.sum(wrong & counts)
 
     losses, wrong = jax.lax.map(sums, block * jnp.arange(num_blocks))
     return jnp.sum(losses) / num_images, jnp.sum(wrong) / num_images
