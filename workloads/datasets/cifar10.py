@@ -104,7 +104,7 @@ def _version(place: DataFolder) -> tuple[DataFolder, Version]:
             candidates.append((missing, path, version))
     missing, path, version = min(candidates, key=lambda candidate: len(candidate[0]))
     if len(missing) == len(version.batches):
-        names = " or ".join(", ".join(version.batches) for version in VERSIONS)
+        names = " or ".join(f"{min(version.batches)}, …, {max(version.batches)}" for version in VERSIONS)
         raise place.problem(place.path, names, "none of the files")
     if missing:
         raise place.problem(path, ", ".join(version.batches), "no " + ", ".join(missing))
