@@ -117,7 +117,7 @@ def _loss_and_error(
     The last block begins where it is still whole, and does not count again what the one before has counted.
     """
     num_images = len(images)
-    num_blocks = -(-images.size // EVALUATED_VALUES)
+    num_blocks = min(-(-images.size // EVALUATED_VALUES), num_images)
     block = -(-num_images // num_blocks)
 
     def sums(start):
