@@ -5,13 +5,20 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from workloads.images import digits
+from workloads.images import cifar10, digits, fashion_mnist, mnist
 from workloads.linear_regression import linear_regression
 from workloads.text import shakespeare
 from workloads.workload import Workload
 
 WORKLOADS: Mapping[str, Callable[..., Workload]] = MappingProxyType(
-    {"linear_regression": linear_regression, "digits": digits, "shakespeare": shakespeare}
+    {
+        "linear_regression": linear_regression,
+        "digits": digits,
+        "mnist": mnist,
+        "fashion_mnist": fashion_mnist,
+        "cifar10": cifar10,
+        "shakespeare": shakespeare,
+    }
 )
 
 

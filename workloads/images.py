@@ -1,25 +1,31 @@
 """Image classification: Flax models, and the workload that trains one on arrays of images and labels."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, PyTree, UInt8
 
+from workloads.datasets.cifar10 import load_cifar10
 from workloads.datasets.digits import load_digits
+from workloads.datasets.idx import load_idx
+from workloads.datasets.labels import NUM_CLASSES
 from workloads.layers import max_pool_2x2, patches_convolution
 from workloads.workload import Workload, epoch_indices
 
+EVALUATED_VALUES = 2**18  # pixel values that are evaluated at once, which bounds the memory it takes
+
 
 class ImageData(NamedTuple):
-    """Images with values in [0, 1], and their class labels."""
+    """Images with values in [0, 1], or bytes that stand for 255ths, and their class labels."""
 
-    train_images: Float[Array, "train height width channels"]
+    train_images: Float[Array, "train height width channels"] | UInt8[Array, "train height width channels"]
     train_labels: Int[Array, "train"]
-    test_images: Float[Array, "test height width channels"]
+    test_images: Float[Array, "test height width channels"] | UInt8[Array, "test height width channels"]
     test_labels: Int[Array, "test"]
 
 
@@ -38,10 +44,11 @@ class MLP(nn.Module):
 
 
 class CNN(nn.Module):
-    """3×3 convolutions with ReLU and 2×2 max-pooling, then the `head`."""
+    """3×3 convolutions with ReLU and 2×2 max-pooling, dense layers with ReLU, then the `head`."""
 
     num_classes: int
     features: Sequence[int] = (16, 32)
+    hidden: Sequence[int] = ()
 
     @nn.compact
     def __call__(self, images: Float[Array, "batch height width channels"]) -> Float[Array, "batch classes"]:
@@ -49,48 +56,81 @@ class CNN(nn.Module):
         for features in self.features:
             x = nn.Conv(features, (3, 3), conv_general_dilated=patches_convolution)(x)
             x = max_pool_2x2(nn.relu(x))
-        return nn.Dense(self.num_classes, name="head")(x.reshape(x.shape[0], -1))
+        x = x.reshape(x.shape[0], -1)
+        for width in self.hidden:
+            x = nn.relu(nn.Dense(width)(x))
+        return nn.Dense(self.num_classes, name="head")(x)
 
 
-MODELS = {"mlp": MLP, "cnn": CNN}
+MLP_128 = MLP(NUM_CLASSES)
+SMALL_CNN = CNN(NUM_CLASSES)
+CIFAR_CNN = CNN(NUM_CLASSES, features=(32, 64), hidden=(256,))
 
 
 def classification(data: ImageData, model: nn.Module) -> Workload:
     """Train `model` on the mean cross-entropy, reshuffled each epoch.
 
     Metrics: the mean cross-entropy "train_loss" and "test_loss", and the fraction misclassified
-    "train_error" and "test_error".
+    "train_error" and "test_error", over all images.
     """
     num_train, *image_shape = data.train_images.shape
 
-    def cross_entropy(logits, labels):
-        # one-hot: the gradient of picking the label's logit by index is a scatter, slow on a CPU
-        return jnp.mean(optax.softmax_cross_entropy(logits, jax.nn.one_hot(labels, logits.shape[-1])))
-
     def loss(params, batch, key):
         images, labels = batch
-        return cross_entropy(model.apply(params, images), labels)
+        return jnp.mean(_cross_entropies(model.apply(params, images), labels))
 
     def evaluate(params, data):
-        metrics = {}
-        splits = {
-            "train": (data.train_images, data.train_labels),
-            "test": (data.test_images, data.test_labels),
-        }
-        for split, (images, labels) in splits.items():
-            logits = model.apply(params, images)
-            metrics[f"{split}_loss"] = cross_entropy(logits, labels)
-            metrics[f"{split}_error"] = jnp.mean(jnp.argmax(logits, axis=-1) != labels)
-        return metrics
+        train = _loss_and_error(model, params, data.train_images, data.train_labels)
+        test = _loss_and_error(model, params, data.test_images, data.test_labels)
+        return dict(
+            zip(("train_loss", "train_error", "test_loss", "test_error"), (*train, *test), strict=True)
+        )
 
     return Workload(
         data=data,
         init=lambda key: model.init(key, jnp.zeros((1, *image_shape))),
         indices=lambda key, batch_size, num_steps: epoch_indices(key, num_train, batch_size, num_steps),
-        batch=lambda data, indices: (data.train_images[indices], data.train_labels[indices]),
+        batch=lambda data, indices: (_unit_range(data.train_images[indices]), data.train_labels[indices]),
         loss=loss,
         evaluate=evaluate,
     )
+
+
+def _unit_range(images: Array) -> Float[Array, "batch height width channels"]:
+    return images / 255 if images.dtype == jnp.uint8 else images
+
+
+def _cross_entropies(
+    logits: Float[Array, "batch classes"], labels: Int[Array, "batch"]
+) -> Float[Array, "batch"]:
+    """−log softmax at each label, in float32 whatever the model computes in."""
+    # one-hot: the gradient of picking the label's logit by index is a scatter, slow on a CPU
+    one_hot = jax.nn.one_hot(labels, logits.shape[-1])
+    return optax.softmax_cross_entropy(logits.astype(jnp.float32), one_hot)
+
+
+def _loss_and_error(
+    model: nn.Module, params: PyTree, images: Array, labels: Int[Array, "images"]
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """The mean cross-entropy and the fraction misclassified, of one block of images after the other.
+
+    The last block begins where it is still whole, and does not count again what the one before has counted.
+    """
+    num_images = len(images)
+    num_blocks = min(-(-images.size // EVALUATED_VALUES), num_images)
+    block = -(-num_images // num_blocks)
+
+    def sums(start):
+        first = jnp.minimum(start, num_images - block)
+        block_images, block_labels = (jax.lax.dynamic_slice_in_dim(x, first, block) for x in (images, labels))
+        logits = model.apply(params, _unit_range(block_images))
+        losses = _cross_entropies(logits, block_labels)
+        wrong = jnp.argmax(logits, axis=-1) != block_labels
+        counts = first + jnp.arange(block) >= start
+        return jnp.sum(jnp.where(counts, losses, 0)), jnp.sum(wrong & counts)
+
+    losses, wrong = jax.lax.map(sums, block * jnp.arange(num_blocks))
+    return jnp.sum(losses) / num_images, jnp.sum(wrong) / num_images
 
 
 def digits(*, model: str = "mlp") -> Workload:
@@ -102,7 +142,53 @@ def digits(*, model: str = "mlp") -> Workload:
     Raises:
       ValueError: no such model.
     """
-    if model not in MODELS:
-        raise ValueError(f"digits: model must be one of {sorted(MODELS)}, got {model!r}")
-    data = ImageData(*(jnp.asarray(array) for array in load_digits()))
-    return classification(data, MODELS[model](num_classes=10))
+    chosen = _choose("digits", model, {"mlp": MLP_128, "cnn": SMALL_CNN})
+    return classification(_on_device(load_digits()), chosen)
+
+
+def mnist(*, model: str = "mlp", folder: str | None = None, files: str = "published") -> Workload:
+    """MNIST: 60,000 handwritten digits of 28×28 pixels and 10,000 for testing, from local files.
+
+    Args:
+      model: "mlp" (784-128-10) or "cnn" (CIFAR-10's, here of 824,458 parameters).
+      folder, files: where the files are, and whether they must be the published ones; see `load_idx`.
+
+    Raises:
+      ValueError: no such model, or the files are not as described in `load_idx`.
+    """
+    return _idx_images("mnist", model, folder, files)
+
+
+def fashion_mnist(*, model: str = "mlp", folder: str | None = None, files: str = "published") -> Workload:
+    """Fashion-MNIST: 60,000 images of clothing, 28×28 pixels, and 10,000 for testing; all else as `mnist`."""
+    return _idx_images("fashion_mnist", model, folder, files)
+
+
+def cifar10(*, folder: str | None = None, files: str = "published") -> Workload:
+    """CIFAR-10 without augmentation: 50,000 images of 32×32 pixels in three colours and 10,000 for testing.
+
+    The CNN (3×3×32, 3×3×64, Dense 256, head; 1,070,794 parameters) is that of "What do near-optimal learning
+    rate schedules look like?" (arXiv:2603.10301).
+
+    Args:
+      folder, files: where the files are, and whether they must be the published ones; see `load_cifar10`.
+
+    Raises:
+      ValueError: the files are not as described in `load_cifar10`.
+    """
+    return classification(_on_device(load_cifar10(folder=folder, files=files)), CIFAR_CNN)
+
+
+def _idx_images(name: str, model: str, folder: str | None, files: str) -> Workload:
+    chosen = _choose(name, model, {"mlp": MLP_128, "cnn": CIFAR_CNN})
+    return classification(_on_device(load_idx(name, folder=folder, files=files)), chosen)
+
+
+def _choose(workload: str, model: str, models: Mapping[str, nn.Module]) -> nn.Module:
+    if model not in models:
+        raise ValueError(f"{workload}: model must be one of {sorted(models)}, got {model!r}")
+    return models[model]
+
+
+def _on_device(arrays: Sequence[np.ndarray]) -> ImageData:
+    return ImageData(*map(jnp.asarray, arrays))

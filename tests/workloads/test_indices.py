@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 
 import workloads
+from workloads.workload import _shuffle
 
 LEVEL = 0.01
 subset_indices = jax.jit(workloads.subset_indices, static_argnums=(1, 2, 3))
@@ -104,7 +105,7 @@ def test_impossible_batch_sizes_are_refused(indices, batch_size):
         indices(jax.random.key(0), 10, batch_size, 3)
 
 
-@pytest.mark.parametrize("num_examples", [1, 2, 1437, 4096, 4097, 10_000])
+@pytest.mark.parametrize("num_examples", [1, 2, 1437, 4096, 4097, 65_537, 300_000])
 def test_an_epoch_of_any_size_shows_every_example_once(num_examples):
     epoch = np.asarray(epoch_indices(jax.random.key(5), num_examples, num_examples, 1))
     np.testing.assert_array_equal(np.sort(epoch[0]), np.arange(num_examples))
@@ -122,3 +123,36 @@ def test_examples_with_equal_random_bits_are_ordered_by_a_fair_coin(monkeypatch)
     for first, second in itertools.combinations(range(13), 2):
         share = np.mean(place[:, first] < place[:, second])
         assert abs(share - 0.5) * 2 * np.sqrt(4000) < 3.8  # 78 z-tests, level 0.01 together
+
+
+@pytest.mark.parametrize("num_examples", [4097, 50_000, 300_000])  # two rounds, two, three
+def test_large_shuffles_are_rounds_of_stable_sorting(num_examples, monkeypatch):
+    drawn, bits = [], jax.random.bits
+
+    def remember(key, shape):
+        drawn.append(bits(key, shape))
+        return drawn[-1]
+
+    monkeypatch.setattr(jax.random, "bits", remember)
+    with jax.disable_jit():
+        shuffled = np.asarray(_shuffle(jax.random.key(8), num_examples))
+    *words, mask = np.asarray(drawn[0])
+    index_bits = (num_examples - 1).bit_length()
+    first, *others = np.reshape(words, (-1, num_examples)) % 2 ** (32 - index_bits)
+    order = np.lexsort((np.arange(num_examples) ^ (mask % 2**index_bits), first))
+    for round_words in others:
+        order = order[np.argsort(round_words, kind="stable")]
+    np.testing.assert_array_equal(shuffled, order)
+    random_bits = len(words) // num_examples * (32 - index_bits)
+    assert math.comb(num_examples, 2) / 2**random_bits <= 8  # pairs tied in every round, on average
+
+
+def test_examples_of_a_large_set_come_at_any_time_and_in_any_order():
+    epochs = np.asarray(epoch_indices(jax.random.key(9), 5000, 5000, 800))
+    place = np.argsort(epochs, axis=1)[:, [0, 1, 2, 2500, 4999]]
+    for example in range(5):
+        counts = np.histogram(place[:, example], bins=10, range=(0, 5000))[0]
+        assert stats.chisquare(counts).pvalue > LEVEL / 15
+    for first, second in itertools.combinations(range(5), 2):
+        earlier = np.sum(place[:, first] < place[:, second])
+        assert stats.binomtest(int(earlier), 800).pvalue > LEVEL / 15
