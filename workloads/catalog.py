@@ -7,11 +7,16 @@ from typing import Any
 
 from workloads.images import digits
 from workloads.linear_regression import linear_regression
-from workloads.text import shakespeare
+from workloads.text import shakespeare, wikitext103
 from workloads.workload import Workload
 
 WORKLOADS: Mapping[str, Callable[..., Workload]] = MappingProxyType(
-    {"linear_regression": linear_regression, "digits": digits, "shakespeare": shakespeare}
+    {
+        "linear_regression": linear_regression,
+        "digits": digits,
+        "shakespeare": shakespeare,
+        "wikitext103": wikitext103,
+    }
 )
 
 
