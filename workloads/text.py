@@ -125,9 +125,9 @@ def wikitext103(
     context: int | None = None,
     dropout: float = 0.0,
 ) -> Workload:
-    """A transformer on the tokens of WikiText-103, from files on this machine; its validation split is held out.
+    """A transformer on the tokens of WikiText-103, from files on this machine.
 
-    Evaluated on the first tenth of the training blocks and on all held-out ones.
+    Evaluated on the first tenth of the training blocks and on all those of the validation split.
 
     Args:
       folder: where the files are; see `load_wikitext103`.

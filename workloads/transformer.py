@@ -14,7 +14,7 @@ LARGEST_ONE_HOT = 256  # tokens: a byte's worth
 
 
 class Size(NamedTuple):
-    """Channels of the residual stream, blocks, heads of width / heads channels each, and tokens seen at once."""
+    """Channels of the residual stream, blocks, heads of width / heads channels, and tokens seen at once."""
 
     width: int
     layers: int

@@ -13,9 +13,8 @@ import numpy as np
 
 from workloads.datasets.local_files import DataFolder
 from workloads.datasets.text_lines import open_binary, read_lines
-from workloads.datasets.tokenizer import encode, train_tokenizer
+from workloads.datasets.tokenizer import OPTIONS, encode, train_tokenizer
 
-FORMAT = 1  # of the cache; another one is made anew
 SAMPLED_LINES = 200_000  # of the training text at most, evenly spread: of WikiText-103 every tenth with text
 RECORD, MODEL = "record.json", "tokenizer.model"
 
@@ -23,7 +22,7 @@ Files = Mapping[str, Sequence[Path]]  # of each split, in order
 
 
 class Counts(NamedTuple):
-    """The lines of a split, empty ones too, and its words: what white space separates, and each line's end."""
+    """The lines of a split, empty ones too, and its words, each line's end being one."""
 
     lines: int
     words: int
@@ -36,20 +35,14 @@ class Survey(NamedTuple):
     checksums: Mapping[str, str]
 
 
-class TokenizedText(NamedTuple):
-    """The ids of each split, in files mapped into memory, and the tokeniser's model."""
-
-    ids: Mapping[str, np.ndarray]
-    model: bytes
-
-
 def tokenized_text(
     place: DataFolder, files: Files, vocabulary: int, check: Callable[[Survey], None]
-) -> TokenizedText:
-    """The ids of `files`, from the cache in `place` or made now, with a vocabulary made of the split "train".
+) -> dict[str, np.ndarray]:
+    """The ids of each split as uint16, mapped into memory: from the cache in `place`, or made now.
 
-    The cache is a folder "sentencepiece-VOCABULARY" which appears when it is complete. It is made anew when
-    the name, size or modification time of a file has changed, or when a file of its own is missing or cut.
+    The vocabulary is made of the split "train". The cache is a folder "sentencepiece-VOCABULARY", with the
+    model and the ids, which appears when it is complete. It is made anew when the name, size or modification
+    time of a file has changed, or how ids are made, or when one of its own files is missing or cut.
 
     Args:
       check: raises when what was read is not what was to be read; called before anything is made of it.
@@ -60,15 +53,13 @@ def tokenized_text(
     """
     cache = place.path / f"sentencepiece-{vocabulary}"
     made_from = _made_from(place, files, vocabulary)
-    record = _read_record(cache)
-    if record is not None and record["made_from"] == made_from:
-        check(_survey_in(record))
+    if _is_made_from(cache, made_from):
+        check(_recorded_survey(cache))
     else:
         survey = _survey(place, files)
         check(survey)
         _make(cache, place, files, vocabulary, made_from, survey)
-    ids = {split: np.memmap(_ids_path(cache, split), np.uint16, mode="r") for split in files}
-    return TokenizedText(ids, (cache / MODEL).read_bytes())
+    return {split: np.memmap(_ids_path(cache, split), np.uint16, mode="r") for split in files}
 
 
 def _made_from(place: DataFolder, files: Files, vocabulary: int) -> dict[str, Any]:
@@ -79,7 +70,8 @@ def _made_from(place: DataFolder, files: Files, vocabulary: int) -> dict[str, An
         return [str(path.relative_to(place.path)), status.st_size, status.st_mtime_ns]
 
     described = {split: [description(path) for path in paths] for split, paths in files.items()}
-    return {"format": FORMAT, "vocabulary": vocabulary, "files": described}
+    tokenizer = {**OPTIONS, "vocab_size": vocabulary, "sampled_lines": SAMPLED_LINES}
+    return {"tokenizer": tokenizer, "files": described}
 
 
 def _survey(place: DataFolder, files: Files) -> Survey:
@@ -115,8 +107,9 @@ def _make(
                 sizes[path.name] = path.stat().st_size
             record = {"made_from": made_from, "sizes": sizes, **survey._asdict()}
             (partial / RECORD).write_text(json.dumps(record, indent=2), encoding="utf-8")
-            shutil.rmtree(cache, ignore_errors=True)
-            partial.rename(cache)
+            if not _is_made_from(cache, made_from):  # another process may have been faster
+                shutil.rmtree(cache, ignore_errors=True)
+                partial.rename(cache)
     except OSError as error:
         raise place.problem(
             place.path, "a folder in which to keep the token ids", f"that writing fails: {error}"
@@ -141,16 +134,21 @@ def _ids_path(cache: Path, split: str) -> Path:
     return cache / f"{split}.uint16"
 
 
-def _read_record(cache: Path) -> dict[str, Any] | None:
-    """What the cache says of itself, None unless its files are there in full."""
+def _is_made_from(cache: Path, made_from: dict[str, Any]) -> bool:
+    """Whether the cache says so and its files are there in full."""
     try:
-        record = json.loads((cache / RECORD).read_text(encoding="utf-8"))
+        record = _record(cache)
         whole = all((cache / name).stat().st_size == size for name, size in record["sizes"].items())
-        _survey_in(record)
-        return record if whole and record["made_from"] else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
+        return whole and record["made_from"] == made_from
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):  # no cache, or a damaged one
+        return False
 
 
-def _survey_in(record: dict[str, Any]) -> Survey:
-    return Survey({split: Counts(*counts) for split, counts in record["counts"].items()}, record["checksums"])
+def _recorded_survey(cache: Path) -> Survey:
+    record = _record(cache)
+    counts = {split: Counts(*found) for split, found in record["counts"].items()}
+    return Survey(counts, record["checksums"])
+
+
+def _record(cache: Path) -> Any:
+    return json.loads((cache / RECORD).read_text(encoding="utf-8"))

@@ -1,7 +1,7 @@
 """A SentencePiece unigram tokeniser (Kudo, 2018, arXiv:1804.10959): silent, and the same for the same text.
 
-Choices of this project: nothing of a text is lost, since nothing is normalised and a character too rare for the
-vocabulary becomes its bytes (256 of the tokens stand for bytes); but for "▁", which SentencePiece reads as a space.
+Choices of this project: nothing of a text is lost, since nothing is normalised and a character too rare for
+the vocabulary becomes its bytes, for which 256 of the tokens stand; except that "▁" is read as a space.
 """
 
 import io
@@ -34,7 +34,7 @@ def train_tokenizer(lines: Iterable[str], vocabulary: int) -> bytes:
     """A unigram model of exactly `vocabulary` tokens, serialised.
 
     Raises:
-      ValueError: the lines do not suffice for so many tokens, or have more characters than so few can stand for.
+      ValueError: the lines do not suffice for so many tokens, or have too many characters for so few.
       ImportError: SentencePiece is missing.
     """
     model = io.BytesIO()
@@ -52,16 +52,11 @@ def train_tokenizer(lines: Iterable[str], vocabulary: int) -> bytes:
 
 def encode(model: bytes, lines: Iterable[str]) -> Iterator[np.ndarray]:
     """The ids of the lines, END_OF_LINE after each, as uint16 pieces of some thousand lines each."""
-    tokenizer = load_tokenizer(model)
+    tokenizer = _sentencepiece().SentencePieceProcessor(model_proto=model)
     lines = iter(lines)
     while together := list(itertools.islice(lines, LINES_TOGETHER)):
         ids = tokenizer.encode(together, add_eos=True)
         yield np.fromiter(itertools.chain.from_iterable(ids), np.uint16)
-
-
-def load_tokenizer(model: bytes) -> Any:
-    """SentencePiece's processor, for `decode` and more, of a model that `train_tokenizer` returned."""
-    return _sentencepiece().SentencePieceProcessor(model_proto=model)
 
 
 def _sentencepiece() -> Any:

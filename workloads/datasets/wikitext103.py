@@ -12,8 +12,8 @@ from workloads.datasets.token_cache import Counts, Survey, tokenized_text
 from workloads.datasets.tokenizer import LARGEST_VOCABULARY
 
 SOURCE = (
-    "https://huggingface.co/datasets/Salesforce/wikitext (the folder wikitext-103-raw-v1 or wikitext-103-v1) or"
-    " https://wikitext.smerity.com (wikitext-103-raw-v1.zip or wikitext-103-v1.zip, unpacked)"
+    "https://huggingface.co/datasets/Salesforce/wikitext (the folder wikitext-103-raw-v1 or wikitext-103-v1)"
+    " or https://wikitext.smerity.com (wikitext-103-raw-v1.zip or wikitext-103-v1.zip, unpacked)"
 )
 # of every form: "raw" keeps the rare words that "tokens" replaces by <unk>, one by one. Words are as fairseq
 # and Transformer-XL count them, with an end of line each; lines as in the data set's card
@@ -53,9 +53,9 @@ def load_wikitext103(
     Args:
       context: tokens a block predicts.
       vocabulary: tokens of the SentencePiece unigram vocabulary.
-      folder: where the published files are, or the sub-folder in which they come; see `local_files.data_folder`
-        for the default. Looked for are wiki.train.raw and wiki.valid.raw, then the same with .tokens, then
-        train-00000-of-00002.parquet and so on and validation-00000-of-00001.parquet.
+      folder: where the published files are, or the sub-folder in which they come; by default as
+        `local_files.data_folder` says. Looked for are wiki.train.raw and wiki.valid.raw, then the same with
+        .tokens, then train-00000-of-00002.parquet and so on and validation-00000-of-00001.parquet.
       files: "published" insists on the published numbers of lines and words, and on the checksums of parquet
         files in wikitext-103-raw-v1; "any" takes whatever is text in these forms.
 
@@ -70,13 +70,13 @@ def load_wikitext103(
         raise ValueError(f"wikitext103: vocabulary must be in [1, {LARGEST_VOCABULARY}], got {vocabulary}")
     place = data_folder("wikitext103", SOURCE, folder, files)
     found = _find_files(place)
-    text = tokenized_text(place, found, vocabulary, lambda survey: _check(place, found, survey))
-    for split, ids in text.ids.items():
+    splits = tokenized_text(place, found, vocabulary, lambda survey: _check(place, found, survey))
+    for split, ids in splits.items():
         if len(ids) <= context:
             expected = f"more than context={context:,} tokens of text"
             raise place.problem(found[split][0], expected, f"{len(ids):,}")
     # a block begins where the one before ends
-    windows = [np.lib.stride_tricks.sliding_window_view(ids, context + 1) for ids in text.ids.values()]
+    windows = [np.lib.stride_tricks.sliding_window_view(ids, context + 1) for ids in splits.values()]
     train, validation = (blocks[::context] for blocks in windows)
     return train, validation
 
