@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 
-SYLLABLES = "ba ce di fo gu han kel mir nos pra qui ster thu vor win xy zan".split()
-WORDS = [
-    *(first + second for first in SYLLABLES for second in SYLLABLES),
-    *"日本 naïve ½ @-@ @,@ 1 000 <unk> </s> the of and".split(),
-]
+ONSETS, RHYMES = (
+    ("b", "d", "f", "g", "h", "k", "l", "m", "pr", "qu", "st", "th", "v", "x"),
+    ("a", "en", "ir", "oy", "um"),
+)
+SYLLABLES = [onset + rhyme for onset in ONSETS for rhyme in RHYMES]
+SPECIAL = ("日本", "naïve", "½", "@-@", "@,@", "1", "000", "<unk>", "</s>", "the", "of", "and")
+WORDS = (*(first + second for first in SYLLABLES[::3] for second in SYLLABLES[::4]), *SPECIAL)
 
 
 def miniature(seed: int, num_lines: int) -> str:
