@@ -1,7 +1,7 @@
-"""Data sets in files on this machine: where they are looked for, and what is said when they are not as expected.
+"""Data sets in files on this machine: where they are looked for, and what is said when they are not right.
 
-Nothing is downloaded. Every problem is a ValueError that names the file, what was expected and what was found,
-where to get the data and where to put it.
+Nothing is downloaded. Every problem is a ValueError that names the file, what was expected and what was
+found, where to get the data and where to put it.
 """
 
 import hashlib
