@@ -8,12 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, UInt
+from jaxtyping import Array, Int, PRNGKeyArray, UInt
 
 from workloads.datasets.shakespeare import NUM_CHARACTERS, load_shakespeare
 from workloads.datasets.wikitext103 import load_wikitext103
 from workloads.transformer import sized_transformer
-from workloads.workload import Workload, subset_indices
+from workloads.workload import Workload, epoch_indices, subset_indices
 
 EVALUATED_BLOCKS = 256  # of each split, evenly spread
 EVALUATED_TOGETHER = 32  # blocks: an evaluation takes no more memory than a step on such a batch
@@ -26,12 +26,22 @@ class TextData(NamedTuple):
     test: UInt[Array, "test length"]
 
 
-def language_model(data: TextData, model: nn.Module, evaluated: Callable[[TextData], TextData]) -> Workload:
+def language_model(
+    data: TextData,
+    model: nn.Module,
+    *,
+    indices: Callable[[PRNGKeyArray, int, int, int], Int[Array, "steps batch"]],
+    evaluated: Callable[[TextData], TextData],
+) -> Workload:
     """Train `model`, ids → logits of the next ids, on the mean cross-entropy per token, in nats.
 
     Metrics: the mean cross-entropy "train_loss" and "test_loss", and the fraction of next tokens
-    mispredicted "train_error" and "test_error", over the blocks that `evaluated` chooses of each split. The
-    loss's key is the model's key for dropout; an evaluation has none and drops nothing.
+    mispredicted "train_error" and "test_error". The loss's key is the model's key for dropout; an evaluation
+    has none and drops nothing.
+
+    Args:
+      indices: which blocks each step sees: `epoch_indices` or `subset_indices`.
+      evaluated: the blocks of each split that the metrics are means over.
     """
     num_train, length = data.train.shape
 
@@ -59,9 +69,7 @@ def language_model(data: TextData, model: nn.Module, evaluated: Callable[[TextDa
     return Workload(
         data=data,
         init=lambda key: model.init(key, jnp.zeros((1, length - 1), data.train.dtype)),
-        # runs see a fraction of an epoch or little more, of which `epoch_indices` would shuffle the whole:
-        # 60 ms a run on Shakespeare, half a second on WikiText-103
-        indices=lambda key, batch_size, num_steps: subset_indices(key, num_train, batch_size, num_steps),
+        indices=lambda key, batch_size, num_steps: indices(key, num_train, batch_size, num_steps),
         batch=lambda data, indices: data.train[indices],
         loss=loss,
         evaluate=evaluate,
@@ -110,7 +118,8 @@ def shakespeare(
     changes = {"width": width, "layers": layers, "heads": heads, "context": context}
     model = sized_transformer("shakespeare", NUM_CHARACTERS, size, dropout, **changes)
     data = TextData(*map(jnp.asarray, load_shakespeare(model.context)))
-    return language_model(data, model, evenly_spread)
+    # short runs see a fraction of an epoch, of which `epoch_indices` would shuffle the whole: 60 ms a run
+    return language_model(data, model, indices=subset_indices, evaluated=evenly_spread)
 
 
 def wikitext103(
@@ -147,4 +156,6 @@ def wikitext103(
     changes = {"width": width, "layers": layers, "heads": heads, "context": context}
     model = sized_transformer("wikitext103", vocabulary, size, dropout, **changes)
     splits = load_wikitext103(model.context, vocabulary=vocabulary, folder=folder, files=files)
-    return language_model(TextData(*map(jnp.asarray, splits)), model, first_tenth_and_held_out)
+    data = TextData(*map(jnp.asarray, splits))
+    # long runs go through the text more than once; shuffling half a million blocks takes them no time
+    return language_model(data, model, indices=epoch_indices, evaluated=first_tenth_and_held_out)

