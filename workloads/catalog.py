@@ -7,7 +7,7 @@ from typing import Any
 
 from workloads.images import cifar10, digits, fashion_mnist, mnist
 from workloads.linear_regression import linear_regression
-from workloads.text import shakespeare
+from workloads.text import shakespeare, wikitext103
 from workloads.workload import Workload
 
 WORKLOADS: Mapping[str, Callable[..., Workload]] = MappingProxyType(
@@ -18,6 +18,7 @@ WORKLOADS: Mapping[str, Callable[..., Workload]] = MappingProxyType(
         "fashion_mnist": fashion_mnist,
         "cifar10": cifar10,
         "shakespeare": shakespeare,
+        "wikitext103": wikitext103,
     }
 )
 

@@ -1,5 +1,6 @@
 """Image classification: Flax models, and the workload that trains one on arrays of images and labels."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -8,12 +9,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Int, PyTree, UInt8
+from jaxtyping import Array, Float, Int, UInt8
 
 from workloads.datasets.cifar10 import load_cifar10
 from workloads.datasets.digits import load_digits
 from workloads.datasets.idx import load_idx
 from workloads.datasets.labels import NUM_CLASSES
+from workloads.evaluation import mean_over_examples
 from workloads.layers import max_pool_2x2, patches_convolution
 from workloads.workload import Workload, epoch_indices
 
@@ -80,11 +82,22 @@ def classification(data: ImageData, model: nn.Module) -> Workload:
         return jnp.mean(_cross_entropies(model.apply(params, images), labels))
 
     def evaluate(params, data):
-        train = _loss_and_error(model, params, data.train_images, data.train_labels)
-        test = _loss_and_error(model, params, data.test_images, data.test_labels)
-        return dict(
-            zip(("train_loss", "train_error", "test_loss", "test_error"), (*train, *test), strict=True)
-        )
+        metrics = {}
+        splits = {
+            "train": (data.train_images, data.train_labels),
+            "test": (data.test_images, data.test_labels),
+        }
+        for split, (images, labels) in splits.items():
+
+            def measure(index, images=images, labels=labels):
+                logits = model.apply(params, _unit_range(images[index]))
+                errors = jnp.argmax(logits, axis=-1) != labels[index]
+                return _cross_entropies(logits, labels[index]), errors
+
+            together = max(1, EVALUATED_VALUES // math.prod(image_shape))
+            mean_loss, error = mean_over_examples(measure, len(images), together)
+            metrics |= {f"{split}_loss": mean_loss, f"{split}_error": error}
+        return metrics
 
     return Workload(
         data=data,
@@ -107,30 +120,6 @@ def _cross_entropies(
     # one-hot: the gradient of picking the label's logit by index is a scatter, slow on a CPU
     one_hot = jax.nn.one_hot(labels, logits.shape[-1])
     return optax.softmax_cross_entropy(logits.astype(jnp.float32), one_hot)
-
-
-def _loss_and_error(
-    model: nn.Module, params: PyTree, images: Array, labels: Int[Array, "images"]
-) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """The mean cross-entropy and the fraction misclassified, of one block of images after the other.
-
-    The last block begins where it is still whole, and does not count again what the one before has counted.
-    """
-    num_images = len(images)
-    num_blocks = min(-(-images.size // EVALUATED_VALUES), num_images)
-    block = -(-num_images // num_blocks)
-
-    def sums(start):
-        first = jnp.minimum(start, num_images - block)
-        block_images, block_labels = (jax.lax.dynamic_slice_in_dim(x, first, block) for x in (images, labels))
-        logits = model.apply(params, _unit_range(block_images))
-        losses = _cross_entropies(logits, block_labels)
-        wrong = jnp.argmax(logits, axis=-1) != block_labels
-        counts = first + jnp.arange(block) >= start
-        return jnp.sum(jnp.where(counts, losses, 0)), jnp.sum(wrong & counts)
-
-    losses, wrong = jax.lax.map(sums, block * jnp.arange(num_blocks))
-    return jnp.sum(losses) / num_images, jnp.sum(wrong) / num_images
 
 
 def digits(*, model: str = "mlp") -> Workload:

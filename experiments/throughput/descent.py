@@ -15,7 +15,7 @@ from rich.table import Table
 import optim
 from experiments.throughput.measure import Side, compare
 from geometry import SVD, NewtonSchulz, PolarExpress, PolarMethod
-from workloads.text import Transformer
+from workloads.transformer import Transformer
 
 SHAPES = ((64, 128), (256, 256), (256, 1024), (1024, 1024))
 METHODS: Mapping[str, PolarMethod] = MappingProxyType(

@@ -8,7 +8,7 @@ import pytest
 from flax.traverse_util import flatten_dict
 
 from workloads.layers import captured_inputs, image_patches, patches_convolution
-from workloads.text import Transformer
+from workloads.transformer import Transformer
 
 IMAGES = jax.random.normal(jax.random.key(0), (2, 5, 6, 3))
 

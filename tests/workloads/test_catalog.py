@@ -12,7 +12,8 @@ METRICS = {
     "digits": {"train_loss", "train_error", "test_loss", "test_error"},
     "shakespeare": {"train_loss", "train_error", "test_loss", "test_error"},
 }
-FROM_FILES = {"mnist", "fashion_mnist", "cifar10"}  # their metrics: datasets/test_image_workloads.py
+# their metrics: datasets/test_image_workloads.py, test_wikitext103.py
+FROM_FILES = {"mnist", "fashion_mnist", "cifar10", "wikitext103"}
 
 
 def test_the_catalog_holds_these_workloads():

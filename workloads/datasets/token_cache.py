@@ -1,0 +1,154 @@
+"""A text as token ids in files beside it: made once, and read again as long as the text stays the same."""
+
+import hashlib
+import itertools
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from workloads.datasets.local_files import DataFolder
+from workloads.datasets.text_lines import open_binary, read_lines
+from workloads.datasets.tokenizer import OPTIONS, encode, train_tokenizer
+
+SAMPLED_LINES = 200_000  # of the training text at most, evenly spread: of WikiText-103 every tenth with text
+RECORD, MODEL = "record.json", "tokenizer.model"
+
+Files = Mapping[str, Sequence[Path]]  # of each split, in order
+
+
+class Counts(NamedTuple):
+    """The lines of a split, empty ones too, and its words, each line's end being one."""
+
+    lines: int
+    words: int
+
+
+class Survey(NamedTuple):
+    """What was read of each split, and the SHA-256 checksum of each file by its name, folder included."""
+
+    counts: Mapping[str, Counts]
+    checksums: Mapping[str, str]
+
+
+def tokenized_text(
+    place: DataFolder, files: Files, vocabulary: int, check: Callable[[Survey], None]
+) -> dict[str, np.ndarray]:
+    """The ids of each split as uint16, mapped into memory: from the cache in `place`, or made now.
+
+    The vocabulary is made of the split "train". The cache is a folder "sentencepiece-VOCABULARY", with the
+    model and the ids, which appears when it is complete. It is made anew when the name, size or modification
+    time of a file has changed, or how ids are made, or when one of its own files is missing or cut.
+
+    Args:
+      check: raises when what was read is not what was to be read; called before anything is made of it.
+
+    Raises:
+      ValueError: see `read_lines` and `train_tokenizer`, or the cache cannot be written.
+      ImportError: what is needed to read or to tokenise is missing.
+    """
+    cache = place.path / f"sentencepiece-{vocabulary}"
+    made_from = _made_from(place, files, vocabulary)
+    if _is_made_from(cache, made_from):
+        check(_recorded_survey(cache))
+    else:
+        survey = _survey(place, files)
+        check(survey)
+        _make(cache, place, files, vocabulary, made_from, survey)
+    return {split: np.memmap(_ids_path(cache, split), np.uint16, mode="r") for split in files}
+
+
+def _made_from(place: DataFolder, files: Files, vocabulary: int) -> dict[str, Any]:
+    """What a cache must have been made from to be used, as JSON gives it back."""
+
+    def description(path):
+        status = path.stat()
+        return [str(path.relative_to(place.path)), status.st_size, status.st_mtime_ns]
+
+    described = {split: [description(path) for path in paths] for split, paths in files.items()}
+    tokenizer = {**OPTIONS, "vocab_size": vocabulary, "sampled_lines": SAMPLED_LINES}
+    return {"tokenizer": tokenizer, "files": described}
+
+
+def _survey(place: DataFolder, files: Files) -> Survey:
+    counts, checksums = {}, {}
+    for split, paths in files.items():
+        lines = words = 0
+        for path in paths:
+            with open_binary(place, path) as file:
+                checksums[f"{path.parent.name}/{path.name}"] = hashlib.file_digest(file, "sha256").hexdigest()
+            for line in read_lines(place, path):
+                lines, words = lines + 1, words + len(line.split()) + 1
+        if not lines:
+            raise place.problem(paths[0], "lines of text", "none")
+        counts[split] = Counts(lines, words)
+    return Survey(counts, checksums)
+
+
+def _make(
+    cache: Path, place: DataFolder, files: Files, vocabulary: int, made_from: dict[str, Any], survey: Survey
+) -> None:
+    """Make the cache under another name, and name it when it is complete."""
+    try:
+        with tempfile.TemporaryDirectory(prefix=f".{cache.name}-", dir=place.path) as folder:
+            partial = Path(folder) / cache.name
+            partial.mkdir()
+            model = _train(place, files, vocabulary, survey)
+            sizes = {MODEL: (partial / MODEL).write_bytes(model)}
+            for split in files:
+                path = _ids_path(partial, split)
+                with path.open("wb") as file:
+                    for ids in encode(model, _lines(place, files, split)):
+                        ids.tofile(file)
+                sizes[path.name] = path.stat().st_size
+            record = {"made_from": made_from, "sizes": sizes, **survey._asdict()}
+            (partial / RECORD).write_text(json.dumps(record, indent=2), encoding="utf-8")
+            if not _is_made_from(cache, made_from):  # another process may have been faster
+                shutil.rmtree(cache, ignore_errors=True)
+                partial.rename(cache)
+    except OSError as error:
+        raise place.problem(
+            place.path, "a folder in which to keep the token ids", f"that writing fails: {error}"
+        ) from error
+
+
+def _train(place: DataFolder, files: Files, vocabulary: int, survey: Survey) -> bytes:
+    stride = -(-survey.counts["train"].lines // SAMPLED_LINES)
+    sample = itertools.islice(filter(None, _lines(place, files, "train")), 0, None, stride)
+    try:
+        return train_tokenizer(sample, vocabulary)
+    except ValueError as error:
+        expected = f"text enough for {vocabulary:,} tokens"
+        raise place.problem(files["train"][0], expected, str(error)) from error
+
+
+def _lines(place: DataFolder, files: Files, split: str) -> Iterator[str]:
+    return itertools.chain.from_iterable(read_lines(place, path) for path in files[split])
+
+
+def _ids_path(cache: Path, split: str) -> Path:
+    return cache / f"{split}.uint16"
+
+
+def _is_made_from(cache: Path, made_from: dict[str, Any]) -> bool:
+    """Whether the cache says so and its files are there in full."""
+    try:
+        record = _record(cache)
+        whole = all((cache / name).stat().st_size == size for name, size in record["sizes"].items())
+        return whole and record["made_from"] == made_from
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):  # no cache, or a damaged one
+        return False
+
+
+def _recorded_survey(cache: Path) -> Survey:
+    record = _record(cache)
+    counts = {split: Counts(*found) for split, found in record["counts"].items()}
+    return Survey(counts, record["checksums"])
+
+
+def _record(cache: Path) -> Any:
+    return json.loads((cache / RECORD).read_text(encoding="utf-8"))
