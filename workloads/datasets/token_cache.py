@@ -29,10 +29,15 @@ class Counts(NamedTuple):
 
 
 class Survey(NamedTuple):
-    """What was read of each split, and the SHA-256 checksum of each file by its name, folder included."""
+    """What was read of each split, and the SHA-256 checksum of each file by its `full_name`."""
 
     counts: Mapping[str, Counts]
     checksums: Mapping[str, str]
+
+
+def full_name(path: Path) -> str:
+    """The name of a file with that of its folder, which may say which version of a data set it is of."""
+    return f"{path.parent.name}/{path.name}"
 
 
 def tokenized_text(
@@ -80,7 +85,7 @@ def _survey(place: DataFolder, files: Files) -> Survey:
         lines = words = 0
         for path in paths:
             with open_binary(place, path) as file:
-                checksums[f"{path.parent.name}/{path.name}"] = hashlib.file_digest(file, "sha256").hexdigest()
+                checksums[full_name(path)] = hashlib.file_digest(file, "sha256").hexdigest()
             for line in read_lines(place, path):
                 lines, words = lines + 1, words + len(line.split()) + 1
         if not lines:
@@ -123,7 +128,7 @@ def _train(place: DataFolder, files: Files, vocabulary: int, survey: Survey) -> 
         return train_tokenizer(sample, vocabulary)
     except ValueError as error:
         expected = f"text enough for {vocabulary:,} tokens"
-        raise place.problem(files["train"][0], expected, str(error)) from error
+        raise place.problem(files["train"][0], expected, f"that {error}") from error
 
 
 def _lines(place: DataFolder, files: Files, split: str) -> Iterator[str]:

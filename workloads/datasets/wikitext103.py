@@ -8,7 +8,7 @@ from types import MappingProxyType
 import numpy as np
 
 from workloads.datasets.local_files import DataFolder, data_folder
-from workloads.datasets.token_cache import Counts, Survey, tokenized_text
+from workloads.datasets.token_cache import Counts, Survey, full_name, tokenized_text
 from workloads.datasets.tokenizer import LARGEST_VOCABULARY
 
 SOURCE = (
@@ -34,6 +34,7 @@ PUBLISHED_CHECKSUMS: Mapping[str, str] = MappingProxyType(
         ),
     }
 )
+TEXT_NAMES = {"train": "train", "validation": "valid"}
 TEXT_FOLDERS = (".", "wikitext-103-raw", "wikitext-103")  # as the archives unpack
 PARQUET_FOLDERS = (".", "wikitext-103-raw-v1", "wikitext-103-v1")
 SHARDS = {"train": 2, "validation": 1}
@@ -84,7 +85,7 @@ def load_wikitext103(
 def _find_files(place: DataFolder) -> dict[str, list[Path]]:
     """The files of each split in the first form of which all are there."""
     forms = [
-        {split: [place.path / folder / f"wiki.{name}.{ending}"] for split, name in _TEXT_NAMES.items()}
+        {split: [place.path / folder / f"wiki.{name}.{ending}"] for split, name in TEXT_NAMES.items()}
         for folder in TEXT_FOLDERS
         for ending in ("raw", "tokens")
     ]
@@ -101,13 +102,10 @@ def _find_files(place: DataFolder) -> dict[str, list[Path]]:
     raise place.problem(place.path, names, "none of them" if place.path.is_dir() else "no such folder")
 
 
-_TEXT_NAMES = {"train": "train", "validation": "valid"}
-
-
 def _shards(folder: Path, split: str) -> list[Path]:
     """The parquet files of a split, as many as their names say."""
     names = (re.fullmatch(rf"{split}-\d{{5}}-of-(\d{{5}})\.parquet", path.name) for path in folder.glob("*"))
-    total = min((int(name[1]) for name in names if name), default=SHARDS[split])
+    total = min((int(name[1]) for name in names if name and int(name[1])), default=SHARDS[split])
     return [folder / f"{split}-{shard:05d}-of-{total:05d}.parquet" for shard in range(total)]
 
 
@@ -122,12 +120,11 @@ def _check(place: DataFolder, files: Mapping[str, Sequence[Path]], survey: Surve
     """Raise ValueError when the published text is insisted on and this is another one."""
     if not place.insist:
         return
-    for name, checksum in survey.checksums.items():
-        published = PUBLISHED_CHECKSUMS.get(name, checksum)
+    for path in (path for paths in files.values() for path in paths):
+        checksum = survey.checksums[full_name(path)]
+        published = PUBLISHED_CHECKSUMS.get(full_name(path), checksum)
         if checksum != published:
-            raise place.problem(
-                place.path / name, f"the published SHA-256 checksum {published} {OTHERWISE}", checksum
-            )
+            raise place.problem(path, f"the published SHA-256 checksum {published} {OTHERWISE}", checksum)
     for split, published in PUBLISHED_COUNTS.items():
         if survey.counts[split] != published:
             expected, found = (
