@@ -61,10 +61,10 @@ def fitting_vectorize(
     *,
     mesh: Mesh | None = None,
 ) -> int:
-    """The largest power of two of runs side by side on a device that its memory, in bytes, has room for.
+    """A power of two of runs side by side on a device for which its memory, in bytes, has room.
 
-    No wider than the rows of `inputs` fill all devices. The work grows about in proportion, so two plans, of
-    one run and of two, tell where to look.
+    The largest, where the work grows in proportion to the runs as it does from one run to two, and no larger
+    than the rows of `inputs` fill all devices.
 
     Raises ValueError where not even one run fits.
     """
@@ -83,6 +83,4 @@ def fitting_vectorize(
     vectorize = 2 ** (min(widest, 1 + (memory - alone) // each).bit_length() - 1)
     while vectorize > 1 and needed(vectorize) > memory:
         vectorize //= 2
-    while 2 * vectorize <= widest and needed(2 * vectorize) <= memory:
-        vectorize *= 2
     return vectorize
