@@ -71,7 +71,7 @@ def test_final_and_best_values_include_the_last_update(tmp_path, parabola_config
 
 def test_a_run_that_diverges_has_no_best(tmp_path, parabola_config, journal_rows):
     # (60^10)² is a float32, and (60^20)² is none: half-way the loss is finite
-    config = parabola_config(evaluations=2, metric="best_train_loss", learning_rates=(50, 60))
+    config = parabola_config(evaluations=2, metric="best_train_loss", learning_rates=(50.0, 60.0))
     rows = [row for _, row in searched(tmp_path, config, journal_rows)]
     assert {row["status"] for row in rows} == {"diverged"}
     assert {row["score"] for row in rows} == {np.inf}
