@@ -10,7 +10,7 @@ import optax
 from jaxtyping import Array, Float, Int
 
 from workloads.datasets.digits import load_digits
-from workloads.layers import max_pool_2x2, patches_convolution
+from workloads.convolution import pooled_convolution
 from workloads.workload import Workload, epoch_indices
 
 
@@ -38,18 +38,21 @@ class MLP(nn.Module):
 
 
 class CNN(nn.Module):
-    """3×3 convolutions with ReLU and 2×2 max-pooling, then the `head`."""
+    """3×3 convolutions with 2×2 max-pooling and ReLU, dense layers with ReLU, then the `head`."""
 
     num_classes: int
     features: Sequence[int] = (16, 32)
+    hidden: Sequence[int] = ()
 
     @nn.compact
     def __call__(self, images: Float[Array, "batch height width channels"]) -> Float[Array, "batch classes"]:
         x = images
         for features in self.features:
-            x = nn.Conv(features, (3, 3), conv_general_dilated=patches_convolution)(x)
-            x = max_pool_2x2(nn.relu(x))
-        return nn.Dense(self.num_classes, name="head")(x.reshape(x.shape[0], -1))
+            x = nn.relu(nn.Conv(features, (3, 3), conv_general_dilated=pooled_convolution)(x))
+        x = x.reshape(x.shape[0], -1)
+        for width in self.hidden:
+            x = nn.relu(nn.Dense(width)(x))
+        return nn.Dense(self.num_classes, name="head")(x)
 
 
 MODELS = {"mlp": MLP, "cnn": CNN}
