@@ -1,8 +1,8 @@
 """Convolutions for Flax's hook `nn.Conv(conv_general_dilated=...)`, written for the platform they run on.
 
-On a CPU, XLA differentiates its own convolution some 40 times slower inside `lax.scan` than outside, and is as
-slow where the kernel is batched by `vmap`. There the same numbers are computed by forward convolutions, which
-stay fast, and matrix products; elsewhere by the library's convolution and pooling.
+On a CPU, the gradient of XLA's own convolution is some 40 times slower inside `lax.scan` than outside, and a
+kernel batched by `vmap` as slow everywhere. There the same numbers come from forward convolutions, which stay
+fast, and matrix products; on other platforms from the library's convolution and pooling.
 """
 
 import functools
@@ -31,7 +31,7 @@ def convolution(
     padding: str | Sequence[tuple[int, int]],
     **options: Any,
 ) -> Float[Array, "batch out_height out_width features"]:
-    """A stride-1 convolution, y[n, i, j, f] = Σ_{r, s, c} x[n, i + r, j + s, c] k[r, s, c, f] of the padded x.
+    """A stride-1 convolution: y[n, i, j, f] = Σ_rsc x[n, i + r, j + s, c] k[r, s, c, f] of the padded x.
 
     Raises ValueError for strides, dilations or groups.
     """
@@ -59,7 +59,7 @@ def pooled_convolution(
     Raises ValueError for strides, dilations or groups, and where the convolution has an odd size.
     """
     pads = _plain_padding("pooled_convolution", inputs, kernel, window_strides, padding, options)
-    height, width = _output_size(inputs, kernel, pads)
+    height, width = _output_size(inputs.shape, kernel.shape, pads)
     if height % 2 or width % 2:
         raise ValueError(
             f"pooled_convolution: height and width before the 2×2 pooling must be even, got {height}×{width}"
@@ -106,10 +106,9 @@ def _plain_padding(
     return (int(top), int(bottom)), (int(left), int(right))
 
 
-def _output_size(inputs: Array, kernel: Array, padding: Padding) -> tuple[int, int]:
+def _output_size(images: Sequence[int], kernel: Sequence[int], padding: Padding) -> tuple[int, int]:
     height, width = (
-        size + sum(pads) - taps + 1
-        for size, pads, taps in zip(inputs.shape[1:3], padding, kernel.shape[:2], strict=True)
+        size + sum(pads) - taps + 1 for size, pads, taps in zip(images[1:3], padding, kernel[:2], strict=True)
     )
     return height, width
 
@@ -134,13 +133,11 @@ def _pooled_blocks(inputs: Array, kernel: Array, padding: Padding) -> Array:
     The image is cut in 2×2 blocks, and so is what they see: the blocks' windows are a window of blocks.
     """
     rows, columns, channels, features = kernel.shape
-    height, width = (size // 2 for size in _output_size(inputs, kernel, padding))
+    height, width = (size // 2 for size in _output_size(inputs.shape, kernel.shape, padding))
     window = rows // 2 + 1, columns // 2 + 1
     # a kernel of even size leaves a last row or column of the blocks unseen
     (top, bottom), (left, right) = padding
-    padded = jnp.pad(
-        inputs, ((0, 0), (top, bottom + 1 - rows % 2), (left, right + 1 - columns % 2), (0, 0))
-    )
+    padded = jnp.pad(inputs, ((0, 0), (top, bottom + 1 - rows % 2), (left, right + 1 - columns % 2), (0, 0)))
     across, down = width + window[1] - 1, height + window[0] - 1
     blocks = padded.reshape(-1, down, 2, across, 2, channels).swapaxes(2, 3)
     seen = image_patches(blocks.reshape(-1, down, across, 4 * channels), window, "VALID")
@@ -158,7 +155,7 @@ def _convolution(inputs: Array, kernel: Array, padding: Padding) -> Array:
     return convolution_p.bind(inputs, kernel, padding=padding)
 
 
-def _input_gradient(cotangent: Array, inputs: ad.UndefinedPrimal, kernel: Array, *, padding: Padding) -> Array:
+def _input_gradient(cotangent: Array, inputs: Any, kernel: Array, *, padding: Padding) -> Array:
     """The convolution of the gradient with the kernel flipped."""
     around = tuple(
         (taps - 1 - before, taps - 1 - after)
@@ -186,7 +183,7 @@ def _product(inputs: Array, kernel: Array, padding: Padding) -> Array:
     return image_patches(inputs, (rows, columns), padding) @ kernel.reshape(-1, features)
 
 
-def _kernel_gradient(cotangent: Array, inputs: Array, kernel: ad.UndefinedPrimal, *, padding: Padding) -> Array:
+def _kernel_gradient(cotangent: Array, inputs: Array, kernel: Any, *, padding: Padding) -> Array:
     """Σ over places of the outer product of a window and the gradient there, a few images after the other.
 
     One product for each row of the kernel, with the windows' columns side by side: a third of the copies that
@@ -223,11 +220,11 @@ def _largest_divisor(number: int, limit: int) -> int:
 
 
 def _output(inputs, kernel, *, padding: Padding):
-    height, width = _output_size(inputs, kernel, padding)
+    height, width = _output_size(inputs.shape, kernel.shape, padding)
     return inputs.update(shape=(inputs.shape[0], height, width, kernel.shape[3]))
 
 
-# The library's convolution with other derivatives: a primitive, since `custom_vjp` would rule out forward mode
+# The library's convolution with other gradients: a primitive, since `custom_vjp` rules out forward mode
 convolution_p = Primitive("convolution")
 convolution_p.def_abstract_eval(_output)
 convolution_p.def_impl(jax.jit(_library_convolution, static_argnames="padding"))

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int
 
-from workloads.datasets.digits import load_digits
 from workloads.convolution import pooled_convolution
+from workloads.datasets.digits import load_digits
 from workloads.workload import Workload, epoch_indices
 
 

@@ -13,16 +13,22 @@ from experiments.study.devices import one_device_per_core
 from experiments.throughput.descent import report_descent
 from experiments.throughput.noise import report_noise
 from experiments.throughput.sweeps import report_sweeps
+from experiments.throughput.training import report_training
 
-REPORTS = {"sweeps": report_sweeps, "descent": report_descent, "noise": report_noise}
+REPORTS = {
+    "sweeps": report_sweeps,
+    "descent": report_descent,
+    "noise": report_noise,
+    "training": report_training,
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
     """Measure speeds as ratios: sweeps to Python loops, descent directions to optax's, training steps that
-    measure gradient noise to steps that do not."""
+    measure gradient noise to steps that do not, training of every workload to the GEMM peak."""
 
-    subjects: tuple[Literal["sweeps", "descent", "noise"], ...] = tuple(REPORTS)
+    subjects: tuple[Literal["sweeps", "descent", "noise", "training"], ...] = tuple(REPORTS)
     """What to measure."""
     repeats: int = 5
     """Alternating repeats of each comparison; medians are reported."""
