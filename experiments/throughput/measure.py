@@ -11,6 +11,8 @@ import numpy as np
 
 from workloads import run_mesh, sweep
 
+GEMM_SIZE = 2048
+
 
 class Side(NamedTuple):
     """One side of a comparison: what to time, and how many runs (or schedules) one call computes."""
@@ -46,15 +48,15 @@ def share_of_gemm_peak(call: Callable[[], object], flops: float, repeats: int) -
     return Comparison("", np.median(speeds[:, 1]), np.median(peaks), np.median(speeds[:, 1] / peaks))
 
 
-def gemms(size: int = 2048, count: int = 4) -> Side:
+def gemms(count: int = 4) -> Side:
     """Float32 products of square matrices on every device at once; `runs` is how many FLOPs they are."""
     mesh = run_mesh()
-    matrices = jnp.full((mesh.size, size, size), 1 / size)
+    matrices = jnp.full((mesh.size, GEMM_SIZE, GEMM_SIZE), 1 / GEMM_SIZE)
 
     def powers(a, _):
         return functools.reduce(jnp.matmul, [a] * (count + 1))
 
-    return Side(lambda: sweep(powers, matrices, (), mesh=mesh), mesh.size * count * 2 * size**3)
+    return Side(lambda: sweep(powers, matrices, (), mesh=mesh), mesh.size * count * 2 * GEMM_SIZE**3)
 
 
 def _seconds(call: Callable[[], object]) -> float:
