@@ -99,12 +99,13 @@ def test_images_too_large_to_be_taken_together_add_up():
 
 
 def test_bfloat16_gradients_are_summed_in_float32():
-    """Summed in bfloat16, a thousand ones would stop at 256."""
-    images = jnp.ones((64, 4, 4, 5), jnp.bfloat16)
+    """Summed in bfloat16, the first image would drown the next three and the last one leave nothing."""
+    brightness = jnp.asarray([256, 1, 1, 1, -256], jnp.bfloat16)
+    images = jnp.broadcast_to(brightness[:, None, None, None], (5, 32, 32, 5))
     kernel = jnp.zeros((1, 1, 5, 2), jnp.bfloat16)
     gradient = jax.grad(lambda k: jnp.sum(convolution(images, k, (1, 1), "SAME").astype(jnp.float32)))(kernel)
     assert gradient.dtype == jnp.bfloat16
-    np.testing.assert_array_equal(gradient.astype(jnp.float32), 1024)
+    np.testing.assert_array_equal(gradient.astype(jnp.float32), 3 * 32 * 32)
 
 
 def flat_gradient(hook, images, kernel):
