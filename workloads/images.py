@@ -11,12 +11,12 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, UInt8
 
+from workloads.convolution import pooled_convolution
 from workloads.datasets.cifar10 import load_cifar10
 from workloads.datasets.digits import load_digits
 from workloads.datasets.idx import load_idx
 from workloads.datasets.labels import NUM_CLASSES
 from workloads.evaluation import mean_over_examples
-from workloads.layers import max_pool_2x2, patches_convolution
 from workloads.workload import Workload, epoch_indices
 
 EVALUATED_VALUES = 2**18  # pixel values that are evaluated at once, which bounds the memory it takes
@@ -46,7 +46,7 @@ class MLP(nn.Module):
 
 
 class CNN(nn.Module):
-    """3×3 convolutions with ReLU and 2×2 max-pooling, dense layers with ReLU, then the `head`."""
+    """3×3 convolutions with 2×2 max-pooling and ReLU, dense layers with ReLU, then the `head`."""
 
     num_classes: int
     features: Sequence[int] = (16, 32)
@@ -56,8 +56,7 @@ class CNN(nn.Module):
     def __call__(self, images: Float[Array, "batch height width channels"]) -> Float[Array, "batch classes"]:
         x = images
         for features in self.features:
-            x = nn.Conv(features, (3, 3), conv_general_dilated=patches_convolution)(x)
-            x = max_pool_2x2(nn.relu(x))
+            x = nn.relu(nn.Conv(features, (3, 3), conv_general_dilated=pooled_convolution)(x))
         x = x.reshape(x.shape[0], -1)
         for width in self.hidden:
             x = nn.relu(nn.Dense(width)(x))

@@ -11,18 +11,27 @@ from rich.console import Console
 
 from experiments.study.devices import keep_compiled_programs, one_device_per_core
 from experiments.throughput.descent import report_descent
+from experiments.throughput.memory import report_memory
 from experiments.throughput.noise import report_noise
 from experiments.throughput.sweeps import report_sweeps
+from experiments.throughput.training import report_training
 
-REPORTS = {"sweeps": report_sweeps, "descent": report_descent, "noise": report_noise}
+REPORTS = {
+    "sweeps": report_sweeps,
+    "descent": report_descent,
+    "noise": report_noise,
+    "training": report_training,
+    "memory": report_memory,
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
     """Measure speeds as ratios: sweeps to Python loops, descent directions to optax's, training steps that
-    measure gradient noise to steps that do not."""
+    measure gradient noise to steps that do not, training of every workload to the GEMM peak; and what sweeps
+    take of the memory, to what is planned."""
 
-    subjects: tuple[Literal["sweeps", "descent", "noise"], ...] = tuple(REPORTS)
+    subjects: tuple[Literal["sweeps", "descent", "noise", "training", "memory"], ...] = tuple(REPORTS)
     """What to measure."""
     repeats: int = 5
     """Alternating repeats of each comparison; medians are reported."""

@@ -1,11 +1,17 @@
 """Two sides of a comparison, timed in turn."""
 
+import functools
 import time
 from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+
+from workloads import run_mesh, sweep
+
+GEMM_SIZE = 2048
 
 
 class Side(NamedTuple):
@@ -30,6 +36,27 @@ def compare(subject: str, ours: Side, baseline: Side, repeats: int) -> Compariso
     times = np.array([(_seconds(ours.call), _seconds(baseline.call)) for _ in range(repeats)])
     speeds = np.array([ours.runs, baseline.runs]) / times
     return Comparison(subject, *np.median(speeds, axis=0), np.median(speeds[:, 0] / speeds[:, 1]))
+
+
+def share_of_gemm_peak(call: Callable[[], object], flops: float, repeats: int) -> Comparison:
+    """FLOP/s of a call that computes `flops`, of GEMMs timed just before and after it, and their ratio."""
+    peak = gemms()
+    _seconds(call), _seconds(peak.call)
+    times = np.array([[_seconds(timed) for timed in (peak.call, call, peak.call)] for _ in range(repeats)])
+    speeds = np.array([peak.runs, flops, peak.runs]) / times
+    peaks = (speeds[:, 0] + speeds[:, 2]) / 2
+    return Comparison("", np.median(speeds[:, 1]), np.median(peaks), np.median(speeds[:, 1] / peaks))
+
+
+def gemms(count: int = 4) -> Side:
+    """Float32 products of square matrices on every device at once; `runs` is how many FLOPs they are."""
+    mesh = run_mesh()
+    matrices = jnp.full((mesh.size, GEMM_SIZE, GEMM_SIZE), 1 / GEMM_SIZE)
+
+    def powers(a, _):
+        return functools.reduce(jnp.matmul, [a] * (count + 1))
+
+    return Side(lambda: sweep(powers, matrices, (), mesh=mesh), mesh.size * count * 2 * GEMM_SIZE**3)
 
 
 def _seconds(call: Callable[[], object]) -> float:

@@ -1,8 +1,9 @@
 """What sweeps take of the memory, against what was planned for them."""
 
 import ctypes
+import functools
 import multiprocessing
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -10,11 +11,13 @@ from typing import NamedTuple
 import jax
 import numpy as np
 import optax
+from rich.console import Console
 from rich.table import Table
 
 import workloads
 from experiments.study.devices import one_device_per_core
 from workloads import Workload
+from workloads.images import CIFAR_CNN, ImageData, classification
 from workloads.memory import sweep_memory
 
 STEPS = 5
@@ -38,10 +41,27 @@ class Measured(NamedTuple):
     peak: int
 
 
-def memory_table(settings: Sequence[Setting]) -> Table:
-    """Plan and peak of every setting."""
+def full_size_cifar10() -> Workload:
+    """The CIFAR-10 CNN on as many random images as there are published ones."""
+    random = np.random.default_rng(0)
+    images = [random.integers(0, 256, (count, 32, 32, 3), np.uint8) for count in (50_000, 10_000)]
+    labels = [random.integers(0, 10, len(of)) for of in images]
+    return classification(ImageData(images[0], labels[0], images[1], labels[1]), CIFAR_CNN)
+
+
+SETTINGS = (
+    Setting("digits MLP", functools.partial(workloads.load, "digits"), 64, 64),
+    Setting("digits CNN", functools.partial(workloads.load, "digits", model="cnn"), 64, 8),
+    Setting("Shakespeare, laptop size", functools.partial(workloads.load, "shakespeare"), 16, 8),
+    Setting("CIFAR-10 CNN, 60,000 images", full_size_cifar10, 64, 1),
+    Setting("CIFAR-10 CNN, 60,000 images", full_size_cifar10, 64, 4),
+)
+
+
+def report_memory(repeats: int, console: Console) -> None:
+    """Print plan and peak of every setting; a peak is measured once, for it hardly varies."""
     table = Table("sweep", "side by side", "planned, MB", "of it data", "peak, MB", "planned / peak")
-    for setting in settings:
+    for setting in SETTINGS:
         measured = measure_apart(setting) if jax.default_backend() == "cpu" else measure(setting)
         table.add_row(
             setting.name,
@@ -49,7 +69,7 @@ def memory_table(settings: Sequence[Setting]) -> Table:
             *(f"{1e-6 * size:,.0f}" for size in measured),
             f"{measured.planned / measured.peak:.2f}",
         )
-    return table
+    console.print(table)
 
 
 def measure_apart(setting: Setting) -> Measured:

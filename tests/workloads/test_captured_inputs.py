@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
 
-from workloads.layers import captured_inputs, image_patches, patches_convolution
+from workloads.convolution import convolution, image_patches
+from workloads.layers import captured_inputs
 from workloads.transformer import Transformer
 
 IMAGES = jax.random.normal(jax.random.key(0), (2, 5, 6, 3))
@@ -20,7 +21,7 @@ class Mixed(nn.Module):
     def __call__(self, images):
         x = nn.Conv(4, (3, 2), name="same")(images)
         x = nn.Conv(3, (2, 3), padding="VALID", use_bias=False, name="valid")(x)
-        x = nn.Conv(2, (2, 2), padding=((1, 0), (0, 2)), conv_general_dilated=patches_convolution)(x)
+        x = nn.Conv(2, (2, 2), padding=((1, 0), (0, 2)), conv_general_dilated=convolution)(x)
         return nn.Sequential([nn.Dense(5), nn.relu, nn.Dense(4, use_bias=False)], name="tail")(x)
 
 

@@ -120,6 +120,20 @@ def test_untrained_models_guess(model):
     assert np.mean(metrics["train_error"]) > 0.8  # chance is 0.9
 
 
+def test_the_cifar10_network_has_1070794_parameters():
+    model = CNN(num_classes=10, features=(32, 64), hidden=(256,))
+    params = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))["params"]
+    assert sum(leaf.size for leaf in jax.tree.leaves(params)) == 1_070_794
+    assert [params[f"Conv_{i}"]["kernel"].shape for i in (0, 1)] == [(3, 3, 3, 32), (3, 3, 32, 64)]
+    assert [params[name]["kernel"].shape for name in ("Dense_0", "head")] == [(4096, 256), (256, 10)]
+
+
+def test_a_third_pooling_of_28_pixels_is_refused():
+    model = CNN(num_classes=10, features=(2, 2, 2))
+    with pytest.raises(ValueError, match="must be even, got 7×7"):
+        jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 28, 28, 1)))
+
+
 class LibraryCNN(nn.Module):
     """The CNN with Flax's own convolution and pooling."""
 
@@ -128,14 +142,27 @@ class LibraryCNN(nn.Module):
         x = images
         for features in (16, 32):
             x = nn.max_pool(nn.relu(nn.Conv(features, (3, 3))(x)), (2, 2), strides=(2, 2))
-        return nn.Dense(10, name="head")(x.reshape(x.shape[0], -1))
+        x = nn.relu(nn.Dense(20)(x.reshape(x.shape[0], -1)))
+        return nn.Dense(10, name="head")(x)
 
 
-def test_the_cnn_equals_flaxs_own_layers():
-    images = jax.random.uniform(jax.random.key(4), (5, 8, 8, 1))
+def test_the_cnn_equals_flaxs_own_layers_in_logits_and_gradients():
+    images = jax.random.uniform(jax.random.key(4), (5, 8, 8, 1)).at[:2, :, :5].set(0.5)  # flat: ties
     params = jax.jit(LibraryCNN().init)(jax.random.key(5), images)
-    computed = jax.jit(CNN(num_classes=10).apply)(params, images)
-    np.testing.assert_allclose(computed, LibraryCNN().apply(params, images), rtol=1e-4, atol=1e-5)
+
+    def logits_and_gradient(model):
+        def loss(params):
+            logits = model.apply(params, images)
+            return jnp.sum(jax.nn.log_softmax(logits)[:, 3]), logits
+
+        return jax.jit(jax.grad(loss, has_aux=True))(params)
+
+    computed, expected = (logits_and_gradient(model) for model in (CNN(10, hidden=(20,)), LibraryCNN()))
+    jax.tree.map(
+        lambda ours, theirs: np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=2e-5),
+        computed,
+        expected,
+    )
 
 
 @pytest.mark.parametrize(("model", "steps", "test_error"), [("mlp", 200, 0.1), ("cnn", 40, 0.4)])
