@@ -1,7 +1,7 @@
 """The product of a dense layer, for Flax's hook `nn.Dense(dot_general=...)`, with a gradient fast on a CPU.
 
-The kernel's gradient is a product of two matrices along their rows, which takes XLA:CPU more than twice as long
-as one whose first factor lies transposed in memory; and to transpose the narrower of the two costs little.
+The kernel's gradient is a product of two matrices along their rows. XLA:CPU takes more than twice as long for
+it as for one whose first factor lies transposed in memory, and to transpose the narrower one costs little.
 """
 
 from typing import Any

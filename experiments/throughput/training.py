@@ -63,7 +63,7 @@ SETTINGS = (
     Setting("CNN on images as MNIST's", lambda: images(CNN(10), 28, 28, 1), 64, 100),
     Setting("CIFAR-10 CNN", cifar10_cnn, 64, 60),
     Setting("transformer, width 64, 2 layers, context 64", lambda: tokens(84, 64, 64, 2, 4), 16, 60),
-    Setting("transformer, width 128, 6 layers, context 256", lambda: tokens(8192, 256, 128, 6, 8), 16, 2),
+    Setting("transformer, width 128, 6 layers, context 256", lambda: tokens(8192, 256, 128, 6, 8), 4, 3),
 )
 
 
