@@ -1,5 +1,6 @@
 """A decoder-only transformer, in four sizes."""
 
+import functools
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from jaxtyping import Array, Float, Integer
 
 from workloads.dense import dense_product
 
+dense = functools.partial(nn.Dense, dot_general=dense_product)
 LARGEST_ONE_HOT = 256  # tokens: a byte's worth
 
 
@@ -49,18 +51,10 @@ class Block(nn.Module):
     def __call__(self, x: Float[Array, "batch time width"]) -> Float[Array, "batch time width"]:
         width = x.shape[-1]
         drop = nn.Dropout(self.dropout, deterministic=not self.has_rng("dropout"))
-        qkv = nn.Dense(3 * width, use_bias=False, dot_general=dense_product, name="qkv")(
-            nn.LayerNorm(name="attention_norm")(x)
-        )
-        x += drop(
-            nn.Dense(width, use_bias=False, dot_general=dense_product, name="out")(
-                causal_attention(qkv, self.heads)
-            )
-        )
-        hidden = nn.gelu(
-            nn.Dense(4 * width, dot_general=dense_product, name="up")(nn.LayerNorm(name="mlp_norm")(x))
-        )
-        return x + drop(nn.Dense(width, dot_general=dense_product, name="down")(hidden))
+        qkv = dense(3 * width, use_bias=False, name="qkv")(nn.LayerNorm(name="attention_norm")(x))
+        x += drop(dense(width, use_bias=False, name="out")(causal_attention(qkv, self.heads)))
+        hidden = nn.gelu(dense(4 * width, name="up")(nn.LayerNorm(name="mlp_norm")(x)))
+        return x + drop(dense(width, name="down")(hidden))
 
 
 class Transformer(nn.Module):
@@ -89,9 +83,7 @@ class Transformer(nn.Module):
         x = nn.Dropout(self.dropout, deterministic=not self.has_rng("dropout"))(x)
         for layer in range(self.layers):
             x = Block(self.heads, self.dropout, name=f"block_{layer}")(x)
-        logits = nn.Dense(self.num_tokens, dot_general=dense_product, name="head")(
-            nn.LayerNorm(name="head_norm")(x)
-        )
+        logits = dense(self.num_tokens, name="head")(nn.LayerNorm(name="head_norm")(x))
         return _at_least_float32(logits)
 
 
