@@ -1,6 +1,5 @@
 """Two sides of a comparison, timed in turn."""
 
-import functools
 import time
 from collections.abc import Callable
 from typing import NamedTuple
@@ -8,8 +7,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-
-from workloads import run_mesh, sweep
 
 GEMM_SIZE = 2048
 
@@ -50,13 +47,14 @@ def share_of_gemm_peak(call: Callable[[], object], flops: float, repeats: int) -
 
 def gemms(count: int = 4) -> Side:
     """Float32 products of square matrices on every device at once; `runs` is how many FLOPs they are."""
-    mesh = run_mesh()
-    matrices = jnp.full((mesh.size, GEMM_SIZE, GEMM_SIZE), 1 / GEMM_SIZE)
+    matrix = jnp.full((GEMM_SIZE, GEMM_SIZE), 1 / GEMM_SIZE)
+    matrices = [jax.device_put(matrix, device) for device in jax.devices()]
+    square = jax.jit(lambda a: a @ a)
 
-    def powers(a, _):
-        return functools.reduce(jnp.matmul, [a] * (count + 1))
+    def products():
+        return [square(matrix) for _ in range(count) for matrix in matrices]
 
-    return Side(lambda: sweep(powers, matrices, (), mesh=mesh), mesh.size * count * 2 * GEMM_SIZE**3)
+    return Side(products, len(matrices) * count * 2 * GEMM_SIZE**3)
 
 
 def _seconds(call: Callable[[], object]) -> float:

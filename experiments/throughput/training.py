@@ -40,7 +40,7 @@ class Setting(NamedTuple):
 def images(model: nn.Module, *shape: int) -> Workload:
     """`model` on random images of this shape with one of ten labels."""
     rng = np.random.default_rng(0)
-    pixels = jnp.asarray(rng.random((EXAMPLES, *shape), np.float32))
+    pixels = jnp.asarray(rng.integers(0, 256, (EXAMPLES, *shape), np.uint8))
     labels = jnp.asarray(rng.integers(0, 10, EXAMPLES))
     return classification(ImageData(pixels, labels, pixels[:1], labels[:1]), model)
 
