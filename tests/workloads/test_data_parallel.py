@@ -8,6 +8,7 @@ import pytest
 
 from workloads import Workload, epoch_indices, run_keys, run_mesh, sweep, train
 from workloads.evaluation import mean_over_examples
+from workloads.images import CNN, ImageData, classification
 from workloads.sweep import lower_sweep
 
 STEPS, BATCH = 4, 32
@@ -115,3 +116,18 @@ def test_a_batch_that_its_devices_do_not_divide_is_refused():
 def test_meshes_that_do_not_come_out_even_are_refused(data_parallel):
     with pytest.raises(ValueError, match=f"divisor of the 8 devices, got {data_parallel}"):
         run_mesh(8, data_parallel=data_parallel)
+
+
+def test_convolutions_are_shared_like_everything_else():
+    random = np.random.default_rng(1)
+    pixels = jnp.asarray(random.integers(0, 256, (40, 8, 8, 3), np.uint8))
+    labels = jnp.asarray(random.integers(0, 10, 40))
+    images = classification(ImageData(pixels, labels, pixels[:9], labels[:9]), CNN(10, (4, 8), (16,)))
+
+    def run(row, data):
+        return train(images, data, optax.sgd, row["rates"], run_keys(row["key"]), batch_size=16)
+
+    mesh = run_mesh(2, data_parallel=2)
+    assert_close(
+        sweep(run, rows(1), images.data, mesh=mesh), sweep(run, rows(1), images.data, mesh=run_mesh(1))
+    )
