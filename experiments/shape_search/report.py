@@ -1,5 +1,6 @@
 """The report of a shape search: one HTML file that needs no other."""
 
+from collections.abc import Mapping
 from html import escape
 
 from experiments.shape_search import candidate_figures, near_optimality_figures, winner_figures
@@ -36,15 +37,23 @@ def write_report(results: Results, folder: StudyFolder) -> None:
         html_table(headings(results), table_rows(results)),
         *(f"<p class='note'>{escape(note)}</p>" for note in notes(results)),
         *(html_figure(name, image) for name, image in overview.items()),
-        "<h2>How near-optimal are the best?</h2>",
-        html_table(CHECK_HEADINGS, check_rows(results.verdicts)),
-        *(html_figure(name, image) for name, image in checks.items()),
+        *_check_sections(results, checks),
         "<h2>Score against each shape parameter</h2>",
         *(html_figure(name, image) for name, image in parameters.items()),
         "<h2>Config</h2>",
         html_table(("field", "value"), [(name, str(value)) for name, value in vars(config).items()]),
     ]
     write_atomically(folder.report, html_page("Which learning-rate shape?", sections))
+
+
+def _check_sections(results: Results, figures: Mapping[str, bytes]) -> list[str]:
+    if not results.verdicts:
+        return []
+    return [
+        "<h2>How near-optimal are the best?</h2>",
+        html_table(CHECK_HEADINGS, check_rows(results.verdicts)),
+        *(html_figure(name, image) for name, image in figures.items()),
+    ]
 
 
 def _check_figures(results: Results) -> dict[str, bytes]:
