@@ -7,6 +7,7 @@ import pytest
 from experiments.throughput.flops import matrix_flops
 from experiments.throughput.training import SETTINGS, Setting, images, step_flops, tokens
 from workloads.images import CNN, MLP
+from workloads.transformer import SIZES
 
 
 def array(*shape):
@@ -74,8 +75,9 @@ def test_training_step_of_a_network_of_one_convolution():
 
 def test_training_step_of_a_transformer():
     """Twelve width² weights a block, the head, and two products of attention, all three times."""
-    vocabulary, time, width, layers, batch = 50, 16, 8, 3, 4
-    setting = Setting("", lambda: tokens(vocabulary, time, width, layers, 2), batch, steps=1)
+    vocabulary, batch = 50, 4
+    width, layers, _, time = SIZES["laptop"]
+    setting = Setting("", lambda: tokens(vocabulary, "laptop"), batch, steps=1)
     weights = batch * time * (layers * 12 * width**2 + width * vocabulary)
     attention = layers * batch * 2 * time * time * width
     assert step_flops(setting) == 3 * 2 * (weights + attention)
