@@ -12,12 +12,12 @@ from experiments.throughput.memory import Setting, measure_apart
 from workloads import Workload, load, run_keys, run_mesh, train
 from workloads.memory import sweep_memory
 
-MEGABYTE = 1_000_000
-
 
 def test_a_sweep_takes_what_is_planned_for_it_within_a_fifth():
-    measured = measure_apart(Setting("digits", functools.partial(load, "digits", model="cnn"), 64, 4))
-    assert measured.peak > 100 * MEGABYTE  # far above what a process takes and gives back beside
+    setting = Setting("digits", functools.partial(load, "digits", model="cnn"), 64, vectorize=4)
+    # on one device: on several that share busy cores, not all are at their peak together
+    measured = measure_apart(setting, num_devices=1)
+    assert measured.peak > 50_000_000  # far above what a process takes and gives back beside
     assert measured.planned == pytest.approx(measured.peak, rel=0.2)
 
 

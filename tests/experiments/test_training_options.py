@@ -121,9 +121,9 @@ def test_memory_is_filled_by_the_widest_power_of_two_and_a_begun_study_keeps_its
 ):
     def width(memory, folder=tmp_path / "new"):
         monkeypatch.setattr("experiments.shape_search.width.device_memory", lambda mesh: memory)
-        return filled(tiny_config(), folder, devices=2, chunk_runs=16).vectorize
+        return filled(tiny_config(), folder, devices=2, chunk_runs=4).vectorize
 
-    assert width(10**9) == 8  # sixteen runs on two devices
+    assert width(10**9) == 2  # four runs on two devices
     with pytest.raises(
         StudyError, match=r"fill_memory: memory must be at least .* bytes a device for one run"
     ):
