@@ -49,8 +49,8 @@ def _plans(lowered: jax.stages.Lowered) -> list[Any]:
     """What the compiler says of the memory of a program as it is run, and without fused products.
 
     On a CPU, products are fused with what surrounds them and handed to a library, and what lies between them
-    is then in no plan; without the fusions the plan is of another order of work. Neither is ever too large
-    where it was measured, so the larger counts.
+    is then in no plan; without the fusions the plan is of another order of work. On a device by itself both
+    were too small rather than too large where they were measured, so the larger counts.
     """
     plans = [lowered.compile().memory_analysis()]
     with contextlib.suppress(jax.errors.JaxRuntimeError):  # a compiler without the option has no such fusions

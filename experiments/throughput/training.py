@@ -19,7 +19,7 @@ from experiments.throughput.flops import matrix_flops
 from experiments.throughput.measure import Side, compare, share_of_gemm_peak
 from workloads import Workload
 from workloads.convolution import image_patches
-from workloads.images import CNN, ImageData, classification
+from workloads.images import CIFAR_CNN, CNN, ImageData, classification
 from workloads.text import TextData, evenly_spread, language_model
 from workloads.transformer import SIZES, Transformer
 from workloads.workload import subset_indices
@@ -55,14 +55,14 @@ def tokens(num_tokens: int, size: str) -> Workload:
 
 
 def cifar10_cnn() -> Workload:
-    return images(CNN(10, (32, 64), (256,)), 32, 32, 3)
+    return images(CIFAR_CNN, 32, 32, 3)
 
 
 SETTINGS = (
     Setting("linear regression, D = 64", lambda: workloads.load("linear_regression"), 8, 1000, 64),
     Setting("digits MLP 64-128-10", lambda: workloads.load("digits"), 64, 500),
     Setting("digits CNN", lambda: workloads.load("digits", model="cnn"), 64, 200),
-    Setting("CNN on images as MNIST's", lambda: images(CNN(10), 28, 28, 1), 64, 100),
+    Setting("MNIST CNN", lambda: images(CIFAR_CNN, 28, 28, 1), 64, 60),
     Setting("CIFAR-10 CNN", cifar10_cnn, 64, 60),
     Setting("transformer, width 64, 2 layers, context 64", lambda: tokens(84, "laptop"), 16, 60),
     Setting("transformer, width 128, 6 layers, context 256", lambda: tokens(8192, "paper"), 4, 3),
