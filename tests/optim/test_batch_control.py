@@ -116,6 +116,16 @@ def test_extreme_noise_scales_end_at_the_bounds(noise, signal, batch):
     np.testing.assert_allclose(state.learning_rate_factor, math.sqrt(batch / 32), rtol=1e-6)
 
 
+def test_a_measurement_that_is_not_finite_is_left_out():
+    """As that of a last batch of a single micro-batch, or of an overflowing gradient."""
+    controller = BatchController(SIGN, 1, 10_000, theta=0.5, every=1)
+    noises, signals = np.array([2, np.nan, 3, 4, 5.0]), np.array([1, 1, 0.5, np.inf, 0.25])
+    kept = np.isfinite(noises) & np.isfinite(signals)
+    with_all, without = (trajectory(controller, noises[k], signals[k]) for k in (slice(None), kept))
+    np.testing.assert_array_equal(with_all.batch_size[kept], without.batch_size)
+    np.testing.assert_allclose(with_all.average.value[-1], without.average.value[-1], rtol=1e-6)
+
+
 def test_numbers_may_be_traced():
     def last(theta, batch_size):
         controller = BatchController(SIGN, batch_size, 4096, quantum=16, theta=theta, every=2)
