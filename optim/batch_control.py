@@ -41,7 +41,8 @@ class BatchController:
     """Lets the batch grow so that the gradient's noise stays below θ times its signal.
 
     After every `every`-th batch the noise scale is measured and its averages N of noise² and M of signal²
-    go on: N ← β N + (1 - β) noise², and likewise M; a measurement that is not finite is left out. After the warm-up, each measurement is followed by
+    go on: N ← β N + (1 - β) noise², and likewise M; a measurement that is not finite is left out. After the
+    warm-up, each measurement is followed by
 
         B ← max(⌈N / (θ² M)⌉, B), rounded up to a multiple of `quantum`, at most `max_batch_size`,
 
