@@ -8,6 +8,15 @@ from geometry.criteria import (
     spec_sign_index,
     stable_rank,
 )
+from geometry.critical_batch import (
+    HYPERBOLA,
+    INVERSE,
+    INVERSE_ROOT,
+    BatchForm,
+    BatchLaw,
+    bound_law,
+    momentum_noise_factor,
+)
 from geometry.curvature import (
     ProbeMean,
     Product,
@@ -47,12 +56,17 @@ from geometry.polar_factor import (
 
 __all__ = [
     "EUCLIDEAN",
+    "HYPERBOLA",
+    "INVERSE",
+    "INVERSE_ROOT",
     "METHODS",
     "PLAIN",
     "PRESETS",
     "SIGN",
     "SPECTRAL",
     "SVD",
+    "BatchForm",
+    "BatchLaw",
     "Geometry",
     "MatrixView",
     "Moments",
@@ -64,6 +78,7 @@ __all__ = [
     "PolarMethod",
     "ProbeMean",
     "Product",
+    "bound_law",
     "c4",
     "curvature_blocks",
     "curvature_index",
@@ -76,6 +91,7 @@ __all__ = [
     "hutchinson_trace",
     "isotropic_log_smoothness",
     "ky_fan",
+    "momentum_noise_factor",
     "noise_scale",
     "nuclear_rank",
     "parameter_norm_bounds",
