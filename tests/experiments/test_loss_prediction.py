@@ -17,7 +17,7 @@ from experiments.loss_prediction import main
 from schedules import FAMILIES
 
 STEPS, LARGEST, SHARE = 24, 1.0, 0.3
-FAMILIES_DRAWN, SHAPES, FIT, SEEDS, CONFIRM = ("rex", "wsd"), 6, 3, 4, 5
+FAMILIES_DRAWN, SHAPES, FIT, SEEDS, CONFIRM = ("rex", "wsd"), 6, 6, 4, 5
 OPTIONS = {
     "--workload-options": ["dimension", 8],
     "--batch-size": [4],

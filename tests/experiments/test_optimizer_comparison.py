@@ -64,13 +64,18 @@ def loss_of_a_plain_loop(transformation, stage, replicate):
     """Train step by step with optax alone, from the keys named after the stage and the replicate."""
     key = jax.random.fold_in(jax.random.key(0), zlib.crc32(stage.encode()))
     init, data, *_ = jax.random.split(jax.random.fold_in(key, replicate), 4)
-    params = workload().init(init)
-    state = transformation.init(params)
-    for rows in workload().indices(data, BATCH, STEPS):
+
+    @jax.jit
+    def step(params, state, rows):
         batch = workload().batch(workload().data, rows)
         gradient = jax.grad(workload().loss)(params, batch, init)
         updates, state = transformation.update(gradient, state, params)
-        params = optax.apply_updates(params, updates)
+        return optax.apply_updates(params, updates), state
+
+    params = workload().init(init)
+    state = jax.jit(transformation.init)(params)
+    for rows in workload().indices(data, BATCH, STEPS):
+        params, state = step(params, state, rows)
     return float(workload().evaluate(params, workload().data)["train_loss"])
 
 
