@@ -17,6 +17,7 @@ from geometry.critical_batch import (
     bound_law,
     momentum_noise_factor,
 )
+from geometry.critical_batch_fit import LawFit, fit_law
 from geometry.curvature import (
     ProbeMean,
     Product,
@@ -68,6 +69,7 @@ __all__ = [
     "BatchForm",
     "BatchLaw",
     "Geometry",
+    "LawFit",
     "MatrixView",
     "Moments",
     "NewtonSchulz",
@@ -85,6 +87,7 @@ __all__ = [
     "curvature_matrix",
     "directional_curvature",
     "fisher_product",
+    "fit_law",
     "gauss_newton_product",
     "hessian_product",
     "hutchinson_diagonal",
