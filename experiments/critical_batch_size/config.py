@@ -57,8 +57,6 @@ class Config:
     """Fresh examples that a probe measures the gradient noise with."""
     noise_parts: int = 16
     """Equal parts that these are split in."""
-    resamples: int = 1_000
-    """Bootstrap resamples of the seeds."""
     confidence: float = 0.95
     """Level of all intervals, between 0 and 1."""
     seed: int = 0
@@ -99,7 +97,7 @@ class Config:
             "max_samples": 0,
             "noise_points": 1,
             "noise_parts": 2,
-            "resamples": 1,
+            "confirm_replicates": 2,
         }
         problems = [
             f"{name}: must be at least {low}, got {getattr(self, name)}."
@@ -129,7 +127,9 @@ class Config:
     def variants(self) -> tuple[Variant, ...]:
         """Everything that is measured: each optimizer as usual, then with other momenta, then with decay."""
         usual = [Variant.usual(name) for name in self.optimizers]
-        by_momentum = [Variant(name, momentum) for name in self.momentum_optimizers for momentum in self.momenta]
+        by_momentum = [
+            Variant(name, momentum) for name in self.momentum_optimizers for momentum in self.momenta
+        ]
         decayed = [
             Variant(name, OPTIMIZERS[name].usual_momentum, decay)
             for name in self.decay_optimizers
@@ -156,7 +156,14 @@ class Config:
     @property
     def budget(self) -> Budget:
         """What is spent on each variant at each batch size; decay is a variant's own, and not tuned."""
-        return Budget(self.first_rates, self.more_rates, (0.0,), self.screen_replicates, self.confirm_replicates)
+        return Budget(
+            self.first_rates, self.more_rates, (0.0,), self.screen_replicates, self.confirm_replicates
+        )
+
+    @property
+    def chunk_runs(self) -> int:
+        """Runs that are trained and recorded together."""
+        return max(self.first_rates * self.screen_replicates, self.confirm_replicates)
 
     @property
     def planned_runs(self) -> int:

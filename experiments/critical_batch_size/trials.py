@@ -77,7 +77,6 @@ def trial_runner(
     evaluated, probed = config.evaluated_steps(batch_size), config.probed_steps(batch_size)
     noise = FreshNoise(workload, config.noise_batch, config.noise_parts)
     program = functools.partial(_train, optimizer, batch_size, config, workload, noise)
-    capacity = max(config.first_rates * config.screen_replicates, config.confirm_replicates)
 
     def run_trials(trials: Sequence[Trial]) -> list[dict[str, float]]:
         (stage,) = {trial.stage for trial in trials}
@@ -88,7 +87,7 @@ def trial_runner(
             "measuring": np.full(len(trials), stage == CONFIRM),
             "key_data": np.stack([np.asarray(jax.random.key_data(trial.key(root))) for trial in trials]),
         }
-        finished = workloads.sweep(program, inputs, workload.data, mesh=mesh, capacity=capacity)
+        finished = workloads.sweep(program, inputs, workload.data, mesh=mesh, capacity=config.chunk_runs)
         curves, scales = jax.tree.map(np.asarray, finished)
         columns = {name: values[:, -1] for name, values in curves.items()}
         columns[STEPS] = [first_reached(curve, evaluated, config.target) for curve in curves[config.metric]]
