@@ -9,7 +9,7 @@ from experiments.study.command import Study
 
 STUDY = Study(
     name="critical_batch_size",
-    description="Measure the steps to a target at every batch size, and whether noise scales tell how large pays.",
+    description="Measure how large a batch pays with each optimizer, and whether noise scales tell it.",
     presets={"digits": Config()},
     run=run,
     redraw=redraw,

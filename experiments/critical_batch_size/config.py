@@ -37,9 +37,9 @@ class Config:
     batch_sizes: tuple[int, ...] = (8, 16, 32, 64, 128, 256, 512)
     """Batch sizes, ascending."""
     least_steps: int = 100
-    """A run at batch b has this many steps, and as many more as `max_samples` examples make; its learning rate
-    is constant, so a longer run would reach the target no sooner."""
-    max_samples: int = 12_000
+    """A run has this many steps, and as many more as `max_samples` examples make; its learning rate is
+    constant, so that in a longer run the target would be reached no sooner."""
+    max_samples: int = 8_000
     """See `least_steps`."""
     evaluation_ratio: float = 1.15
     """From one evaluation to the next, a run's steps grow by this factor, or by one."""

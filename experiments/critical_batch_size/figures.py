@@ -22,6 +22,7 @@ from experiments.study.figures import (
 from geometry import EUCLIDEAN, HYPERBOLA, BatchLaw, momentum_noise_factor
 from schedules.search import median_estimate
 
+EXTRAPOLATED = 4.0  # times the largest batch size, how far laws are drawn
 ORANGE = "#e08214"
 FORM_COLORS = dict(zip((form.name for form in FORMS), (ACCENT, ORANGE, "#7b3294"), strict=True))
 OPTIMIZER_COLORS = ("#0b6fb8", "#e08214", "#1b7837", "#7b3294", "#b2182b", "#555555")
@@ -51,12 +52,12 @@ def steps(results: Results) -> bytes:
         | {f"{name} fit": color for name, color in FORM_COLORS.items()}
         | {"critical batch (hyperbola)": CONTEXT},
     )
-    figure.suptitle("Up to which batch size do more examples a step save steps?")
+    figure.suptitle("Up to which batch size do larger batches save steps?")
     return as_png(figure)
 
 
 def samples(results: Results) -> bytes:
-    """The samples that every optimizer takes to the target against the batch size, its critical batch marked."""
+    """Every optimizer's samples to the target against the batch size, its critical batch marked."""
     figure = Figure(figsize=(8.5, 4.2), layout="constrained")
     ax = figure.subplots()
     shown, colors = [], {}
@@ -69,7 +70,7 @@ def samples(results: Results) -> bytes:
         law: BatchLaw = found.fits[HYPERBOLA.name].fit.law
         ax.plot(_dense(results), law.samples(_dense(results)), color=color, linewidth=1)
         shown += [*medians, *law.samples(_dense(results))]
-        if found.determined:
+        if found.determined and found.batch.value <= _dense(results)[-1]:
             ax.plot(found.batch.value, law.samples(found.batch.value), "D", color=color, markersize=8)
         colors[variant.name] = color
     log_scale(ax, "y", shown)
@@ -140,10 +141,10 @@ def effects(results: Results) -> bytes:
         figure,
         {
             f"measured, {config.confidence:.0%} interval": ACCENT,
-            "theory, ∝ V(β), from the least β": REFERENCE,
+            "theory: ∝ V(β)": REFERENCE,
         },
     )
-    figure.suptitle("Does more momentum, or weight decay, lower the critical batch?")
+    figure.suptitle("Does momentum or weight decay change the critical batch?")
     return as_png(figure)
 
 
@@ -184,12 +185,15 @@ def _measured(ax: Axes, curve: Curve, results: Results) -> list[float]:
 
 
 def _dense(results: Results) -> np.ndarray:
+    """Batch sizes to draw a law at, as far as the largest measured one or critical batch near it."""
     sizes = results.config.batch_sizes
-    return np.geomspace(sizes[0], sizes[-1], 200)
+    usual = [results.criticals[Variant.usual(name)].batch.value for name in results.config.optimizers]
+    near = [value for value in usual if value < EXTRAPOLATED * sizes[-1]]
+    return np.geomspace(sizes[0], max(sizes[-1], *near, 1), 200)
 
 
 def _batch_axis(ax: Axes, results: Results) -> None:
     sizes = results.config.batch_sizes
     ax.set_xscale("log", base=2)
     ax.set_xticks(sizes, [str(size) for size in sizes])
-    ax.set_xlim(sizes[0] / 1.2, sizes[-1] * 1.2)
+    ax.set_xlim(sizes[0] / 1.2, _dense(results)[-1] * 1.2)

@@ -1,4 +1,4 @@
-"""How well a noise scale that was measured along the runs predicts the critical batch that the runs showed."""
+"""How well a noise scale measured along the runs predicts the critical batch that the runs showed."""
 
 from collections.abc import Mapping
 from typing import NamedTuple

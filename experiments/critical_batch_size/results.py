@@ -16,7 +16,7 @@ from experiments.critical_batch_size.config import Config
 from experiments.critical_batch_size.critical import FORMS, Critical, critical_batch
 from experiments.critical_batch_size.measured import Curve
 from experiments.critical_batch_size.prediction import Prediction, noise_of, predictions
-from experiments.critical_batch_size.variants import Variant
+from experiments.critical_batch_size.variants import CONTENDERS, Variant
 from experiments.study.claims import CLAIM_HEADINGS, Claim, claim_rows, claims_json, summary
 from experiments.study.folder import StudyFolder
 from experiments.study.journal import Journal
@@ -27,11 +27,11 @@ from schedules.search import median_estimate
 
 CRITICAL_HEADINGS = (
     "optimizer",
-    "critical batch, interval",
+    "critical batch",
     *(f"by {form.name}" for form in FORMS[1:]),
-    "fewest samples at",
+    "fewest at",
     "best form",
-    "noise scale, own",
+    "own noise scale",
     *(geometry.name for geometry in NOISE_GEOMETRIES),
     "not reached",
 )
@@ -130,10 +130,10 @@ def _critical_row(variant: Variant, results: Results) -> tuple[str, ...]:
         estimate_text(found.batch.estimate(confidence)),
         *(f"{found.by_form(form.name).value:.3g}" for form in FORMS[1:]),
         estimate_text(found.fewest_samples.estimate(confidence)),
-        f"{found.best_form} (±{found.fits[found.best_form].fit.residual:.0%})",
+        found.best_form,
         estimate_text(noise_of(variant, found, "own").estimate(confidence)),
         *(f"{found.noise[geometry.name].value:.3g}" for geometry in NOISE_GEOMETRIES),
-        f"{np.sum(np.isinf(steps))} of {steps.size}",
+        f"{np.sum(np.isinf(steps))}/{steps.size}",
     )
 
 
@@ -199,9 +199,8 @@ def notes(results: Results) -> list[str]:
         f" {config.batch_sizes[-1]}; {config.confidence:.0%} intervals over seeds, all batch sizes of a seed"
         " together. Beside it, where the other forms and the median runs take the fewest samples.",
         f"Learning rates tuned for every optimizer at every batch size with {config.budget.runs} runs each.",
-        f"Noise scales: from {config.noise_batch} fresh examples in {config.noise_parts} parts, the mean along"
-        " a run up to the target, medians over seeds and batch sizes. Own: Euclidean of momentum, sign of"
-        " adamw and signum, spectral of muon and dion.",
+        f"Noise scales: of {config.noise_batch} fresh examples in {config.noise_parts} parts, the mean along"
+        f" a run up to the target, medians over seeds and batch sizes. Own: {_own_geometries(config)}.",
         f"Targets not reached: {unreached} of {config.confirm_replicates * len(config.batch_sizes)} times"
         f" {len(results.curves)} runs, {diverged} of them diverged; they count as needing more than their"
         " horizon.",
@@ -214,6 +213,10 @@ def notes(results: Results) -> list[str]:
             f"Critical batch not determined, and left out of what predicts it: {', '.join(undetermined)}."
         )
     return lines
+
+
+def _own_geometries(config: Config) -> str:
+    return ", ".join(f"{CONTENDERS[name].geometry.name} of {name}" for name in config.optimizers)
 
 
 def winners_json(results: Results) -> dict[str, Any]:
