@@ -69,8 +69,8 @@ class Config:
 
     def _optimizer_problems(self) -> list[str | None]:
         problems = [choice_problem("optimizers", name, CONTENDERS) for name in self.optimizers]
-        if len(self.optimizers) < 2:
-            problems.append(f"optimizers: needs two at least, to compare, got {self.optimizers}.")
+        if not self.optimizers:
+            problems.append("optimizers: needs one at least.")
         for name in ("momentum_optimizers", "decay_optimizers"):
             problems += [choice_problem(name, one, self.optimizers) for one in getattr(self, name)]
         for name in ("optimizers", "momentum_optimizers", "decay_optimizers", "momenta", "decays"):
