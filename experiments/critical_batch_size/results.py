@@ -28,12 +28,12 @@ from schedules.search import median_estimate
 CRITICAL_HEADINGS = (
     "optimizer",
     "critical batch",
-    *(f"by {form.name}" for form in FORMS[1:]),
+    "by the bounds",
     "fewest at",
     "best form",
     "own noise scale",
-    *(geometry.name for geometry in NOISE_GEOMETRIES),
-    "not reached",
+    "all three",
+    "missed",
 )
 EFFECT_HEADINGS = ("change", "critical batch, ratio [interval]", "theory")
 PREDICTION_HEADINGS = (
@@ -128,11 +128,11 @@ def _critical_row(variant: Variant, results: Results) -> tuple[str, ...]:
     return (
         variant.name,
         estimate_text(found.batch.estimate(confidence)),
-        *(f"{found.by_form(form.name).value:.3g}" for form in FORMS[1:]),
+        ", ".join(f"{found.by_form(form.name).value:.3g}" for form in FORMS[1:]),
         estimate_text(found.fewest_samples.estimate(confidence)),
         found.best_form,
         estimate_text(noise_of(variant, found, "own").estimate(confidence)),
-        *(f"{found.noise[geometry.name].value:.3g}" for geometry in NOISE_GEOMETRIES),
+        ", ".join(f"{found.noise[geometry.name].value:.3g}" for geometry in NOISE_GEOMETRIES),
         f"{np.sum(np.isinf(steps))}/{steps.size}",
     )
 
@@ -186,6 +186,7 @@ def notes(results: Results) -> list[str]:
     config = results.config
     unreached = sum(int(np.sum(np.isinf(curve.steps))) for curve in results.curves.values())
     diverged = sum(int(np.sum(curve.diverged)) for curve in results.curves.values())
+    confirming = sum(curve.steps.size for curve in results.curves.values())
     undetermined = [variant.name for variant, found in results.criticals.items() if not found.determined]
     edges = [
         f"{variant.name} at {size}"
@@ -197,13 +198,14 @@ def notes(results: Results) -> list[str]:
         f"Critical batch: twice the fewest steps, by the hyperbola S = S_min (1 + b*/b) fitted to"
         f" {config.confirm_replicates} fresh seeds at batch sizes {config.batch_sizes[0]} to"
         f" {config.batch_sizes[-1]}; {config.confidence:.0%} intervals over seeds, all batch sizes of a seed"
-        " together. Beside it, where the other forms and the median runs take the fewest samples.",
+        f" together. By the bounds: that of the forms {' and '.join(form.name for form in FORMS[1:])}. Fewest:"
+        " where the median run took the fewest samples.",
         f"Learning rates tuned for every optimizer at every batch size with {config.budget.runs} runs each.",
         f"Noise scales: of {config.noise_batch} fresh examples in {config.noise_parts} parts, the mean along"
-        f" a run up to the target, medians over seeds and batch sizes. Own: {_own_geometries(config)}.",
-        f"Targets not reached: {unreached} of {config.confirm_replicates * len(config.batch_sizes)} times"
-        f" {len(results.curves)} runs, {diverged} of them diverged; they count as needing more than their"
-        " horizon.",
+        f" a run up to the target, medians over seeds and batch sizes. Own: {_own_geometries(config)}."
+        f" All three: {', '.join(geometry.name for geometry in NOISE_GEOMETRIES)}.",
+        f"Missed: of {confirming:,} confirming runs {unreached} never reached the target, {diverged} of them"
+        " diverged; they count as needing more than their horizon.",
         f"{results.runs:,} runs in {results.seconds:.0f} s.",
     ]
     if edges:
