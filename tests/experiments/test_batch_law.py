@@ -44,11 +44,11 @@ def test_what_half_of_the_seeds_reach_at_one_batch_size_alone_has_no_bounds():
     assert (estimate.low, estimate.high) == (0, math.inf)  # one resample in sixteen is of those seeds alone
 
 
-def test_an_interval_ends_at_resampled_values():
-    resampled = np.random.default_rng(0).permutation(np.arange(1.0, 1002.0))
-    assert positive_estimate(500.0, resampled, 0.5) == (500, 251, 751)
-    resampled[resampled > 700] = math.inf
-    assert positive_estimate(500.0, resampled, 0.5) == (500, 251, math.inf)
+def test_an_interval_ends_at_resampled_values_outwards():
+    resampled = np.random.default_rng(0).permutation(np.arange(10.0))  # quartiles 2.25 and 6.75
+    assert positive_estimate(4.0, resampled, 0.5) == (4, 2, 7)
+    resampled[resampled > 6] = math.inf
+    assert positive_estimate(4.0, resampled, 0.5) == (4, 2, math.inf)
 
 
 def test_one_replicate_has_no_interval():
