@@ -26,8 +26,9 @@ def write_report(results: Results, folder: StudyFolder) -> None:
         "steps": figures.steps(results),
         "samples": figures.samples(results),
         "critical_batches": figures.critical_batches(results),
-        "effects": figures.effects(results),
     }
+    if results.effects:
+        images["effects"] = figures.effects(results)
     for name, image in images.items():
         write_atomically(folder.figures / f"{name}.png", image)
     embedded = {name: html_figure(name, image) for name, image in images.items()}
@@ -44,7 +45,7 @@ def write_report(results: Results, folder: StudyFolder) -> None:
         embedded["critical_batches"],
         html_table(PREDICTION_HEADINGS, prediction_rows(results)),
         "<h2>What changes it</h2>",
-        embedded["effects"],
+        embedded.get("effects", ""),
         html_table(EFFECT_HEADINGS, effect_rows(results)),
         "<h2>Every measured point</h2>",
         html_table(CURVE_HEADINGS, curve_rows(results)),
