@@ -33,11 +33,6 @@ class Layer(NamedTuple):
         return self.path.removeprefix("params/").removesuffix("/kernel").removesuffix("/embedding")
 
 
-def view_by_name(path: str, shape: tuple[int, ...]) -> MatrixView | None:
-    """How a leaf is seen as matrices; None for vectors."""
-    return by_name(path, shape).view
-
-
 def layers_of(workload: Workload) -> tuple[Layer, ...]:
     """The matrices of the model that the workload trains: embeddings, hidden ones, the head."""
     shapes = tree_shapes(jax.eval_shape(workload.init, jax.random.key(0)))

@@ -12,7 +12,8 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 import workloads
 from experiments.layer_geometry.config import Config
-from experiments.layer_geometry.layers import Layer, layers_of, view_by_name
+from experiments.layer_geometry.layers import Layer, layers_of
+from experiments.study.noise import view_by_name
 from experiments.study.optimizers import OPTIMIZERS
 from geometry import (
     EUCLIDEAN,

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Float, Shaped
+from jaxtyping import Float, Int, Shaped
 
 from geometry import BatchForm, LawFit, fit_law
 from schedules.search import Estimate
@@ -46,14 +46,18 @@ def replicated_fit(
     count = len(steps)
     if count < 2:
         raise ValueError(f"steps must hold at least two replicates, got {count}")
-    draws = np.random.default_rng(0).integers(count, size=(RESAMPLES, count))
-    chosen = np.vstack([np.arange(count), draws])
+    chosen = np.vstack([np.arange(count), resamples_of(count)])
 
     def points(values):
         return np.broadcast_to(values, steps.shape)[chosen].reshape(len(chosen), -1)
 
     fits = fit_law(form, np.tile(batch_sizes, count), points(steps), points(horizons))
     return ReplicatedFit(jax.tree.map(lambda rows: rows[0], fits), jax.tree.map(lambda rows: rows[1:], fits))
+
+
+def resamples_of(count: int) -> Int[np.ndarray, "resamples {count}"]:
+    """1,000 bootstrap resamples of so many replicates; the same in every call."""
+    return np.random.default_rng(0).integers(count, size=(RESAMPLES, count))
 
 
 def positive_estimate(

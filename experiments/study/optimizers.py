@@ -18,15 +18,27 @@ class Optimizer(NamedTuple):
 
     Attributes:
       build: (schedule, weight decay, **betas) → transformation; the decay is multiplied by the learning rate.
+        It may be given the momentum too, which replaces the usual one.
       code: the same as source text, with {weight_decay} to fill in, and {betas}: ", b1=0.8" or nothing.
       decays: whether it has weight decay; where not, `build` ignores it.
       betas: the names of the betas that `build` takes.
+      momentum: the name under which `build` takes its momentum, the decay rate of its average of gradients,
+        a number or a traced one; None where it has none.
+      usual_momentum: the one it has otherwise.
     """
 
     build: Callable[..., optax.GradientTransformation]
     code: str
     decays: bool = True
     betas: tuple[str, ...] = ()
+    momentum: str | None = None
+    usual_momentum: float = 0.0
+
+    def with_momentum(
+        self, schedule: optax.Schedule, weight_decay: ArrayLike, momentum: ArrayLike
+    ) -> optax.GradientTransformation:
+        """The transformation with that momentum."""
+        return self.build(schedule, weight_decay, **{self.momentum: momentum})
 
     @property
     def imports(self) -> str:
@@ -41,9 +53,11 @@ def with_independent_decay(
     return optax.chain(transformation, optax.add_decayed_weights(-decay))
 
 
-def _momentum(schedule: optax.Schedule, weight_decay: ArrayLike) -> optax.GradientTransformation:
+def _momentum(
+    schedule: optax.Schedule, weight_decay: ArrayLike, momentum: ArrayLike = 0.9
+) -> optax.GradientTransformation:
     return optax.chain(
-        optax.trace(0.9), optax.add_decayed_weights(weight_decay), optax.scale_by_learning_rate(schedule)
+        optax.trace(momentum), optax.add_decayed_weights(weight_decay), optax.scale_by_learning_rate(schedule)
     )
 
 
@@ -53,16 +67,22 @@ def _optax_muon(schedule: optax.Schedule, weight_decay: ArrayLike) -> optax.Grad
     )
 
 
-def _matrix_method(method: Callable[..., optax.GradientTransformation]) -> Optimizer:
+def _matrix_method(
+    method: Callable[..., optax.GradientTransformation], momentum: str | None = "momentum"
+) -> Optimizer:
     """A method whose updates have Adam's root mean square, so that one learning rate serves the fallback."""
 
-    def build(schedule: optax.Schedule, weight_decay: ArrayLike) -> optax.GradientTransformation:
-        return method(schedule, scale="rms", weight_decay=weight_decay, fallback_weight_decay=weight_decay)
+    def build(schedule: optax.Schedule, weight_decay: ArrayLike, **momentum: ArrayLike):
+        return method(
+            schedule, scale="rms", weight_decay=weight_decay, fallback_weight_decay=weight_decay, **momentum
+        )
 
     return Optimizer(
         build,
         f'optim.{method.__name__}(schedule, scale="rms", weight_decay={{weight_decay!r}},'
         " fallback_weight_decay={weight_decay!r})",
+        momentum=momentum,
+        usual_momentum=0.95 if momentum else 0.0,
     )
 
 
@@ -73,17 +93,23 @@ OPTIMIZERS: Mapping[str, Optimizer] = MappingProxyType(
             _momentum,
             "optax.chain(optax.trace(0.9), optax.add_decayed_weights({weight_decay!r}),"
             " optax.scale_by_learning_rate(schedule))",
+            momentum="momentum",
+            usual_momentum=0.9,
         ),
         "adam": Optimizer(
             lambda lr, wd, **betas: optax.adam(lr, **betas),
             "optax.adam(schedule{betas})",
             decays=False,
             betas=BETAS,
+            momentum="b1",
+            usual_momentum=0.9,
         ),
         "adamw": Optimizer(
             lambda lr, wd, **betas: optax.adamw(lr, weight_decay=wd, **betas),
             "optax.adamw(schedule, weight_decay={weight_decay!r}{betas})",
             betas=BETAS,
+            momentum="b1",
+            usual_momentum=0.9,
         ),
         "lion": Optimizer(
             lambda lr, wd, **betas: optax.lion(lr, weight_decay=wd, **betas),
@@ -100,10 +126,12 @@ OPTIMIZERS: Mapping[str, Optimizer] = MappingProxyType(
             "optim.sign_descent(schedule, weight_decay={weight_decay!r})",
         ),
         "signum": Optimizer(
-            lambda lr, wd: optim.signum(lr, weight_decay=wd),
+            lambda lr, wd, **momentum: optim.signum(lr, weight_decay=wd, **momentum),
             "optim.signum(schedule, weight_decay={weight_decay!r})",
+            momentum="momentum",
+            usual_momentum=0.9,
         ),
-        "spectral_descent": _matrix_method(optim.spectral_descent),
+        "spectral_descent": _matrix_method(optim.spectral_descent, momentum=None),
         "muon": _matrix_method(optim.muon),
         "dion": _matrix_method(optim.dion),
         "orth_dion": _matrix_method(optim.orth_dion),

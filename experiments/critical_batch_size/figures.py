@@ -1,0 +1,199 @@
+"""The figures of a study of critical batch sizes, each as PNG bytes with its question as the title."""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from experiments.critical_batch_size.claims import NESTEROV
+from experiments.critical_batch_size.critical import FORMS
+from experiments.critical_batch_size.measured import Curve
+from experiments.critical_batch_size.prediction import OWN, noise_of
+from experiments.critical_batch_size.results import Results
+from experiments.critical_batch_size.variants import Variant
+from experiments.study.figures import (
+    ACCENT,
+    CONTEXT,
+    REFERENCE,
+    as_png,
+    legend_beside,
+    log_scale,
+    panels,
+)
+from geometry import EUCLIDEAN, HYPERBOLA, BatchLaw, momentum_noise_factor
+from schedules.search import median_estimate
+
+EXTRAPOLATED = 4.0  # times the largest batch size, how far laws are drawn
+ORANGE = "#e08214"
+FORM_COLORS = dict(zip((form.name for form in FORMS), (ACCENT, ORANGE, "#7b3294"), strict=True))
+OPTIMIZER_COLORS = ("#0b6fb8", "#e08214", "#1b7837", "#7b3294", "#b2182b", "#555555")
+
+
+def steps(results: Results) -> bytes:
+    """Every optimizer's steps to the target against the batch size, with the fitted laws."""
+    variants = [Variant.usual(name) for name in results.config.optimizers]
+    figure, axes = panels([v.name for v in variants], columns=3, sharex=True, sharey=True)
+    shown = []
+    for ax, variant in zip(axes, variants, strict=True):
+        found, curve = results.criticals[variant], results.curves[variant]
+        sizes = _dense(results)
+        for name, color in reversed(FORM_COLORS.items()):
+            law = found.fits[name].fit.law
+            ax.plot(sizes, law.steps(sizes), color=color, linewidth=1.2)
+        shown += _measured(ax, curve, results)
+        if found.determined:
+            ax.axvline(found.batch.value, color=CONTEXT, linewidth=3, zorder=0)
+    log_scale(axes[0], "y", shown)
+    _batch_axis(axes[0], results)
+    figure.supxlabel("batch size (examples)")
+    figure.supylabel(f"steps to {results.config.metric} ≤ {results.config.target:g}")
+    legend_beside(
+        figure,
+        {"measured (medians)": "black"}
+        | {f"{name} fit": color for name, color in FORM_COLORS.items()}
+        | {"critical batch": CONTEXT},
+    )
+    figure.suptitle("Up to which batch size do larger batches save steps?")
+    return as_png(figure)
+
+
+def samples(results: Results) -> bytes:
+    """Every optimizer's samples to the target against the batch size, its critical batch marked."""
+    figure = Figure(figsize=(8.5, 4.2), layout="constrained")
+    ax = figure.subplots()
+    shown, colors = [], {}
+    for name, color in zip(results.config.optimizers, OPTIMIZER_COLORS, strict=False):
+        variant = Variant.usual(name)
+        found, curve = results.criticals[variant], results.curves[variant]
+        sizes = np.array(results.config.batch_sizes)
+        medians = np.median(curve.samples(results.config.batch_sizes), axis=0)
+        ax.plot(sizes, medians, "o", color=color, markersize=4)
+        law: BatchLaw = found.fits[HYPERBOLA.name].fit.law
+        ax.plot(_dense(results), law.samples(_dense(results)), color=color, linewidth=1)
+        shown += [*medians, *law.samples(_dense(results))]
+        if found.determined and found.batch.value <= _dense(results)[-1]:
+            ax.plot(found.batch.value, law.samples(found.batch.value), "D", color=color, markersize=8)
+        colors[variant.name] = color
+    log_scale(ax, "y", shown)
+    _batch_axis(ax, results)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.set_xlabel("batch size (examples);  ◆ critical batch")
+    ax.set_ylabel(f"examples to {results.config.metric} ≤ {results.config.target:g}")
+    legend_beside(figure, colors)
+    figure.suptitle("From which batch size on are examples wasted?")
+    return as_png(figure)
+
+
+def critical_batches(results: Results) -> bytes:
+    """Every variant's critical batch with its interval, beside its noise scales; the largest on top."""
+    confidence = results.config.confidence
+    found = {v: c for v, c in results.criticals.items() if c.determined}
+    ranked = sorted(found, key=lambda variant: -found[variant].batch.value)
+    figure = Figure(figsize=(8.5, 1.5 + 0.28 * len(ranked)), layout="constrained")
+    ax = figure.subplots()
+    shown = []
+    for place, variant in enumerate(ranked):
+        estimate = found[variant].batch.estimate(confidence)
+        euclidean = found[variant].noise[EUCLIDEAN.name].value
+        own = noise_of(variant, found[variant], OWN).value
+        ax.plot([estimate.low, estimate.high], [place, place], color=ACCENT, linewidth=3)
+        ax.plot(estimate.value, place, "o", color=ACCENT)
+        ax.plot(euclidean, place, "|", color=REFERENCE, markersize=12, markeredgewidth=2.5)
+        ax.plot(own, place, "D", color=ORANGE, markersize=5)
+        shown += [estimate.value, estimate.low, estimate.high, euclidean, own]
+    ax.set_yticks(range(len(ranked)), [variant.name for variant in ranked])
+    ax.invert_yaxis()
+    ax.spines[["top", "right"]].set_visible(False)
+    log_scale(ax, "x", [value for value in shown if value > 0])
+    ax.set_xlabel("examples")
+    legend_beside(
+        figure,
+        {
+            f"critical batch, {confidence:.0%} interval": ACCENT,
+            "noise scale, own geometry ◆": ORANGE,
+            "noise scale, Euclidean |": REFERENCE,
+        },
+    )
+    figure.suptitle("Does the noise scale tell the critical batch?")
+    return as_png(figure)
+
+
+def effects(results: Results) -> bytes:
+    """The critical batch over momentum, with what the theory says; then with weight decay."""
+    config = results.config
+    decayed = [name for name in config.decay_optimizers if config.decays]
+    titles = [*config.momentum_optimizers, *decayed]
+    figure, axes = panels(titles, columns=3, sharey=True)
+    shown = []
+    for ax, name in zip(axes, config.momentum_optimizers, strict=False):
+        of = {v.momentum: v for v in results.criticals if v.optimizer == name and not v.weight_decay}
+        shown += _intervals(ax, {f"{momentum:g}": of[momentum] for momentum in sorted(of)}, results)
+        _theory(ax, name, of, results)
+        ax.set_xlabel("momentum β", fontsize=8)
+    for ax, name in zip(axes[len(config.momentum_optimizers) :], decayed, strict=True):
+        usual = Variant.usual(name)
+        variants = [usual, *(usual._replace(weight_decay=decay) for decay in sorted(config.decays))]
+        shown += _intervals(ax, {f"{v.weight_decay:g}": v for v in variants}, results)
+        ax.set_xlabel("weight decay λ", fontsize=8)
+    positive = [value for value in shown if value > 0]
+    if positive:  # where the theory goes off below, the measured ones would be squeezed to tell how far
+        log_scale(axes[0], "y", [min(positive) / 4, *positive])
+    figure.supylabel("critical batch (examples)")
+    legend_beside(
+        figure,
+        {
+            f"measured, {config.confidence:.0%} interval": ACCENT,
+            "theory: ∝ V(β)": REFERENCE,
+        },
+    )
+    figure.suptitle("Does momentum or weight decay change the critical batch?")
+    return as_png(figure)
+
+
+def _theory(ax: Axes, name: str, of: dict[float, Variant], results: Results) -> None:
+    momenta = sorted(of)
+    factors = momentum_noise_factor(np.array(momenta), nesterov=name in NESTEROV)
+    expected = results.criticals[of[momenta[0]]].batch.value * factors / factors[0]
+    ax.plot(range(len(momenta)), expected, "--", color=REFERENCE, zorder=0)
+
+
+def _intervals(ax: Axes, variants: dict[str, Variant], results: Results) -> list[float]:
+    """The critical batch of every variant at its label; returns the values shown."""
+    shown = []
+    for place, variant in enumerate(variants.values()):
+        estimate = results.criticals[variant].batch.estimate(results.config.confidence)
+        ax.plot([place, place], [estimate.low, estimate.high], color=ACCENT, linewidth=3)
+        ax.plot(place, estimate.value, "o", color=ACCENT)
+        shown += estimate
+    ax.set_xticks(range(len(variants)), list(variants))
+    ax.set_xlim(-0.5, len(variants) - 0.5)
+    return shown
+
+
+def _measured(ax: Axes, curve: Curve, results: Results) -> list[float]:
+    """Median steps with intervals; where the median run never got there, a hollow triangle at the horizon."""
+    config, shown = results.config, []
+    for place, size in enumerate(config.batch_sizes):
+        estimate = median_estimate(curve.steps[:, place], config.confidence)
+        if np.isinf(estimate.value):
+            ax.plot(size, config.horizon(size), "^", color="black", markerfacecolor="none", markersize=6)
+            shown.append(config.horizon(size))
+            continue
+        ax.plot([size, size], [estimate.low, min(estimate.high, config.horizon(size))], color="black")
+        ax.plot(size, estimate.value, "o", color="black", markersize=4)
+        shown.append(estimate.value)
+    return shown
+
+
+def _dense(results: Results) -> np.ndarray:
+    """Batch sizes to draw a law at, as far as the largest measured one or critical batch near it."""
+    sizes = results.config.batch_sizes
+    usual = [results.criticals[Variant.usual(name)].batch.value for name in results.config.optimizers]
+    near = [value for value in usual if value < EXTRAPOLATED * sizes[-1]]
+    return np.geomspace(sizes[0], max(sizes[-1], *near, 1), 200)
+
+
+def _batch_axis(ax: Axes, results: Results) -> None:
+    sizes = results.config.batch_sizes
+    ax.set_xscale("log", base=2)
+    ax.set_xticks(sizes, [str(size) for size in sizes])
+    ax.set_xlim(sizes[0] / 1.2, _dense(results)[-1] * 1.2)

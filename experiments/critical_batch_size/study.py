@@ -1,0 +1,96 @@
+"""The study itself: every variant tuned at every batch size, journaled, and what this shows."""
+
+import dataclasses
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from experiments.critical_batch_size.config import Config
+from experiments.critical_batch_size.measured import measured_curves
+from experiments.critical_batch_size.report import write_report
+from experiments.critical_batch_size.results import Results, collect, winners_json
+from experiments.critical_batch_size.trials import STEPS, Trial, group_name, trial_runner
+from experiments.critical_batch_size.variants import Variant
+from experiments.study import tuning
+from experiments.study.evaluation import Evaluate, journaled
+from experiments.study.folder import StudyFolder, open_folder, write_atomically
+from experiments.study.journal import Journal
+from experiments.study.progress import Progress
+from experiments.study.redraw import redraw_from_journal
+from experiments.study.setup import check_workload, load_workload, study_mesh
+from experiments.study.tuning import Tuned, tune
+from workloads import Workload
+
+
+def run(
+    config: Config,
+    folder: str | Path,
+    workload: Workload | None = None,
+    *,
+    devices: int | None = None,
+    console: Console | None = None,
+) -> Results:
+    """Measure, or go on with what `folder` holds; write claims, figures and report there.
+
+    Args:
+      config: see `Config`.
+      folder: where the study lives; the same config comes back to it and runs only what is missing.
+      workload: what to train, when it is the caller's own; `config.workload` is then only its name.
+      devices: how many devices to use, all when None; without effect on the results.
+      console: where progress is shown; nowhere when None.
+
+    Raises:
+      StudyError: the config, the folder or the journal in it does not serve; nothing was trained.
+    """
+    workload = load_workload(config.workload, config.workload_options) if workload is None else workload
+    for batch_size in (*config.batch_sizes, config.noise_batch):
+        check_workload(workload, config.metric, batch_size, config.horizon(config.batch_sizes[0]))
+    mesh = study_mesh(devices)
+    study = open_folder(Path(folder), dataclasses.asdict(config))
+    progress = Progress(config.planned_runs, console or Console(), quiet=console is None)
+    with Journal(study.journal) as journal, progress:
+        tuned = {}
+        for optimizer, batch_size in itertools.product(config.optimizers, config.batch_sizes):
+            runner = trial_runner(optimizer, batch_size, config, workload, mesh)
+            evaluate = journaled(journal, runner, STEPS, config.chunk_runs, progress)
+            for variant in config.variants:
+                if variant.optimizer == optimizer:
+                    tuned[variant, batch_size] = _tune(variant, batch_size, config, evaluate)
+        return _conclude(config, study, journal, tuned)
+
+
+def redraw(folder: str | Path) -> Results:
+    """Write the claims, figures and report of a finished study again, without running anything.
+
+    Raises StudyError where the folder holds no finished study of critical batch sizes.
+    """
+    return redraw_from_journal(folder, "a study of critical batch sizes", Config, _conclude_again)
+
+
+def _tune(variant: Variant, batch_size: int, config: Config, evaluate: Evaluate) -> Tuned:
+    def evaluate_tuned(trials: Sequence[tuning.Trial]) -> dict[tuning.Trial, float]:
+        scores = evaluate([Trial(variant, batch_size, trial) for trial in trials])
+        return {trial.tuned: score for trial, score in scores.items()}
+
+    name = group_name(variant, batch_size)
+    return tune(name, variant.centre(batch_size), config.budget, evaluate_tuned)
+
+
+def _conclude_again(config: Config, study: StudyFolder, journal: Journal, evaluate: Evaluate) -> Results:
+    tuned = {
+        (variant, batch_size): _tune(variant, batch_size, config, evaluate)
+        for variant, batch_size in itertools.product(config.variants, config.batch_sizes)
+    }
+    return _conclude(config, study, journal, tuned)
+
+
+def _conclude(
+    config: Config, study: StudyFolder, journal: Journal, tuned: Mapping[tuple[Variant, int], Tuned]
+) -> Results:
+    results = collect(measured_curves(tuned, config, journal), config, journal)
+    write_atomically(study.winners, json.dumps(winners_json(results), indent=2) + "\n")
+    write_report(results, study)
+    return results

@@ -1,0 +1,72 @@
+"""What is compared: optimizers, each with a momentum and a weight decay."""
+
+import math
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+from experiments.study.optimizers import OPTIMIZERS
+from geometry import EUCLIDEAN, SIGN, SPECTRAL, Geometry
+
+CENTRE_BATCH = 64
+
+
+class Contender(NamedTuple):
+    """What the study knows of an optimizer beforehand.
+
+    Attributes:
+      centre: the middle of the learning rates tried at `CENTRE_BATCH` and the usual momentum.
+      geometry: the one whose steepest direction it takes; Adam's is the sign's where its averages are short.
+    """
+
+    centre: float
+    geometry: Geometry
+
+
+CONTENDERS: Mapping[str, Contender] = MappingProxyType(
+    {
+        "momentum": Contender(0.2, EUCLIDEAN),
+        "adamw": Contender(0.03, SIGN),
+        "signum": Contender(0.01, SIGN),
+        "muon": Contender(0.04, SPECTRAL),
+        "dion": Contender(0.04, SPECTRAL),
+        "orth_dion": Contender(0.04, SPECTRAL),
+    }
+)
+
+
+class Variant(NamedTuple):
+    """An optimizer with its momentum β and weight decay λ, of which a step at the rate η removes ηλ."""
+
+    optimizer: str
+    momentum: float
+    weight_decay: float = 0.0
+
+    @classmethod
+    def usual(cls, optimizer: str) -> "Variant":
+        return cls(optimizer, OPTIMIZERS[optimizer].usual_momentum)
+
+    @property
+    def name(self) -> str:
+        """The optimizer, and what is not usual about it.
+
+        >>> Variant("muon", 0.5).name, Variant("adamw", 0.9, 0.1).name, Variant.usual("muon").name
+        ('muon β=0.5', 'adamw λ=0.1', 'muon')
+        """
+        words = [self.optimizer]
+        if self.momentum != OPTIMIZERS[self.optimizer].usual_momentum:
+            words.append(f"β={self.momentum:g}")
+        if self.weight_decay:
+            words.append(f"λ={self.weight_decay:g}")
+        return " ".join(words)
+
+    @property
+    def geometry(self) -> Geometry:
+        return CONTENDERS[self.optimizer].geometry
+
+    def centre(self, batch_size: int) -> float:
+        """The middle of the learning rates tried first, which grows as the root of the batch size."""
+        rate = CONTENDERS[self.optimizer].centre * math.sqrt(batch_size / CENTRE_BATCH)
+        if self.optimizer == "momentum":  # heavy ball adds gradients up, where all others average them
+            rate *= (1 - self.momentum) / (1 - OPTIMIZERS["momentum"].usual_momentum)
+        return rate
