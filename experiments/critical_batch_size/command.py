@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from experiments.critical_batch_size.config import Config
-from experiments.critical_batch_size.results import show
+from experiments.critical_batch_size.findings import show
 from experiments.critical_batch_size.study import redraw, run
 from experiments.study.command import Study
 

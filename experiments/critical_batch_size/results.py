@@ -1,10 +1,9 @@
 """What a study of critical batch sizes found: its tables, and winners.json."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from rich.console import Console
 
 from experiments.critical_batch_size.claims import (
     Effect,
@@ -17,11 +16,10 @@ from experiments.critical_batch_size.critical import FORMS, Critical, critical_b
 from experiments.critical_batch_size.measured import Curve
 from experiments.critical_batch_size.prediction import Prediction, noise_of, predictions
 from experiments.critical_batch_size.variants import CONTENDERS, Variant
-from experiments.study.claims import CLAIM_HEADINGS, Claim, claim_rows, claims_json, summary
-from experiments.study.folder import StudyFolder
+from experiments.study.claims import Claim
 from experiments.study.journal import Journal
 from experiments.study.options import workload_text
-from experiments.study.tables import estimate_json, estimate_text, finite_or_none, show_table
+from experiments.study.tables import estimate_text
 from geometry.noise import NOISE_GEOMETRIES
 from schedules.search import median_estimate
 
@@ -75,11 +73,16 @@ class Results(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        usual = {v: self.criticals[v].batch.value for v in map(Variant.usual, self.config.optimizers)}
-        ranked = sorted(usual, key=lambda variant: -np.nan_to_num(usual[variant], nan=-1.0))
-        order = ", ".join(f"{variant.name} {usual[variant]:.3g}" for variant in ranked)
+        batches = {variant: self.criticals[variant].batch.value for variant in self.usual_variants}
+        ranked = sorted(batches, key=lambda variant: -np.nan_to_num(batches[variant], nan=-1.0))
+        order = ", ".join(f"{variant.name} {_batch_text(batches[variant])}" for variant in ranked)
         held = sum(bool(claim.held) for claim in self.claims)
         return f"Critical batches: {order}. {held} of {len(self.claims)} claims held."
+
+    @property
+    def usual_variants(self) -> list[Variant]:
+        """Each optimizer with its usual momentum and without decay."""
+        return [Variant.usual(name) for name in self.config.optimizers]
 
     @property
     def effects(self) -> list[Effect]:
@@ -101,20 +104,8 @@ def collect(curves: Mapping[Variant, Curve], config: Config, journal: Journal) -
     return Results(config, curves, criticals, predicted, claims, runs, journal.seconds())
 
 
-def show(results: Results, folder: StudyFolder, console: Console) -> None:
-    """Print the tables, the verdict, and where everything is."""
-    show_table(console, results.setting, CRITICAL_HEADINGS, critical_rows(results), (), ())
-    show_table(console, "What changes it", EFFECT_HEADINGS, effect_rows(results), (), ())
-    show_table(console, "What predicts it", PREDICTION_HEADINGS, prediction_rows(results), (), ())
-    show_table(
-        console,
-        "Claims",
-        CLAIM_HEADINGS,
-        claim_rows(results.claims),
-        (*summary(results.claims), results.verdict, *notes(results)),
-        (folder.report, folder.winners),
-        wrapped=(1,),
-    )
+def _batch_text(critical_batch: float) -> str:
+    return "unknown" if np.isnan(critical_batch) else f"{critical_batch:.3g}"
 
 
 def critical_rows(results: Results) -> list[tuple[str, ...]]:
@@ -219,72 +210,3 @@ def notes(results: Results) -> list[str]:
 
 def _own_geometries(config: Config) -> str:
     return ", ".join(f"{CONTENDERS[name].geometry.name} of {name}" for name in config.optimizers)
-
-
-def winners_json(results: Results) -> dict[str, Any]:
-    """The content of winners.json: the claims, then every variant, the largest critical batch first."""
-    config = results.config
-    ranked = sorted(
-        results.criticals, key=lambda v: -np.nan_to_num(results.criticals[v].batch.value, nan=-1.0)
-    )
-    return {
-        "workload": config.workload,
-        "metric": config.metric,
-        "target": config.target,
-        "confidence": config.confidence,
-        "verdict": results.verdict,
-        "claims": claims_json(results.claims),
-        "predictions": {
-            name: {
-                quantity: estimate_json(value) for quantity, value in of.estimates(config.confidence).items()
-            }
-            for name, of in results.predictions.items()
-        },
-        "effects": [
-            {
-                "before": effect.before.name,
-                "after": effect.after.name,
-                "ratio": estimate_json(effect.ratio),
-                "theory": effect.theory,
-            }
-            for effect in results.effects
-        ],
-        "winners": [_winner_json(variant, results) for variant in ranked],
-    }
-
-
-def _winner_json(variant: Variant, results: Results) -> dict[str, Any]:
-    config, found, curve = results.config, results.criticals[variant], results.curves[variant]
-
-    def estimate(resampled):
-        return estimate_json(resampled.estimate(config.confidence))
-
-    return {
-        **variant._asdict(),
-        "critical_batch": estimate(found.batch),
-        "fewest_samples_at": estimate(found.fewest_samples),
-        "best_form": found.best_form,
-        "laws": {
-            form.name: {
-                "min_steps": finite_or_none(float(found.fits[form.name].fit.law.min_steps)),
-                "scale": finite_or_none(float(found.fits[form.name].fit.law.scale)),
-                "critical_batch": estimate(found.by_form(form.name)),
-                "residual": finite_or_none(float(found.fits[form.name].fit.residual)),
-            }
-            for form in FORMS
-        },
-        "noise": {name: estimate(value) for name, value in found.noise.items()},
-        "own_geometry": variant.geometry.name,
-        "batches": [
-            {
-                "batch_size": size,
-                "learning_rate": float(curve.learning_rates[place]),
-                "learning_rate_bracketed": bool(curve.bracketed[place]),
-                "steps": estimate_json(median_estimate(curve.steps[:, place], config.confidence)),
-                "replicates": len(curve.steps),
-                "not_reached": int(np.sum(np.isinf(curve.steps[:, place]))),
-                "diverged": int(curve.diverged[place]),
-            }
-            for place, size in enumerate(config.batch_sizes)
-        ],
-    }

@@ -9,9 +9,10 @@ from pathlib import Path
 from rich.console import Console
 
 from experiments.critical_batch_size.config import Config
+from experiments.critical_batch_size.findings import winners_json
 from experiments.critical_batch_size.measured import measured_curves
 from experiments.critical_batch_size.report import write_report
-from experiments.critical_batch_size.results import Results, collect, winners_json
+from experiments.critical_batch_size.results import Results, collect
 from experiments.critical_batch_size.trials import STEPS, Trial, group_name, trial_runner
 from experiments.critical_batch_size.variants import Variant
 from experiments.study import tuning

@@ -1,7 +1,6 @@
-"""Critical batch sizes: runs against a plain loop, what follows from them against laws known beforehand."""
+"""The study of critical batch sizes: its runs against a plain loop, its folder, its command line."""
 
 import contextlib
-import functools
 import io
 import json
 import math
@@ -14,26 +13,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy import stats
 
 import workloads
 from experiments.critical_batch_size import Config, main
-from experiments.critical_batch_size.claims import (
-    decay_effects,
-    momentum_claims,
-    momentum_effects,
-    optimizer_claims,
-    prediction_claims,
-)
-from experiments.critical_batch_size.critical import Resampled, critical_batch
-from experiments.critical_batch_size.measured import Curve, noise_to_target
-from experiments.critical_batch_size.prediction import predictions, quality
 from experiments.critical_batch_size.trials import Trial
-from experiments.critical_batch_size.variants import Variant
 from experiments.study import tuning
 from experiments.study.noise import FreshNoise
 from experiments.study.optimizers import OPTIMIZERS
-from geometry import HYPERBOLA, INVERSE, INVERSE_ROOT, BatchLaw
 
 DIMENSION, BATCHES, TARGET, REPLICATES = 16, (2, 4, 8), 0.06, 3
 NOISE_BATCH, PARTS = 16, 4
@@ -233,150 +219,6 @@ def test_the_usual_momentum_is_the_optimizer_as_it_is_and_another_may_be_traced(
     for leaf, chosen in with_momentum(optimizer.usual_momentum).items():
         np.testing.assert_allclose(chosen, usual[leaf], rtol=2e-4, atol=2e-4)
     assert np.any(np.abs(with_momentum(0.25)["hidden"] - usual["hidden"]) > 1e-3)
-
-
-CONFIG = Config(
-    optimizers=("momentum", "adamw", "signum", "muon"),
-    momenta=(0.0, 0.5),
-    momentum_optimizers=("signum", "muon"),
-    decays=(0.1,),
-    decay_optimizers=("adamw",),
-    batch_sizes=(8, 32, 64, 128, 512),
-    least_steps=100,
-    max_samples=16_000,
-)
-SEEDS = np.exp(np.random.default_rng(0).normal(scale=0.05, size=(4, 1)))  # slow or fast at every batch size
-
-
-def made_up(law, noise=10.0):
-    """The curve of four seeds that follow a law but for a factor of the seed, beyond their horizon never."""
-    sizes = np.array(CONFIG.batch_sizes)
-    steps = SEEDS * law.steps(sizes)[None]
-    horizons = np.array([CONFIG.horizon(size) for size in sizes])
-    steps[steps > horizons] = math.inf
-    constant = np.full(steps.shape, noise)
-    flat = np.ones(len(sizes))
-    scales = {name: k * constant for k, name in enumerate(("euclidean", "sign", "spectral"), start=1)}
-    return Curve(steps, scales, flat, flat > 0, 0 * flat)
-
-
-@pytest.mark.parametrize("form", [HYPERBOLA, INVERSE_ROOT, INVERSE])
-def test_a_known_law_is_recovered_and_recognised_with_its_smallest_batches_never_there(form):
-    law = BatchLaw(form, 15.0, 12.0 if form is not HYPERBOLA else 1_200.0)
-    curve = made_up(law)
-    assert np.isinf(curve.steps[:, 0]).all()
-    assert np.isfinite(curve.steps[:, -1]).all()
-    found = critical_batch(curve, CONFIG)
-    assert found.best_form == form.name
-    estimate = found.by_form(form.name).estimate(0.95)
-    expected = {"hyperbola": 1_200, "inverse_root": 27, "inverse": 24}[form.name]
-    assert estimate == pytest.approx((expected,) * 3, rel=0.05)  # seeds at all sizes alike leave it sure
-    samples = np.array(CONFIG.batch_sizes) * law.steps(np.array(CONFIG.batch_sizes))
-    reached = np.isfinite(np.median(curve.steps, axis=0))
-    fewest = CONFIG.batch_sizes[int(np.argmin(np.where(reached, samples, np.inf)))]
-    assert found.fewest_samples.value == fewest
-
-
-def test_the_noise_scale_of_a_run_is_its_mean_before_the_target():
-    runs = [
-        {f"noise_sign@{step}": value for step, value in zip((0, 10, 20), row, strict=True)}
-        for row in ((1.0, 3.0, 101.0), (1.0, 3.0, 101.0), (2.0, math.nan, math.nan), (math.nan,) * 3)
-    ]
-    means = noise_to_target("sign", runs, np.array([15.0, math.inf, math.inf, math.inf]), range(0, 30, 10))
-    np.testing.assert_array_equal(means, [2, 35, 2, np.nan])
-
-
-@functools.cache
-def known(critical, noise=10.0):
-    return critical_batch(made_up(BatchLaw(HYPERBOLA, 20.0, critical), noise), CONFIG)
-
-
-def test_claims_follow_from_known_critical_batches():
-    criticals = {variant: known(64.0) for variant in CONFIG.variants}
-    criticals[Variant.usual("muon")] = known(128.0)
-    criticals[Variant.usual("signum")] = known(160.0)
-    criticals[Variant("signum", 0.0)] = known(320.0)
-    criticals[Variant("adamw", 0.9, 0.1)] = known(16.0)
-    claims = {claim.subject: claim for claim in optimizer_claims(criticals, CONFIG)}
-    assert {name: bool(claim.held) for name, claim in claims.items()} == {
-        "adamw": True,
-        "momentum": True,
-        "signum": False,
-    }
-    assert claims["adamw"].effect == pytest.approx((2,) * 3, rel=1e-3)
-    more = {claim.subject: claim for claim in momentum_claims(criticals, CONFIG)}
-    assert {name: bool(claim.held) for name, claim in more.items()} == {
-        "signum, β 0 to 0.9": True,
-        "muon, β 0 to 0.95": False,
-    }
-    # V(.9) = (1 - .9)/(1 + .9), and Nesterov's V(.95) = (1 - .95²)² + .95⁴ (1 - .95)/(1 + .95)
-    expected = {"signum": [(0.5, 1 / 3), (0.9, 0.1 / 1.9)], "muon": [(0.5, 0.5833333), (0.95, 0.0303910)]}
-    for name, rows in expected.items():
-        effects = momentum_effects(name, criticals, CONFIG)
-        assert [(e.after.momentum, pytest.approx(e.theory, rel=1e-5)) for e in effects] == rows
-    (effect,) = decay_effects(criticals, CONFIG)
-    assert (effect.after.name, effect.theory) == ("adamw λ=0.1", None)
-    assert effect.ratio.value == pytest.approx(0.25, rel=1e-3)
-
-
-def test_a_noise_scale_that_is_a_quarter_of_every_critical_batch_predicts_them_but_for_that_factor():
-    critical = np.array([[32.0, 64.0, 256.0, 128.0], [32.0, 64.0, math.inf, 128.0]])
-    found = quality(critical, critical[:1].repeat(2, axis=0) / 4)
-    np.testing.assert_allclose(found, [[4, 4], [2, 2], [0, 0], [1, 1]])
-    shuffled = quality(critical[:1], np.array([[10.0, 50.0, 20.0, 40.0]]))
-    logs = np.log2(critical[0] / [10, 50, 20, 40])
-    assert float(shuffled.error[0]) == pytest.approx(np.sqrt(np.mean(logs**2)))
-    assert float(shuffled.scatter[0]) == pytest.approx(np.sqrt(np.mean((logs - np.median(logs)) ** 2)))
-    rank = stats.spearmanr(critical[0], [10, 50, 20, 40]).statistic
-    assert float(shuffled.rank_correlation[0]) == pytest.approx(rank)
-    assert np.isnan(quality(critical[:, :1], critical[:, :1]).error).all()
-
-
-@pytest.mark.parametrize("better", ["own", "euclidean"])
-def test_whether_the_own_geometry_predicts_better_is_what_the_numbers_say(better):
-    """The sign and the spectral noise scale of a made-up curve are two and three times the Euclidean one."""
-    criticals = {}
-    for place, variant in enumerate(map(Variant.usual, CONFIG.optimizers)):
-        critical = 20.0 * 2.0**place
-        factor = {"euclidean": 1, "sign": 2, "spectral": 3}[variant.geometry.name]
-        criticals[variant] = known(critical, critical / factor if better == "own" else critical)
-    found = predictions(criticals)
-    claims = prediction_claims(found, CONFIG)
-    assert bool(claims[0].held) is (better == "own")
-    assert bool(claims[1].held) is (better == "own")
-    assert float(found[better].error[0]) == pytest.approx(0, abs=1e-3)
-
-
-def test_what_is_not_determined_predicts_nothing_and_no_claim_holds_of_it():
-    falling = BatchLaw(HYPERBOLA, 1e-9, 2e11)  # steps as 1/b: no critical batch in sight
-    criticals = dict.fromkeys(CONFIG.variants, critical_batch(made_up(falling), CONFIG))
-    assert not any(found.determined for found in criticals.values())
-    assert np.isnan(predictions(criticals)["own"].error).all()
-    assert not any(claim.held for claim in optimizer_claims(criticals, CONFIG))
-    assert not any(claim.held for claim in prediction_claims(predictions(criticals), CONFIG))
-
-
-def test_a_ratio_is_paired_by_resample():
-    draws = np.linspace(1, 2, 1_000)
-    ratio = Resampled(3.0, 3 * draws).over(Resampled(1.0, draws))
-    assert ratio.estimate(0.95) == pytest.approx((3, 3, 3))
-
-
-def test_rates_begin_around_the_root_of_the_batch_and_heavy_ball_s_around_what_its_sum_makes_of_them():
-    adamw = Variant.usual("adamw")
-    assert adamw.centre(256) == 2 * adamw.centre(64)
-    heavy = {momentum: Variant("momentum", momentum).centre(64) for momentum in (0.0, 0.9)}
-    assert heavy[0.0] == pytest.approx(10 * heavy[0.9])
-
-
-def test_evaluations_grow_by_the_ratio_and_end_at_the_horizon():
-    config = Config()
-    for size in config.batch_sizes:
-        steps = np.array(config.evaluated_steps(size))
-        assert (steps[0], steps[-1]) == (1, 100 + 8_000 // size)
-        assert np.all(np.diff(steps) >= 1)
-        assert np.all(np.diff(steps) <= np.maximum(1, 0.15 * steps[:-1] + 0.5))
-        assert 40 <= len(config.probed_steps(size)) <= 64
 
 
 def test_the_table_and_the_report_say_what_the_winners_file_says(finished):
