@@ -68,12 +68,14 @@ class Moments:
 
     def add(self, part_gradient: PyTree) -> "Moments":
         """With one more part."""
-        count = self.count + 1
-        part = jax.tree.map(widened, part_gradient)
-        gap = jax.tree.map(jnp.subtract, part, self.mean)
-        mean = jax.tree.map(lambda centre, g: centre + g / count, self.mean, gap)
-        weight = jnp.asarray(self.count, float) / count
-        return replace(self._around(gap, weight), count=count, mean=mean)
+        gap, moments = self._add_to_mean(part_gradient)
+        weight = jnp.asarray(self.count, float) / moments.count
+        around = self._around(gap, weight)
+        return replace(moments, squares=around.squares, grams=around.grams)
+
+    def add_to_mean(self, part_gradient: PyTree) -> "Moments":
+        """With one more part in the count and the mean alone: for a batch that nobody measures."""
+        return self._add_to_mean(part_gradient)[1]
 
     def across(self, axis_name: str | tuple[str, ...]) -> "Moments":
         """Those of the parts of all ranks together, inside `shard_map`; the same on every rank."""
@@ -118,6 +120,12 @@ class Moments:
         if not corrected:
             return scales
         return {path: scale.corrected(batch_size, self.count) for path, scale in scales.items()}
+
+    def _add_to_mean(self, part_gradient: PyTree) -> tuple[PyTree, "Moments"]:
+        count = self.count + 1
+        gap = jax.tree.map(lambda g, centre: widened(g) - centre, part_gradient, self.mean)
+        mean = jax.tree.map(lambda centre, g: centre + g / count, self.mean, gap)
+        return gap, replace(self, count=count, mean=mean)
 
     def _around(self, gap: PyTree, weight: ArrayLike) -> "Moments":
         """With `weight` times the square of `gap` added to the squares, and to the grams likewise."""

@@ -1,5 +1,7 @@
 """How to step: sign, spectral and low-rank spectral descent as optax transformations."""
 
+from optim.adaptive_batch import AdaptiveBatchState, adaptive_batch
+from optim.batch_control import BatchController, BatchState
 from optim.describe import Description, LeafPlan, describe
 from optim.layerwise import Choice, scale_by_spec_sign, spec_sign
 from optim.low_rank import compressed_specs, dion, orth_dion, scale_by_dion
@@ -13,6 +15,9 @@ from optim.step import Decay, descend
 
 __all__ = [
     "SHAPE_SCALES",
+    "AdaptiveBatchState",
+    "BatchController",
+    "BatchState",
     "Choice",
     "Decay",
     "Description",
@@ -21,6 +26,7 @@ __all__ = [
     "NoiseState",
     "Route",
     "Routing",
+    "adaptive_batch",
     "by_name",
     "compressed_specs",
     "descend",

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from rich.console import Console
 
 from experiments.optimizer_comparison.config import REFERENCE_OPTIMIZER, Config
+from experiments.study.crossing import first_reached
 from experiments.study.folder import StudyFolder
 from experiments.study.journal import Journal
 from experiments.study.options import workload_text
@@ -33,8 +34,8 @@ class Pace(NamedTuple):
       curve: the median over confirming runs of the metric, at each of `config.curve_steps`.
       step_seconds: seconds a training step takes, the median over repeats.
       relative_step: that over the reference's, the median over paired repeats.
-      steps: the step at which the curve first reaches the reference's final value, over the horizon; NaN
-        where it does not.
+      steps: the step at which the curve first reaches the reference's final value, over the horizon;
+        infinite where it does not.
       seconds: the same as a fraction of the reference's time for the horizon.
     """
 
@@ -93,22 +94,6 @@ def collect(
     return Results(config, ranked, paces, beside, journal.counts(), journal.seconds())
 
 
-def reached(curve: Float[np.ndarray, "points"], steps: Sequence[int], target: float) -> float:
-    """The step at which a curve first is at or below `target`, linear between its points; NaN if never.
-
-    >>> reached(np.array([4.0, 2.0, 1.0]), (10, 20, 30), 3.0)
-    15.0
-    """
-    below = np.flatnonzero(curve <= target)
-    if not below.size:
-        return math.nan
-    end = below[0]
-    if end == 0:
-        return float(steps[0])
-    drop = curve[end - 1] - curve[end]
-    return float(steps[end] - (steps[end] - steps[end - 1]) * (target - curve[end]) / drop)
-
-
 def _pace(
     curve: Float[np.ndarray, "points"],
     name: str,
@@ -117,7 +102,7 @@ def _pace(
     config: Config,
 ) -> Pace:
     relative = float(np.median(np.divide(timings[name], timings[REFERENCE_OPTIMIZER])))
-    steps = reached(curve, config.curve_steps, curves[REFERENCE_OPTIMIZER][-1]) / config.num_steps
+    steps = first_reached(curve, config.curve_steps, curves[REFERENCE_OPTIMIZER][-1]) / config.num_steps
     return Pace(curve, float(np.median(timings[name])), relative, steps, steps * relative)
 
 
@@ -164,7 +149,7 @@ def _row(standing: Standing, results: Results) -> tuple[str, ...]:
         change_text(standing.against.get(REFERENCE_OPTIMIZER)),
         *(f"{results.beside[standing.name][name]:.3g}" for name in _others(results)),
         f"{1e3 * pace.step_seconds:.2f} ({pace.relative_step:.2f}×)",
-        "–" if math.isnan(pace.steps) else f"{pace.steps:.0%}, {pace.seconds:.0%}",
+        "–" if math.isinf(pace.steps) else f"{pace.steps:.0%}, {pace.seconds:.0%}",
     )
 
 

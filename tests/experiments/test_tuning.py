@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.optimizer_comparison.results import reached
 from experiments.study.choices import StudyError
 from experiments.study.tuning import Budget, next_place, tune
 
@@ -96,12 +95,3 @@ def test_all_that_is_wrong_with_a_budget_is_said_at_once():
     ]
     assert lines[0] == "first_rates: must be at least 3, got 2."
     assert "(0.1, 1.0)" in lines[-1]
-
-
-def test_where_a_curve_reaches_a_level_is_interpolated_between_its_points():
-    steps, curve = (10, 20, 30), np.array([4.0, 2.0, 1.0])
-    assert reached(curve, steps, 1.5) == 25
-    assert reached(curve, steps, 1.0) == 30
-    assert reached(curve, steps, 5.0) == 10
-    assert math.isnan(reached(curve, steps, 0.5))
-    assert reached(np.array([math.inf, 2.0, 1.0]), steps, 2.0) == 20
