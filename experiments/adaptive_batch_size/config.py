@@ -14,7 +14,7 @@ from experiments.study.tuning import Budget
 from schedules import FAMILIES
 
 CENTRES: Mapping[str, float] = MappingProxyType(  # the middle of the learning rates tried at the small batch
-    {"sign_descent": 0.005, "signum": 0.0025, "adamw": 0.01, "spectral_descent": 0.02, "muon": 0.02}
+    {"sign_descent": 0.005, "signum": 0.005, "adamw": 0.02, "spectral_descent": 0.08, "muon": 0.02}
 )
 
 
@@ -28,15 +28,15 @@ class Config:
     """Options of the workload, as NAME VALUE pairs, such as: model cnn."""
     optimizers: tuple[str, ...] = tuple(CENTRES)
     """What to train with: sign_descent, signum, adamw, spectral_descent, muon."""
-    metric: str = "train_loss"
+    metric: str = "test_loss"
     """Metric to minimise, at the end and in the fewest updates; all others are recorded beside it."""
-    small_batch: int = 64
+    small_batch: int = 16
     """Examples in a batch of the small constant strategy, and in the first ones of those that grow."""
-    large_batch: int = 1024
+    large_batch: int = 256
     """Examples in a batch of the large constant strategy, and at most in those that grow."""
-    microbatch: int = 16
+    microbatch: int = 4
     """Examples whose gradient is taken at once where the batch grows; divides both batches."""
-    samples: int = 25_600
+    samples: int = 6400
     """Examples that every run sees; a multiple of the large batch."""
     schedule: Literal["linear", "cosine"] = "linear"
     """Shape of every run's learning rate, over the examples seen."""
@@ -54,9 +54,9 @@ class Config:
     """Further ones, each placed by the scores so far: beyond an edge, or halfway beside the best."""
     decays: tuple[float, ...] = (0.0,)
     """Fractions of a weight that a step at the peak learning rate removes, tried at every rate."""
-    screen_replicates: int = 4
+    screen_replicates: int = 8
     """Seeds for each learning rate and decay."""
-    confirm_replicates: int = 24
+    confirm_replicates: int = 40
     """Fresh seeds that score each at its best; only these are reported."""
     curve_points: int = 25
     """Evaluations along each run after the first one; divides samples / large_batch."""

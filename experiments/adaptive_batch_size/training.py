@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, PyTree
 
@@ -65,7 +66,9 @@ def recorded(
         run = train_constant(contestant, config, workload, row, data, evaluate_at=updates)
         return {**run.metrics, UPDATES: jnp.asarray(updates, jnp.float32)}
     seen = np.array(config.curve_samples) // config.microbatch
-    run = train_adaptive(contestant, config, workload, row, data, evaluate_at=seen.tolist(), probe=control_probe)
+    run = train_adaptive(
+        contestant, config, workload, row, data, evaluate_at=seen.tolist(), probe=control_probe
+    )
     return {**run.metrics, **_controlled(run.probes, seen)}
 
 
@@ -144,7 +147,7 @@ def _controlled(
     return {name: values.astype(jnp.float32) for name, values in records.items()}
 
 
-def _builder(contestant: Contestant, row: PyTree) -> workloads.Optimizer:
+def _builder(contestant: Contestant, row: PyTree) -> Callable[[optax.Schedule], optax.GradientTransformation]:
     def build(schedule):
         return OPTIMIZERS[contestant.optimizer].build(schedule, row["decay"] / row["learning_rate"])
 

@@ -1,0 +1,267 @@
+"""What a study of adaptive batch sizes found: its tables, and winners.json."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from rich.console import Console
+
+from experiments.adaptive_batch_size.claims import NO_WORSE, claims_about
+from experiments.adaptive_batch_size.config import Config
+from experiments.adaptive_batch_size.curves import read_curves
+from experiments.adaptive_batch_size.outcome import COMPARED, Outcome, outcomes_of
+from experiments.adaptive_batch_size.published import PUBLISHED
+from experiments.adaptive_batch_size.savings import REACHING
+from experiments.adaptive_batch_size.strategies import ADAPTIVE, MATCHED, SMALL
+from experiments.adaptive_batch_size.timing import REPEATS, Timing, pace
+from experiments.study.claims import CLAIM_HEADINGS, Claim, claim_rows, claims_json, summary
+from experiments.study.folder import StudyFolder
+from experiments.study.journal import Journal
+from experiments.study.options import workload_text
+from experiments.study.tables import (
+    change_text,
+    estimate_json,
+    estimate_text,
+    finite_or_none,
+    median_metrics,
+    other_test_metrics,
+    show_table,
+)
+from experiments.study.tuning import CONFIRM, Tuned
+from schedules.search import Estimate
+
+PUBLISHED_HEADINGS = (
+    "optimizer",
+    "published: small",
+    "large",
+    "Euclidean",
+    "matched",
+    "fewer steps, matched",
+    "here: small",
+    "large",
+    "Euclidean",
+    "matched",
+    "fewer updates in all, matched",
+    "at equal loss",
+)
+
+
+class Results(NamedTuple):
+    """A finished study.
+
+    Attributes:
+      config: what was compared.
+      outcomes: what became of every optimizer, by strategy.
+      claims: those of the paper.
+      beside: by contestant, the medians of all metrics at the end of the confirming runs.
+      counts: runs by status, "finished" and "diverged".
+      seconds: how long the runs took together.
+    """
+
+    config: Config
+    outcomes: Mapping[str, Mapping[str, Outcome]]
+    claims: tuple[Claim, ...]
+    beside: Mapping[str, Mapping[str, float]]
+    counts: Mapping[str, int]
+    seconds: float
+
+    @property
+    def setting(self) -> str:
+        config = self.config
+        workload = workload_text(config.workload, config.workload_options)
+        return (
+            f"{workload}, {config.samples:,} examples a run, batches of {config.small_batch} to"
+            f" {config.large_batch}, {config.schedule} schedule"
+        )
+
+    @property
+    def verdict(self) -> str:
+        held = sum(bool(claim.held) for claim in self.claims)
+        return f"{held} of {len(self.claims)} claims held."
+
+    @property
+    def all_outcomes(self) -> list[Outcome]:
+        return [outcome for of in self.outcomes.values() for outcome in of.values()]
+
+
+def collect(
+    tuned: Mapping[str, Tuned], timings: Mapping[str, Timing], config: Config, journal: Journal
+) -> Results:
+    """Compare the strategies of every optimizer, and judge the claims."""
+    curves = read_curves(journal, config)
+    paces = {name: pace(timing, config) for name, timing in timings.items()}
+    outcomes = {
+        optimizer: outcomes_of(optimizer, tuned, curves, paces, config) for optimizer in config.optimizers
+    }
+    claims = [
+        claim
+        for optimizer, of in outcomes.items()
+        for claim in claims_about(optimizer, of, config.metric, config.confidence)
+    ]
+    beside = {
+        name: {metric: value for metric, value in values.items() if "@" not in metric}
+        for name, values in median_metrics(journal, CONFIRM).items()
+    }
+    return Results(config, outcomes, tuple(claims), beside, journal.counts(), journal.seconds())
+
+
+def show(results: Results, folder: StudyFolder, console: Console) -> None:
+    """Print the tables, what held, and where everything is."""
+    show_table(console, results.setting, headings(results), table_rows(results), notes(results), ())
+    show_table(
+        console,
+        "The claims of arXiv:2602.03001",
+        CLAIM_HEADINGS,
+        claim_rows(results.claims),
+        (*summary(results.claims), results.verdict),
+        (folder.report, folder.winners),
+        wrapped=(1,),
+    )
+
+
+def headings(results: Results) -> tuple[str, ...]:
+    """The headings of the main table."""
+    return (
+        "optimizer, batch",
+        "LR",
+        f"{results.config.metric} [interval]",
+        f"vs {SMALL}, %",
+        *_others(results),
+        "last batch",
+        "updates",
+        "fewer, %",
+        "at equal loss, %",
+        "s a run",
+        "time saved there, %",
+        "measuring, %",
+    )
+
+
+def table_rows(results: Results) -> list[tuple[str, ...]]:
+    """The cells under `headings`, a row a contestant."""
+    return [_row(outcome, results) for outcome in results.all_outcomes]
+
+
+def _row(outcome: Outcome, results: Results) -> tuple[str, ...]:
+    name, tuned, overhead = str(outcome.contestant), outcome.tuned, outcome.pace.overhead
+    reference = outcome.contestant.strategy == SMALL
+    return (
+        name,
+        f"{tuned.setting.learning_rate:.3g}" + ("" if tuned.bracketed else " (edge)"),
+        estimate_text(outcome.score),
+        "–" if reference else change_text(outcome.change),
+        *(f"{results.beside[name][metric]:.3g}" for metric in _others(results)),
+        f"{np.median(outcome.curves.batch_sizes[:, -1]):.0f}",
+        f"{outcome.updates:.0f}",
+        "–" if reference else f"{100 * outcome.saved_in_all.value:.0f}",
+        "–" if reference else saving_text(outcome.saved),
+        f"{outcome.pace.run:.3f}",
+        "–" if reference else saving_text(outcome.saved_time),
+        "–" if overhead is None else change_text(overhead),
+    )
+
+
+def saving_text(saved: Estimate) -> str:
+    """A fraction saved in per cent, with its interval."""
+    if not math.isfinite(saved.value):
+        return "not reached"
+    return f"{100 * saved.value:.0f} [{100 * saved.low:.0f}, {100 * saved.high:.0f}]"
+
+
+def _others(results: Results) -> list[str]:
+    return other_test_metrics(next(iter(results.beside.values())), results.config.metric)
+
+
+def published_rows(results: Results) -> list[tuple[str, ...]]:
+    """The cells under `PUBLISHED_HEADINGS`, a row an optimizer."""
+    rows = []
+    for optimizer, outcomes in results.outcomes.items():
+        *losses, saved = PUBLISHED[optimizer]
+        matched = outcomes[MATCHED]
+        rows.append(
+            (
+                optimizer,
+                *(f"{loss:.3f}" for loss in losses),
+                f"{saved:.1%}",
+                *(f"{outcome.score.value:.3f}" for outcome in outcomes.values()),
+                f"{matched.saved_in_all.value:.1%}",
+                f"{matched.saved.value:.1%}",
+            )
+        )
+    return rows
+
+
+def notes(results: Results) -> list[str]:
+    """What the tables need said."""
+    config, counts = results.config, results.counts
+    levels = ", ".join(f"{name} {of[SMALL].level:.3g}" for name, of in results.outcomes.items())
+    lines = [
+        f"Medians of {config.confirm_replicates} fresh seeds with {config.confidence:.0%} intervals; changes and"
+        f" savings are paired by seed. Every run saw exactly {config.samples:,} examples, and its learning rate"
+        " follows the examples seen. Each optimizer and batch was tuned with the same"
+        f" {config.budget.runs} runs.",
+        f"{', '.join(ADAPTIVE)}: the batch grows with the noise scale in that geometry, or in the optimizer's"
+        f" own; measured every {config.measure_every} updates, growing after {config.warmup:.0%} of the"
+        f" examples, the learning rate with it ({config.coupling}).",
+        f"At equal loss: the lowest {config.metric} that {REACHING:.0%} of the runs of each of"
+        f" {', '.join(COMPARED)} come down to ({levels}). Savings are relative to {SMALL}; a run that never"
+        " got there counts as infinite.",
+        *_not_reached(results),
+        f"Seconds: the median of {REPEATS} runs on one device, all in turn. Along a run they are placed by what"
+        " a micro-batch and an update take, from two runs of the same program whose batch stays small or is"
+        " large and that measure nothing; measuring is what the studied run takes beyond, with the range over"
+        f" repeats. A micro-batch of {config.microbatch} is less work at once than a batch: on a wider machine a"
+        " large batch gains more.",
+        f"No worse: the change of the final {config.metric} and its interval below {NO_WORSE:+.0%}.",
+        f"{sum(counts.values()):,} runs, of which {counts.get('diverged', 0):,} diverged,"
+        f" in {results.seconds:.0f} s of training.",
+    ]
+    edge = [str(outcome.contestant) for outcome in results.all_outcomes if not outcome.tuned.bracketed]
+    if edge:
+        lines.append(f"Best learning rate not bracketed (on the edge of what was tried): {'; '.join(edge)}.")
+    return lines
+
+
+def _not_reached(results: Results) -> list[str]:
+    missing = [f"{o.contestant}: {o.not_reached}" for o in results.all_outcomes if o.not_reached]
+    return [f"Runs that never reached the level: {'; '.join(missing)}."] if missing else []
+
+
+def winners_json(results: Results) -> dict[str, Any]:
+    """The content of winners.json."""
+    config = results.config
+    return {
+        "workload": config.workload,
+        "metric": config.metric,
+        "confidence": config.confidence,
+        "verdict": results.verdict,
+        "summary": summary(results.claims),
+        "claims": claims_json(results.claims),
+        "outcomes": [_outcome_json(outcome, results) for outcome in results.all_outcomes],
+    }
+
+
+def _outcome_json(outcome: Outcome, results: Results) -> dict[str, Any]:
+    optimizer, strategy = outcome.contestant
+    overhead = outcome.pace.overhead
+    return {
+        "optimizer": optimizer,
+        "strategy": strategy,
+        "learning_rate": outcome.tuned.setting.learning_rate,
+        "learning_rate_bracketed": outcome.tuned.bracketed,
+        "decay": outcome.tuned.setting.decay,
+        "score": estimate_json(outcome.score),
+        "change": estimate_json(outcome.change),
+        "last_batch": float(np.median(outcome.curves.batch_sizes[:, -1])),
+        "growth": outcome.growth,
+        "updates": outcome.updates,
+        "saved_in_all": estimate_json(outcome.saved_in_all),
+        "level": finite_or_none(outcome.level),
+        "not_reached": outcome.not_reached,
+        "saved": estimate_json(outcome.saved),
+        "run_seconds": outcome.pace.run,
+        "saved_time": estimate_json(outcome.saved_time),
+        "measuring": None if overhead is None else estimate_json(overhead),
+        "metrics": {k: finite_or_none(v) for k, v in results.beside[str(outcome.contestant)].items()},
+    }
