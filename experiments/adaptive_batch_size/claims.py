@@ -32,6 +32,12 @@ def claims_about(
             final_change(matched, small),
             NO_WORSE,
         ),
+        below(
+            f"change of final {metric} from {EUCLIDEAN_DRIVEN} to {MATCHED}",
+            optimizer,
+            final_change(matched, outcomes[EUCLIDEAN_DRIVEN]),
+            0,
+        ),
         *(
             above(
                 f"change of final {metric} from {strategy} to {LARGE}",

@@ -31,11 +31,13 @@ class Config:
     metric: str = "test_loss"
     """Metric to minimise, at the end and in the fewest updates; all others are recorded beside it."""
     small_batch: int = 16
-    """Examples in a batch of the small constant strategy, and in the first ones of those that grow."""
+    """Examples in a batch of the small constant strategy, and in the first ones of those that grow; these
+    accumulate micro-batches of as many."""
     large_batch: int = 256
-    """Examples in a batch of the large constant strategy, and at most in those that grow."""
-    microbatch: int = 4
-    """Examples whose gradient is taken at once where the batch grows; divides both batches."""
+    """Examples in a batch of the large constant strategy, and at most in those that grow; a multiple of the
+    small batch."""
+    parts: int = 4
+    """Equal parts of each micro-batch, from whose gradients the noise is told; divides the small batch."""
     samples: int = 6400
     """Examples that every run sees; a multiple of the large batch."""
     schedule: Literal["linear", "cosine"] = "linear"
@@ -74,24 +76,16 @@ class Config:
             raise StudyError("\n".join(filter(None, problems)))
 
     def _batch_problems(self) -> list[str]:
-        small, large, microbatch = self.small_batch, self.large_batch, self.microbatch
-        if microbatch < 1:
-            return [f"microbatch: must be at least 1, got {microbatch}."]
+        small, large, parts = self.small_batch, self.large_batch, self.parts
+        if small < 2:
+            return [f"small_batch: must be at least 2, got {small}."]
         problems = []
-        if small % microbatch or small < 2 * microbatch:
-            problems.append(
-                f"small_batch: must be a multiple of microbatch={microbatch}, at least twice, got {small}."
-            )
-        if large % microbatch or large <= small:
-            problems.append(
-                f"large_batch: must be a multiple of microbatch={microbatch} above small_batch={small},"
-                f" got {large}."
-            )
-        if large < 1 or self.samples < large or self.samples % large or self.samples % max(1, small):
-            problems.append(
-                f"samples: must be a positive multiple of large_batch={large} and small_batch={small},"
-                f" got {self.samples}."
-            )
+        if parts < 2 or small % parts:
+            problems.append(f"parts: must be at least 2 and divide small_batch={small}, got {parts}.")
+        if large <= small or large % small:
+            problems.append(f"large_batch: must be a multiple of small_batch={small}, got {large}.")
+        elif self.samples < large or self.samples % large:
+            problems.append(f"samples: must be a multiple of large_batch={large}, got {self.samples}.")
         elif self.curve_points < 1 or (self.samples // large) % self.curve_points:
             problems.append(
                 f"curve_points: must divide samples / large_batch = {self.samples // large},"
@@ -120,8 +114,8 @@ class Config:
 
     @property
     def num_microbatches(self) -> int:
-        """Micro-batches in a run."""
-        return self.samples // self.microbatch
+        """Micro-batches in a run, of as many examples as the small batch."""
+        return self.samples // self.small_batch
 
     @property
     def multipliers(self) -> Float[Array, "microbatches"]:

@@ -23,7 +23,8 @@ class Curves(NamedTuple):
       updates: made so far.
       batch_sizes: of the batch that is next.
       rate_factors: what multiplies the scheduled learning rate.
-      noise: the average of noise² in the geometry that drives the batch; NaN without, or before it is measured.
+      noise: the average of noise² in the geometry that drives the batch; NaN before it is measured, and where
+        nothing is.
       signal: that of signal².
     """
 

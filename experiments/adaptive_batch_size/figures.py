@@ -6,9 +6,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from experiments.adaptive_batch_size.curves import Curves
 from experiments.adaptive_batch_size.outcome import Outcome
 from experiments.adaptive_batch_size.published import PUBLISHED
 from experiments.adaptive_batch_size.results import Results
+from experiments.adaptive_batch_size.savings import costs_to
 from experiments.adaptive_batch_size.strategies import (
     ADAPTIVE,
     EUCLIDEAN_DRIVEN,
@@ -20,6 +22,7 @@ from experiments.study.figures import CONTEXT, as_png, legend_beside, log_scale,
 
 COLORS = {SMALL: "#8a8a8a", LARGE: "#7b3294", EUCLIDEAN_DRIVEN: "#e08214", MATCHED: "#0b6fb8"}
 MIDDLE = (0.1, 0.5, 0.9)  # quantiles over seeds that bands show
+LEVELS, HIGHEST_LEVEL = 60, 4  # losses to reach, from so many times the common one
 SHOWN_ABOVE_BEST = 12  # times the best median: what is worse is cut off
 
 
@@ -53,7 +56,7 @@ def trajectories(results: Results) -> bytes:
     """Batch size, learning rate, noise and signal along the examples, with a band over seeds."""
     config, count = results.config, len(results.outcomes)
     examples = np.array(config.curve_samples)
-    multipliers = np.append(np.asarray(config.multipliers), 0.0)[examples // config.microbatch]
+    multipliers = np.append(np.asarray(config.multipliers), 0.0)[examples // config.small_batch]
     rows: dict[str, Callable[[Outcome], np.ndarray]] = {
         "batch size": lambda outcome: outcome.curves.batch_sizes,
         "learning rate": lambda outcome: (
@@ -85,10 +88,9 @@ def savings(results: Results) -> bytes:
     for place, (optimizer, outcomes) in enumerate(results.outcomes.items()):
         for strategy, height in ((EUCLIDEAN_DRIVEN, place - 0.17), (MATCHED, place + 0.17)):
             outcome, color = outcomes[strategy], COLORS[strategy]
-            saved = 100 * np.array(outcome.saved)
-            if np.isfinite(saved).all():
-                ax.plot(saved[1:], [height, height], color=color, linewidth=3)
-                ax.plot(saved[0], height, "o", color=color)
+            saved = 100 * np.clip(outcome.saved, -1, 1)  # infinite where a level is not reached
+            ax.plot(saved[1:], [height, height], color=color, linewidth=3)
+            ax.plot(saved[0], height, "o", color=color)
             in_all = 100 * outcome.saved_in_all.value
             ax.plot(in_all, height, "o", color=color, markerfacecolor="white", markersize=5)
         ax.plot(100 * PUBLISHED[optimizer].saved, place + 0.17, "x", color="black", markersize=6)
@@ -102,6 +104,32 @@ def savings(results: Results) -> bytes:
     )
     legend_beside(figure, {f"{strategy} noise scale": COLORS[strategy] for strategy in ADAPTIVE})
     figure.suptitle("How many updates does a growing batch save?")
+    return as_png(figure)
+
+
+def levels(results: Results) -> bytes:
+    """The share of the small batch's updates that is saved on the way to every loss, as far as half of the
+    runs come down to it."""
+    figure, axes = panels(list(results.outcomes), columns=5, sharey=True)
+    for ax, outcomes in zip(axes, results.outcomes.values(), strict=True):
+        small = outcomes[SMALL]
+        highest, lowest = HIGHEST_LEVEL * small.level, min(_medians(outcomes.values()))
+        heights = np.geomspace(max(highest, lowest), lowest, LEVELS)
+        for strategy in (EUCLIDEAN_DRIVEN, MATCHED):
+            saved = [_saved(outcomes[strategy].curves, small.curves, level) for level in heights]
+            ax.plot(heights, 100 * np.array(saved), color=COLORS[strategy])
+        ax.axvline(small.level, color=CONTEXT, zorder=0)
+        ax.axhline(0, color=CONTEXT, linewidth=1, zorder=0)
+        log_scale(ax, "x", heights)
+        ax.invert_xaxis()
+    figure.supxlabel(f"{results.config.metric} to reach, lower to the right")
+    figure.supylabel(f"updates saved, % of {SMALL}'s")
+    legend_beside(
+        figure,
+        {name: color for name, color in _labels(results).items() if "noise" in name}
+        | {"equal loss": CONTEXT},
+    )
+    figure.suptitle("How far down does the saving go? (a line ends where less than half of the runs arrive)")
     return as_png(figure)
 
 
@@ -137,6 +165,13 @@ def _labels(results: Results) -> dict[str, str]:
         MATCHED: "matched noise scale",
     }
     return {names[strategy]: color for strategy, color in COLORS.items()}
+
+
+def _saved(of: Curves, reference: Curves, level: float) -> float:
+    """The fraction of the reference's updates that is saved to a level; NaN where either's median run does
+    not reach it."""
+    costs, others = (np.median(costs_to(c.losses, c.updates, level)) for c in (of, reference))
+    return 1 - costs / others if np.isfinite(costs) and np.isfinite(others) and others > 0 else np.nan
 
 
 def _medians(outcomes: Iterable[Outcome]) -> list[float]:

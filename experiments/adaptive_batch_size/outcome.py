@@ -76,7 +76,7 @@ def outcomes_of(
     """What became of an optimizer, by strategy; the mappings are by the contestants' names."""
     names = {strategy: str(Contestant(optimizer, strategy)) for strategy in STRATEGIES}
     level = common_level(curves[names[strategy]].losses for strategy in COMPARED)
-    microbatches = np.array(config.curve_samples) / config.microbatch
+    microbatches = np.array(config.curve_samples) / config.small_batch
     small = names[SMALL]
     seconds = {name: paces[name].along(microbatches, curves[name].updates) for name in names.values()}
 

@@ -25,12 +25,21 @@ from experiments.study.tables import (
     estimate_text,
     finite_or_none,
     median_metrics,
-    other_test_metrics,
     show_table,
 )
 from experiments.study.tuning import CONFIRM, Tuned
 from schedules.search import Estimate
 
+COST_HEADINGS = (
+    "optimizer, batch",
+    "last batch",
+    "updates",
+    "fewer, %",
+    "fewer at equal loss, %",
+    "ms a run",
+    "less time there, %",
+    "measuring adds, %",
+)
 PUBLISHED_HEADINGS = (
     "optimizer",
     "published: small",
@@ -108,7 +117,8 @@ def collect(
 
 def show(results: Results, folder: StudyFolder, console: Console) -> None:
     """Print the tables, what held, and where everything is."""
-    show_table(console, results.setting, headings(results), table_rows(results), notes(results), ())
+    show_table(console, results.setting, loss_headings(results), loss_rows(results), (), ())
+    show_table(console, f"Costs, beside {SMALL}", COST_HEADINGS, cost_rows(results), notes(results), ())
     show_table(
         console,
         "The claims of arXiv:2602.03001",
@@ -120,45 +130,49 @@ def show(results: Results, folder: StudyFolder, console: Console) -> None:
     )
 
 
-def headings(results: Results) -> tuple[str, ...]:
-    """The headings of the main table."""
+def loss_headings(results: Results) -> tuple[str, ...]:
+    """The headings of the table of losses."""
     return (
         "optimizer, batch",
         "LR",
         f"{results.config.metric} [interval]",
         f"vs {SMALL}, %",
         *_others(results),
-        "last batch",
-        "updates",
-        "fewer, %",
-        "at equal loss, %",
-        "s a run",
-        "time saved there, %",
-        "measuring, %",
     )
 
 
-def table_rows(results: Results) -> list[tuple[str, ...]]:
-    """The cells under `headings`, a row a contestant."""
-    return [_row(outcome, results) for outcome in results.all_outcomes]
+def loss_rows(results: Results) -> list[tuple[str, ...]]:
+    """The cells under `loss_headings`, a row a contestant."""
+    return [_loss_row(outcome, results) for outcome in results.all_outcomes]
 
 
-def _row(outcome: Outcome, results: Results) -> tuple[str, ...]:
-    name, tuned, overhead = str(outcome.contestant), outcome.tuned, outcome.pace.overhead
-    reference = outcome.contestant.strategy == SMALL
+def _loss_row(outcome: Outcome, results: Results) -> tuple[str, ...]:
+    name, tuned = str(outcome.contestant), outcome.tuned
     return (
         name,
         f"{tuned.setting.learning_rate:.3g}" + ("" if tuned.bracketed else " (edge)"),
         estimate_text(outcome.score),
-        "–" if reference else change_text(outcome.change),
+        "–" if outcome.contestant.strategy == SMALL else change_text(outcome.change),
         *(f"{results.beside[name][metric]:.3g}" for metric in _others(results)),
-        f"{np.median(outcome.curves.batch_sizes[:, -1]):.0f}",
+    )
+
+
+def cost_rows(results: Results) -> list[tuple[str, ...]]:
+    """The cells under COST_HEADINGS, a row a contestant."""
+    return [_cost_row(outcome) for outcome in results.all_outcomes]
+
+
+def _cost_row(outcome: Outcome) -> tuple[str, ...]:
+    pace, reference = outcome.pace, outcome.contestant.strategy == SMALL
+    return (
+        str(outcome.contestant),
+        f"{np.median(outcome.curves.batch_sizes[:, -1]):.0f} ({outcome.growth:.1f}×)",
         f"{outcome.updates:.0f}",
         "–" if reference else f"{100 * outcome.saved_in_all.value:.0f}",
         "–" if reference else saving_text(outcome.saved),
-        f"{outcome.pace.run:.3f}",
+        f"{1e3 * pace.run:.1f}",
         "–" if reference else saving_text(outcome.saved_time),
-        "–" if overhead is None else change_text(overhead),
+        "–" if pace.overhead is None else change_text(pace.overhead),
     )
 
 
@@ -170,7 +184,11 @@ def saving_text(saved: Estimate) -> str:
 
 
 def _others(results: Results) -> list[str]:
-    return other_test_metrics(next(iter(results.beside.values())), results.config.metric)
+    """The workload's other metrics."""
+    recorded = next(iter(results.beside.values()))
+    return [
+        name for name in recorded if name.startswith(("train_", "test_")) and name != results.config.metric
+    ]
 
 
 def published_rows(results: Results) -> list[tuple[str, ...]]:
@@ -197,23 +215,23 @@ def notes(results: Results) -> list[str]:
     config, counts = results.config, results.counts
     levels = ", ".join(f"{name} {of[SMALL].level:.3g}" for name, of in results.outcomes.items())
     lines = [
-        f"Medians of {config.confirm_replicates} fresh seeds with {config.confidence:.0%} intervals; changes and"
-        f" savings are paired by seed. Every run saw exactly {config.samples:,} examples, and its learning rate"
-        " follows the examples seen. Each optimizer and batch was tuned with the same"
+        f"Medians of {config.confirm_replicates} fresh seeds with {config.confidence:.0%} intervals; changes"
+        f" and savings are paired by seed. Every run saw exactly {config.samples:,} examples, and its learning"
+        " rate follows the examples seen. Each optimizer and batch was tuned with the same"
         f" {config.budget.runs} runs.",
-        f"{', '.join(ADAPTIVE)}: the batch grows with the noise scale in that geometry, or in the optimizer's"
-        f" own; measured every {config.measure_every} updates, growing after {config.warmup:.0%} of the"
-        f" examples, the learning rate with it ({config.coupling}).",
-        f"At equal loss: the lowest {config.metric} that {REACHING:.0%} of the runs of each of"
-        f" {', '.join(COMPARED)} come down to ({levels}). Savings are relative to {SMALL}; a run that never"
-        " got there counts as infinite.",
+        f"{' and '.join(ADAPTIVE)}: the batch grows with the noise scale in that geometry, or in the"
+        f" optimizer's own; measured every {config.measure_every} updates, growing after {config.warmup:.0%}"
+        f" of the examples, the learning rate with it ({config.coupling}).",
+        f"Equal loss: the lowest {config.metric} that {REACHING:.0%} of the runs of each of"
+        f" {', '.join(COMPARED)} come down to: {levels}. Savings are shares of what {SMALL} takes; a run that"
+        " never gets there counts as infinite.",
         *_not_reached(results),
-        f"Seconds: the median of {REPEATS} runs on one device, all in turn. Along a run they are placed by what"
-        " a micro-batch and an update take, from two runs of the same program whose batch stays small or is"
-        " large and that measure nothing; measuring is what the studied run takes beyond, with the range over"
-        f" repeats. A micro-batch of {config.microbatch} is less work at once than a batch: on a wider machine a"
-        " large batch gains more.",
-        f"No worse: the change of the final {config.metric} and its interval below {NO_WORSE:+.0%}.",
+        f"Time: the median of {REPEATS} runs on one device, all in turn, measured once. A growing batch is"
+        f" accumulated from micro-batches of {config.small_batch} in {config.parts} parts. Its time along a"
+        " run is placed by what a micro-batch and an update take, told from two more runs of the same program,"
+        " whose batch stays small or large and is not measured; what the studied run takes beyond is put down"
+        " to measuring (with the range over repeats).",
+        f"No worse: the change of the final {config.metric}, with its interval, is below {NO_WORSE:+.0%}.",
         f"{sum(counts.values()):,} runs, of which {counts.get('diverged', 0):,} diverged,"
         f" in {results.seconds:.0f} s of training.",
     ]

@@ -1,4 +1,4 @@
-"""How many updates, or how much time, a growing batch saves on the way to a loss that the others reach too."""
+"""How many updates, or how much time, a growing batch saves on the way to a loss that others reach too."""
 
 from collections.abc import Iterable
 

@@ -52,7 +52,7 @@ class Contestant(NamedTuple):
             self.geometry,
             config.small_batch,
             config.large_batch,
-            quantum=config.microbatch,
+            quantum=config.small_batch,
             every=config.measure_every,
             warmup_samples=round(config.warmup * config.samples),
             noise_decay=config.noise_decay,

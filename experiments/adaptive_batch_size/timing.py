@@ -24,7 +24,7 @@ from experiments.study.tuning import CONFIRM, Trial, Tuned
 from schedules.search import Estimate
 from workloads import Workload
 
-REPEATS = 7
+REPEATS = 9
 NEVER = 2**30  # updates from one measurement to the next
 
 
@@ -101,7 +101,7 @@ def pace(timing: Timing, config: Config) -> Pace:
     if not timing.fixed_small:
         return Pace(run, run / microbatches, 0.0, None)
     small, large = np.array(timing.fixed_small), np.array(timing.fixed_large)
-    few, many = config.samples / config.large_batch, config.samples / config.small_batch
+    few, many = config.samples / config.large_batch, config.num_microbatches
     update = np.maximum(small - large, 0) / (many - few)
     microbatch = (large - few * update) / microbatches
     overhead = seconds / (microbatches * microbatch + timing.updates * update) - 1

@@ -65,7 +65,7 @@ def recorded(
         updates = [samples // batch_size for samples in config.curve_samples]
         run = train_constant(contestant, config, workload, row, data, evaluate_at=updates)
         return {**run.metrics, UPDATES: jnp.asarray(updates, jnp.float32)}
-    seen = np.array(config.curve_samples) // config.microbatch
+    seen = np.array(config.curve_samples) // config.small_batch
     run = train_adaptive(
         contestant, config, workload, row, data, evaluate_at=seen.tolist(), probe=control_probe
     )
@@ -81,7 +81,7 @@ def train_constant(
         workload,
         data,
         _builder(contestant, row),
-        row["learning_rate"] * config.multipliers[:: batch_size // config.microbatch],
+        row["learning_rate"] * config.multipliers[:: batch_size // config.small_batch],
         workloads.run_keys(jax.random.wrap_key_data(row["key_data"])),
         batch_size=batch_size,
         **options,
@@ -105,7 +105,7 @@ def train_adaptive(
             _builder(contestant, row),
             schedule,
             controller,
-            microbatch_size=config.microbatch,
+            microbatch_size=config.small_batch,
             num_microbatches=config.num_microbatches,
         )
 
@@ -115,7 +115,8 @@ def train_adaptive(
         build,
         row["learning_rate"] * config.multipliers,
         workloads.run_keys(jax.random.wrap_key_data(row["key_data"])),
-        batch_size=config.microbatch,
+        batch_size=config.small_batch,
+        parts=config.parts,
         **options,
     )
 
