@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 
 from experiments.adaptive_batch_size.config import Config
-from experiments.adaptive_batch_size.results import show
+from experiments.adaptive_batch_size.findings import show
 from experiments.adaptive_batch_size.study import redraw, run
 from experiments.study.command import Study
 
 STUDY = Study(
     name="adaptive_batch_size",
-    description="Let the batch grow with the noise of the gradient, on equally many examples as constant ones.",
+    description="Let the batch grow with the noise of the gradient, and compare it with constant ones.",
     presets={"digits": Config()},
     run=run,
     redraw=redraw,

@@ -30,10 +30,10 @@ class Config:
     """What to train with: sign_descent, signum, adamw, spectral_descent, muon."""
     metric: str = "test_loss"
     """Metric to minimise, at the end and in the fewest updates; all others are recorded beside it."""
-    small_batch: int = 16
+    small_batch: int = 8
     """Examples in a batch of the small constant strategy, and in the first ones of those that grow; these
     accumulate micro-batches of as many."""
-    large_batch: int = 256
+    large_batch: int = 128
     """Examples in a batch of the large constant strategy, and at most in those that grow; a multiple of the
     small batch."""
     parts: int = 4

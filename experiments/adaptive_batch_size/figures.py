@@ -85,10 +85,13 @@ def savings(results: Results) -> bytes:
     """The share of the small batch's updates that each growing batch saves, with intervals."""
     figure = Figure(figsize=(9, 1.6 + 0.75 * len(results.outcomes)), layout="constrained")
     ax = figure.subplots()
+    shown = [of[strategy].saved for of in results.outcomes.values() for strategy in ADAPTIVE]
+    ends = [100 * end for end in np.ravel(shown) if np.isfinite(end)]  # -inf where a level is not reached
+    left, right = min([0, *ends]) - 5, max([0, *ends]) + 5
     for place, (optimizer, outcomes) in enumerate(results.outcomes.items()):
         for strategy, height in ((EUCLIDEAN_DRIVEN, place - 0.17), (MATCHED, place + 0.17)):
             outcome, color = outcomes[strategy], COLORS[strategy]
-            saved = 100 * np.clip(outcome.saved, -1, 1)  # infinite where a level is not reached
+            saved = np.clip(100 * np.array(outcome.saved), left, right)
             ax.plot(saved[1:], [height, height], color=color, linewidth=3)
             ax.plot(saved[0], height, "o", color=color)
             in_all = 100 * outcome.saved_in_all.value

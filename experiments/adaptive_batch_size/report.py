@@ -3,10 +3,10 @@
 from html import escape
 
 from experiments.adaptive_batch_size import figures
-from experiments.adaptive_batch_size.results import (
+from experiments.adaptive_batch_size.results import Results
+from experiments.adaptive_batch_size.tables import (
     COST_HEADINGS,
     PUBLISHED_HEADINGS,
-    Results,
     cost_rows,
     loss_headings,
     loss_rows,
@@ -39,8 +39,8 @@ def write_report(results: Results, folder: StudyFolder) -> None:
         *(f"<p class='note'>{escape(note)}</p>" for note in notes(results)),
         *(html_figure(name, image) for name, image in images.items()),
         "<h2>Beside the paper</h2><p>Published: validation loss of a Llama with 160M parameters,"
-        " constant batches of 64 and 256 sequences, and by how many steps fewer the matched batch took"
-        f" (arXiv:2602.03001). Here: the {escape(results.config.metric)} of a far smaller problem; the columns"
+        " constant batches of 64 and 256 sequences, and how many steps fewer the matched batch took"
+        f" (arXiv:2602.03001). Here: the {escape(results.config.metric)} of a far smaller problem; they"
         " stand beside each other to be seen, not to agree.</p>",
         html_table(PUBLISHED_HEADINGS, published_rows(results)),
         "<h2>Config</h2>",

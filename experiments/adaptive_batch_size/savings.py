@@ -25,8 +25,7 @@ def costs_to(
     costs: Float[np.ndarray, "replicates points"],
     level: float,
 ) -> Float[np.ndarray, "replicates"]:
-    """What each run had spent, in updates or seconds, when its loss first came down to `level`; infinite where
-    it did not."""
+    """What each run had spent when its loss first came down to `level`; infinite where it did not."""
     return np.array([first_reached(*run, level) for run in zip(losses, costs, strict=True)])
 
 

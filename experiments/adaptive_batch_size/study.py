@@ -8,8 +8,9 @@ from pathlib import Path
 from rich.console import Console
 
 from experiments.adaptive_batch_size.config import Config
+from experiments.adaptive_batch_size.findings import winners_json
 from experiments.adaptive_batch_size.report import write_report
-from experiments.adaptive_batch_size.results import Results, collect, winners_json
+from experiments.adaptive_batch_size.results import Results, collect
 from experiments.adaptive_batch_size.strategies import Contestant, contestants
 from experiments.adaptive_batch_size.timing import Timing, measure_timings
 from experiments.adaptive_batch_size.training import trial_runner
