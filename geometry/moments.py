@@ -31,14 +31,15 @@ class Moments:
       count: the number of parts R.
       mean: the mean gradient.
       squares: Σ (gʲ - mean)² of every entry.
-      grams: Σ D Dᵀ with D = Gʲ - mean on the shorter side, of every stack of matrices by leaf.
+      grams: Σ D Dᵀ with D = Gʲ - mean on the shorter side, of every stack of matrices by leaf; see `Grams`.
       views: how these leaves are seen as matrices; None where matrices were left out.
     """
 
-    count: ArrayLike
+    # trees of anything, since JAX rebuilds the class around shapes and shardings too
+    count: PyTree
     mean: PyTree
     squares: PyTree
-    grams: Grams
+    grams: PyTree
     views: Views | None = field(metadata={"static": True})
 
     @classmethod
@@ -53,7 +54,7 @@ class Moments:
         """
         views = _views(params, view)
         zeros = jax.tree.map(lambda leaf: jnp.zeros_like(widened(leaf)), params)
-        return cls(jnp.zeros([], jnp.int32), zeros, zeros, _grams_of(zeros, views), views)
+        return cls(jnp.zeros([], jnp.int32), zeros, zeros, _zero_grams(zeros, views), views)
 
     @classmethod
     def of(cls, part_gradients: PyTree, view: ViewRule | None = plain_matrices) -> "Moments":
@@ -205,6 +206,17 @@ def _views(tree: PyTree, view: ViewRule | None) -> Views | None:
 def _grams_of(tree: PyTree, views: Views | None) -> Grams:
     leaves = leaves_by_path(tree)
     return {path: [_gram(wide(stack)) for stack in view.split(leaves[path])] for path, view in views or ()}
+
+
+def _zero_grams(zeros: PyTree, views: Views | None) -> Grams:
+    """Made without a product, which Explicit axes would refuse; they vary over the ranks as `zeros` do."""
+    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), zeros)
+    grams = jax.eval_shape(lambda tree: _grams_of(tree, views), shapes)
+    leaves = leaves_by_path(zeros)
+    return {
+        path: [jnp.zeros_like(leaves[path], shape=gram.shape) for gram in of_leaf]
+        for path, of_leaf in grams.items()
+    }
 
 
 def _gram(stack: Float[Array, "matrices short long"]) -> Float[Array, "matrices short short"]:

@@ -78,6 +78,9 @@ def adaptive_batch(
         rate = control.learning_rate_factor * schedule(microbatches)
         return optax.with_extra_args_support(optimizer(lambda _: rate))
 
+    def controlled(control, batch, samples):
+        return controller.update(control, lambda: batch.estimate(samples, controller.geometry), samples)
+
     def init(params):
         control, nothing = controller.init(), jnp.zeros([], jnp.int32)
         of_rank = params if axis_name is None else jax.lax.pcast(params, axis_name, to="varying")
@@ -95,13 +98,7 @@ def adaptive_batch(
 
         def step():
             batch = moments if axis_name is None else moments.across(axis_name)
-
-            def controlled(control, batch):
-                return controller.update(
-                    control, lambda: batch.estimate(samples, controller.geometry), samples
-                )
-
-            control = call_in_auto_mode(controlled, state.control, batch, like=state.control)
+            control = call_in_auto_mode(controlled, state.control, batch, samples, like=state.control)
             mean = jax.tree.map(lambda centre, g: centre.astype(g.dtype), batch.mean, gradient)
             transformation = inner_optimizer(state.control, state.begun)
             updates, inner = transformation.update(mean, state.inner, params, **extra)

@@ -41,7 +41,8 @@ class BatchController:
     """Lets the batch grow so that the gradient's noise stays below θ times its signal.
 
     After every `every`-th batch the noise scale is measured and its averages N of noise² and M of signal²
-    go on: N ← β N + (1 - β) noise², and likewise M. After the warm-up, each measurement is followed by
+    go on: N ← β N + (1 - β) noise², and likewise M; a measurement that is not finite is left out. After the
+    warm-up, each measurement is followed by
 
         B ← max(⌈N / (θ² M)⌉, B), rounded up to a multiple of `quantum`, at most `max_batch_size`,
 
@@ -132,10 +133,14 @@ class BatchController:
                     f"measure must return the noise scale in the geometry {self.geometry.name},"
                     f" got {scale.geometry.name}"
                 )
-            average = state.average.add(scale, self.noise_decay, self.signal_decay)
-            return self._grown(state._replace(average=average))
+            return self._grown(state._replace(average=self._averaged(state.average, scale)))
 
         return jax.lax.cond(state.steps % self.every == 0, adapted, lambda: state)
+
+    def _averaged(self, average: NoiseAverage, scale: NoiseScale) -> NoiseAverage:
+        new = average.add(scale, self.noise_decay, self.signal_decay)
+        measured = jnp.isfinite(new.noise_squared) & jnp.isfinite(new.signal_squared)
+        return jax.tree.map(lambda new, old: jnp.where(measured, new, old), new, average)
 
     def _grown(self, state: BatchState) -> BatchState:
         wanted = state.average.value / self._theta**2

@@ -10,6 +10,7 @@ import tyro
 from rich.console import Console
 
 from experiments.study.devices import keep_compiled_programs, one_device_per_core
+from experiments.throughput.batches import report_batches
 from experiments.throughput.descent import report_descent
 from experiments.throughput.memory import report_memory
 from experiments.throughput.noise import report_noise
@@ -20,18 +21,21 @@ REPORTS = {
     "sweeps": report_sweeps,
     "descent": report_descent,
     "noise": report_noise,
+    "batches": report_batches,
     "training": report_training,
     "memory": report_memory,
 }
+Subject = Literal["sweeps", "descent", "noise", "batches", "training", "memory"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
     """Measure speeds as ratios: sweeps to Python loops, descent directions to optax's, training steps that
-    measure gradient noise to steps that do not, training of every workload to the GEMM peak; and what sweeps
-    take of the memory, to what is planned."""
+    measure gradient noise to steps that do not, steps on accumulated batches whose size is data to plain
+    steps, training of every workload to the GEMM peak; and what sweeps take of the memory, to what is
+    planned."""
 
-    subjects: tuple[Literal["sweeps", "descent", "noise", "training", "memory"], ...] = tuple(REPORTS)
+    subjects: tuple[Subject, ...] = tuple(REPORTS)
     """What to measure."""
     repeats: int = 5
     """Alternating repeats of each comparison; medians are reported."""
