@@ -69,7 +69,7 @@ def recorded(
     run = train_adaptive(
         contestant, config, workload, row, data, evaluate_at=seen.tolist(), probe=control_probe
     )
-    return {**run.metrics, **_controlled(run.probes, seen)}
+    return {**run.metrics, **along_examples(run.probes, seen)}
 
 
 def train_constant(
@@ -134,7 +134,7 @@ def control_probe(params, state, batch, gradients, key) -> dict[str, Array]:
     }
 
 
-def _controlled(
+def along_examples(
     probes: dict[str, Array], seen: Int[np.ndarray, "points"]
 ) -> dict[str, Float[Array, "points"]]:
     """The controller's records after so many micro-batches, of those before each micro-batch.

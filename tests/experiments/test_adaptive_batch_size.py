@@ -25,7 +25,7 @@ from experiments.adaptive_batch_size.outcome import outcomes_of
 from experiments.adaptive_batch_size.savings import common_level, costs_to, saving
 from experiments.adaptive_batch_size.strategies import STRATEGIES, Contestant
 from experiments.adaptive_batch_size.timing import Pace, Timing, pace
-from experiments.adaptive_batch_size.training import control_probe, train_adaptive
+from experiments.adaptive_batch_size.training import along_examples, control_probe, train_adaptive
 from experiments.study.tuning import Setting, Tuned
 
 SMALL, LARGE, SAMPLES = 8, 32, 192
@@ -120,7 +120,7 @@ def grown():
         return train_adaptive(contestant, CONFIG, workload(), row, data, probe=control_probe)
 
     run = train(row, workload().data)
-    return float(run.metrics["train_loss"][0]), jax.tree.map(np.asarray, run.probes)
+    return float(run.metrics["train_loss"][0]), run.probes
 
 
 def test_a_growing_run_is_a_plain_loop_over_its_batches_and_uses_every_example_once(grown):
@@ -134,6 +134,8 @@ def test_a_growing_run_is_a_plain_loop_over_its_batches_and_uses_every_example_o
     assert sizes[:-1] == wanted[:-1]
     assert SMALL == sizes[0] < max(sizes)
     assert sizes[-1] < wanted[-1]  # the last one is what is left, and the loop needs it too
+    recorded = along_examples(probes, np.array([0, 7, CONFIG.num_microbatches]))
+    assert recorded["updates"].tolist() == [0, 7, len(batches)]
     factors = [float(probes["rate_factor"][batch[0]]) for batch in batches]
     np.testing.assert_allclose(factors, np.sqrt(np.array(wanted) / SMALL), rtol=1e-5)
     rates = 0.01 * linear_with_warmup(SMALL * np.array(begins[:-1]), CONFIG.samples) * factors
