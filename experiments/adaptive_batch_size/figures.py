@@ -48,7 +48,7 @@ def losses(results: Results) -> bytes:
             ax.set_xlabel(label, fontsize=8)
     figure.supylabel(f"{config.metric}, median of {config.confirm_replicates} seeds")
     legend_beside(figure, _labels(results) | {"equal loss": CONTEXT})
-    figure.suptitle("On equally many examples, a growing batch takes fewer updates: what does it cost?")
+    figure.suptitle("Does a growing batch reach the loss sooner?")
     return as_png(figure)
 
 
@@ -75,9 +75,9 @@ def trajectories(results: Results) -> bytes:
                     drawn += _band(ax, examples, values(outcome), COLORS[strategy])
             if label != "learning rate":
                 log_scale(ax, "y", drawn)
-    figure.supxlabel("examples seen")
+    figure.supxlabel("examples seen (bands: four fifths of the seeds)")
     legend_beside(figure, _labels(results))
-    figure.suptitle("How the batch grows, and why (bands: four fifths of the seeds)")
+    figure.suptitle("How the batch grows, and why")
     return as_png(figure)
 
 
@@ -125,14 +125,14 @@ def levels(results: Results) -> bytes:
         ax.axhline(0, color=CONTEXT, linewidth=1, zorder=0)
         log_scale(ax, "x", heights)
         ax.invert_xaxis()
-    figure.supxlabel(f"{results.config.metric} to reach, lower to the right")
-    figure.supylabel(f"updates saved, % of {SMALL}'s")
+    figure.supxlabel(f"{results.config.metric} to reach; a line ends where half of the runs do not")
+    figure.supylabel("updates saved, %")
     legend_beside(
         figure,
         {name: color for name, color in _labels(results).items() if "noise" in name}
         | {"equal loss": CONTEXT},
     )
-    figure.suptitle("How far down does the saving go? (a line ends where less than half of the runs arrive)")
+    figure.suptitle("How far down does the saving go?")
     return as_png(figure)
 
 
