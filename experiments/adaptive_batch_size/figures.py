@@ -183,14 +183,17 @@ def _medians(outcomes: Iterable[Outcome]) -> list[float]:
 
 
 def _quantiles(values: np.ndarray) -> np.ndarray:
-    """Those of MIDDLE over seeds, of the ones that have a value at all."""
-    return np.quantile(values[np.isfinite(values).any(axis=1)], MIDDLE, axis=0, method="inverted_cdf")
+    """Those of MIDDLE over seeds."""
+    return np.quantile(values, MIDDLE, axis=0, method="inverted_cdf")
 
 
 def _band(ax: Axes, examples: np.ndarray, values: np.ndarray, color: str) -> list[float]:
-    """Draw the median with a band over seeds where all have a value; returns the heights drawn."""
-    known = np.isfinite(values).all(axis=0)
-    low, middle, high = _quantiles(values[:, known])
+    """Draw the median with a band over the seeds that did not diverge; returns the heights drawn."""
+    finished = values[np.isfinite(values[:, -1])]
+    if not finished.size:
+        return []
+    known = np.isfinite(finished).all(axis=0)  # the noise is not before it is measured
+    low, middle, high = _quantiles(finished[:, known])
     ax.plot(examples[known], middle, color=color)
     ax.fill_between(examples[known], low, high, color=color, alpha=0.25, linewidth=0)
     return [*low.tolist(), *high.tolist()]
