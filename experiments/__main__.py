@@ -13,6 +13,7 @@ STUDIES = {
     "search_efficiency": "how many runs each strategy needs to find a near-optimal shape",
     "optimizer_comparison": "which optimizer trains best at equal tuning budget, in steps and in seconds",
     "critical_batch_size": "how large a batch pays for each optimizer, and whether the noise scale tells it",
+    "adaptive_batch_size": "whether a batch that grows with the noise of its own geometry saves steps",
     "layer_geometry": "which descent geometry suits which layer, and whether measuring it pays",
     "path_geometry": "how gradients lie to the end of training, and whether the step this prescribes pays",
     "generalization": "whether the information criterion predicts the gap, and whether pruning by it pays",

@@ -1,0 +1,66 @@
+"""How large the batch is along a run: constant, or driven by a noise scale."""
+
+import math
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+import optim
+from experiments.adaptive_batch_size.config import CENTRES, Config
+from geometry import EUCLIDEAN, SIGN, SPECTRAL, Geometry
+
+SMALL, LARGE = "small", "large"  # constant
+EUCLIDEAN_DRIVEN, MATCHED = "Euclidean", "matched"  # growing with a noise scale
+CONSTANT, ADAPTIVE = (SMALL, LARGE), (EUCLIDEAN_DRIVEN, MATCHED)
+STRATEGIES = (*CONSTANT, *ADAPTIVE)
+MATCHING: Mapping[str, Geometry] = MappingProxyType(  # the geometry in which each optimizer descends
+    {
+        "sign_descent": SIGN,
+        "signum": SIGN,
+        "adamw": SIGN,
+        "spectral_descent": SPECTRAL,
+        "muon": SPECTRAL,
+    }
+)
+
+
+class Contestant(NamedTuple):
+    """An optimizer with a strategy for its batch; what is tuned and scored."""
+
+    optimizer: str
+    strategy: str
+
+    def __str__(self) -> str:
+        return f"{self.optimizer}, {self.strategy}"
+
+    @property
+    def geometry(self) -> Geometry:
+        """Whose noise scale drives the batch, where it is not constant."""
+        return MATCHING[self.optimizer] if self.strategy == MATCHED else EUCLIDEAN
+
+    def batch_size(self, config: Config) -> int:
+        """The constant one, or the first."""
+        return config.large_batch if self.strategy == LARGE else config.small_batch
+
+    def centre(self, config: Config) -> float:
+        """The middle of the learning rates tried first: in proportion to the root of the batch."""
+        return CENTRES[self.optimizer] * math.sqrt(self.batch_size(config) / config.small_batch)
+
+    def controller(self, config: Config) -> optim.BatchController:
+        """What drives the batch, where it is not constant."""
+        return optim.BatchController(
+            self.geometry,
+            config.small_batch,
+            config.large_batch,
+            quantum=config.small_batch,
+            every=config.measure_every,
+            warmup_samples=round(config.warmup * config.samples),
+            noise_decay=config.noise_decay,
+            signal_decay=config.noise_decay,
+            coupling=config.coupling,
+        )
+
+
+def contestants(config: Config) -> list[Contestant]:
+    """Every optimizer with every strategy."""
+    return [Contestant(optimizer, strategy) for optimizer in config.optimizers for strategy in STRATEGIES]

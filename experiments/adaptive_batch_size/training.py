@@ -1,0 +1,155 @@
+"""A run of one contestant, and what is recorded along it at equal numbers of examples."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import Mesh
+from jaxtyping import Array, Float, Int, PyTree
+
+import optim
+import workloads
+from experiments.adaptive_batch_size.config import Config
+from experiments.adaptive_batch_size.strategies import ADAPTIVE, Contestant
+from experiments.study.optimizers import OPTIMIZERS
+from experiments.study.tuning import Trial
+from workloads import Workload
+
+UPDATES = "updates"  # what every run records beside the workload's metrics
+BATCH_SIZE, RATE_FACTOR = "batch_size", "rate_factor"  # and what the growing ones do
+NOISE, SIGNAL = "noise_squared", "signal_squared"
+
+
+def trial_runner(
+    contestant: Contestant, config: Config, workload: Workload, mesh: Mesh
+) -> Callable[[Sequence[Trial]], list[dict[str, float]]]:
+    """(trials) → all that is recorded of each, at its end and as "train_loss@SAMPLES" along the way."""
+    root = jax.random.key(config.seed)
+
+    def program(row, data):
+        return recorded(contestant, config, workload, row, data)
+
+    def run_trials(trials: Sequence[Trial]) -> list[dict[str, float]]:
+        rows = jax.tree.map(lambda *leaves: np.stack(leaves), *(trial_row(trial, root) for trial in trials))
+        records = workloads.sweep(
+            program, rows, workload.data, mesh=mesh, capacity=config.budget.runs_per_rate
+        )
+        columns = {}
+        for name, values in records.items():
+            along = np.asarray(values).T
+            columns |= {f"{name}@{at}": of for at, of in zip(config.curve_samples, along, strict=True)}
+            columns[name] = along[-1]
+        return [{name: float(of[row]) for name, of in columns.items()} for row in range(len(trials))]
+
+    return run_trials
+
+
+def trial_row(trial: Trial, root: Array) -> dict[str, Any]:
+    """What tells a run apart from others of its program."""
+    return {
+        "learning_rate": np.float32(trial.setting.learning_rate),
+        "decay": np.float32(trial.setting.decay),
+        "key_data": np.asarray(jax.random.key_data(trial.key(root))),
+    }
+
+
+def recorded(
+    contestant: Contestant, config: Config, workload: Workload, row: PyTree, data: PyTree
+) -> dict[str, Float[Array, "points"]]:
+    """The records of one run at each of `config.curve_samples`."""
+    if contestant.strategy not in ADAPTIVE:
+        batch_size = contestant.batch_size(config)
+        updates = [samples // batch_size for samples in config.curve_samples]
+        run = train_constant(contestant, config, workload, row, data, evaluate_at=updates)
+        return {**run.metrics, UPDATES: jnp.asarray(updates, jnp.float32)}
+    seen = np.array(config.curve_samples) // config.small_batch
+    run = train_adaptive(
+        contestant, config, workload, row, data, evaluate_at=seen.tolist(), probe=control_probe
+    )
+    return {**run.metrics, **along_examples(run.probes, seen)}
+
+
+def train_constant(
+    contestant: Contestant, config: Config, workload: Workload, row: PyTree, data: PyTree, **options
+) -> workloads.Run:
+    """Train with a constant batch; its learning rate is the schedule's at the batch's first example."""
+    batch_size = contestant.batch_size(config)
+    return workloads.train(
+        workload,
+        data,
+        _builder(contestant, row),
+        row["learning_rate"] * config.multipliers[:: batch_size // config.small_batch],
+        workloads.run_keys(jax.random.wrap_key_data(row["key_data"])),
+        batch_size=batch_size,
+        **options,
+    )
+
+
+def train_adaptive(
+    contestant: Contestant,
+    config: Config,
+    workload: Workload,
+    row: PyTree,
+    data: PyTree,
+    controller: optim.BatchController | None = None,
+    **options,
+) -> workloads.Run:
+    """Train with a batch that grows by micro-batches, as the contestant's controller wants or another one."""
+    controller = controller or contestant.controller(config)
+
+    def build(schedule):
+        return optim.adaptive_batch(
+            _builder(contestant, row),
+            schedule,
+            controller,
+            microbatch_size=config.small_batch,
+            num_microbatches=config.num_microbatches,
+        )
+
+    return workloads.train(
+        workload,
+        data,
+        build,
+        row["learning_rate"] * config.multipliers,
+        workloads.run_keys(jax.random.wrap_key_data(row["key_data"])),
+        batch_size=config.small_batch,
+        parts=config.parts,
+        **options,
+    )
+
+
+def control_probe(params, state, batch, gradients, key) -> dict[str, Array]:
+    """The controller's state before a micro-batch; noise and signal are NaN before the first measurement."""
+    control = state.control
+    average = control.average
+    return {
+        UPDATES: control.steps,
+        BATCH_SIZE: control.batch_size,
+        RATE_FACTOR: control.learning_rate_factor,
+        NOISE: average.noise_squared / average.noise_weight,
+        SIGNAL: average.signal_squared / average.signal_weight,
+    }
+
+
+def along_examples(
+    probes: dict[str, Array], seen: Int[np.ndarray, "points"]
+) -> dict[str, Float[Array, "points"]]:
+    """The controller's records after so many micro-batches, of those before each micro-batch.
+
+    The last micro-batch ends the last batch, however small, and so makes one more update; what it might have
+    measured, no batch follows.
+    """
+    num_microbatches = probes[UPDATES].shape[0]
+    records = {name: values[np.minimum(seen, num_microbatches - 1)] for name, values in probes.items()}
+    records[UPDATES] = records[UPDATES] + (seen == num_microbatches)
+    return {name: values.astype(jnp.float32) for name, values in records.items()}
+
+
+def _builder(contestant: Contestant, row: PyTree) -> Callable[[optax.Schedule], optax.GradientTransformation]:
+    def build(schedule):
+        return OPTIMIZERS[contestant.optimizer].build(schedule, row["decay"] / row["learning_rate"])
+
+    return build

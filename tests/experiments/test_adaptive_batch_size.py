@@ -1,0 +1,329 @@
+"""Adaptive batch sizes: runs are what plain loops find; savings, times and claims what made-up runs have."""
+
+import contextlib
+import functools
+import io
+import json
+import shutil
+import sqlite3
+import zlib
+from itertools import pairwise
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import optim
+import workloads
+from experiments.adaptive_batch_size import Config, main
+from experiments.adaptive_batch_size.claims import claims_about
+from experiments.adaptive_batch_size.curves import Curves
+from experiments.adaptive_batch_size.outcome import outcomes_of
+from experiments.adaptive_batch_size.savings import common_level, costs_to, saving
+from experiments.adaptive_batch_size.strategies import STRATEGIES, Contestant
+from experiments.adaptive_batch_size.timing import Pace, Timing, pace
+from experiments.adaptive_batch_size.training import along_examples, control_probe, train_adaptive
+from experiments.study.tuning import Setting, Tuned
+
+SMALL, LARGE, SAMPLES = 8, 32, 192
+OPTIONS = {
+    "--workload": ["linear_regression"],
+    "--workload-options": ["dimension", 64],
+    "--metric": ["train_loss"],
+    "--optimizers": ["signum"],
+    "--small-batch": [SMALL],
+    "--large-batch": [LARGE],
+    "--parts": [2],
+    "--samples": [SAMPLES],
+    "--curve-points": [3],
+    "--measure-every": [2],
+    "--first-rates": [3],
+    "--more-rates": [0],
+    "--screen-replicates": [1],
+    "--confirm-replicates": [3],
+    "--devices": [3],
+}
+CONFIG = Config(small_batch=SMALL, large_batch=48, parts=2, samples=384, curve_points=4, measure_every=3)
+
+
+def called(*words):
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output):
+        status = main([str(word) for word in words])
+    return status, output.getvalue()
+
+
+def options(**changes):
+    chosen = {**OPTIONS, **{f"--{name.replace('_', '-')}": value for name, value in changes.items()}}
+    return [word for name, values in chosen.items() for word in (name, *values)]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("adaptive") / "study"
+    status, output = called(*options(), "--folder", folder)
+    assert status == 0, output
+    return folder, output
+
+
+@functools.cache
+def workload():
+    return workloads.load("linear_regression", dimension=64)
+
+
+def linear_with_warmup(samples, num_samples):
+    """The learning rate's fraction of the peak by examples seen, with a warm-up of 0.15."""
+    x = np.asarray(samples) / num_samples
+    return np.minimum(x / 0.15, (1 - x) / 0.85)
+
+
+def plain_loss(key, drawn, batches, rates):
+    """The loss after signum on batches of those rows of `drawn` examples, at those learning rates."""
+    init, data, *_ = jax.random.split(key, 4)
+    indices = workload().indices(data, *drawn)
+
+    @jax.jit
+    def gradient(params, rows):
+        return jax.grad(workload().loss)(params, workload().batch(workload().data, rows), None)
+
+    params, table = jax.jit(workload().init)(init), jnp.asarray(rates, jnp.float32)
+    transformation = optim.signum(lambda count: table[count])
+    state = transformation.init(params)
+    step = jax.jit(transformation.update)
+    for batch in batches:
+        gradients = [gradient(params, indices[row]) for row in batch]
+        mean = jax.tree.map(lambda *of: sum(of) / len(of), *gradients)
+        updates, state = step(mean, state, params)
+        params = optax.apply_updates(params, updates)
+    return float(workload().evaluate(params, workload().data)["train_loss"])
+
+
+def run_key(stage, replicate):
+    return jax.random.fold_in(jax.random.fold_in(jax.random.key(0), zlib.crc32(stage.encode())), replicate)
+
+
+@pytest.fixture(scope="module")
+def grown():
+    """A run whose batch grows: its loss, and what its controller says before every micro-batch."""
+    row = {
+        "learning_rate": jnp.float32(0.05),
+        "decay": jnp.float32(0),
+        "key_data": jax.random.key_data(run_key("growing", 0)),
+    }
+    contestant = Contestant("signum", "matched")
+
+    @jax.jit
+    def train(row, data):
+        return train_adaptive(contestant, CONFIG, workload(), row, data, probe=control_probe)
+
+    run = train(row, workload().data)
+    return float(run.metrics["train_loss"][0]), run.probes
+
+
+def test_a_growing_run_is_a_plain_loop_over_its_batches_and_uses_every_example_once(grown):
+    loss, probes = grown
+    # a new batch begins where the number of updates has risen
+    begins = [0, *(np.flatnonzero(np.diff(probes["updates"])) + 1), CONFIG.num_microbatches]
+    batches = [range(begin, end) for begin, end in pairwise(begins)]
+    sizes = [SMALL * len(batch) for batch in batches]
+    wanted = [int(probes["batch_size"][batch[0]]) for batch in batches]
+    assert sum(sizes) == CONFIG.samples
+    assert sizes[:-1] == wanted[:-1]
+    assert SMALL == sizes[0] < max(sizes)
+    assert sizes[-1] < wanted[-1]  # the last one is what is left, and the loop needs it too
+    recorded = along_examples(probes, np.array([0, 7, CONFIG.num_microbatches]))
+    assert recorded["updates"].tolist() == [0, 7, len(batches)]
+    factors = [float(probes["rate_factor"][batch[0]]) for batch in batches]
+    np.testing.assert_allclose(factors, np.sqrt(np.array(wanted) / SMALL), rtol=1e-5)
+    rates = 0.05 * linear_with_warmup(SMALL * np.array(begins[:-1]), CONFIG.samples) * factors
+    drawn = SMALL, CONFIG.num_microbatches
+    assert loss == pytest.approx(plain_loss(run_key("growing", 0), drawn, batches, rates), rel=1e-5)
+
+
+def test_the_journal_counts_the_updates_of_every_batch_the_last_one_too(finished, journal_rows):
+    rows = {i: row["metrics"] for i, row in journal_rows(finished[0]).items() if i[0] == "confirm"}
+    assert len(rows) == len(STRATEGIES) * 3
+    for (_, name, *_), metrics in rows.items():
+        counts = [metrics[f"updates@{samples}"] for samples in (0, 64, 128, 192)]
+        if name.endswith("small"):
+            assert counts == [0, 8, 16, 24]
+        elif name.endswith("large"):
+            assert counts == [0, 2, 4, 6]
+        else:
+            sizes = [metrics[f"batch_size@{samples}"] for samples in (0, 64, 128, 192)]
+            assert sizes == sorted(sizes)
+            assert SMALL == sizes[0] < sizes[-1] <= LARGE
+            # measured after every second update, the batch first grew after four of the small ones
+            assert counts[0] == 0
+            assert 4 + (192 - 32) / LARGE <= counts[-1] == metrics["updates"] < 24
+
+
+@pytest.mark.parametrize(("strategy", "batch_size"), [("small", SMALL), ("large", LARGE)])
+def test_a_constant_batch_is_a_plain_loop_at_the_rate_of_its_first_example(
+    finished, journal_rows, strategy, batch_size
+):
+    rows = journal_rows(finished[0])
+    found = [row for i, row in rows.items() if i[:2] == ("screen", f"signum, {strategy}")]
+    assert len(found) == 3
+    fastest = max(found, key=lambda row: row["base_lr"])
+    begins = np.arange(0, SAMPLES, batch_size)
+    rates = fastest["base_lr"] * linear_with_warmup(begins, SAMPLES)
+    batches = [[k] for k in range(len(begins))]
+    expected = plain_loss(run_key("screen", 0), (batch_size, len(begins)), batches, rates)
+    assert fastest["score"] == pytest.approx(expected, rel=1e-5)
+
+
+def made_up(heights, updates):
+    """Forty seeds a factor of up to 1.1 apart whose losses and updates go through these points."""
+    losses = np.linspace(1, 1.1, 40)[:, None] * np.array(heights)[None, :]
+    counts = np.tile(np.array(updates, float), (40, 1))
+    return Curves(losses, counts, *4 * [np.ones_like(losses)])
+
+
+def test_savings_of_curves_with_a_known_crossing():
+    losses = np.array([[4.0, 2.0, 1.0], [4.0, 3.0, 2.5]])
+    costs = np.array([[0.0, 10.0, 30.0], [0.0, 10.0, 30.0]])
+    assert costs_to(losses, costs, 1.5).tolist() == [20, np.inf]
+    assert common_level([losses, np.full((4, 3), 2.75)]) == 2.75
+    assert common_level([losses, np.full((4, 3), 0.5)]) == 2.5
+    paired = saving(np.array([20.0, 30.0, 40.0]), np.array([80.0, 120.0, 160.0]), 0.95)
+    np.testing.assert_allclose(paired, 0.75)  # at each seed, so that its interval has no width
+    spread = saving(np.array([10.0, 20.0, 30.0]), np.full(3, 40.0), 0.95)
+    assert (spread.value, spread.low, spread.high) == (0.5, 0.25, 0.75)
+    never = np.full(4, np.inf)
+    assert saving(never, np.full(4, 9.0), 0.95).value == -np.inf
+    assert np.isnan(saving(np.full(4, 9.0), never, 0.95).value)
+
+
+def test_a_pace_tells_what_a_microbatch_an_update_and_measuring_take():
+    micro, update = 0.002, 0.01
+    slow = np.array([1.0, 2.0, 1.5])  # the machine's speed at each repeat
+
+    def seconds(updates, measuring=1.0):
+        return tuple(slow * measuring * (48 * micro + updates * update))
+
+    found = pace(Timing(seconds(10, 1.2), 10, seconds(48), seconds(8)), CONFIG)
+    assert found.microbatch == pytest.approx(1.5 * micro)
+    assert found.update == pytest.approx(1.5 * update)
+    np.testing.assert_allclose(found.overhead, 0.2)
+    gone = found.along(np.array([0.0, 12.0, 48.0]), np.array([[0.0, 9.0, 10.0]]))
+    share = (12 * micro + 9 * update) / (48 * micro + 10 * update)
+    np.testing.assert_allclose(gone, found.run * np.array([[0, share, 1]]))
+    constant = pace(Timing(seconds(48), 48), CONFIG)
+    gone = constant.along(np.array([12.0, 48.0]), np.array([[12.0, 48.0]]))
+    np.testing.assert_allclose(gone, [[constant.run / 4, constant.run]])
+    assert constant.run == pytest.approx(1.5 * 48 * (micro + update))
+
+
+def outcomes(**heights):
+    """Made-up runs of signum: final losses by strategy, each reached in a straight line from 4."""
+    ends = {"small": 24, "large": 6, "Euclidean": 12, "matched": 8}
+    names = {strategy: str(Contestant("signum", strategy)) for strategy in STRATEGIES}
+    curves = {
+        name: made_up(np.linspace(4, heights[strategy], 5), np.linspace(0, ends[strategy], 5))
+        for strategy, name in names.items()
+    }
+    setting = Setting("", 0, 0.1, 0.0)
+    tuned = {n: Tuned(setting, True, {setting: 1.0}, c.losses[:, -1]) for n, c in curves.items()}
+    paces = {name: Pace(1.0, 1.0, 0.0, None) for name in curves}
+    return outcomes_of("signum", tuned, curves, paces, CONFIG)
+
+
+def test_claims_say_what_made_up_runs_are():
+    found = outcomes(small=1.0, large=2.0, Euclidean=1.0, matched=1.0)
+    assert found["small"].level == pytest.approx(1 + 0.1 * 29 / 39)  # where thirty of forty seeds arrive
+    effects = {
+        "share of small's updates saved at equal test_loss by matched": (2 / 3, True),
+        "share of Euclidean's updates saved there by matched": (1 / 3, True),
+        "change of final test_loss from small to matched": (0, True),
+        "change of final test_loss from Euclidean to matched": (0, False),
+        "change of final test_loss from Euclidean to large": (1, True),
+        "change of final test_loss from matched to large": (1, True),
+    }
+    claims = claims_about("signum", found, "test_loss", 0.95)
+    assert {c.statement: bool(c.held) for c in claims} == {name: held for name, (_, held) in effects.items()}
+    for claim in claims:
+        assert claim.effect.value == pytest.approx(effects[claim.statement][0], abs=1e-9), claim.statement
+    assert (found["large"].not_reached, found["matched"].not_reached) == (40, 10)
+    assert found["matched"].saved_in_all.value == pytest.approx(2 / 3)
+    assert found["matched"].saved_time.value == pytest.approx(0, abs=1e-9)  # equal time for equal examples
+
+
+def test_claims_fail_where_their_numbers_do():
+    found = outcomes(small=1.0, large=0.9, Euclidean=0.5, matched=2.0)
+    claims = claims_about("signum", found, "test_loss", 0.95)
+    assert {claim.statement for claim in claims if claim.held} == {
+        "share of small's updates saved at equal test_loss by matched",
+        "change of final test_loss from Euclidean to large",
+    }
+    by = {claim.statement: claim.effect.value for claim in claims}
+    # to fall by one takes the small batch 24/3 updates, the Euclidean 12/3.5 and the matched 8/2
+    assert by["share of small's updates saved at equal test_loss by matched"] == pytest.approx(1 / 2)
+    assert by["share of Euclidean's updates saved there by matched"] == pytest.approx(1 - 3.5 / 3)
+    assert by["change of final test_loss from small to matched"] == pytest.approx(1)
+    assert by["change of final test_loss from matched to large"] == pytest.approx(0.9 / 2 - 1)
+
+
+def test_the_table_and_the_report_say_what_the_winners_file_says(finished):
+    folder, output = finished
+    content = json.loads((folder / "winners.json").read_text())
+    report = (folder / "report.html").read_text()
+    assert all(line in " ".join(output.split()) for line in (content["verdict"], *content["summary"]))
+    assert {entry["strategy"] for entry in content["outcomes"]} == set(STRATEGIES)
+    for entry in content["outcomes"]:
+        assert all(f"{entry['score']['value']:.3g} [" in text for text in (output, report))
+    assert "3.374" in report  # published
+    assert report.count("data:image/png;base64,") == 5
+
+
+def test_a_study_that_lost_runs_resumes_to_the_same_results(finished, journal_rows, tmp_path, monkeypatch):
+    copy = Path(shutil.copytree(finished[0], tmp_path / "copy"))
+    with contextlib.closing(sqlite3.connect(copy / "journal.sqlite")) as connection, connection:
+        connection.execute("DELETE FROM trials WHERE family = 'signum, matched' AND replicate > 0")
+        connection.execute("DELETE FROM trials WHERE family = 'signum, matched' AND stage = 'screen'")
+    status, output = called("report", copy)
+    assert (status, "not finished" in output) == (2, True)
+    trained = []
+    sweep = workloads.sweep
+    monkeypatch.setattr(workloads, "sweep", lambda *a, **k: trained.append(a) or sweep(*a, **k))
+    assert called(*options(), "--folder", copy)[0] == 0
+    assert trained
+    assert journal_rows(copy) == journal_rows(finished[0])
+    assert (copy / "winners.json").read_bytes() == (finished[0] / "winners.json").read_bytes()
+
+
+def test_the_report_is_drawn_again_without_a_run(finished, tmp_path, monkeypatch):
+    copy = Path(shutil.copytree(finished[0], tmp_path / "copy"))
+    (copy / "winners.json").unlink()
+    monkeypatch.setattr(workloads, "sweep", lambda *a, **k: pytest.fail("a run was trained"))
+    status, output = called("report", copy)
+    assert status == 0
+    assert (copy / "winners.json").read_bytes() == (finished[0] / "winners.json").read_bytes()
+    assert output == finished[1][finished[1].index(output.splitlines()[0]) :].replace(
+        str(finished[0]), str(copy)
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"optimizers": ["signun"]}, ["optimizers", "signun", "signum"]),
+        ({"parts": [3]}, ["parts", "small_batch=8", "3"]),
+        ({"small_batch": [1]}, ["small_batch", "at least 2", "1"]),
+        ({"large_batch": [36]}, ["large_batch", "multiple of small_batch=8", "36"]),
+        ({"samples": [200]}, ["samples", "large_batch=32", "200"]),
+        ({"curve_points": [4], "warmup": [1.0]}, ["curve_points", "6", "4", "warmup", "1.0"]),
+        ({"measure_every": [0], "noise_decay": [1.0]}, ["measure_every", "0", "noise_decay", "1.0"]),
+        ({"first_rates": [2]}, ["first_rates", "3", "2"]),
+        ({"metric": ["train_los"]}, ["metric", "train_loss"]),
+        ({"large_batch": [1600], "samples": [4800]}, ["batch_size", "64", "1600"]),
+    ],
+)
+def test_bad_options_are_messages_and_nothing_is_trained(changes, words, tmp_path, monkeypatch):
+    monkeypatch.setattr(workloads, "sweep", lambda *a, **k: pytest.fail("a run was trained"))
+    status, output = called(*options(**changes), "--folder", tmp_path / "study")
+    assert status == 2
+    assert all(word in output for word in words), output
