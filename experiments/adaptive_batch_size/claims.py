@@ -6,7 +6,7 @@ from experiments.adaptive_batch_size.outcome import Outcome
 from experiments.adaptive_batch_size.savings import saving
 from experiments.adaptive_batch_size.strategies import ADAPTIVE, EUCLIDEAN_DRIVEN, LARGE, MATCHED, SMALL
 from experiments.study.claims import Claim, above, below
-from schedules.search import median_change
+from schedules.search import paired_change
 
 NO_WORSE = 0.1  # the relative change of the loss that still counts as none
 
@@ -19,7 +19,7 @@ def claims_about(
     more = saving(matched.updates_to_level, outcomes[EUCLIDEAN_DRIVEN].updates_to_level, confidence)
 
     def final_change(outcome: Outcome, reference: Outcome):
-        return median_change(outcome.tuned.scores, reference.tuned.scores, confidence)
+        return paired_change(outcome.tuned.scores, reference.tuned.scores, confidence)
 
     return [
         above(

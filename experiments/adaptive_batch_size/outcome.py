@@ -12,7 +12,7 @@ from experiments.adaptive_batch_size.savings import common_level, costs_to, savi
 from experiments.adaptive_batch_size.strategies import ADAPTIVE, SMALL, STRATEGIES, Contestant
 from experiments.adaptive_batch_size.timing import Pace
 from experiments.study.tuning import Tuned
-from schedules.search import Estimate, median_change, median_estimate
+from schedules.search import Estimate, median_estimate, paired_change
 
 COMPARED = (SMALL, *ADAPTIVE)  # at a loss that all of these reach
 
@@ -95,7 +95,7 @@ def outcomes_of(
             seconds[name],
             paces[name],
             median_estimate(tuned[name].scores, config.confidence),
-            median_change(tuned[name].scores, tuned[small].scores, config.confidence),
+            paired_change(tuned[name].scores, tuned[small].scores, config.confidence),
             level,
             updates_to_level[name],
             saved(updates_to_level, name),

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from experiments.study.crossing import first_reached
-from schedules.search import Estimate, median_change
+from schedules.search import Estimate, paired_change
 
 REACHING = 0.75  # of the runs of everything that is compared, at the loss where it is
 
@@ -32,11 +32,13 @@ def costs_to(
 def saving(
     costs: Float[np.ndarray, "replicates"], reference: Float[np.ndarray, "replicates"], confidence: float
 ) -> Estimate:
-    """The fraction of the reference's median cost that is saved, over paired replicates; NaN where less than
-    half of the reference's runs came down to the level.
+    """The fraction of the reference's cost that is saved, the median over replicates paired by seed.
+
+    All of it where the reference never came down to the level, and nothing where neither did. The interval is
+    the sign test's; see `paired_change`.
 
     >>> saving(np.full(8, 30.0), np.full(8, 40.0), 0.95)
     Estimate(value=0.25, low=0.25, high=0.25)
     """
-    change = median_change(costs, reference, confidence)
+    change = paired_change(costs, reference, confidence)
     return Estimate(-change.value, -change.high, -change.low)
