@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -22,7 +23,7 @@ class AdaptiveBatchState(NamedTuple):
 
     Attributes:
       control: the controller's state; `control.batch_size` examples make this batch.
-      moments: of the gradients accumulated so far.
+      moments: of the gradients accumulated so far; between two batches, those of the last one.
       begun: micro-batches used before this batch.
       accumulated: micro-batches in it so far.
       inner: the optimizer's state.
@@ -92,7 +93,8 @@ def adaptive_batch(
         if axis_name is None:
             _check_parts(controller, microbatch_size, len(parts))
         due = controller.due(state.control)
-        moments = call_in_auto_mode(_with_parts, due, state.moments, parts, like=state.moments)
+        first = state.accumulated == 0
+        moments = call_in_auto_mode(_accumulated, first, due, state.moments, parts, like=state.moments)
         accumulated = state.accumulated + 1
         samples = microbatch_size * accumulated
 
@@ -103,25 +105,41 @@ def adaptive_batch(
             transformation = inner_optimizer(state.control, state.begun)
             updates, inner = transformation.update(mean, state.inner, params, **extra)
             begun, nothing = state.begun + accumulated, jnp.zeros([], jnp.int32)
-            return updates, AdaptiveBatchState(control, Moments.init(gradient, view), begun, nothing, inner)
+            return updates, (control, begun, nothing, inner)
 
         def wait():
             still = jax.tree.map(lambda g: jnp.zeros(g.shape, g.dtype), gradient)
-            return still, state._replace(moments=moments, accumulated=accumulated)
+            return still, (state.control, state.begun, accumulated, state.inner)
 
         complete = samples >= state.control.batch_size
         if num_microbatches is not None:
             complete |= state.begun + accumulated == num_microbatches
-        return jax.lax.cond(complete, step, wait)
+        # the moments stay outside of the branches, which would copy them
+        updates, (control, begun, accumulated, inner) = jax.lax.cond(complete, step, wait)
+        return updates, AdaptiveBatchState(control, moments, begun, accumulated, inner)
 
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-def _with_parts(due: Bool[Array, ""], moments: Moments, parts: Sequence[PyTree]) -> Moments:
-    def accumulate(add):
-        return lambda: functools.reduce(add, parts, moments)
+def _accumulated(
+    first: Bool[Array, ""], due: Bool[Array, ""], moments: Moments, parts: Sequence[PyTree]
+) -> Moments:
+    """With the parts of one more micro-batch, or these alone where they are the batch's first.
 
-    return jax.lax.cond(due, accumulate(Moments.add), accumulate(Moments.add_to_mean))
+    For a batch that is not measured, in the mean alone.
+    """
+
+    def begun(tree):
+        return jax.tree.map(lambda total: jnp.where(first, 0, total), tree)
+
+    def measured():
+        return functools.reduce(Moments.add, parts, begun(moments))
+
+    def averaged():
+        count, mean = begun((moments.count, moments.mean))
+        return functools.reduce(Moments.add_to_mean, parts, replace(moments, count=count, mean=mean))
+
+    return jax.lax.cond(due, measured, averaged)
 
 
 def _unstacked(part_gradients: PyTree) -> list[PyTree]:

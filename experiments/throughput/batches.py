@@ -1,4 +1,4 @@
-"""What it costs to accumulate a batch whose size is data: a step at k micro-batches over k steps at one."""
+"""What it costs to accumulate a batch whose size is data: a step at k times the batch over k plain steps."""
 
 import jax
 import jax.numpy as jnp
@@ -10,48 +10,39 @@ import optim
 import workloads
 from experiments.throughput.measure import Side, compare
 from experiments.throughput.noise import SETTINGS, Setting
-from geometry import EUCLIDEAN, SIGN, SPECTRAL, Geometry
+from geometry import SPECTRAL
 
 MULTIPLES = (1, 4, 16)  # micro-batches in a batch
-BATCHES = 8  # a call
-EVERY = 100  # batches from one measurement to the next
+MICROBATCHES = 16  # a call
 PARTS = 2  # of a micro-batch that makes a batch by itself, for its noise
 
 
 def report_batches(repeats: int, console: Console) -> None:
-    """Print the cost for every geometry on every setting."""
-    table = Table("model", "ms a step", "noise scale", *(f"{k} × the batch" for k in MULTIPLES))
+    """Print the cost on every setting, of batches that are not measured: see `report_noise` for measuring."""
+    table = Table("step", "ms", *(f"{k} × the batch" for k in MULTIPLES))
     for setting in SETTINGS:
-        name = setting.name
-        for geometry in (EUCLIDEAN, SIGN, SPECTRAL):
-            rows = [_cost(setting, geometry, k, repeats) for k in MULTIPLES]
-            costs = (f"{cost:.3f}×" for _, cost in rows)
-            table.add_row(name, f"{1e3 * rows[0][0]:.1f}", geometry.name, *costs)
-            name = ""
+        rows = [_cost(setting, multiple, repeats) for multiple in MULTIPLES]
+        table.add_row(setting.name, f"{1e3 * rows[0][0]:.1f}", *(f"{cost:.3f}×" for _, cost in rows))
     console.print(table)
 
 
-def _cost(setting: Setting, geometry: Geometry, multiple: int, repeats: int) -> tuple[float, float]:
+def _cost(setting: Setting, multiple: int, repeats: int) -> tuple[float, float]:
     """Seconds of a plain step, and how many times k of them a step at k times the batch takes."""
-    microbatches = BATCHES * multiple
+    batch_size = multiple * setting.batch_size
     controller = optim.BatchController(
-        geometry,
-        multiple * setting.batch_size,
-        multiple * setting.batch_size,
-        quantum=setting.batch_size,
-        every=EVERY,
+        SPECTRAL, batch_size, batch_size, quantum=setting.batch_size, every=2 * MICROBATCHES
     )
 
     def adaptive(schedule):
         return optim.adaptive_batch(optax.adam, schedule, controller, microbatch_size=setting.batch_size)
 
-    ours = _run(setting, adaptive, microbatches, PARTS if multiple == 1 else 1)
-    row = compare("", ours, _run(setting, optax.adam, microbatches, 1), repeats)
+    ours = _run(setting, adaptive, PARTS if multiple == 1 else 1)
+    row = compare("", ours, _run(setting, optax.adam, 1), repeats)
     return 1 / row.baseline, 1 / row.ratio
 
 
-def _run(setting: Setting, optimizer: workloads.training.Optimizer, microbatches: int, parts: int) -> Side:
-    """A call that trains on so many micro-batches."""
+def _run(setting: Setting, optimizer: workloads.training.Optimizer, parts: int) -> Side:
+    """A call that trains on MICROBATCHES micro-batches."""
     workload = workloads.load(setting.workload, **setting.options)
 
     @jax.jit
@@ -68,5 +59,5 @@ def _run(setting: Setting, optimizer: workloads.training.Optimizer, microbatches
         )
         return run.params  # and not the metrics, so that nothing is evaluated
 
-    arguments = jnp.full(microbatches, 1e-3), jax.random.key(0), workload.data
-    return Side(lambda: train(*arguments), microbatches)
+    arguments = jnp.full(MICROBATCHES, 1e-3), jax.random.key(0), workload.data
+    return Side(lambda: train(*arguments), MICROBATCHES)

@@ -189,13 +189,14 @@ def test_savings_of_curves_with_a_known_crossing():
     assert costs_to(losses, costs, 1.5).tolist() == [20, np.inf]
     assert common_level([losses, np.full((4, 3), 2.75)]) == 2.75
     assert common_level([losses, np.full((4, 3), 0.5)]) == 2.5
-    paired = saving(np.array([20.0, 30.0, 40.0]), np.array([80.0, 120.0, 160.0]), 0.95)
+    paired = saving(np.array([20.0, 30, 40, 50, 60, 70]), np.array([80.0, 120, 160, 200, 240, 280]), 0.95)
     np.testing.assert_allclose(paired, 0.75)  # at each seed, so that its interval has no width
-    spread = saving(np.array([10.0, 20.0, 30.0]), np.full(3, 40.0), 0.95)
-    assert (spread.value, spread.low, spread.high) == (0.5, 0.25, 0.75)
-    never = np.full(4, np.inf)
-    assert saving(never, np.full(4, 9.0), 0.95).value == -np.inf
-    assert np.isnan(saving(np.full(4, 9.0), never, 0.95).value)
+    spread = saving(np.array([10.0, 20, 20, 20, 20, 30]), np.full(6, 40.0), 0.95)
+    assert (spread.value, spread.low, spread.high) == (0.5, 0.25, 0.75)  # of six seeds, all: 1 - 2/2⁶ ≥ 0.95
+    never = np.full(6, np.inf)
+    assert saving(never, np.full(6, 9.0), 0.95).value == -np.inf
+    assert saving(np.full(6, 9.0), never, 0.95).value == 1
+    assert saving(never, never, 0.95).value == 0
 
 
 def test_a_pace_tells_what_a_microbatch_an_update_and_measuring_take():
