@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from experiments.adaptive_batch_size.config import Config
+from experiments.adaptive_batch_size.config import PRESETS
 from experiments.adaptive_batch_size.findings import show
 from experiments.adaptive_batch_size.study import redraw, run
 from experiments.study.command import Study
@@ -10,7 +10,7 @@ from experiments.study.command import Study
 STUDY = Study(
     name="adaptive_batch_size",
     description="Let the batch grow with the noise of the gradient, and compare it with constant ones.",
-    presets={"digits": Config()},
+    presets=PRESETS,
     run=run,
     redraw=redraw,
     show=show,

@@ -62,6 +62,8 @@ class Config:
     """Fresh seeds that score each at its best; only these are reported."""
     curve_points: int = 25
     """Evaluations along each run after the first one; divides samples / large_batch."""
+    timing_repeats: int = 9
+    """Runs of each that are timed, all in turn."""
     confidence: float = 0.95
     """Level of all intervals, between 0 and 1."""
     seed: int = 0
@@ -101,8 +103,9 @@ class Config:
             problems.append(str(error))
         if not self.optimizers or len(set(self.optimizers)) < len(self.optimizers):
             problems.append(f"optimizers: needs at least one, each named once, got {self.optimizers}.")
-        if self.measure_every < 1:
-            problems.append(f"measure_every: must be at least 1, got {self.measure_every}.")
+        for name in ("measure_every", "timing_repeats"):
+            if getattr(self, name) < 1:
+                problems.append(f"{name}: must be at least 1, got {getattr(self, name)}.")
         for name in ("warmup", "noise_decay"):
             if not 0 <= getattr(self, name) < 1:
                 problems.append(f"{name}: must be in [0, 1), got {getattr(self, name)}.")
@@ -132,3 +135,20 @@ class Config:
     def budget(self) -> Budget:
         """What is spent on each optimizer and strategy, equal for all."""
         return Budget(**{f.name: getattr(self, f.name) for f in dataclasses.fields(Budget)})
+
+
+PRESETS: Mapping[str, Config] = MappingProxyType(
+    {
+        "digits": Config(),
+        "transformer": Config(
+            workload="shakespeare",
+            workload_options={"width": 32, "layers": 2, "heads": 2, "context": 32},
+            samples=3840,
+            more_rates=2,
+            screen_replicates=2,
+            confirm_replicates=12,
+            curve_points=15,
+            timing_repeats=3,
+        ),
+    }
+)

@@ -10,7 +10,6 @@ from experiments.adaptive_batch_size.published import PUBLISHED
 from experiments.adaptive_batch_size.results import Results
 from experiments.adaptive_batch_size.savings import REACHING
 from experiments.adaptive_batch_size.strategies import ADAPTIVE, MATCHED, SMALL
-from experiments.adaptive_batch_size.timing import REPEATS
 from experiments.study.tables import change_text, estimate_text
 from schedules.search import Estimate
 
@@ -138,11 +137,11 @@ def notes(results: Results) -> list[str]:
         f" {', '.join(COMPARED)} come down to: {levels}. Savings are shares of what {SMALL} takes; a run that"
         " never gets there counts as infinite.",
         *_not_reached(results),
-        f"Time: the median of {REPEATS} runs on one device, all in turn, measured once. A growing batch is"
-        f" accumulated from micro-batches of {config.small_batch} in {config.parts} parts. Its time along a"
-        " run is placed by what a micro-batch and an update take, told from two more runs of the same"
-        " program, whose batch stays small or large and is not measured; what the studied run takes beyond is"
-        " put down to measuring (with the range over repeats).",
+        f"Time: the median of {config.timing_repeats} runs on one device, all in turn, measured once."
+        f" A growing batch is accumulated from micro-batches of {config.small_batch} in {config.parts} parts."
+        " Its time along a run is placed by what a micro-batch and an update take, told from two more runs of"
+        " the same program, whose batch stays small or large and is not measured; what the studied run takes"
+        " beyond is put down to measuring (with the range over repeats).",
         f"No worse: the change of the final {config.metric}, with its interval, is below {NO_WORSE:+.0%}.",
         f"{sum(counts.values()):,} runs, of which {counts.get('diverged', 0):,} diverged,"
         f" in {results.seconds:.0f} s of training.",

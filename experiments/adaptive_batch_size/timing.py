@@ -24,7 +24,6 @@ from experiments.study.tuning import CONFIRM, Trial, Tuned
 from schedules.search import Estimate
 from workloads import Workload
 
-REPEATS = 9
 NEVER = 2**30  # updates from one measurement to the next
 
 
@@ -70,13 +69,13 @@ class Pace(NamedTuple):
 
 
 def measure_timings(tuned: Mapping[str, Tuned], config: Config, workload: Workload) -> dict[str, Timing]:
-    """Time a run of every contestant at its best learning rate: in turn, `REPEATS` times, on one device."""
+    """Time a run of every contestant at its best learning rate: in turn, several times, on one device."""
     calls: dict[tuple[str, str], Callable[[], Any]] = {}
     for contestant in contestants(config):
         calls |= _calls(contestant, tuned[str(contestant)], config, workload)
     updates = {call: int(run()[0]) for call, run in calls.items()}
     seconds: dict[tuple[str, str], list[float]] = {call: [] for call in calls}
-    for _ in range(REPEATS):
+    for _ in range(config.timing_repeats):
         for call, run in calls.items():
             begun = time.perf_counter()
             jax.block_until_ready(run())
