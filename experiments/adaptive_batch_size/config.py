@@ -46,6 +46,11 @@ class Config:
     """Fraction of the examples during which the learning rate rises and no batch grows."""
     measure_every: int = 5
     """Updates from one measurement of the noise to the next."""
+    euclidean_theta: float = 0.3
+    """What the noise may be beside the signal, θ between 0 and 1, where the Euclidean noise scale drives the
+    batch: the smaller, the larger the batch. The default is the paper's."""
+    matched_theta: float = 0.6
+    """The same for the noise scale of the optimizer's own geometry."""
     noise_decay: float = 0.9
     """Decay of the running averages of noise and signal at a measurement, in [0, 1)."""
     coupling: Literal["sqrt", "linear", "none"] = "sqrt"
@@ -106,6 +111,9 @@ class Config:
         for name in ("measure_every", "timing_repeats"):
             if getattr(self, name) < 1:
                 problems.append(f"{name}: must be at least 1, got {getattr(self, name)}.")
+        for name in ("euclidean_theta", "matched_theta"):
+            if not 0 < getattr(self, name) < 1:
+                problems.append(f"{name}: must be between 0 and 1, got {getattr(self, name)}.")
         for name in ("warmup", "noise_decay"):
             if not 0 <= getattr(self, name) < 1:
                 problems.append(f"{name}: must be in [0, 1), got {getattr(self, name)}.")

@@ -53,6 +53,7 @@ class Contestant(NamedTuple):
             config.small_batch,
             config.large_batch,
             quantum=config.small_batch,
+            theta=config.matched_theta if self.strategy == MATCHED else config.euclidean_theta,
             every=config.measure_every,
             warmup_samples=round(config.warmup * config.samples),
             noise_decay=config.noise_decay,

@@ -131,8 +131,9 @@ def notes(results: Results) -> list[str]:
         " learning rate follows the examples seen. Each optimizer and batch was tuned with the same"
         f" {config.budget.runs} runs.",
         f"{' and '.join(ADAPTIVE)}: the batch grows with the noise scale in that geometry, or in the"
-        f" optimizer's own; measured every {config.measure_every} updates, growing after {config.warmup:.0%}"
-        f" of the examples, the learning rate with it ({config.coupling}).",
+        f" optimizer's own (θ = {config.euclidean_theta:g} and {config.matched_theta:g}); measured every"
+        f" {config.measure_every} updates, growing after {config.warmup:.0%} of the examples, the learning rate"
+        f" with it ({config.coupling}).",
         f"Equal loss: the lowest {config.metric} that {REACHING:.0%} of the runs of each of"
         f" {', '.join(COMPARED)} come down to: {levels}. Savings are shares of what {SMALL} takes; a run that"
         " never gets there counts as infinite.",

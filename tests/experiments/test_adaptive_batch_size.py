@@ -199,6 +199,13 @@ def test_savings_of_curves_with_a_known_crossing():
     assert saving(never, never, 0.95).value == 0
 
 
+def test_each_noise_scale_has_its_own_theta():
+    config = Config(euclidean_theta=0.45, matched_theta=0.55)
+    driven = {name: Contestant("muon", name).controller(config) for name in ("Euclidean", "matched")}
+    found = {name: (one.geometry.name, one.theta) for name, one in driven.items()}
+    assert found == {"Euclidean": ("euclidean", 0.45), "matched": ("spectral", 0.55)}
+
+
 def test_a_pace_tells_what_a_microbatch_an_update_and_measuring_take():
     micro, update = 0.002, 0.01
     slow = np.array([1.0, 2.0, 1.5])  # the machine's speed at each repeat
@@ -318,6 +325,7 @@ def test_the_report_is_drawn_again_without_a_run(finished, tmp_path, monkeypatch
         ({"samples": [200]}, ["samples", "large_batch=32", "200"]),
         ({"curve_points": [4], "warmup": [1.0]}, ["curve_points", "6", "4", "warmup", "1.0"]),
         ({"measure_every": [0], "noise_decay": [1.0]}, ["measure_every", "0", "noise_decay", "1.0"]),
+        ({"euclidean_theta": [0], "matched_theta": [1]}, ["euclidean_theta", "matched_theta", "0", "1"]),
         ({"first_rates": [2]}, ["first_rates", "3", "2"]),
         ({"metric": ["train_los"]}, ["metric", "train_loss"]),
         ({"large_batch": [1600], "samples": [4800]}, ["batch_size", "64", "1600"]),
