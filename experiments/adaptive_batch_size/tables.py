@@ -132,8 +132,8 @@ def notes(results: Results) -> list[str]:
         f" {config.budget.runs} runs.",
         f"{' and '.join(ADAPTIVE)}: the batch grows with the noise scale in that geometry, or in the"
         f" optimizer's own (θ = {config.euclidean_theta:g} and {config.matched_theta:g}); measured every"
-        f" {config.measure_every} updates, growing after {config.warmup:.0%} of the examples, the learning rate"
-        f" with it ({config.coupling}).",
+        f" {config.measure_every} updates, growing after {config.warmup:.0%} of the examples, the learning"
+        f" rate with it ({config.coupling}).",
         f"Equal loss: the lowest {config.metric} that {REACHING:.0%} of the runs of each of"
         f" {', '.join(COMPARED)} come down to: {levels}. Savings are shares of what {SMALL} takes; a run that"
         " never gets there counts as infinite.",

@@ -242,7 +242,7 @@ def outcomes(**heights):
 
 def test_claims_say_what_made_up_runs_are():
     found = outcomes(small=1.0, large=2.0, Euclidean=1.0, matched=1.0)
-    assert found["small"].level == pytest.approx(1 + 0.1 * 29 / 39)  # where thirty of forty seeds arrive
+    assert found["small"].level == pytest.approx(1 + 0.1 * 35 / 39)  # where 36 of forty seeds arrive
     effects = {
         "share of small's updates saved at equal test_loss by matched": (2 / 3, True),
         "share of Euclidean's updates saved there by matched": (1 / 3, True),
@@ -255,7 +255,7 @@ def test_claims_say_what_made_up_runs_are():
     assert {c.statement: bool(c.held) for c in claims} == {name: held for name, (_, held) in effects.items()}
     for claim in claims:
         assert claim.effect.value == pytest.approx(effects[claim.statement][0], abs=1e-9), claim.statement
-    assert (found["large"].not_reached, found["matched"].not_reached) == (40, 10)
+    assert (found["large"].not_reached, found["matched"].not_reached) == (40, 4)
     assert found["matched"].saved_in_all.value == pytest.approx(2 / 3)
     assert found["matched"].saved_time.value == pytest.approx(0, abs=1e-9)  # equal time for equal examples
 
