@@ -52,7 +52,7 @@ def optimizer_claims(criticals: Mapping[Variant, Critical], config: Config) -> l
     rivals = [name for name in RIVALS if name in config.optimizers] if LARGEST in config.optimizers else []
     return [
         above(
-            f"critical batch of {LARGEST} over that of",
+            f"critical batch of {LARGEST} over the other's",
             rival,
             _ratio(criticals, Variant.usual(LARGEST), Variant.usual(rival), config),
             1,
@@ -80,11 +80,11 @@ def prediction_claims(predicted: Mapping[str, Prediction], config: Config) -> li
     def lead(quantity: str) -> Estimate:
         return row_estimate(getattr(own, quantity) - getattr(euclidean, quantity), config.confidence)
 
-    subject = "own noise scale less Euclidean"
+    compared, subject = "own noise scale less Euclidean", "all variants"
     return [
-        below("error of the predicted critical batch, log2", subject, lead("error"), 0),
-        below("its scatter around one factor for all, log2", subject, lead("scatter"), 0),
-        above("rank correlation with the critical batch", subject, lead("rank_correlation"), 0),
+        below(f"log2 error of the predicted critical batch, {compared}", subject, lead("error"), 0),
+        below(f"log2 scatter around one factor for all, {compared}", subject, lead("scatter"), 0),
+        above(f"rank correlation with the critical batch, {compared}", subject, lead("rank_correlation"), 0),
     ]
 
 
