@@ -22,7 +22,7 @@ class Config:
     """Options of the workload, as NAME VALUE pairs, such as: model cnn."""
     metric: str = "train_loss"
     """Metric that is to come down to the target."""
-    target: float = 0.1
+    target: float = 0.02
     """The target; a run is over when the metric is first at or below it."""
     optimizers: tuple[str, ...] = ("momentum", "adamw", "signum", "muon", "orth_dion")
     """What is compared, each at its usual momentum and without weight decay."""
@@ -36,10 +36,10 @@ class Config:
     """Those optimizers."""
     batch_sizes: tuple[int, ...] = (8, 16, 32, 64, 128, 256, 512)
     """Batch sizes, ascending."""
-    least_steps: int = 100
+    least_steps: int = 250
     """A run has this many steps, and as many more as `max_samples` examples make; its learning rate is
     constant, so that in a longer run the target would be reached no sooner."""
-    max_samples: int = 8_000
+    max_samples: int = 30_000
     """See `least_steps`."""
     evaluation_ratio: float = 1.15
     """From one evaluation to the next, a run's steps grow by this factor, or by one."""

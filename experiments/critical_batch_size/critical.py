@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Float
 
 from experiments.critical_batch_size.config import Config
@@ -22,12 +23,16 @@ class Resampled(NamedTuple):
     draws: Float[np.ndarray, "resamples"]
 
     def over(self, other: "Resampled") -> "Resampled":
-        """The ratio, paired by resample."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return Resampled(float(np.divide(self.value, other.value)), np.divide(self.draws, other.draws))
+        """The ratio, paired by resample; not known where either is zero, infinite or not known itself."""
+        return Resampled(float(_ratio(self.value, other.value)), _ratio(self.draws, other.draws))
 
     def estimate(self, confidence: float) -> Estimate:
         return positive_estimate(self.value, self.draws, confidence)
+
+
+def _ratio(numbers: ArrayLike, others: ArrayLike) -> ArrayLike:
+    determined = np.isfinite(numbers) & np.isfinite(others) & (np.minimum(numbers, others) > 0)
+    return np.where(determined, numbers, np.nan) / np.where(determined, others, np.nan)
 
 
 class Critical(NamedTuple):

@@ -148,6 +148,16 @@ def test_a_ratio_is_paired_by_resample():
     assert ratio.estimate(0.95) == pytest.approx((3, 3, 3))
 
 
+def test_a_ratio_to_what_is_not_determined_is_not_known():
+    """Also where only some resamples leave it so: they may hide anything."""
+    sure, unbounded = Resampled(2.0, np.full(100, 2.0)), Resampled(math.inf, np.full(100, math.inf))
+    for ratio in (sure.over(unbounded), unbounded.over(sure), sure.over(Resampled(0.0, np.zeros(100)))):
+        assert math.isnan(ratio.value)
+        assert ratio.estimate(0.95)[1:] == (0, math.inf)
+    mixed = sure.over(Resampled(4.0, np.where(np.arange(100) < 10, math.inf, 4.0)))
+    assert mixed.estimate(0.95) == (0.5, 0, math.inf)
+
+
 def test_rates_begin_around_the_root_of_the_batch_and_heavy_ball_s_around_what_its_sum_makes_of_them():
     adamw = Variant.usual("adamw")
     assert adamw.centre(256) == 2 * adamw.centre(64)
@@ -159,7 +169,7 @@ def test_evaluations_grow_by_the_ratio_and_end_at_the_horizon():
     config = Config()
     for size in config.batch_sizes:
         steps = np.array(config.evaluated_steps(size))
-        assert (steps[0], steps[-1]) == (1, 100 + 8_000 // size)
+        assert (steps[0], steps[-1]) == (1, 250 + 30_000 // size)
         assert np.all(np.diff(steps) >= 1)
         assert np.all(np.diff(steps) <= np.maximum(1, 0.15 * steps[:-1] + 0.5))
         assert 40 <= len(config.probed_steps(size)) <= 64
