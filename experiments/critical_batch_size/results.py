@@ -201,7 +201,10 @@ def notes(results: Results) -> list[str]:
         f"{results.runs:,} runs in {results.seconds:.0f} s.",
     ]
     if edges:
-        lines.append(f"Best learning rate not bracketed (on the edge of what was tried): {', '.join(edges)}.")
+        lines.append(
+            "Best learning rate not bracketed (on the edge of what was tried, or no rate got there):"
+            f" {', '.join(edges)}."
+        )
     if undetermined:
         lines.append(
             f"Critical batch not determined, and left out of what predicts it: {', '.join(undetermined)}."

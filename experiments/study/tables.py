@@ -22,6 +22,8 @@ def marked_name(standing: Standing) -> str:
 
 
 def estimate_text(estimate: Estimate) -> str:
+    if math.isnan(estimate.value):
+        return "not known"
     return f"{estimate.value:.3g} [{estimate.low:.3g}, {estimate.high:.3g}]"
 
 

@@ -107,7 +107,7 @@ class Tuned(NamedTuple):
 
     Attributes:
       setting: the best by the median of the screening.
-      bracketed: whether learning rates were tried on both sides of it.
+      bracketed: whether learning rates were tried on both sides of it; False where all scored +inf.
       screened: the median score of every setting tried.
       scores: those of the confirming runs, by replicate; diverged ones +inf.
     """
@@ -144,7 +144,7 @@ def tune(name: str, centre: float, budget: Budget, evaluate: Evaluate) -> Tuned:
     scores = evaluate(trials)
     return Tuned(
         best,
-        min(tried) < best.half_doublings < max(tried),
+        min(tried) < best.half_doublings < max(tried) and bool(np.isfinite(screened[best])),
         screened,
         np.array([scores[trial] for trial in trials]),
     )

@@ -67,6 +67,11 @@ def test_an_optimum_beyond_the_budget_is_reported_as_not_bracketed():
     assert not found.bracketed
 
 
+def test_a_rate_among_others_that_all_diverged_too_is_not_bracketed():
+    found, _ = tuned_on(lambda *_: math.inf)
+    assert not found.bracketed
+
+
 def test_the_learning_rate_of_a_place_counts_factors_of_root_two():
     found, asked = tuned_on(lambda place, *_: abs(place))
     rates = {t.setting.half_doublings: t.base_lr for t in asked}
