@@ -86,9 +86,7 @@ def _cost_row(outcome: Outcome) -> tuple[str, ...]:
 
 
 def saving_text(saved: Estimate) -> str:
-    """A fraction saved in per cent, with its interval; a dash where there is nothing to save from."""
-    if math.isnan(saved.value):
-        return "–"
+    """A fraction saved in per cent, with its interval."""
     if math.isinf(saved.value):
         return "not reached"
     return f"{100 * saved.value:.0f} [{100 * saved.low:.0f}, {100 * saved.high:.0f}]"
