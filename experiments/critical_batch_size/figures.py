@@ -138,6 +138,7 @@ def effects(results: Results) -> bytes:
     if positive:  # where the theory goes off below, the measured ones would be squeezed to tell how far
         log_scale(axes[0], "y", [min(positive) / 4, *positive])
     figure.supylabel("critical batch (examples)")
+    figure.supxlabel("△: not determined", fontsize=9)
     legend_beside(
         figure,
         {
@@ -157,9 +158,16 @@ def _theory(ax: Axes, name: str, of: dict[float, Variant], results: Results) -> 
 
 
 def _intervals(ax: Axes, variants: dict[str, Variant], results: Results) -> list[float]:
-    """The critical batch of every variant at its label; returns the values shown."""
+    """The critical batch of every variant at its label; returns the values shown.
+
+    Where it is not determined, a hollow triangle at the top.
+    """
     shown = []
     for place, variant in enumerate(variants.values()):
+        if not results.criticals[variant].determined:
+            at_top = ax.get_xaxis_transform()
+            ax.plot(place, 0.95, "^", color=ACCENT, markerfacecolor="none", transform=at_top)
+            continue
         estimate = results.criticals[variant].batch.estimate(results.config.confidence)
         ax.plot([place, place], [estimate.low, estimate.high], color=ACCENT, linewidth=3)
         ax.plot(place, estimate.value, "o", color=ACCENT)
