@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import io
 import json
 import shutil
 import sqlite3
@@ -27,6 +26,7 @@ from experiments.adaptive_batch_size.strategies import STRATEGIES, Contestant
 from experiments.adaptive_batch_size.timing import Pace, Timing, pace
 from experiments.adaptive_batch_size.training import along_examples, control_probe, train_adaptive
 from experiments.study.tuning import Setting, Tuned
+from tests.experiments.small_study import SmallStudy
 
 SMALL, LARGE, SAMPLES = 8, 32, 192
 OPTIONS = {
@@ -49,24 +49,13 @@ OPTIONS = {
 CONFIG = Config(small_batch=SMALL, large_batch=48, parts=2, samples=384, curve_points=4, measure_every=3)
 
 
-def called(*words):
-    output = io.StringIO()
-    with contextlib.redirect_stdout(output):
-        status = main([str(word) for word in words])
-    return status, output.getvalue()
-
-
-def options(**changes):
-    chosen = {**OPTIONS, **{f"--{name.replace('_', '-')}": value for name, value in changes.items()}}
-    return [word for name, values in chosen.items() for word in (name, *values)]
+STUDY = SmallStudy(main, OPTIONS)
+called, options = STUDY.called, STUDY.options
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("adaptive") / "study"
-    status, output = called(*options(), "--folder", folder)
-    assert status == 0, output
-    return folder, output
+    return STUDY.finish(tmp_path_factory.mktemp("adaptive") / "study")
 
 
 @functools.cache

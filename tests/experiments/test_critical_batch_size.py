@@ -1,7 +1,6 @@
 """The study of critical batch sizes: its runs against a plain loop, its folder, its command line."""
 
 import contextlib
-import io
 import json
 import math
 import shutil
@@ -20,6 +19,7 @@ from experiments.critical_batch_size.trials import Trial
 from experiments.study import tuning
 from experiments.study.noise import FreshNoise
 from experiments.study.optimizers import OPTIMIZERS
+from tests.experiments.small_study import SmallStudy
 
 DIMENSION, BATCHES, TARGET, REPLICATES = 16, (2, 4, 8), 0.06, 3
 NOISE_BATCH, PARTS = 16, 4
@@ -48,24 +48,13 @@ OPTIONS = {
 VARIANTS = ("momentum", "momentum β=0.5", "momentum λ=0.25")
 
 
-def called(*words):
-    output = io.StringIO()
-    with contextlib.redirect_stdout(output):
-        status = main([str(word) for word in words])
-    return status, output.getvalue()
-
-
-def options(**changes):
-    chosen = {**OPTIONS, **{f"--{name.replace('_', '-')}": value for name, value in changes.items()}}
-    return [word for name, values in chosen.items() for word in (name, *values)]
+STUDY = SmallStudy(main, OPTIONS)
+called, options = STUDY.called, STUDY.options
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("critical") / "study"
-    status, output = called(*options(), "--folder", folder)
-    assert status == 0, output
-    return folder, output
+    return STUDY.finish(tmp_path_factory.mktemp("critical") / "study")
 
 
 def named(key, name):

@@ -1,7 +1,6 @@
 """A small study of generalisation from the command line: its measurements, its findings, its resumption."""
 
 import contextlib
-import io
 import json
 import shutil
 import sqlite3
@@ -17,6 +16,7 @@ from scipy import special, stats
 
 import workloads
 from experiments.generalization import main
+from tests.experiments.small_study import SmallStudy
 from workloads.images import MLP
 
 WIDTH, STEPS, BATCH, LARGEST, VALIDATION, DAMPING = 3, 16, 16, 64, 40, 0.01
@@ -36,24 +36,13 @@ OPTIONS = {
 RUNS = 3 * 2 * 2 + 2 * 3 * 3
 
 
-def called(*words):
-    output = io.StringIO()
-    with contextlib.redirect_stdout(output):
-        status = main([str(word) for word in words])
-    return status, output.getvalue()
-
-
-def options(**changes):
-    chosen = {**OPTIONS, **{f"--{name.replace('_', '-')}": value for name, value in changes.items()}}
-    return [word for name, values in chosen.items() for word in (name, *values)]
+STUDY = SmallStudy(main, OPTIONS)
+called, options = STUDY.called, STUDY.options
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("generalization") / "study"
-    status, output = called(*options(), "--folder", folder)
-    assert status == 0, output
-    return folder, output
+    return STUDY.finish(tmp_path_factory.mktemp("generalization") / "study")
 
 
 def named(key, *names):

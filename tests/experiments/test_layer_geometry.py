@@ -1,7 +1,6 @@
 """A small study of layer geometry: its measurements against plain code, its claims, its errors."""
 
 import contextlib
-import io
 import json
 import shutil
 import sqlite3
@@ -17,6 +16,7 @@ import pytest
 import optim
 import workloads
 from experiments.layer_geometry import PRESETS, main
+from tests.experiments.small_study import SmallStudy
 
 STEPS, BATCH, PARTS = 8, 32, 4
 OPTIONS = {
@@ -37,24 +37,13 @@ OPTIONS = {
 LAYERS = {"Dense_0": (64, 128), "head": (128, 10)}
 
 
-def called(*words):
-    output = io.StringIO()
-    with contextlib.redirect_stdout(output):
-        status = main([str(word) for word in words])
-    return status, output.getvalue()
-
-
-def options(**changes):
-    chosen = {**OPTIONS, **{f"--{name.replace('_', '-')}": value for name, value in changes.items()}}
-    return [word for name, values in chosen.items() for word in (name, *values)]
+STUDY = SmallStudy(main, OPTIONS)
+called, options = STUDY.called, STUDY.options
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("layers") / "study"
-    status, output = called(*options(), "--folder", folder)
-    assert status == 0, output
-    return folder, output
+    return STUDY.finish(tmp_path_factory.mktemp("layers") / "study")
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """A small study of loss prediction from the command line: its schedules, laws, findings and resumption."""
 
 import contextlib
-import io
 import json
 import shutil
 import sqlite3
@@ -15,6 +14,7 @@ from scipy import stats
 import workloads
 from experiments.loss_prediction import main
 from schedules import FAMILIES
+from tests.experiments.small_study import SmallStudy
 
 STEPS, LARGEST, SHARE = 24, 1.0, 0.3
 FAMILIES_DRAWN, SHAPES, FIT, SEEDS, CONFIRM = ("rex", "wsd"), 6, 6, 4, 5
@@ -38,24 +38,13 @@ POOLS = ("equal Σ LR", "any LR")
 LAWS = ("law", "law with warm-up")
 
 
-def called(*words):
-    output = io.StringIO()
-    with contextlib.redirect_stdout(output):
-        status = main([str(word) for word in words])
-    return status, output.getvalue()
-
-
-def options(**changes):
-    chosen = {**OPTIONS, **{f"--{name.replace('_', '-')}": value for name, value in changes.items()}}
-    return [word for name, values in chosen.items() for word in (name, *values)]
+STUDY = SmallStudy(main, OPTIONS)
+called, options = STUDY.called, STUDY.options
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("loss_prediction") / "study"
-    status, output = called(*options(), "--folder", folder)
-    assert status == 0, output
-    return folder, output
+    return STUDY.finish(tmp_path_factory.mktemp("loss_prediction") / "study")
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """The study of best schedules: what it reports is true of the schedules it found, and comes back unrun."""
 
 import contextlib
-import io
 import itertools
 import json
 import shutil
@@ -18,6 +17,7 @@ from experiments.optimal_schedule.config import Setting
 from experiments.optimal_schedule.outcome import Member, Outcome, gap, median_gap
 from experiments.optimal_schedule.trials import MEAN_FIELD, Found, all_trials, projected
 from schedules import FAMILIES
+from tests.experiments.small_study import SmallStudy
 
 OPTIONS = {
     "--dimension": [6],
@@ -40,24 +40,13 @@ OPTIONS = {
 SPECTRUM = 1 / np.arange(1.0, 7) / np.sum(1 / np.arange(1.0, 7))
 
 
-def called(*words):
-    output = io.StringIO()
-    with contextlib.redirect_stdout(output):
-        status = main([str(word) for word in words])
-    return status, output.getvalue()
-
-
-def options(**changes):
-    chosen = {**OPTIONS, **{f"--{name.replace('_', '-')}": value for name, value in changes.items()}}
-    return [word for name, values in chosen.items() for word in (name, *values)]
+STUDY = SmallStudy(main, OPTIONS)
+called, options = STUDY.called, STUDY.options
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("optimal") / "study"
-    status, output = called(*options(), "--folder", folder)
-    assert status == 0, output
-    return folder, output
+    return STUDY.finish(tmp_path_factory.mktemp("optimal") / "study")
 
 
 @pytest.fixture(scope="module")

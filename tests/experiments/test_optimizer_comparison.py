@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import io
 import json
 import shutil
 import sqlite3
@@ -18,6 +17,7 @@ import pytest
 import optim
 import workloads
 from experiments.optimizer_comparison import PRESETS, main
+from tests.experiments.small_study import SmallStudy
 
 STEPS, BATCH = 6, 32
 OPTIONS = {
@@ -35,24 +35,13 @@ OPTIONS = {
 RUNS = 3 * (4 * 2 * 1 + 4)  # adamw is added
 
 
-def called(*words):
-    output = io.StringIO()
-    with contextlib.redirect_stdout(output):
-        status = main([str(word) for word in words])
-    return status, output.getvalue()
-
-
-def options(**changes):
-    chosen = {**OPTIONS, **{f"--{name.replace('_', '-')}": value for name, value in changes.items()}}
-    return [word for name, values in chosen.items() for word in (name, *values)]
+STUDY = SmallStudy(main, OPTIONS)
+called, options = STUDY.called, STUDY.options
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("comparison") / "study"
-    status, output = called(*options(), "--folder", folder)
-    assert status == 0, output
-    return folder, output
+    return STUDY.finish(tmp_path_factory.mktemp("comparison") / "study")
 
 
 @functools.cache

@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import io
 import json
 import shutil
 import sqlite3
@@ -25,6 +24,7 @@ from experiments.path_geometry.prescription import as_it_is, prescribed_family, 
 from experiments.study.claims import summary
 from schedules.search import Standing
 from schedules.search.scoring import Estimate
+from tests.experiments.small_study import SmallStudy
 
 STEPS, BATCHES, REPLICATES, RATE = 12, (8, 32), 3, 0.25
 OPTIONS = {
@@ -45,24 +45,13 @@ OPTIONS = {
 }
 
 
-def called(*words):
-    output = io.StringIO()
-    with contextlib.redirect_stdout(output):
-        status = main([str(word) for word in words])
-    return status, output.getvalue()
-
-
-def options(**changes):
-    chosen = {**OPTIONS, **{f"--{name.replace('_', '-')}": value for name, value in changes.items()}}
-    return [word for name, values in chosen.items() for word in (name, *values)]
+STUDY = SmallStudy(main, OPTIONS)
+called, options = STUDY.called, STUDY.options
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("paths") / "study"
-    status, output = called(*options(), "--folder", folder)
-    assert status == 0, output
-    return folder, output
+    return STUDY.finish(tmp_path_factory.mktemp("paths") / "study")
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,8 @@
 on the journal, its claims, its resumption."""
 
 import contextlib
+import functools
 import html
-import io
 import json
 import shutil
 import sqlite3
@@ -27,6 +27,7 @@ from experiments.study.choices import StudyError
 from experiments.study.journal import Journal
 from schedules import FAMILIES, Interval
 from schedules.search import STRATEGIES, Candidate, SearchSpace, median_estimate
+from tests.experiments.small_study import call
 
 STEPS, DIMENSION, BATCH, TOLERANCE = 20, 8, 4, 0.9
 SHARED = {
@@ -56,11 +57,7 @@ TRAINING = {
 }
 
 
-def called(*words):
-    output = io.StringIO()
-    with contextlib.redirect_stdout(output):
-        status = main([str(word) for word in words])
-    return status, output.getvalue()
+called = functools.partial(call, main)
 
 
 def words(options):
