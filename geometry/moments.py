@@ -59,7 +59,7 @@ class Moments:
     @classmethod
     def of(cls, part_gradients: PyTree, view: ViewRule | None = plain_matrices) -> "Moments":
         """The moments of parts that are stacked on a leading axis; see `init` for `view`."""
-        parts = _unstacked(jax.tree.map(widened, part_gradients))
+        parts = unstacked(jax.tree.map(widened, part_gradients))
         # a chain of sums is one fused loop; on a CPU, XLA's mean over a leading axis is thirty times slower
         mean = jax.tree.map(lambda *leaves: sum(leaves) / len(parts), *parts)
         moments = replace(cls.init(mean, view), count=len(parts), mean=mean)
@@ -191,7 +191,8 @@ def noise_scale(
     return moments.estimate(batch_size, geometry, corrected=corrected)
 
 
-def _unstacked(part_gradients: PyTree) -> list[PyTree]:
+def unstacked(part_gradients: PyTree) -> list[PyTree]:
+    """The gradients of the parts that are stacked on a leading axis."""
     leaves, structure = jax.tree.flatten(part_gradients)
     return [structure.unflatten(part) for part in zip(*map(jnp.unstack, leaves), strict=True)]
 

@@ -12,6 +12,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Int, PyTree
 
 from geometry import SPECTRAL, Moments
+from geometry.moments import unstacked
 from optim.batch_control import BatchController, BatchState
 from optim.options import check_number
 from optim.routing import BY_NAME, Routing
@@ -73,52 +74,81 @@ def adaptive_batch(
         which tells nothing of the noise.
     """
     _check_sizes(controller, microbatch_size, num_microbatches)
-    view = (lambda path, shape: routing.route(path, shape).view) if controller.geometry is SPECTRAL else None
+    accumulation = _Accumulation(
+        optimizer, schedule, controller, microbatch_size, num_microbatches, axis_name, routing
+    )
+    return optax.GradientTransformationExtraArgs(accumulation.init, accumulation.update)
 
-    def inner_optimizer(control, microbatches):
-        rate = control.learning_rate_factor * schedule(microbatches)
-        return optax.with_extra_args_support(optimizer(lambda _: rate))
 
-    def controlled(control, batch, samples):
-        return controller.update(control, lambda: batch.estimate(samples, controller.geometry), samples)
+class _Accumulation(NamedTuple):
+    """The options of `adaptive_batch`, and what they do."""
 
-    def init(params):
-        control, nothing = controller.init(), jnp.zeros([], jnp.int32)
-        of_rank = params if axis_name is None else jax.lax.pcast(params, axis_name, to="varying")
-        inner = inner_optimizer(control, nothing).init(params)
+    optimizer: Callable[[optax.Schedule], optax.GradientTransformation]
+    schedule: optax.Schedule
+    controller: BatchController
+    microbatch_size: int
+    num_microbatches: ArrayLike | None
+    axis_name: str | tuple[str, ...] | None
+    routing: Routing
+
+    def init(self, params: PyTree) -> AdaptiveBatchState:
+        control, nothing = self.controller.init(), jnp.zeros([], jnp.int32)
+        of_rank = params if self.axis_name is None else jax.lax.pcast(params, self.axis_name, to="varying")
+        view = self.routing.optional_view if self.controller.geometry is SPECTRAL else None
+        inner = self._inner_optimizer(control, nothing).init(params)
         return AdaptiveBatchState(control, Moments.init(of_rank, view), nothing, nothing, inner)
 
-    def update(gradient, state, params=None, *, part_gradients=None, **extra: Any):
-        parts = [gradient] if part_gradients is None else _unstacked(part_gradients)
-        if axis_name is None:
-            _check_parts(controller, microbatch_size, len(parts))
-        due = controller.due(state.control)
-        first = state.accumulated == 0
+    def update(
+        self,
+        gradient: PyTree,
+        state: AdaptiveBatchState,
+        params: PyTree | None = None,
+        *,
+        part_gradients: PyTree | None = None,
+        **extra: Any,
+    ) -> tuple[PyTree, AdaptiveBatchState]:
+        parts = [gradient] if part_gradients is None else unstacked(part_gradients)
+        if self.axis_name is None:
+            _check_parts(self.controller, self.microbatch_size, len(parts))
+        due, first = self.controller.due(state.control), state.accumulated == 0
         moments = call_in_auto_mode(_accumulated, first, due, state.moments, parts, like=state.moments)
-        accumulated = state.accumulated + 1
-        samples = microbatch_size * accumulated
+        state = state._replace(moments=moments, accumulated=state.accumulated + 1)
 
         def step():
-            batch = moments if axis_name is None else moments.across(axis_name)
-            control = call_in_auto_mode(controlled, state.control, batch, samples, like=state.control)
-            mean = jax.tree.map(lambda centre, g: centre.astype(g.dtype), batch.mean, gradient)
-            transformation = inner_optimizer(state.control, state.begun)
-            updates, inner = transformation.update(mean, state.inner, params, **extra)
-            begun, nothing = state.begun + accumulated, jnp.zeros([], jnp.int32)
-            return updates, (control, begun, nothing, inner)
+            return self._step(gradient, state, params, extra)
 
         def wait():
             still = jax.tree.map(lambda g: jnp.zeros(g.shape, g.dtype), gradient)
-            return still, (state.control, state.begun, accumulated, state.inner)
+            return still, (state.control, state.begun, state.accumulated, state.inner)
 
-        complete = samples >= state.control.batch_size
-        if num_microbatches is not None:
-            complete |= state.begun + accumulated == num_microbatches
+        complete = self.microbatch_size * state.accumulated >= state.control.batch_size
+        if self.num_microbatches is not None:
+            complete |= state.begun + state.accumulated == self.num_microbatches
         # the moments stay outside of the branches, which would copy them
         updates, (control, begun, accumulated, inner) = jax.lax.cond(complete, step, wait)
         return updates, AdaptiveBatchState(control, moments, begun, accumulated, inner)
 
-    return optax.GradientTransformationExtraArgs(init, update)
+    def _step(
+        self, gradient: PyTree, state: AdaptiveBatchState, params: PyTree | None, extra: dict[str, Any]
+    ) -> tuple[PyTree, tuple[BatchState, Int[Array, ""], Int[Array, ""], PyTree]]:
+        """The update on the batch that is complete, and the state after it but for the moments."""
+        batch = state.moments if self.axis_name is None else state.moments.across(self.axis_name)
+        samples = self.microbatch_size * state.accumulated
+        control = call_in_auto_mode(self._controlled, state.control, batch, samples, like=state.control)
+        mean = jax.tree.map(lambda centre, g: centre.astype(g.dtype), batch.mean, gradient)
+        transformation = self._inner_optimizer(state.control, state.begun)
+        updates, inner = transformation.update(mean, state.inner, params, **extra)
+        return updates, (control, state.begun + state.accumulated, jnp.zeros([], jnp.int32), inner)
+
+    def _controlled(self, control: BatchState, batch: Moments, samples: Int[Array, ""]) -> BatchState:
+        measure = functools.partial(batch.estimate, samples, self.controller.geometry)
+        return self.controller.update(control, measure, samples)
+
+    def _inner_optimizer(
+        self, control: BatchState, microbatches: Int[Array, ""]
+    ) -> optax.GradientTransformationExtraArgs:
+        rate = control.learning_rate_factor * self.schedule(microbatches)
+        return optax.with_extra_args_support(self.optimizer(lambda _: rate))
 
 
 def _accumulated(
@@ -140,11 +170,6 @@ def _accumulated(
         return functools.reduce(Moments.add_to_mean, parts, replace(moments, count=count, mean=mean))
 
     return jax.lax.cond(due, measured, averaged)
-
-
-def _unstacked(part_gradients: PyTree) -> list[PyTree]:
-    count = jax.tree.leaves(part_gradients)[0].shape[0]
-    return [jax.tree.map(lambda g, part=part: g[part], part_gradients) for part in range(count)]
 
 
 def _check_sizes(

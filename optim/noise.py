@@ -19,7 +19,7 @@ from geometry import (
     isotropic_log_smoothness,
     spec_sign_index,
 )
-from geometry.matrices import ViewRule, leaves_by_path
+from geometry.matrices import leaves_by_path
 from geometry.noise import NOISE_GEOMETRIES
 from optim.options import check_number
 from optim.routing import BY_NAME, Routing
@@ -74,7 +74,7 @@ def record_noise(
     check_number("signal_decay", signal_decay, 0, 1)
 
     def measured(average, parts):
-        moments = Moments.of(parts, _view(routing) if SPECTRAL in geometries else None)
+        moments = Moments.of(parts, routing.optional_view if SPECTRAL in geometries else None)
         moments = moments if axis_name is None else moments.across(axis_name)
         return {
             geometry.name: average[geometry.name].add(
@@ -132,7 +132,7 @@ class NoiseIndex:
         return call_in_auto_mode(self._measured, chosen, like=dict.fromkeys(chosen, jnp.zeros([])))
 
     def _measured(self, parts: dict[str, Array]) -> dict[str, Array]:
-        moments = Moments.of(parts, _view(self.routing))
+        moments = Moments.of(parts, self.routing.optional_view)
         spectral, sign = (moments.estimate_leaves(self.batch_size, one) for one in (SPECTRAL, SIGN))
         return {
             path: spec_sign_index(
@@ -149,7 +149,3 @@ class NoiseIndex:
         if self.log_smoothness_ratio is not None:
             return self.log_smoothness_ratio
         return isotropic_log_smoothness(self.routing.view(path, shape), shape)
-
-
-def _view(routing: Routing) -> ViewRule:
-    return lambda path, shape: routing.route(path, shape).view

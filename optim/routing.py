@@ -127,9 +127,13 @@ class Routing:
             raise ValueError(f"{path}: a route of kind {route.kind!r} needs a view, got None")
         return route
 
+    def optional_view(self, path: str, shape: tuple[int, ...]) -> MatrixView | None:
+        """How the leaf is seen as matrices, None where it is not; a `ViewRule` of `geometry.Moments`."""
+        return self.route(path, shape).view
+
     def view(self, path: str, shape: tuple[int, ...]) -> MatrixView:
         """How the leaf is seen as matrices. Raises ValueError, naming the leaf, where it is not."""
-        view = self.route(path, shape).view
+        view = self.optional_view(path, shape)
         if view is None:
             raise ValueError(
                 f"{path}: a leaf of shape {tuple(shape)} has no matrix view; keep it away with optim.routed"

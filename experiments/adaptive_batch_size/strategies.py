@@ -1,27 +1,17 @@
 """How large the batch is along a run: constant, or driven by a noise scale."""
 
 import math
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import NamedTuple
 
 import optim
 from experiments.adaptive_batch_size.config import CENTRES, Config
-from geometry import EUCLIDEAN, SIGN, SPECTRAL, Geometry
+from experiments.study.optimizers import OPTIMIZERS
+from geometry import EUCLIDEAN, Geometry
 
 SMALL, LARGE = "small", "large"  # constant
 EUCLIDEAN_DRIVEN, MATCHED = "Euclidean", "matched"  # growing with a noise scale
-CONSTANT, ADAPTIVE = (SMALL, LARGE), (EUCLIDEAN_DRIVEN, MATCHED)
-STRATEGIES = (*CONSTANT, *ADAPTIVE)
-MATCHING: Mapping[str, Geometry] = MappingProxyType(  # the geometry in which each optimizer descends
-    {
-        "sign_descent": SIGN,
-        "signum": SIGN,
-        "adamw": SIGN,
-        "spectral_descent": SPECTRAL,
-        "muon": SPECTRAL,
-    }
-)
+ADAPTIVE = (EUCLIDEAN_DRIVEN, MATCHED)
+STRATEGIES = (SMALL, LARGE, *ADAPTIVE)
 
 
 class Contestant(NamedTuple):
@@ -36,7 +26,7 @@ class Contestant(NamedTuple):
     @property
     def geometry(self) -> Geometry:
         """Whose noise scale drives the batch, where it is not constant."""
-        return MATCHING[self.optimizer] if self.strategy == MATCHED else EUCLIDEAN
+        return OPTIMIZERS[self.optimizer].geometry if self.strategy == MATCHED else EUCLIDEAN
 
     def batch_size(self, config: Config) -> int:
         """The constant one, or the first."""

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass, field
 
-from experiments.critical_batch_size.variants import CONTENDERS, Variant
+from experiments.critical_batch_size.variants import CENTRES, Variant
 from experiments.study.choices import StudyError, choice_problem
 from experiments.study.optimizers import OPTIMIZERS
 from experiments.study.options import WorkloadOptions
@@ -68,7 +68,7 @@ class Config:
             raise StudyError("\n".join(filter(None, problems)))
 
     def _optimizer_problems(self) -> list[str | None]:
-        problems = [choice_problem("optimizers", name, CONTENDERS) for name in self.optimizers]
+        problems = [choice_problem("optimizers", name, CENTRES) for name in self.optimizers]
         if not self.optimizers:
             problems.append("optimizers: needs one at least.")
         for name in ("momentum_optimizers", "decay_optimizers"):

@@ -15,9 +15,10 @@ from experiments.critical_batch_size.config import Config
 from experiments.critical_batch_size.critical import FORMS, Critical, critical_batch
 from experiments.critical_batch_size.measured import Curve
 from experiments.critical_batch_size.prediction import Prediction, noise_of, predictions
-from experiments.critical_batch_size.variants import CONTENDERS, Variant
+from experiments.critical_batch_size.variants import Variant
 from experiments.study.claims import Claim
 from experiments.study.journal import Journal
+from experiments.study.optimizers import OPTIMIZERS
 from experiments.study.options import workload_text
 from experiments.study.tables import estimate_text
 from geometry.noise import NOISE_GEOMETRIES
@@ -213,4 +214,4 @@ def notes(results: Results) -> list[str]:
 
 
 def _own_geometries(config: Config) -> str:
-    return ", ".join(f"{CONTENDERS[name].geometry.name} of {name}" for name in config.optimizers)
+    return ", ".join(f"{OPTIMIZERS[name].geometry.name} of {name}" for name in config.optimizers)

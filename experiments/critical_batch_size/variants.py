@@ -6,32 +6,11 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from experiments.study.optimizers import OPTIMIZERS
-from geometry import EUCLIDEAN, SIGN, SPECTRAL, Geometry
+from geometry import Geometry
 
 CENTRE_BATCH = 64
-
-
-class Contender(NamedTuple):
-    """What the study knows of an optimizer beforehand.
-
-    Attributes:
-      centre: the middle of the learning rates tried at `CENTRE_BATCH` and the usual momentum.
-      geometry: the one whose steepest direction it takes; Adam's is the sign's where its averages are short.
-    """
-
-    centre: float
-    geometry: Geometry
-
-
-CONTENDERS: Mapping[str, Contender] = MappingProxyType(
-    {
-        "momentum": Contender(0.2, EUCLIDEAN),
-        "adamw": Contender(0.03, SIGN),
-        "signum": Contender(0.01, SIGN),
-        "muon": Contender(0.04, SPECTRAL),
-        "dion": Contender(0.04, SPECTRAL),
-        "orth_dion": Contender(0.04, SPECTRAL),
-    }
+CENTRES: Mapping[str, float] = MappingProxyType(  # of the learning rates tried there at the usual momentum
+    {"momentum": 0.2, "adamw": 0.03, "signum": 0.01, "muon": 0.04, "dion": 0.04, "orth_dion": 0.04}
 )
 
 
@@ -62,11 +41,11 @@ class Variant(NamedTuple):
 
     @property
     def geometry(self) -> Geometry:
-        return CONTENDERS[self.optimizer].geometry
+        return OPTIMIZERS[self.optimizer].geometry
 
     def centre(self, batch_size: int) -> float:
         """The middle of the learning rates tried first, which grows as the root of the batch size."""
-        rate = CONTENDERS[self.optimizer].centre * math.sqrt(batch_size / CENTRE_BATCH)
+        rate = CENTRES[self.optimizer] * math.sqrt(batch_size / CENTRE_BATCH)
         if self.optimizer == "momentum":  # heavy ball adds gradients up, where all others average them
             rate *= (1 - self.momentum) / (1 - OPTIMIZERS["momentum"].usual_momentum)
         return rate

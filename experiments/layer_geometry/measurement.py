@@ -13,7 +13,6 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 import workloads
 from experiments.layer_geometry.config import Config
 from experiments.layer_geometry.layers import Layer, layers_of
-from experiments.study.noise import view_by_name
 from experiments.study.optimizers import OPTIMIZERS
 from geometry import (
     EUCLIDEAN,
@@ -29,6 +28,7 @@ from geometry import (
     stable_rank,
 )
 from geometry.matrices import leaves_by_path
+from optim.routing import BY_NAME
 from schedules.search import named_key
 from workloads import Workload
 from workloads.layers import captured_inputs
@@ -131,7 +131,7 @@ def _probe(config: Config, workload: Workload, data: PyTree, reference: PyTree, 
     layers = layers_of(workload)
 
     def measure(params, part_gradients, batch, key) -> dict[str, Float[Array, "layers"]]:
-        moments = Moments.of(part_gradients, view_by_name)
+        moments = Moments.of(part_gradients, BY_NAME.optional_view)
         found = {
             **_noise(moments, layers, config),
             **_curvature(params, layers, config, workload, data, key),
@@ -184,7 +184,7 @@ def _curvature(
         return workload.loss(weights, batch, key)
 
     gradient = jax.grad(loss)(params)
-    index = curvature_index(gradient, hessian_product(loss, params), view_by_name)
+    index = curvature_index(gradient, hessian_product(loss, params), BY_NAME.optional_view)
     return {
         "curvature_index": jnp.stack([index[layer.path] for layer in layers]),
         "nuclear_rank": _each(layers, leaves_by_path(gradient), lambda stack: jnp.mean(nuclear_rank(stack))),

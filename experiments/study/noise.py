@@ -4,16 +4,11 @@ from typing import NamedTuple
 
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from geometry import MatrixView, Moments
+from geometry import Moments
 from geometry.noise import NOISE_GEOMETRIES
-from optim import by_name
+from optim.routing import BY_NAME
 from workloads import Workload
 from workloads.gradients import part_gradients
-
-
-def view_by_name(path: str, shape: tuple[int, ...]) -> MatrixView | None:
-    """How a leaf is seen as matrices; None for vectors."""
-    return by_name(path, shape).view
 
 
 class FreshNoise(NamedTuple):
@@ -34,5 +29,5 @@ class FreshNoise(NamedTuple):
         """The noise scale in each geometry that has one, by its name."""
         (indices,) = self.workload.indices(key, self.examples, 1)
         _, gradients = part_gradients(self.workload, self.parts, 1)(params, data, indices, key)
-        moments = Moments.of(gradients, view_by_name)
+        moments = Moments.of(gradients, BY_NAME.optional_view)
         return {one.name: moments.estimate(self.examples, one).value for one in NOISE_GEOMETRIES}

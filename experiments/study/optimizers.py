@@ -8,6 +8,7 @@ import optax
 from jax.typing import ArrayLike
 
 import optim
+from geometry import EUCLIDEAN, SIGN, SPECTRAL, Geometry
 
 DECAY_MODES = ("scaled", "independent")  # of the learning rate
 BETAS = ("b1", "b2")  # decay rates of Adam's moments, as optax calls them
@@ -19,6 +20,8 @@ class Optimizer(NamedTuple):
     Attributes:
       build: (schedule, weight decay, **betas) → transformation; the decay is multiplied by the learning rate.
         It may be given the momentum too, which replaces the usual one.
+      geometry: whose steepest direction it takes, with or without momentum; Adam's is the sign's where its
+        averages are short.
       code: the same as source text, with {weight_decay} to fill in, and {betas}: ", b1=0.8" or nothing.
       decays: whether it has weight decay; where not, `build` ignores it.
       betas: the names of the betas that `build` takes.
@@ -28,6 +31,7 @@ class Optimizer(NamedTuple):
     """
 
     build: Callable[..., optax.GradientTransformation]
+    geometry: Geometry
     code: str
     decays: bool = True
     betas: tuple[str, ...] = ()
@@ -79,6 +83,7 @@ def _matrix_method(
 
     return Optimizer(
         build,
+        SPECTRAL,
         f'optim.{method.__name__}(schedule, scale="rms", weight_decay={{weight_decay!r}},'
         " fallback_weight_decay={weight_decay!r})",
         momentum=momentum,
@@ -88,9 +93,10 @@ def _matrix_method(
 
 OPTIMIZERS: Mapping[str, Optimizer] = MappingProxyType(
     {
-        "sgd": Optimizer(lambda lr, wd: optax.sgd(lr), "optax.sgd(schedule)", decays=False),
+        "sgd": Optimizer(lambda lr, wd: optax.sgd(lr), EUCLIDEAN, "optax.sgd(schedule)", decays=False),
         "momentum": Optimizer(
             _momentum,
+            EUCLIDEAN,
             "optax.chain(optax.trace(0.9), optax.add_decayed_weights({weight_decay!r}),"
             " optax.scale_by_learning_rate(schedule))",
             momentum="momentum",
@@ -98,6 +104,7 @@ OPTIMIZERS: Mapping[str, Optimizer] = MappingProxyType(
         ),
         "adam": Optimizer(
             lambda lr, wd, **betas: optax.adam(lr, **betas),
+            SIGN,
             "optax.adam(schedule{betas})",
             decays=False,
             betas=BETAS,
@@ -106,6 +113,7 @@ OPTIMIZERS: Mapping[str, Optimizer] = MappingProxyType(
         ),
         "adamw": Optimizer(
             lambda lr, wd, **betas: optax.adamw(lr, weight_decay=wd, **betas),
+            SIGN,
             "optax.adamw(schedule, weight_decay={weight_decay!r}{betas})",
             betas=BETAS,
             momentum="b1",
@@ -113,20 +121,24 @@ OPTIMIZERS: Mapping[str, Optimizer] = MappingProxyType(
         ),
         "lion": Optimizer(
             lambda lr, wd, **betas: optax.lion(lr, weight_decay=wd, **betas),
+            SIGN,
             "optax.lion(schedule, weight_decay={weight_decay!r}{betas})",
             betas=BETAS,
         ),
         "optax_muon": Optimizer(
             _optax_muon,
+            SPECTRAL,
             "optax.contrib.muon(schedule, consistent_rms=0.2, weight_decay={weight_decay!r},"
             " adam_weight_decay={weight_decay!r})",
         ),
         "sign_descent": Optimizer(
             lambda lr, wd: optim.sign_descent(lr, weight_decay=wd),
+            SIGN,
             "optim.sign_descent(schedule, weight_decay={weight_decay!r})",
         ),
         "signum": Optimizer(
             lambda lr, wd, **momentum: optim.signum(lr, weight_decay=wd, **momentum),
+            SIGN,
             "optim.signum(schedule, weight_decay={weight_decay!r})",
             momentum="momentum",
             usual_momentum=0.9,

@@ -13,7 +13,7 @@ from rich.table import Table
 import workloads
 from experiments.throughput.measure import Side, compare
 from geometry import EUCLIDEAN, SIGN, SPECTRAL, Geometry, Moments
-from optim import by_name
+from optim.routing import BY_NAME
 
 PARTS = 8
 RARELY = 100  # steps
@@ -70,7 +70,7 @@ def _run(setting: Setting, geometries: tuple[Geometry, ...], every: int, steps: 
     workload = workloads.load(setting.workload, **setting.options)
 
     def measure(params, state, batch, part_gradients, key):
-        moments = Moments.of(part_gradients, _view if SPECTRAL in geometries else None)
+        moments = Moments.of(part_gradients, BY_NAME.optional_view if SPECTRAL in geometries else None)
         return {one.name: moments.estimate(setting.batch_size, one).value for one in geometries}
 
     @jax.jit
@@ -91,7 +91,3 @@ def _run(setting: Setting, geometries: tuple[Geometry, ...], every: int, steps: 
 
     arguments = jnp.full(steps, 1e-3), jax.random.key(0), workload.data
     return Side(lambda: train(*arguments), steps)
-
-
-def _view(path: str, shape: tuple[int, ...]):
-    return by_name(path, shape).view
