@@ -56,7 +56,7 @@ def adaptive_batch(
 
     The noise scale is that of the accumulated micro-batches, and of the ranks where there are several. An
     `update` that is given `part_gradients`, as `workloads.train(parts=...)` hands them over, takes each part
-    for itself. Where the step is a branch must not depend on the run, so runs are mapped, not `vmap`ped.
+    for itself. Runs are to be mapped and not `vmap`ped, which would compute both sides of every branch.
 
     Args:
       optimizer: schedule → transformation, such as `optax.adam`; it gets ω times `schedule`.
