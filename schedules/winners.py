@@ -31,7 +31,12 @@ def load_winner(path: str | Path, family: str | None = None) -> LoadedWinner:
       FileNotFoundError: there is no such file.
       ValueError: the file is not a search's winners, or holds none of that family.
     """
-    content = _read(Path(path))
+    return parse_winner(Path(path).read_bytes(), path, family)
+
+
+def parse_winner(text: str | bytes, path: str | Path, family: str | None = None) -> LoadedWinner:
+    """The same from the content of the file at `path`, which error messages name."""
+    content = _parsed(text, Path(path))
     winners = {entry["family"]: entry for entry in content["winners"]}
     name = next(iter(winners)) if family is None else family
     if name not in winners:
@@ -46,9 +51,9 @@ def load_winner(path: str | Path, family: str | None = None) -> LoadedWinner:
     return LoadedWinner(found, entry["params"], entry["base_lr"], content["num_steps"])
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _parsed(text: str | bytes, path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(text)
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not a winners.json, {error}") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:

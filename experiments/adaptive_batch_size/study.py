@@ -4,6 +4,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -14,12 +15,12 @@ from experiments.adaptive_batch_size.results import Results, collect
 from experiments.adaptive_batch_size.strategies import Contestant, contestants
 from experiments.adaptive_batch_size.timing import Timing, measure_timings
 from experiments.adaptive_batch_size.training import trial_runner
-from experiments.study.evaluation import Evaluate, UnfinishedStudy, journaled
-from experiments.study.folder import StudyFolder, open_folder, write_atomically
+from experiments.study.evaluation import Evaluate, UnfinishedStudy
+from experiments.study.folder import StudyFolder
 from experiments.study.journal import Journal
-from experiments.study.progress import Progress
 from experiments.study.redraw import redraw_from_journal
-from experiments.study.setup import check_workload, load_workload, study_mesh
+from experiments.study.session import open_study, publish
+from experiments.study.setup import load_workload, workload_problems
 from experiments.study.tuning import Tuned, tune
 from workloads import Workload
 
@@ -45,22 +46,23 @@ def run(
       StudyError: the config, the folder or the journal in it does not serve; nothing was trained.
     """
     workload = load_workload(config.workload, config.workload_options) if workload is None else workload
-    check_workload(workload, config.metric, config.large_batch, config.samples // config.large_batch)
-    mesh = study_mesh(devices)
-    study = open_folder(Path(folder), dataclasses.asdict(config))
+    num_steps = config.samples // config.large_batch
+    problems = workload_problems(workload, config.metric, config.large_batch, num_steps)
     planned = len(contestants(config)) * (config.budget.runs + config.confirm_replicates)
-    progress = Progress(planned, console or Console(), quiet=console is None)
-    with Journal(study.journal) as journal, progress:
+    opened = open_study(folder, dataclasses.asdict(config), planned, problems, devices, console)
+    with opened as study:
 
         def evaluate(contestant: Contestant) -> Evaluate:
-            runner = trial_runner(contestant, config, workload, mesh)
-            return journaled(journal, runner, config.metric, config.budget.runs_per_rate, progress)
+            runner = trial_runner(contestant, config, workload, study.sweep)
+            return study.evaluator(runner, config.metric, config.budget.runs_per_rate)
+
+        def measured() -> dict[str, Any]:
+            timings = measure_timings(tuned, config, workload)
+            return {name: timing._asdict() for name, timing in timings.items()}
 
         tuned = _tune_all(config, evaluate)
-        timings = _remembered_timings(study) or measure_timings(tuned, config, workload)
-        content = {name: timing._asdict() for name, timing in timings.items()}
-        write_atomically(_timings_path(study), json.dumps(content, indent=2) + "\n")
-        return _conclude(config, study, journal, tuned, timings)
+        timings = _timings(study.once(_timings_path(study.folder), measured))
+        return _conclude(config, study.folder, study.journal, tuned, timings)
 
 
 def redraw(folder: str | Path) -> Results:
@@ -77,10 +79,10 @@ def _tune_all(config: Config, evaluate: Callable[[Contestant], Evaluate]) -> dic
 
 def _conclude_again(config: Config, study: StudyFolder, journal: Journal, evaluate: Evaluate) -> Results:
     tuned = _tune_all(config, lambda contestant: evaluate)
-    timings = _remembered_timings(study)
-    if timings is None:
+    path = _timings_path(study)
+    if not path.exists():
         raise UnfinishedStudy("the timings are missing")
-    return _conclude(config, study, journal, tuned, timings)
+    return _conclude(config, study, journal, tuned, _timings(json.loads(path.read_text())))
 
 
 def _conclude(
@@ -90,18 +92,12 @@ def _conclude(
     tuned: Mapping[str, Tuned],
     timings: Mapping[str, Timing],
 ) -> Results:
-    results = collect(tuned, timings, config, journal)
-    write_atomically(study.winners, json.dumps(winners_json(results), indent=2) + "\n")
-    write_report(results, study)
-    return results
+    return publish(collect(tuned, timings, config, journal), study, winners_json, write_report)
 
 
 def _timings_path(study: StudyFolder) -> Path:
     return study.path / "timings.json"
 
 
-def _remembered_timings(study: StudyFolder) -> dict[str, Timing] | None:
-    path = _timings_path(study)
-    if not path.exists():
-        return None
-    return {name: Timing(**content) for name, content in json.loads(path.read_text()).items()}
+def _timings(content: Mapping[str, Mapping[str, Any]]) -> dict[str, Timing]:
+    return {name: Timing(**of) for name, of in content.items()}

@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, PyTree
 
 import optim
@@ -15,6 +14,7 @@ import workloads
 from experiments.adaptive_batch_size.config import Config
 from experiments.adaptive_batch_size.strategies import ADAPTIVE, Contestant
 from experiments.study.optimizers import OPTIMIZERS
+from experiments.study.sweeping import Sweep
 from experiments.study.tuning import Trial
 from workloads import Workload
 
@@ -24,7 +24,7 @@ NOISE, SIGNAL = "noise_squared", "signal_squared"
 
 
 def trial_runner(
-    contestant: Contestant, config: Config, workload: Workload, mesh: Mesh
+    contestant: Contestant, config: Config, workload: Workload, sweep: Sweep
 ) -> Callable[[Sequence[Trial]], list[dict[str, float]]]:
     """(trials) → all that is recorded of each, at its end and as "train_loss@SAMPLES" along the way."""
     root = jax.random.key(config.seed)
@@ -34,9 +34,7 @@ def trial_runner(
 
     def run_trials(trials: Sequence[Trial]) -> list[dict[str, float]]:
         rows = jax.tree.map(lambda *leaves: np.stack(leaves), *(trial_row(trial, root) for trial in trials))
-        records = workloads.sweep(
-            program, rows, workload.data, mesh=mesh, capacity=config.budget.runs_per_rate
-        )
+        records = sweep(program, rows, workload.data, capacity=config.budget.runs_per_rate)
         columns = {}
         for name, values in records.items():
             along = np.asarray(values).T

@@ -2,7 +2,6 @@
 
 import dataclasses
 import itertools
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,12 +15,12 @@ from experiments.critical_batch_size.results import Results, collect
 from experiments.critical_batch_size.trials import STEPS, Trial, group_name, trial_runner
 from experiments.critical_batch_size.variants import Variant
 from experiments.study import tuning
-from experiments.study.evaluation import Evaluate, journaled
-from experiments.study.folder import StudyFolder, open_folder, write_atomically
+from experiments.study.evaluation import Evaluate
+from experiments.study.folder import StudyFolder
 from experiments.study.journal import Journal
-from experiments.study.progress import Progress
 from experiments.study.redraw import redraw_from_journal
-from experiments.study.setup import check_workload, load_workload, study_mesh
+from experiments.study.session import open_study, publish
+from experiments.study.setup import load_workload, workload_problems
 from experiments.study.tuning import Tuned, tune
 from workloads import Workload
 
@@ -47,20 +46,21 @@ def run(
       StudyError: the config, the folder or the journal in it does not serve; nothing was trained.
     """
     workload = load_workload(config.workload, config.workload_options) if workload is None else workload
-    for batch_size in (*config.batch_sizes, config.noise_batch):
-        check_workload(workload, config.metric, batch_size, config.horizon(config.batch_sizes[0]))
-    mesh = study_mesh(devices)
-    study = open_folder(Path(folder), dataclasses.asdict(config))
-    progress = Progress(config.planned_runs, console or Console(), quiet=console is None)
-    with Journal(study.journal) as journal, progress:
+    num_steps = config.horizon(config.batch_sizes[0])
+    problems = itertools.chain.from_iterable(
+        workload_problems(workload, config.metric, batch_size, num_steps)
+        for batch_size in (*config.batch_sizes, config.noise_batch)
+    )
+    opened = open_study(folder, dataclasses.asdict(config), config.planned_runs, problems, devices, console)
+    with opened as study:
         tuned = {}
         for optimizer, batch_size in itertools.product(config.optimizers, config.batch_sizes):
-            runner = trial_runner(optimizer, batch_size, config, workload, mesh)
-            evaluate = journaled(journal, runner, STEPS, config.chunk_runs, progress)
+            runner = trial_runner(optimizer, batch_size, config, workload, study.sweep)
+            evaluate = study.evaluator(runner, STEPS, config.chunk_runs)
             for variant in config.variants:
                 if variant.optimizer == optimizer:
                     tuned[variant, batch_size] = _tune(variant, batch_size, config, evaluate)
-        return _conclude(config, study, journal, tuned)
+        return _conclude(config, study.folder, study.journal, tuned)
 
 
 def redraw(folder: str | Path) -> Results:
@@ -92,6 +92,4 @@ def _conclude(
     config: Config, study: StudyFolder, journal: Journal, tuned: Mapping[tuple[Variant, int], Tuned]
 ) -> Results:
     results = collect(measured_curves(tuned, config, journal), config, journal)
-    write_atomically(study.winners, json.dumps(winners_json(results), indent=2) + "\n")
-    write_report(results, study)
-    return results
+    return publish(results, study, winners_json, write_report)

@@ -7,7 +7,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh
 from jaxtyping import PRNGKeyArray, PyTree
 
 import workloads
@@ -18,6 +17,7 @@ from experiments.study.crossing import first_reached
 from experiments.study.journal import Identity
 from experiments.study.noise import FreshNoise
 from experiments.study.optimizers import OPTIMIZERS
+from experiments.study.sweeping import Sweep
 from experiments.study.tuning import CONFIRM
 from geometry.noise import NOISE_GEOMETRIES
 from workloads import Workload
@@ -69,7 +69,7 @@ class Trial(NamedTuple):
 
 
 def trial_runner(
-    optimizer: str, batch_size: int, config: Config, workload: Workload, mesh: Mesh
+    optimizer: str, batch_size: int, config: Config, workload: Workload, sweep: Sweep
 ) -> Callable[[Sequence[Trial]], list[dict[str, float]]]:
     """(trials of one stage) → the steps each takes to the target, +inf for never, its metrics at the end, and
     of confirming runs the noise scales along the way; one compiled program for all variants and rates."""
@@ -87,7 +87,7 @@ def trial_runner(
             "measuring": np.full(len(trials), stage == CONFIRM),
             "key_data": np.stack([np.asarray(jax.random.key_data(trial.key(root))) for trial in trials]),
         }
-        finished = workloads.sweep(program, inputs, workload.data, mesh=mesh, capacity=config.chunk_runs)
+        finished = sweep(program, inputs, workload.data, capacity=config.chunk_runs)
         curves, scales = jax.tree.map(np.asarray, finished)
         columns = {name: values[:, -1] for name, values in curves.items()}
         columns[STEPS] = [first_reached(curve, evaluated, config.target) for curve in curves[config.metric]]

@@ -2,14 +2,12 @@
 
 import dataclasses
 import functools
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh
 from jaxtyping import PyTree
 from rich.console import Console
 from threadpoolctl import threadpool_limits
@@ -27,13 +25,13 @@ from experiments.generalization.measures import (
 )
 from experiments.generalization.results import Results, collect
 from experiments.generalization.trials import MEASURE, Trial, groups, trials
-from experiments.study.evaluation import Evaluate, journaled
-from experiments.study.folder import StudyFolder, open_folder, write_atomically
+from experiments.study.evaluation import Evaluate
+from experiments.study.folder import StudyFolder
 from experiments.study.journal import Journal
 from experiments.study.optimizers import OPTIMIZERS
-from experiments.study.progress import Progress
 from experiments.study.redraw import redraw_from_journal
-from experiments.study.setup import study_mesh
+from experiments.study.session import open_study, publish
+from experiments.study.sweeping import Sweep
 from schedules.search import named_key
 from workloads.images import ImageData
 
@@ -56,16 +54,13 @@ def run(
     Raises:
       StudyError: the folder or the journal in it does not serve; nothing was trained.
     """
-    mesh = study_mesh(devices)
-    study = open_folder(Path(folder), dataclasses.asdict(config))
     data = coarse(workloads.load("digits").data)
-    progress = Progress(len(trials(config)), console or Console(), quiet=console is None)
-    run_trials = trial_runner(config, data, mesh)
-    with Journal(study.journal) as journal, progress:
-        evaluate = journaled(journal, run_trials, config.score, config.chunk_runs, progress)
+    opened = open_study(folder, dataclasses.asdict(config), len(trials(config)), (), devices, console)
+    with opened as study:
+        evaluate = study.evaluator(trial_runner(config, data, study.sweep), config.score, config.chunk_runs)
         for group in groups(config):
             evaluate(group)
-        return _conclude(config, study, journal)
+        return _conclude(config, study.folder, study.journal)
 
 
 def redraw(folder: str | Path) -> Results:
@@ -77,7 +72,7 @@ def redraw(folder: str | Path) -> Results:
 
 
 def trial_runner(
-    config: Config, data: ImageData, mesh: Mesh
+    config: Config, data: ImageData, sweep: Sweep
 ) -> Callable[[Sequence[Trial]], list[dict[str, float]]]:
     """(trials of one of the `groups`) → all measurements of each."""
     root = jax.random.key(config.seed)
@@ -90,10 +85,10 @@ def trial_runner(
             "key_data": np.stack([np.asarray(jax.random.key_data(trial.key(root))) for trial in trials]),
         }
         with threadpool_limits(1, "blas"):  # devices are threads, which those of LAPACK would fight
-            sweep = functools.partial(workloads.sweep, data=data, mesh=mesh, capacity=config.chunk_runs)
-            metrics, params = sweep(_training(config, width, optimizer), inputs)
+            swept = functools.partial(sweep, data=data, capacity=config.chunk_runs)
+            metrics, params = swept(_training(config, width, optimizer), inputs)
             if stage == MEASURE:
-                metrics |= sweep(_dense_measuring(config, width), {**inputs, "params": params})
+                metrics |= swept(_dense_measuring(config, width), {**inputs, "params": params})
             metrics = jax.tree.map(np.asarray, metrics)
         return [{name: float(values[row]) for name, values in metrics.items()} for row in range(len(trials))]
 
@@ -143,10 +138,7 @@ def _split(config: Config, row: Mapping[str, PyTree], data: ImageData) -> Split:
 
 
 def _conclude(config: Config, study: StudyFolder, journal: Journal) -> Results:
-    results = collect(config, journal)
-    write_atomically(study.winners, json.dumps(winners_json(results), indent=2) + "\n")
-    write_report(results, study)
-    return results
+    return publish(collect(config, journal), study, winners_json, write_report)
 
 
 def _conclude_again(config: Config, study: StudyFolder, journal: Journal, evaluate: Evaluate) -> Results:

@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.sharding import Mesh
 from jax.typing import ArrayLike
 from jaxtyping import PyTree
 
@@ -15,6 +14,7 @@ import optim
 import workloads
 from experiments.layer_geometry.config import Config
 from experiments.layer_geometry.layers import KINDS, layers_of
+from experiments.study.sweeping import Sweep
 from experiments.study.tuning import Trial
 from workloads import Workload
 
@@ -44,7 +44,7 @@ def optimizer(
 
 
 def choosing_runner(
-    way: str, config: Config, workload: Workload, mesh: Mesh
+    way: str, config: Config, workload: Workload, sweep: Sweep
 ) -> Callable[[Sequence[Trial]], list[dict[str, float]]]:
     """(trials) → the final metrics of each, and which layers were spectral as "block_0/up:spectral@STEP"."""
     root = jax.random.key(config.seed)
@@ -74,9 +74,7 @@ def choosing_runner(
             "decay": np.array([trial.setting.decay for trial in trials], np.float32),
             "key_data": np.stack([np.asarray(jax.random.key_data(trial.key(root))) for trial in trials]),
         }
-        finished = workloads.sweep(
-            one_run, inputs, workload.data, mesh=mesh, capacity=config.budget.runs_per_rate
-        )
+        finished = sweep(one_run, inputs, workload.data, capacity=config.budget.runs_per_rate)
         finished = jax.tree.map(np.asarray, finished)
         columns = {name: values[:, -1] for name, values in finished.metrics.items()}
         for layer, (place, step) in itertools.product(layers, enumerate(config.looked_at_steps)):

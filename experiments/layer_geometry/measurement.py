@@ -7,13 +7,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 import workloads
 from experiments.layer_geometry.config import Config
 from experiments.layer_geometry.layers import Layer, layers_of
 from experiments.study.optimizers import OPTIMIZERS
+from experiments.study.sweeping import Sweep
 from geometry import (
     EUCLIDEAN,
     SIGN,
@@ -75,7 +75,7 @@ def measured_trials(config: Config) -> list[MeasuredTrial]:
 
 
 def measurement_runner(
-    config: Config, workload: Workload, mesh: Mesh
+    config: Config, workload: Workload, sweep: Sweep
 ) -> Callable[[Sequence[MeasuredTrial]], list[dict[str, float]]]:
     """(trials) → the final metrics of each, and what was measured as "block_0/up:index@STEP" and the like."""
     root = jax.random.key(config.seed)
@@ -86,7 +86,7 @@ def measurement_runner(
 
     def run_trials(trials: Sequence[MeasuredTrial]) -> list[dict[str, float]]:
         keys = np.stack([np.asarray(jax.random.key_data(trial.key(root))) for trial in trials])
-        finished = workloads.sweep(one_run, {"key_data": keys}, workload.data, mesh=mesh)
+        finished = sweep(one_run, {"key_data": keys}, workload.data)
         columns = {name: np.asarray(values)[:, -1] for name, values in finished.metrics.items()}
         for quantity, values in finished.probes.items():
             table = np.asarray(values, float)

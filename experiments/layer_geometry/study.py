@@ -1,7 +1,6 @@
 """The study itself: measured runs, then the index's choice of geometry against either alone, journaled."""
 
 import dataclasses
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,12 +13,12 @@ from experiments.layer_geometry.measurement import measured_trials, measurement_
 from experiments.layer_geometry.report import write_report
 from experiments.layer_geometry.results import Results, collect, winners_json
 from experiments.layer_geometry.series import read_series
-from experiments.study.evaluation import Evaluate, journaled
-from experiments.study.folder import StudyFolder, open_folder, write_atomically
+from experiments.study.evaluation import Evaluate
+from experiments.study.folder import StudyFolder
 from experiments.study.journal import Journal
-from experiments.study.progress import Progress
 from experiments.study.redraw import redraw_from_journal
-from experiments.study.setup import check_workload, load_workload, study_mesh
+from experiments.study.session import open_study, publish
+from experiments.study.setup import load_workload, workload_problems
 from experiments.study.tuning import tune
 from workloads import Workload
 
@@ -47,21 +46,21 @@ def run(
         nearly all measured runs diverged.
     """
     workload = load_workload(config.workload, config.workload_options) if workload is None else workload
-    check_workload(workload, config.metric, config.batch_size, config.num_steps)
-    check_workload(workload, config.metric, config.batch_size * config.curvature_batches, 1)
-    mesh = study_mesh(devices)
-    study = open_folder(Path(folder), dataclasses.asdict(config))
-    choosing = len(WAYS) * (config.budget.runs + config.confirm_replicates)
-    progress = Progress(config.replicates + choosing, console or Console(), quiet=console is None)
-    with Journal(study.journal) as journal, progress:
-        measure = measurement_runner(config, workload, mesh)
-        journaled(journal, measure, config.metric, mesh.size, progress)(measured_trials(config))
+    problems = [
+        *workload_problems(workload, config.metric, config.batch_size, config.num_steps),
+        *workload_problems(workload, config.metric, config.batch_size * config.curvature_batches, 1),
+    ]
+    planned = config.replicates + len(WAYS) * (config.budget.runs + config.confirm_replicates)
+    opened = open_study(folder, dataclasses.asdict(config), planned, problems, devices, console)
+    with opened as study:
+        measure = measurement_runner(config, workload, study.sweep)
+        study.evaluator(measure, config.metric, study.sweep.mesh.size)(measured_trials(config))
 
         def evaluate(way: str) -> Evaluate:
-            runner = choosing_runner(way, config, workload, mesh)
-            return journaled(journal, runner, config.metric, config.budget.runs_per_rate, progress)
+            runner = choosing_runner(way, config, workload, study.sweep)
+            return study.evaluator(runner, config.metric, config.budget.runs_per_rate)
 
-        return _conclude(config, study, journal, evaluate, layers_of(workload))
+        return _conclude(config, study.folder, study.journal, evaluate, layers_of(workload))
 
 
 def redraw(folder: str | Path) -> Results:
@@ -86,6 +85,4 @@ def _conclude(
 ) -> Results:
     tuned = {way: tune(way, config.central_rate, config.budget, evaluate(way)) for way in WAYS}
     results = collect(read_series(journal, layers, config), tuned, config, journal)
-    write_atomically(study.winners, json.dumps(winners_json(results), indent=2) + "\n")
-    write_report(results, study)
-    return results
+    return publish(results, study, winners_json, write_report)

@@ -1,26 +1,25 @@
 """The study itself: fitted runs with their curves, then unseen shapes and proposals, all journaled."""
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import jax
-from jax.sharding import Mesh
 from rich.console import Console
 
 from experiments.loss_prediction.config import Config
 from experiments.loss_prediction.findings import winners_json, write_report
 from experiments.loss_prediction.results import Results, collect
 from experiments.loss_prediction.trials import FIT, fitted_schedules, runs, unseen_schedules
-from experiments.study.evaluation import Evaluate, RunTrials, journaled
-from experiments.study.folder import StudyFolder, open_folder, write_atomically
+from experiments.study.evaluation import Evaluate, RunTrials
+from experiments.study.folder import StudyFolder
 from experiments.study.journal import Journal
 from experiments.study.optimizers import OPTIMIZERS
-from experiments.study.progress import Progress
 from experiments.study.redraw import redraw_from_journal
-from experiments.study.setup import check_workload, load_workload, study_mesh
+from experiments.study.session import open_study, publish
+from experiments.study.setup import load_workload, workload_problems
 from experiments.study.shape_runs import ShapeRunner
+from experiments.study.sweeping import Sweep
 from workloads import Workload
 
 
@@ -46,21 +45,19 @@ def run(
         fitted run diverged.
     """
     workload = load_workload(config.workload, config.workload_options) if workload is None else workload
-    check_workload(workload, config.metric, config.batch_size, config.num_steps)
-    mesh = study_mesh(devices)
+    problems = workload_problems(workload, config.metric, config.batch_size, config.num_steps)
     unseen_schedules(config)  # whether there are as many of each family
-    study = open_folder(Path(folder), dataclasses.asdict(config))
-    progress = Progress(config.planned_runs, console or Console(), quiet=console is None)
-    with Journal(study.journal) as journal, progress:
+    opened = open_study(folder, dataclasses.asdict(config), config.planned_runs, problems, devices, console)
+    with opened as study:
 
         def evaluate_with(chunk_runs: int, curve_steps: Sequence[int] = ()) -> Evaluate:
-            runner = _runner(config, workload, mesh, chunk_runs, curve_steps)
-            return journaled(journal, runner, config.metric, chunk_runs, progress)
+            runner = _runner(config, workload, study.sweep, chunk_runs, curve_steps)
+            return study.evaluator(runner, config.metric, chunk_runs)
 
         evaluate_curves = evaluate_with(config.fit_replicates, config.curve_steps)
         for schedule in fitted_schedules(config):
             evaluate_curves(runs(schedule, FIT, config.fit_replicates, config))
-        return _conclude(config, study, journal, evaluate_with(config.num_shapes))
+        return _conclude(config, study.folder, study.journal, evaluate_with(config.num_shapes))
 
 
 def redraw(folder: str | Path) -> Results:
@@ -72,13 +69,13 @@ def redraw(folder: str | Path) -> Results:
 
 
 def _runner(
-    config: Config, workload: Workload, mesh: Mesh, chunk_runs: int, curve_steps: Sequence[int]
+    config: Config, workload: Workload, sweep: Sweep, chunk_runs: int, curve_steps: Sequence[int]
 ) -> RunTrials:
     return ShapeRunner(
         workload,
         lambda schedule: OPTIMIZERS[config.optimizer].build(schedule, 0.0),
         jax.random.key(config.seed),
-        mesh,
+        sweep,
         batch_size=config.batch_size,
         capacity=chunk_runs,
         vectorize=config.vectorize,
@@ -87,7 +84,4 @@ def _runner(
 
 
 def _conclude(config: Config, study: StudyFolder, journal: Journal, evaluate: Evaluate) -> Results:
-    results = collect(config, journal, evaluate)
-    write_atomically(study.winners, json.dumps(winners_json(results), indent=2) + "\n")
-    write_report(results, study)
-    return results
+    return publish(collect(config, journal, evaluate), study, winners_json, write_report)

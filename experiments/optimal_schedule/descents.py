@@ -10,12 +10,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
-import workloads
 from experiments.optimal_schedule.config import Config, Setting
 from experiments.optimal_schedule.trials import MEAN_FIELD, Trial, as_metrics
+from experiments.study.sweeping import Sweep
 from schedules import Family
 from schedules.descent import MINIMISERS, lbfgs
 from schedules.fitting import best_scale, family_shape, family_starts, fit_shape, project_shape
@@ -67,41 +66,41 @@ def problem(setting: Setting, purpose: str, count: int, config: Config) -> Probl
 
 
 def run_schedules(
-    trials: Sequence[Trial], posed: Problem, config: Config, mesh: Mesh
+    trials: Sequence[Trial], posed: Problem, config: Config, sweep: Sweep
 ) -> list[dict[str, float]]:
     """Descend over schedules from the start that each trial names, by the minimiser that their stage names
     through the exact loss, or by L-BFGS through the mean field."""
     stage, setting = trials[0].stage, trials[0].setting
     starts = config.starts(setting.num_steps)
     rows = {"start": setting.rate_unit * jnp.stack([starts[trial.name] for trial in trials])}
-    return _swept(_schedule_run(stage, config.evaluations), rows, posed, mesh)
+    return _swept(_schedule_run(stage, config.evaluations), rows, posed, sweep)
 
 
 def run_families(
-    trials: Sequence[Trial], posed: Problem, config: Config, mesh: Mesh
+    trials: Sequence[Trial], posed: Problem, config: Config, sweep: Sweep
 ) -> list[dict[str, float]]:
     """Descend within the family, and from the start, that each trial names."""
     run = _family_run(config.searched, trials[0].setting.num_steps, config.family_evaluations)
-    return _swept(run, _family_rows(trials, config), posed, mesh)
+    return _swept(run, _family_rows(trials, config), posed, sweep)
 
 
 def run_projections(
-    trials: Sequence[Trial], target: Float[np.ndarray, "steps"], config: Config, mesh: Mesh
+    trials: Sequence[Trial], target: Float[np.ndarray, "steps"], config: Config, sweep: Sweep
 ) -> list[dict[str, float]]:
     """Descend to the member nearest to `target`, in the family and from the start that each trial names."""
     run = _projection_run(config.searched, len(target))
-    return _swept(run, _family_rows(trials, config), jnp.asarray(target), mesh)
+    return _swept(run, _family_rows(trials, config), jnp.asarray(target), sweep)
 
 
 def run_certification(
-    schedules: Float[np.ndarray, "runs steps"], posed: Problem, mesh: Mesh
+    schedules: Float[np.ndarray, "runs steps"], posed: Problem, sweep: Sweep
 ) -> list[dict[str, float]]:
     """The exact losses of each schedule on every kernel."""
-    return _swept(_certify, {"learning_rates": jnp.asarray(schedules)}, posed, mesh)
+    return _swept(_certify, {"learning_rates": jnp.asarray(schedules)}, posed, sweep)
 
 
-def _swept(run: Run, rows: Mapping[str, Array], shared, mesh: Mesh) -> list[dict[str, float]]:
-    columns = workloads.sweep(run, rows, shared, mesh=mesh)
+def _swept(run: Run, rows: Mapping[str, Array], shared, sweep: Sweep) -> list[dict[str, float]]:
+    columns = sweep(run, rows, shared)
     return as_metrics(**{name: np.asarray(values) for name, values in columns.items()})
 
 

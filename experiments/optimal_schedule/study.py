@@ -1,14 +1,12 @@
 """The study of best schedules: descend, fit and project families, certify; then conclude."""
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
 from rich.console import Console
 
 from experiments.optimal_schedule.config import Config
@@ -32,12 +30,12 @@ from experiments.optimal_schedule.trials import (
     lowest,
     read,
 )
-from experiments.study.evaluation import Evaluate, journaled
-from experiments.study.folder import StudyFolder, open_folder, write_atomically
+from experiments.study.evaluation import Evaluate
+from experiments.study.folder import StudyFolder
 from experiments.study.journal import Journal
-from experiments.study.progress import Progress
 from experiments.study.redraw import redraw_from_journal
-from experiments.study.setup import study_mesh
+from experiments.study.session import open_study, publish
+from experiments.study.sweeping import Sweep
 
 
 def run(
@@ -54,14 +52,13 @@ def run(
     Raises:
       StudyError: the config, the folder or the journal in it does not serve, and nothing was run.
     """
-    mesh = study_mesh(devices)
-    study = open_folder(Path(folder), dataclasses.asdict(config))
-    progress = Progress(sum(map(len, all_trials(config))), console or Console(), quiet=console is None)
-    with Journal(study.journal) as journal, progress, jax.enable_x64(True):
+    planned = sum(map(len, all_trials(config)))
+    opened = open_study(folder, dataclasses.asdict(config), planned, (), devices, console)
+    with opened as study, jax.enable_x64(True):
         for trials in all_trials(config):
-            run_trials = partial(run_stage, config=config, journal=journal, mesh=mesh)
-            journaled(journal, run_trials, "loss", len(trials), progress)(trials)
-        return _conclude(config, study, journal)
+            run_trials = partial(run_stage, config=config, journal=study.journal, sweep=study.sweep)
+            study.evaluator(run_trials, "loss", len(trials))(trials)
+        return _conclude(config, study.folder, study.journal)
 
 
 def redraw(folder: str | Path) -> Results:
@@ -74,21 +71,22 @@ def redraw(folder: str | Path) -> Results:
 
 
 def run_stage(
-    trials: Sequence[Trial], config: Config, journal: Journal, mesh: Mesh
+    trials: Sequence[Trial], config: Config, journal: Journal, sweep: Sweep
 ) -> list[dict[str, float]]:
     """Run trials of one stage in one setting."""
     stage, setting = trials[0].stage, trials[0].setting
     if stage == PROJECTION:
         target = lowest(read(journal, best_minimiser(journal, setting), setting)).learning_rates
-        return run_projections(trials, target, config, mesh)
+        return run_projections(trials, target, config, sweep)
     if stage == CERTIFY:
         schedules = candidates(journal, setting, config)
         rates = np.stack([schedules[trial.name].learning_rates for trial in trials])
-        return run_certification(rates, problem(setting, "fresh kernels", config.fresh_kernels, config), mesh)
+        fresh = problem(setting, "fresh kernels", config.fresh_kernels, config)
+        return run_certification(rates, fresh, sweep)
     posed = problem(setting, "training kernels", config.training_kernels, config)
     if stage == FAMILY:
-        return run_families(trials, posed, config, mesh)
-    return run_schedules(trials, posed, config, mesh)
+        return run_families(trials, posed, config, sweep)
+    return run_schedules(trials, posed, config, sweep)
 
 
 def _conclude_finished(config: Config, study: StudyFolder, journal: Journal, evaluate: Evaluate) -> Results:
@@ -99,7 +97,4 @@ def _conclude_finished(config: Config, study: StudyFolder, journal: Journal, eva
 
 
 def _conclude(config: Config, study: StudyFolder, journal: Journal) -> Results:
-    results = collect(config, journal)
-    write_atomically(study.winners, json.dumps(winners_json(results), indent=2) + "\n")
-    write_report(results, study)
-    return results
+    return publish(collect(config, journal), study, winners_json, write_report)

@@ -10,20 +10,20 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh
 from rich.console import Console
 
 import workloads
 from experiments.optimizer_comparison.config import CONTENDERS, Config
 from experiments.optimizer_comparison.report import write_report
 from experiments.optimizer_comparison.results import Results, collect, winners_json
-from experiments.study.evaluation import Evaluate, UnfinishedStudy, journaled
-from experiments.study.folder import StudyFolder, open_folder, write_atomically
+from experiments.study.evaluation import Evaluate, UnfinishedStudy
+from experiments.study.folder import StudyFolder
 from experiments.study.journal import Journal
 from experiments.study.optimizers import OPTIMIZERS
-from experiments.study.progress import Progress
 from experiments.study.redraw import redraw_from_journal
-from experiments.study.setup import check_workload, load_workload, study_mesh
+from experiments.study.session import open_study, publish
+from experiments.study.setup import load_workload, workload_problems
+from experiments.study.sweeping import Sweep
 from experiments.study.tuning import CONFIRM, SCREEN, Trial, Tuned, tune
 from workloads import Workload
 
@@ -51,19 +51,16 @@ def run(
       StudyError: the config, the folder or the journal in it does not serve; nothing was trained.
     """
     workload = load_workload(config.workload, config.workload_options) if workload is None else workload
-    check_workload(workload, config.metric, config.batch_size, config.num_steps)
-    mesh = study_mesh(devices)
-    study = open_folder(Path(folder), dataclasses.asdict(config))
-    progress = Progress(config.planned_runs, console or Console(), quiet=console is None)
-    with Journal(study.journal) as journal, progress:
+    problems = workload_problems(workload, config.metric, config.batch_size, config.num_steps)
+    opened = open_study(folder, dataclasses.asdict(config), config.planned_runs, problems, devices, console)
+    with opened as study:
         tuned = {}
         for optimizer in config.compared:
-            runner = trial_runner(optimizer, config, workload, mesh)
-            evaluate = journaled(journal, runner, config.metric, config.budget.runs_per_rate, progress)
+            runner = trial_runner(optimizer, config, workload, study.sweep)
+            evaluate = study.evaluator(runner, config.metric, config.budget.runs_per_rate)
             tuned[optimizer] = _tune(optimizer, config, evaluate)
-        timings = _remembered_timings(study) or step_seconds(tuned, config, workload)
-        write_atomically(_timings_path(study), json.dumps(timings, indent=2) + "\n")
-        return _conclude(config, study, journal, tuned, timings)
+        timings = study.once(_timings_path(study.folder), lambda: step_seconds(tuned, config, workload))
+        return _conclude(config, study.folder, study.journal, tuned, timings)
 
 
 def redraw(folder: str | Path) -> Results:
@@ -75,7 +72,7 @@ def redraw(folder: str | Path) -> Results:
 
 
 def trial_runner(
-    optimizer: str, config: Config, workload: Workload, mesh: Mesh
+    optimizer: str, config: Config, workload: Workload, sweep: Sweep
 ) -> Callable[[Sequence[Trial]], list[dict[str, float]]]:
     """(trials) → the metrics of each at its end; in confirming runs the scored metric along the way too."""
     root = jax.random.key(config.seed)
@@ -93,9 +90,7 @@ def trial_runner(
             "decay": np.array([trial.setting.decay for trial in trials], np.float32),
             "key_data": np.stack(keys),
         }
-        metrics = workloads.sweep(
-            programs[stage], inputs, workload.data, mesh=mesh, capacity=config.budget.runs_per_rate
-        )
+        metrics = sweep(programs[stage], inputs, workload.data, capacity=config.budget.runs_per_rate)
         metrics = jax.tree.map(np.asarray, metrics)
         ends = {name: values[:, -1] for name, values in metrics.items()}
         if stage == CONFIRM:
@@ -158,10 +153,10 @@ def _tune(optimizer: str, config: Config, evaluate: Evaluate) -> Tuned:
 
 def _conclude_again(config: Config, study: StudyFolder, journal: Journal, evaluate: Evaluate) -> Results:
     tuned = {optimizer: _tune(optimizer, config, evaluate) for optimizer in config.compared}
-    timings = _remembered_timings(study)
-    if timings is None:
+    path = _timings_path(study)
+    if not path.exists():
         raise UnfinishedStudy("the timings are missing")
-    return _conclude(config, study, journal, tuned, timings)
+    return _conclude(config, study, journal, tuned, json.loads(path.read_text()))
 
 
 def _conclude(
@@ -171,16 +166,8 @@ def _conclude(
     tuned: Mapping[str, Tuned],
     timings: Mapping[str, Sequence[float]],
 ) -> Results:
-    results = collect(tuned, timings, config, journal)
-    write_atomically(study.winners, json.dumps(winners_json(results), indent=2) + "\n")
-    write_report(results, study)
-    return results
+    return publish(collect(tuned, timings, config, journal), study, winners_json, write_report)
 
 
 def _timings_path(study: StudyFolder) -> Path:
     return study.path / "timings.json"
-
-
-def _remembered_timings(study: StudyFolder) -> dict[str, list[float]] | None:
-    path = _timings_path(study)
-    return json.loads(path.read_text()) if path.exists() else None

@@ -2,12 +2,10 @@
 
 import dataclasses
 import itertools
-import json
 from pathlib import Path
 
 import jax
 import optax
-from jax.sharding import Mesh
 from rich.console import Console
 
 from experiments.path_geometry.config import AS_IT_IS, Config
@@ -17,13 +15,14 @@ from experiments.path_geometry.prescription import as_it_is, prescribed_family, 
 from experiments.path_geometry.report import write_report
 from experiments.path_geometry.results import Results, collect, winners_json
 from experiments.study.choices import StudyError
-from experiments.study.evaluation import Evaluate, RunTrials, journaled
-from experiments.study.folder import StudyFolder, open_folder, write_atomically
+from experiments.study.evaluation import Evaluate, RunTrials
+from experiments.study.folder import StudyFolder
 from experiments.study.journal import Journal
-from experiments.study.progress import Progress
 from experiments.study.redraw import redraw_from_journal
-from experiments.study.setup import check_workload, load_workload, study_mesh
+from experiments.study.session import open_study, publish
+from experiments.study.setup import load_workload, workload_problems
 from experiments.study.shape_runs import ShapeRunner
+from experiments.study.sweeping import Sweep
 from schedules.search import STRATEGIES, SearchSpace, Winner, confirm, named_key, search_shapes
 from workloads import Workload
 
@@ -53,19 +52,19 @@ def run(
     workload = load_workload(config.workload, config.workload_options) if workload is None else workload
     if not hasattr(workload.data, "train_labels"):
         raise StudyError(f"workload: its data must have train_labels to shuffle, {config.workload} has none.")
-    for batch_size in config.batch_sizes:
-        check_workload(workload, config.metric, batch_size, config.num_steps)
-    mesh = study_mesh(devices)
-    study = open_folder(Path(folder), dataclasses.asdict(config))
-    progress = Progress(config.planned_runs, console or Console(), quiet=console is None)
-    with Journal(study.journal) as journal, progress:
+    problems = itertools.chain.from_iterable(
+        workload_problems(workload, config.metric, batch_size, config.num_steps)
+        for batch_size in config.batch_sizes
+    )
+    opened = open_study(folder, dataclasses.asdict(config), config.planned_runs, problems, devices, console)
+    with opened as study:
         for optimizer, batch_size in itertools.product(config.optimizers, config.batch_sizes):
             trials = path_trials(optimizer, batch_size, config)
-            runner = path_runner(optimizer, batch_size, config, workload, mesh)
-            journaled(journal, runner, config.metric, len(trials), progress)(trials)
-        runner = _schedule_runner(config, workload, mesh)
-        evaluate = journaled(journal, runner, config.metric, config.confirm_replicates, progress)
-        return _conclude(config, study, journal, evaluate)
+            runner = path_runner(optimizer, batch_size, config, workload, study.sweep)
+            study.evaluator(runner, config.metric, len(trials))(trials)
+        runner = _schedule_runner(config, workload, study.sweep)
+        evaluate = study.evaluator(runner, config.metric, config.confirm_replicates)
+        return _conclude(config, study.folder, study.journal, evaluate)
 
 
 def redraw(folder: str | Path) -> Results:
@@ -88,12 +87,12 @@ def contest(paths: Paths, config: Config, evaluate: Evaluate) -> dict[str, Winne
     return found.winners | confirm({AS_IT_IS: as_it_is(rates, family)}, config.budget, evaluate)
 
 
-def _schedule_runner(config: Config, workload: Workload, mesh: Mesh) -> RunTrials:
+def _schedule_runner(config: Config, workload: Workload, sweep: Sweep) -> RunTrials:
     return ShapeRunner(
         workload,
         optax.sgd,
         jax.random.key(config.seed),
-        mesh,
+        sweep,
         batch_size=config.middle_batch,
         capacity=config.confirm_replicates,
     )
@@ -102,6 +101,4 @@ def _schedule_runner(config: Config, workload: Workload, mesh: Mesh) -> RunTrial
 def _conclude(config: Config, study: StudyFolder, journal: Journal, evaluate: Evaluate) -> Results:
     paths = read_paths(journal, config)
     results = collect(paths, contest(paths, config, evaluate), config, journal)
-    write_atomically(study.winners, json.dumps(winners_json(results), indent=2) + "\n")
-    write_report(results, study)
-    return results
+    return publish(results, study, winners_json, write_report)

@@ -8,12 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from jax.sharding import Mesh
 from jaxtyping import PRNGKeyArray, PyTree
 
 import workloads
 from experiments.path_geometry.config import Config
 from experiments.study.optimizers import OPTIMIZERS
+from experiments.study.sweeping import Sweep
 from geometry import path_geometry
 from schedules.search import named_key
 from workloads import Workload
@@ -55,10 +55,10 @@ def path_trials(optimizer: str, batch_size: int, config: Config) -> list[PathTri
 
 
 def path_runner(
-    optimizer: str, batch_size: int, config: Config, workload: Workload, mesh: Mesh
+    optimizer: str, batch_size: int, config: Config, workload: Workload, sweep: Sweep
 ) -> Callable[[Sequence[PathTrial]], list[dict[str, float]]]:
     """(trials) → the final metrics of each, whether its replay was exact, and what was measured as
-    "gradient_cosine@STEP" and the like, computed by one compiled program over the mesh."""
+    "gradient_cosine@STEP" and the like, computed by one compiled program."""
     root = jax.random.key(config.seed)
 
     def one_run(row, data):
@@ -72,7 +72,7 @@ def path_runner(
             "random_labels": np.array([trial.stage == "random labels" for trial in trials]),
             "key_data": np.stack([np.asarray(jax.random.key_data(trial.key(root))) for trial in trials]),
         }
-        finished, exact = workloads.sweep(one_run, inputs, workload.data, mesh=mesh)
+        finished, exact = sweep(one_run, inputs, workload.data)
         parameters = sum(leaf[0].size for leaf in jax.tree.leaves(finished.params))
         columns = {name: values[:, -1] for name, values in finished.metrics.items()}
         columns |= {"exact_replay": exact, "parameters": np.full(len(trials), parameters)}

@@ -9,17 +9,16 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh
 from jaxtyping import Array, Float
 from scipy.optimize import minimize
 
-import workloads
 from experiments.search_efficiency.config import Landscape
 from experiments.search_efficiency.judging import Judged, Known
 from experiments.search_efficiency.searches import DRAWN, Incumbents, Search, improvements
 from experiments.study.evaluation import UnfinishedStudy
 from experiments.study.journal import Journal, Row
-from experiments.study.progress import Progress
+from experiments.study.session import Session
+from experiments.study.sweeping import Sweep
 from schedules.search import STRATEGIES, Candidate, SearchSpace
 from workloads.linear_regression import expected_losses, power_law_spectrum
 
@@ -31,14 +30,16 @@ METRIC = "expected_loss"
 Losses = Callable[[Float[np.ndarray, "points dims"]], Float[np.ndarray, "points"]]
 
 
-def run(config: Landscape, journal: Journal, mesh: Mesh, progress: Progress) -> Judged:
+def run(config: Landscape, study: Session) -> Judged:
     """Make all searches that the journal lacks, polish the best of what they found, and judge them."""
-    losses = {name: batch_losses(config, space, mesh) for name, space in config.spaces.items()}
+    journal, progress = study.journal, study.progress
+    losses = {name: batch_losses(config, space, study.sweep) for name, space in config.spaces.items()}
     for search in config.searches:
         budget = config.budgets[search.strategy]
         done = _is_finished(search, config, journal)
         progress.begin(search.name, done=budget if done else 0, left=0 if done else budget)
         if not done:
+            study.before_chunk()
             journal.record(_searched(search, config, losses[search.family]))
             progress.advance(budget)
     for family in config.families:
@@ -73,15 +74,13 @@ def expected_loss(config: Landscape, space: SearchSpace) -> Callable[[Array, Arr
     return loss
 
 
-def batch_losses(config: Landscape, space: SearchSpace, mesh: Mesh) -> Losses:
+def batch_losses(config: Landscape, space: SearchSpace, sweep: Sweep) -> Losses:
     """Points → the loss of each, +inf where it diverged; one compiled program for any number up to
     CAPACITY."""
     one, spectrum = expected_loss(config, space), power_law_spectrum(config.dimension, config.exponent)
 
     def losses(points: Float[np.ndarray, "points dims"]) -> Float[np.ndarray, "points"]:
-        found = workloads.sweep(
-            one, points, spectrum, mesh=mesh, vectorize=VECTORIZE, capacity=max(CAPACITY, len(points))
-        )
+        found = sweep(one, points, spectrum, vectorize=VECTORIZE, capacity=max(CAPACITY, len(points)))
         return np.where(np.isfinite(found), found, np.inf)
 
     return losses

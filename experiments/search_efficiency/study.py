@@ -1,7 +1,6 @@
 """The study itself: all searches, journaled, and what they show."""
 
 import dataclasses
-import json
 from pathlib import Path
 
 from rich.console import Console
@@ -12,11 +11,11 @@ from experiments.search_efficiency.findings import winners_json, write_report
 from experiments.search_efficiency.judging import Judged
 from experiments.search_efficiency.results import Results, collect
 from experiments.study.evaluation import Evaluate
-from experiments.study.folder import StudyFolder, open_folder, write_atomically
+from experiments.study.folder import StudyFolder
 from experiments.study.journal import Journal
-from experiments.study.progress import Progress
 from experiments.study.redraw import redraw_from_journal
-from experiments.study.setup import check_workload, load_workload, study_mesh
+from experiments.study.session import open_study, publish
+from experiments.study.setup import load_workload, workload_problems
 
 
 def run(
@@ -33,19 +32,14 @@ def run(
     Raises:
       StudyError: the config, the folder or the journal in it does not serve; nothing was searched.
     """
-    workload = None
+    workload, problems = None, []
     if isinstance(config, Training):
         workload = load_workload(config.workload, config.workload_options)
-        check_workload(workload, config.metric, config.batch_size, config.num_steps)
-    mesh = study_mesh(devices)
-    study = open_folder(Path(folder), dataclasses.asdict(config))
-    progress = Progress(config.planned_runs, console or Console(), quiet=console is None)
-    with Journal(study.journal) as journal, progress:
-        if workload is None:
-            judged = landscape.run(config, journal, mesh, progress)
-        else:
-            judged = training.run(config, workload, journal, mesh, progress)
-        return _conclude(config, study, journal, judged)
+        problems = workload_problems(workload, config.metric, config.batch_size, config.num_steps)
+    opened = open_study(folder, dataclasses.asdict(config), config.planned_runs, problems, devices, console)
+    with opened as study:
+        judged = landscape.run(config, study) if workload is None else training.run(config, workload, study)
+        return _conclude(config, study.folder, study.journal, judged)
 
 
 def redraw(folder: str | Path) -> Results:
@@ -67,7 +61,4 @@ def _config(**fields) -> Config:
 
 
 def _conclude(config: Config, study: StudyFolder, journal: Journal, judged: Judged) -> Results:
-    results = collect(judged, config, journal)
-    write_atomically(study.winners, json.dumps(winners_json(results), indent=2) + "\n")
-    write_report(results, study)
-    return results
+    return publish(collect(judged, config, journal), study, winners_json, write_report)

@@ -9,15 +9,14 @@ from collections.abc import Mapping, Sequence
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
 
 from experiments.search_efficiency.config import DEFAULT, Training
 from experiments.search_efficiency.judging import Judged, Known, Winner, median_error
 from experiments.search_efficiency.searches import DRAWN, Incumbents, Search, improvements
-from experiments.study.evaluation import Evaluate, UnfinishedStudy, journaled
+from experiments.study.evaluation import Evaluate, UnfinishedStudy
 from experiments.study.journal import Journal, Row
 from experiments.study.optimizers import OPTIMIZERS
-from experiments.study.progress import Progress
+from experiments.study.session import Session
 from experiments.study.shape_runs import ShapeRunner
 from schedules.search import STRATEGIES, Candidate, Race, Raced, Rung
 from schedules.search.drawing import RATES
@@ -28,17 +27,17 @@ CHUNK_RUNS = 256
 FINALS = "finals"
 
 
-def run(config: Training, workload: Workload, journal: Journal, mesh: Mesh, progress: Progress) -> Judged:
+def run(config: Training, workload: Workload, study: Session) -> Judged:
     """Make all runs that the journal lacks, and judge the searches by them."""
     runner = ShapeRunner(
         workload,
         lambda schedule: OPTIMIZERS[config.optimizer].build(schedule, 0.0),
         jax.random.key(config.seed),
-        mesh,
+        study.sweep,
         batch_size=config.batch_size,
         capacity=CHUNK_RUNS,
     )
-    evaluate = journaled(journal, runner, config.metric, CHUNK_RUNS, progress)
+    evaluate, journal = study.evaluator(runner, config.metric, CHUNK_RUNS), study.journal
     for search in config.searches:
         if not _is_judged(search, journal):
             run_search(search, config, evaluate)

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +18,7 @@ from experiments.shape_search.width import filled
 from experiments.study.choices import StudyError
 from experiments.study.command import command_line
 from experiments.study.folder import StudyFolder, read_config
+from experiments.study.processes import Cluster
 from schedules import load_winner
 
 
@@ -37,6 +38,7 @@ class Command:
     """Where the study lives; runs/shape_search, with _PRESET, _OPTION varied or _quick behind it."""
     devices: int | None = None
     """How many devices to use, all when not given; without effect on the results."""
+    cluster: tyro.conf.OmitArgPrefixes[Cluster] = field(default_factory=Cluster)
     chunk_runs: int = 256
     """Runs computed and recorded together at most; without effect on the results."""
     fill_memory: bool = False
@@ -68,6 +70,7 @@ def _report(folder: Path, console: Console) -> None:
 
 def _run(arguments: Sequence[str], console: Console) -> None:
     preset, command = _parse(arguments)
+    command.cluster.join(console)
     name = "_".join(["shape_search", *filter(None, [preset, command.vary, command.quick and "quick"])])
     folder = command.folder or Path("runs", name)
     options = {"devices": command.devices, "chunk_runs": command.chunk_runs, "console": console}

@@ -2,27 +2,25 @@
 
 import dataclasses
 import functools
-import json
 from pathlib import Path
 
 import jax
 import optax
-from jax.sharding import Mesh
 from rich.console import Console
 
 import workloads
 from experiments.shape_search.config import BASELINES, Config
 from experiments.shape_search.report import write_report
 from experiments.shape_search.results import Results, collect, winners_json
-from experiments.study.choices import StudyError
-from experiments.study.evaluation import Evaluate, journaled
-from experiments.study.folder import StudyFolder, open_folder, write_atomically
+from experiments.study.evaluation import Evaluate
+from experiments.study.folder import StudyFolder
 from experiments.study.journal import Journal
 from experiments.study.optimizers import OPTIMIZERS, with_independent_decay
-from experiments.study.progress import Progress
 from experiments.study.redraw import redraw_from_journal
-from experiments.study.setup import check_workload, load_workload, study_mesh
+from experiments.study.session import open_study, publish
+from experiments.study.setup import chunk_problems, load_workload, workload_problems
 from experiments.study.shape_runs import ShapeRunner
+from experiments.study.sweeping import Sweep
 from schedules.search import STRATEGIES, check_winners, named_key, search_shapes, standings
 from workloads import Workload
 
@@ -50,16 +48,20 @@ def run(
       StudyError: the config, the folder or the journal in it does not serve; nothing was trained.
     """
     workload = load_workload(config.workload, config.workload_options) if workload is None else workload
-    check_workload(workload, config.metric, config.batch_size, config.num_steps, config.evaluations)
-    if chunk_runs < 1:
-        raise StudyError(f"chunk_runs: must be at least 1, got {chunk_runs}.")
-    mesh = study_mesh(devices, config.data_parallel)
-    study = open_folder(Path(folder), dataclasses.asdict(config))
-    progress = Progress(config.planned_runs, console or Console(), quiet=console is None)
-    with Journal(study.journal) as journal, progress:
-        runner = trial_runner(config, workload, mesh, chunk_runs)
-        evaluate = journaled(journal, runner, config.metric, chunk_runs, progress)
-        return _conclude(config, study, journal, evaluate)
+    problems = [*search_problems(config, workload), *chunk_problems(chunk_runs)]
+    opened = open_study(
+        folder,
+        dataclasses.asdict(config),
+        config.planned_runs,
+        problems,
+        devices,
+        console,
+        data_parallel=config.data_parallel,
+    )
+    with opened as study:
+        runner = trial_runner(config, workload, study.sweep, chunk_runs)
+        evaluate = study.evaluator(runner, config.metric, chunk_runs)
+        return _conclude(config, study.folder, study.journal, evaluate)
 
 
 def redraw(folder: str | Path) -> Results:
@@ -68,6 +70,11 @@ def redraw(folder: str | Path) -> Results:
     Raises StudyError where the folder holds no finished shape search.
     """
     return redraw_from_journal(folder, "a shape search", Config, _conclude)
+
+
+def search_problems(config: Config, workload: Workload) -> list[str]:
+    """What is wrong unless the workload serves the config."""
+    return workload_problems(workload, config.metric, config.batch_size, config.num_steps, config.evaluations)
 
 
 def transformation(config: Config, schedule: optax.Schedule) -> optax.GradientTransformation:
@@ -82,13 +89,13 @@ def transformation(config: Config, schedule: optax.Schedule) -> optax.GradientTr
     return optax.chain(optax.clip_by_global_norm(config.clip_norm), optimizer)
 
 
-def trial_runner(config: Config, workload: Workload, mesh: Mesh, chunk_runs: int) -> ShapeRunner:
+def trial_runner(config: Config, workload: Workload, sweep: Sweep, chunk_runs: int) -> ShapeRunner:
     """(trials) → the metrics at the end of each, trained as the config says."""
     return ShapeRunner(
         workloads.with_compute_dtype(workload, config.precision),
         functools.partial(transformation, config),
         jax.random.key(config.seed),
-        mesh,
+        sweep,
         batch_size=config.batch_size,
         capacity=chunk_runs,
         vectorize=config.vectorize,
@@ -104,7 +111,4 @@ def _conclude(config: Config, study: StudyFolder, journal: Journal, evaluate: Ev
     ranked = standings(findings.winners, BASELINES, config.confidence)
     best = {standing.name: standing.winner for standing in ranked[: config.checked]}
     verdicts = check_winners(best, spaces, config.check_budget, named_key(key, "check"), evaluate)
-    results = collect(findings, ranked, verdicts, config, journal)
-    write_atomically(study.winners, json.dumps(winners_json(results), indent=2) + "\n")
-    write_report(results, study)
-    return results
+    return publish(collect(findings, ranked, verdicts, config, journal), study, winners_json, write_report)

@@ -1,11 +1,13 @@
 """The command lines of studies: run one with its options, or draw the report of a finished one again."""
 
+import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Generic, TypeVar
 
+import jax
 import tyro
 from rich.console import Console
 from rich.text import Text
@@ -13,6 +15,8 @@ from rich.text import Text
 from experiments.study.choices import StudyError
 from experiments.study.devices import keep_compiled_programs, one_device_per_core
 from experiments.study.folder import StudyFolder
+from experiments.study.processes import Cluster, is_first
+from experiments.study.stopping import Stopped
 
 ConfigT = TypeVar("ConfigT")
 ResultsT = TypeVar("ResultsT")
@@ -31,6 +35,7 @@ class Command(Generic[ConfigT]):
     """Where the study lives; a folder in runs/ with the study's name when not given."""
     devices: int | None = None
     """How many devices to use, all when not given; without effect on the scores."""
+    cluster: tyro.conf.OmitArgPrefixes[Cluster] = field(default_factory=Cluster)
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,7 @@ class Study(Generic[ConfigT, ResultsT]):
             args=arguments[arguments[:1] == [preset] :],
             default=Command(config=self.presets[preset]),
         )
+        command.cluster.join(console)
         own_folder = self.name if len(self.presets) == 1 else f"{self.name}_{preset}"
         folder = command.folder or Path("runs", own_folder)
         results = self.run(command.config, folder, devices=command.devices, console=console)
@@ -112,9 +118,24 @@ def command_line(
         else:
             run(arguments, console)
     except StudyError as error:
-        console.print(Text.assemble(("error: ", "bold red"), str(error)), soft_wrap=True)
-        return 2
+        return _failed(str(error), console)
+    except jax.errors.JaxRuntimeError as error:
+        if jax.process_count() == 1:
+            raise
+        return _failed(
+            f"another process was lost; the same command in all of them resumes. ({error})", console
+        )
     except KeyboardInterrupt:
         console.print("Stopped. The same command resumes.")
-        return 130
+        return 128 + signal.SIGINT
+    except Stopped:
+        console.print("Stopped, as SIGTERM asked. The same command resumes.")
+        return 128 + signal.SIGTERM
     return 0
+
+
+def _failed(message: str, console: Console) -> int:
+    console.quiet = False
+    where = "" if is_first() else f"process {jax.process_index()}: "
+    console.print(Text.assemble((f"error: {where}", "bold red"), message), soft_wrap=True)
+    return 2

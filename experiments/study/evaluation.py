@@ -39,9 +39,20 @@ def remembered(journal: Journal) -> Evaluate:
     return evaluate
 
 
-def journaled(journal: Journal, run: RunTrials, metric: str, chunk_runs: int, progress: Progress) -> Evaluate:
+def journaled(
+    journal: Journal,
+    run: RunTrials,
+    metric: str,
+    chunk_runs: int,
+    progress: Progress,
+    before_chunk: Callable[..., None] = lambda *trials: None,
+) -> Evaluate:
     """Evaluate by running what the journal lacks, at most `chunk_runs` trials at a time, each chunk recorded
-    at once. The score is the metric, +inf where it is not finite."""
+    at once. The score is the metric, +inf where it is not finite.
+
+    `before_chunk(*trials)` may raise, to end the study where nothing is lost. What `run` raises is raised
+    with a note that says which runs it was.
+    """
 
     def evaluate(trials: Sequence[Trial]) -> dict[Trial, float]:
         known = _known(journal, trials)
@@ -49,6 +60,7 @@ def journaled(journal: Journal, run: RunTrials, metric: str, chunk_runs: int, pr
         progress.begin(trials[0].stage, done=len(trials) - len(missing), left=len(missing))
         for start in range(0, len(missing), chunk_runs):
             chunk = missing[start : start + chunk_runs]
+            before_chunk(*chunk)
             rows = _run_chunk(run, chunk, metric)
             journal.record(rows)
             known.update((row.identity, row.score) for row in rows)
@@ -64,7 +76,14 @@ def _known(journal: Journal, trials: Sequence[Trial]) -> dict[Identity, float]:
 
 def _run_chunk(run: RunTrials, chunk: Sequence[Trial], metric: str) -> list[Row]:
     begun = time.perf_counter()
-    results = run(chunk)
+    try:
+        results = run(chunk)
+    except Exception as error:
+        error.add_note(
+            f"In {len(chunk)} runs of the stage {chunk[0].stage!r}, the first of them {chunk[0].identity}."
+            " What was recorded before is kept, and the same study resumes there."
+        )
+        raise
     seconds = (time.perf_counter() - begun) / len(chunk)
     return [
         Row(trial.identity, trial.base_lr, trial.params, _score(metrics[metric]), metrics, seconds)

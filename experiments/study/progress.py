@@ -17,7 +17,7 @@ class Progress:
     def __init__(self, planned: int, console: Console, quiet: bool = False):
         self._total, self._seen, self._quiet = planned, 0, quiet
         self._console = console
-        self._ran, self._begun, self._printed = 0, time.monotonic(), time.monotonic()
+        self._ran, self._begun = 0, None
         self._bars = bars.Progress(
             bars.TextColumn("{task.description}"),
             bars.BarColumn(),
@@ -30,7 +30,6 @@ class Progress:
         self._task = self._bars.add_task("", total=planned, speed=0.0, left="?")
 
     def __enter__(self) -> "Progress":
-        self._bars.start()
         return self
 
     def __exit__(self, *exception) -> None:
@@ -38,6 +37,9 @@ class Progress:
 
     def begin(self, stage: str, done: int, left: int) -> None:
         """Enter a stage of which `done` runs are in the journal already and `left` are to do."""
+        if self._begun is None:
+            self._begun = self._printed = time.monotonic()
+            self._bars.start()
         self._seen += done
         self._total = max(self._total, self._seen + left)
         self._bars.update(self._task, description=stage, completed=self._seen, total=self._total)
@@ -47,7 +49,7 @@ class Progress:
         """Count runs that were just recorded."""
         self._ran += runs
         self._seen += runs
-        speed = self._ran / (time.monotonic() - self._begun)
+        speed = self._ran / max(time.monotonic() - self._begun, 1e-9)  # a coarse clock may stand still
         left = _minutes((self._total - self._seen) / speed)
         self._bars.update(self._task, completed=self._seen, speed=speed, left=left)
         if not (self._quiet or self._console.is_terminal):

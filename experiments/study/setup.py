@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 
 import jax
-from jax.sharding import Mesh
 
 import workloads
 from experiments.study.choices import StudyError, choice_problem
@@ -22,30 +21,33 @@ def load_workload(name: str, options: Mapping[str, int | float | str]) -> Worklo
         raise StudyError(f"workload_options: {error}.") from None
 
 
-def check_workload(
+def workload_problems(
     workload: Workload, metric: str, batch_size: int, num_steps: int, evaluations: int = 1
-) -> None:
-    """Raise StudyError unless the workload has the metric and batches of that size.
+) -> list[str]:
+    """What is wrong unless the workload has the metric and batches of that size.
 
     The lowest of several evaluations, "best_…", is a metric too where there are several.
     """
     names = workloads.metric_names(workload)
     best = [best_metric(name) for name in names] if evaluations > 1 else []
-    problem = choice_problem("metric", metric, (*names, *best))
-    if problem:
-        raise StudyError(problem)
+    problems = [choice_problem("metric", metric, (*names, *best))]
     try:
         jax.eval_shape(lambda key: workload.indices(key, batch_size, num_steps), jax.random.key(0))
     except ValueError as error:
-        raise StudyError(f"{error}.") from None
+        problems.append(f"{error}.")
+    return [problem for problem in problems if problem]
 
 
-def study_mesh(devices: int | None, data_parallel: int = 1) -> Mesh:
-    """The devices that a sweep maps its runs over, all when None, `data_parallel` of them a run.
+def chunk_problems(chunk_runs: int) -> list[str]:
+    """What is wrong with the number of runs in a chunk."""
+    return [f"chunk_runs: must be at least 1, got {chunk_runs}."] if chunk_runs < 1 else []
 
-    Raises StudyError for too many, or such that do not come out even.
-    """
+
+def device_problems(devices: int | None, data_parallel: int = 1) -> list[str]:
+    """What is wrong unless a sweep can map its runs over so many devices, `data_parallel` of them a run."""
     try:
-        return workloads.run_mesh(devices, data_parallel=data_parallel)
+        mesh = workloads.run_mesh(devices, data_parallel=data_parallel)
     except ValueError as error:
-        raise StudyError(f"devices: {error}.") from None
+        return [f"devices: {error}."]
+    idle = set(range(jax.process_count())) - {device.process_index for device in mesh.devices.flat}
+    return [f"devices: the first {devices} leave none to the processes {sorted(idle)}."] if idle else []

@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.sharding import Mesh
 from jaxtyping import PRNGKeyArray, PyTree
 
 import workloads
+from experiments.study.sweeping import Sweep
 from schedules.search import Trial
 from workloads import Workload
 from workloads.memory import fitting_vectorize
@@ -21,7 +21,7 @@ from workloads.memory import fitting_vectorize
 @dataclass(frozen=True, eq=False)
 class ShapeRunner:
     """(at most `capacity` trials of equal length) → the final metrics of each, computed by one compiled
-    program a length over the mesh.
+    program a length.
 
     Every run's key derives from `root` by the name of its trial.
 
@@ -29,7 +29,7 @@ class ShapeRunner:
       workload: what is trained; its data are put on the mesh once.
       optimizer: schedule → transformation.
       root: the key that all others derive from.
-      mesh: see `workloads.run_mesh`.
+      sweep: see `Sweep`.
       batch_size: examples a step.
       capacity: the most trials of a call.
       vectorize: runs that a device computes side by side.
@@ -44,7 +44,7 @@ class ShapeRunner:
     workload: Workload
     optimizer: Callable[[optax.Schedule], optax.GradientTransformation]
     root: PRNGKeyArray
-    mesh: Mesh
+    sweep: Sweep
     batch_size: int
     capacity: int
     vectorize: int = 1
@@ -53,13 +53,8 @@ class ShapeRunner:
     training: dict[str, Any] = field(default_factory=dict)
 
     def __call__(self, trials: Sequence[Trial]) -> list[dict[str, float]]:
-        metrics = workloads.sweep(
-            self.run,
-            self._rows(trials),
-            self._data,
-            mesh=self.mesh,
-            vectorize=self.vectorize,
-            capacity=self.capacity,
+        metrics = self.sweep(
+            self.run, self._rows(trials), self._data, vectorize=self.vectorize, capacity=self.capacity
         )
         columns = {name: np.asarray(values).tolist() for name, values in metrics.items()}
         return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
@@ -74,7 +69,7 @@ class ShapeRunner:
             "learning_rates": jax.ShapeDtypeStruct((self.capacity, num_steps), np.float32),
             "key_data": jax.ShapeDtypeStruct((self.capacity, *key_data.shape), key_data.dtype),
         }
-        return fitting_vectorize(self.run, rows, self.workload.data, memory, mesh=self.mesh)
+        return fitting_vectorize(self.run, rows, self.workload.data, memory, mesh=self.sweep.mesh)
 
     def run(self, row: dict[str, PyTree], data: PyTree) -> dict[str, jax.Array]:
         """One run: its learning rates and the words of its key to its metrics."""
@@ -102,7 +97,7 @@ class ShapeRunner:
 
     @functools.cached_property
     def _data(self) -> PyTree:
-        return workloads.replicated(self.workload.data, self.mesh)
+        return workloads.replicated(self.workload.data, self.sweep.mesh)
 
     def _rows(self, trials: Sequence[Trial]) -> dict[str, np.ndarray]:
         return {

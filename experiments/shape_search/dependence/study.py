@@ -1,6 +1,5 @@
 """The study itself: a search in every setting, then every setting's shape in every other."""
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -13,13 +12,14 @@ from experiments.shape_search.dependence.report import write_report
 from experiments.shape_search.dependence.results import Results, collect, winners_json
 from experiments.shape_search.dependence.transfer import transfer
 from experiments.study.choices import StudyError
-from experiments.study.evaluation import Evaluate, UnfinishedStudy, journaled
-from experiments.study.folder import StudyFolder, open_folder, write_atomically
+from experiments.study.evaluation import Evaluate, UnfinishedStudy
+from experiments.study.folder import StudyFolder
 from experiments.study.journal import Journal
-from experiments.study.progress import Progress
+from experiments.study.processes import from_first
 from experiments.study.redraw import redraw_from_journal
-from experiments.study.setup import check_workload, load_workload, study_mesh
-from schedules.winners import LoadedWinner, load_winner
+from experiments.study.session import open_study, publish
+from experiments.study.setup import chunk_problems, load_workload
+from schedules.winners import LoadedWinner, parse_winner
 from workloads import Workload
 
 
@@ -45,25 +45,32 @@ def run(
     """
     config = dependence.search
     workload = load_workload(config.workload, config.workload_options) if workload is None else workload
-    _check_settings(dependence.settings, workload)
-    if chunk_runs < 1:
-        raise StudyError(f"chunk_runs: must be at least 1, got {chunk_runs}.")
-    mesh = study_mesh(devices, config.data_parallel)
-    study = open_folder(Path(folder), dependence.fields)
-    options = {"devices": devices, "chunk_runs": chunk_runs, "console": console}
-    for place, (name, setting) in enumerate(dependence.settings.items(), start=1):
-        if not setting_folder(study, name).report.exists():  # what a search writes last
+    problems = [*_setting_problems(dependence.settings, workload), *chunk_problems(chunk_runs)]
+    opened = open_study(
+        folder,
+        dependence.fields,
+        dependence.transfer_runs,
+        problems,
+        devices,
+        console,
+        data_parallel=config.data_parallel,
+    )
+    with opened as study:
+        for place, (name, setting) in enumerate(dependence.settings.items(), start=1):
+            place_of = setting_folder(study.folder, name)
+            if from_first(lambda place_of=place_of: place_of.report.exists()):  # what a search writes last
+                continue
             if console:
                 console.print(f"{name}, setting {place} of {len(dependence.settings)}")
-            search.run(setting, setting_folder(study, name).path, workload, **options)
-    progress = Progress(dependence.transfer_runs, console or Console(), quiet=console is None)
-    with Journal(study.journal) as journal, progress:
+            search.run(
+                setting, place_of.path, workload, devices=devices, chunk_runs=chunk_runs, console=console
+            )
 
         def evaluate_in(setting: Config) -> Evaluate:
-            runner = search.trial_runner(setting, workload, mesh, chunk_runs)
-            return journaled(journal, runner, setting.metric, chunk_runs, progress)
+            runner = search.trial_runner(setting, workload, study.sweep, chunk_runs)
+            return study.evaluator(runner, setting.metric, chunk_runs)
 
-        return _conclude(dependence, study, journal, evaluate_in)
+        return _conclude(dependence, study.folder, study.journal, evaluate_in)
 
 
 def redraw(folder: str | Path) -> Results:
@@ -83,16 +90,13 @@ def setting_folder(study: StudyFolder, name: str) -> StudyFolder:
     return StudyFolder(study.path / "settings" / name)
 
 
-def _check_settings(settings: Mapping[str, Config], workload: Workload) -> None:
-    """Raise StudyError, with all that is wrong, unless the workload serves every setting."""
-    problems = []
-    for name, config in settings.items():
-        try:
-            check_workload(workload, config.metric, config.batch_size, config.num_steps, config.evaluations)
-        except StudyError as error:
-            problems.append(f"{name}: {error}")
-    if problems:
-        raise StudyError("\n".join(problems))
+def _setting_problems(settings: Mapping[str, Config], workload: Workload) -> list[str]:
+    """What is wrong unless the workload serves every setting."""
+    return [
+        f"{name}: {problem}"
+        for name, config in settings.items()
+        for problem in search.search_problems(config, workload)
+    ]
 
 
 def _conclude(
@@ -106,16 +110,13 @@ def _conclude(
         name: transfer(name, shapes, config.budget, evaluate_in(config))
         for name, config in dependence.settings.items()
     }
-    results = collect(dependence, shapes, transferred, journal)
-    write_atomically(study.winners, json.dumps(winners_json(results), indent=2) + "\n")
-    write_report(results, study)
-    return results
+    return publish(collect(dependence, shapes, transferred, journal), study, winners_json, write_report)
 
 
 def _best_shape(study: StudyFolder, name: str) -> LoadedWinner:
     path = setting_folder(study, name).winners
     try:
-        return load_winner(path)
+        return parse_winner(from_first(path.read_bytes), path)
     except FileNotFoundError:
         raise UnfinishedStudy(f"the search of {name} is missing") from None
     except ValueError as error:

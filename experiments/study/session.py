@@ -1,0 +1,136 @@
+"""A study while it runs: its folder, journal, devices and progress, opened together."""
+
+import contextlib
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from rich.console import Console
+
+import workloads
+from experiments.study.choices import StudyError, raise_problems
+from experiments.study.evaluation import Evaluate, RunTrials, Trial, journaled
+from experiments.study.folder import StudyFolder, open_folder, write_atomically
+from experiments.study.journal import Journal
+from experiments.study.lock import locked
+from experiments.study.processes import from_all, from_first, is_first
+from experiments.study.progress import Progress
+from experiments.study.setup import device_problems
+from experiments.study.stopping import Stopped, StopRequest
+from experiments.study.sweeping import Sweep
+
+ResultsT = TypeVar("ResultsT")
+
+
+@dataclass(frozen=True)
+class Session:
+    """An open study. In a process other than the first, its journal is a copy in memory."""
+
+    folder: StudyFolder
+    journal: Journal
+    sweep: Sweep
+    progress: Progress
+    stop: StopRequest
+
+    def evaluator(self, run: RunTrials, metric: str, chunk_runs: int) -> Evaluate:
+        """See `journaled`; between chunks the study may stop."""
+        return journaled(self.journal, run, metric, chunk_runs, self.progress, self.before_chunk)
+
+    def before_chunk(self, *trials: Trial) -> None:
+        """A point between two chunks, before the one of these trials.
+
+        Raises:
+          Stopped: SIGTERM came, to whichever process.
+          StudyError: the processes are about to run different trials.
+        """
+        stopping, *digest = self.stop.received, *_digest(trials)
+        states = from_all([stopping, *digest])
+        if np.any(states[:, 0]):
+            raise Stopped
+        if np.any(states[:, 1:] != states[0, 1:]):
+            raise StudyError(
+                "The processes disagree on what to run next: are they of different machines or versions?"
+            )
+
+    def once(self, path: Path, make: Callable[[], Any]) -> Any:
+        """The JSON value of the file; of `make()`, written there, where there is none."""
+
+        def value() -> Any:
+            if not path.exists():
+                write_atomically(path, json.dumps(make(), indent=2) + "\n")
+            return json.loads(path.read_text())
+
+        return from_first(value)
+
+
+@contextlib.contextmanager
+def open_study(
+    folder: str | Path,
+    config: Mapping[str, Any],
+    planned_runs: int,
+    problems: Iterable[str],
+    devices: int | None,
+    console: Console | None,
+    *,
+    data_parallel: int = 1,
+) -> Iterator[Session]:
+    """Open the study in `folder`, a new one where there is none, until the end of the `with` statement.
+
+    In several processes (`jax.distributed`), each makes the same call, and the first alone uses the folder.
+
+    Args:
+      folder: where the study lives; no other process may use it meanwhile.
+      config: the content of its config.json.
+      planned_runs: how many runs are expected.
+      problems: what is wrong with the config, beyond what it says of itself.
+      devices: how many devices to use, all when None.
+      console: where progress is shown; nowhere when None.
+      data_parallel: how many devices compute a run together.
+
+    Raises StudyError, before anything is computed, where there are problems or not these devices, or the
+    folder or the journal in it does not serve.
+    """
+    raise_problems([*problems, *device_problems(devices, data_parallel)])
+    mesh = workloads.run_mesh(devices, data_parallel=data_parallel)
+    quiet = console is None or not is_first()
+    with contextlib.ExitStack() as stack:
+        study = StudyFolder(Path(folder))
+        journal = stack.enter_context(_open_journal(study, config, stack))
+        progress = stack.enter_context(Progress(planned_runs, console or Console(), quiet=quiet))
+        stop = stack.enter_context(StopRequest())
+        yield Session(study, journal, Sweep(mesh, journal, None if quiet else console), progress, stop)
+
+
+def publish(
+    results: ResultsT,
+    folder: StudyFolder,
+    winners_json: Callable[[ResultsT], Mapping[str, Any]],
+    write_report: Callable[[ResultsT, StudyFolder], None],
+) -> ResultsT:
+    """Write winners.json, figures and report of the results, which are returned."""
+    if is_first():
+        write_atomically(folder.winners, json.dumps(winners_json(results), indent=2) + "\n")
+        write_report(results, folder)
+    return results
+
+
+def _open_journal(study: StudyFolder, config: Mapping[str, Any], stack: contextlib.ExitStack) -> Journal:
+    """The folder's journal, and the folder locked as long as `stack` lasts; a copy in other processes."""
+    opened = []
+
+    def content() -> bytes:
+        stack.enter_context(locked(study.path))
+        opened.append(Journal(open_folder(study.path, config).journal))
+        return opened[0].content()
+
+    copied = from_first(content)
+    return opened[0] if opened else Journal.in_memory(copied)
+
+
+def _digest(trials: Sequence[Trial]) -> list[int]:
+    text = repr([(trial.identity, trial.base_lr, dict(trial.params)) for trial in trials])
+    return np.frombuffer(hashlib.sha256(text.encode()).digest()[:8], np.uint32).tolist()
