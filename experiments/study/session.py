@@ -111,10 +111,13 @@ def publish(
     winners_json: Callable[[ResultsT], Mapping[str, Any]],
     write_report: Callable[[ResultsT, StudyFolder], None],
 ) -> ResultsT:
-    """Write winners.json, figures and report of the results, which are returned."""
-    if is_first():
+    """Write winners.json, figures and report of the results, which are returned when they are there."""
+
+    def write() -> None:
         write_atomically(folder.winners, json.dumps(winners_json(results), indent=2) + "\n")
         write_report(results, folder)
+
+    from_first(write)
     return results
 
 

@@ -14,6 +14,7 @@ from experiments.study.journal import Journal
 from workloads.mesh import RUNS
 
 NARROWED = "vectorize narrowed"  # an event of the journal
+OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "Out of memory", "MemoryError")  # accelerators, CPUs, and Python
 
 
 class Sweep:
@@ -52,8 +53,8 @@ class Sweep:
                     jax.block_until_ready(workloads.sweep(run, piece, data, **options))
                     for piece in _pieces(inputs, num_rows, room)
                 ]
-            except jax.errors.JaxRuntimeError as error:
-                if "RESOURCE_EXHAUSTED" not in str(error):
+            except (jax.errors.JaxRuntimeError, MemoryError) as error:
+                if not any(words in repr(error) for words in OUT_OF_MEMORY):
                     raise
                 self._give_way(run, room, width, error)
             else:
