@@ -13,14 +13,24 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from experiments.shape_search import main
 from experiments.study.choices import StudyError
 from experiments.study.processes import Cluster, from_all, from_first
 
+ONE_PROGRAM = {
+    "families": ("constant",),
+    "strategy": "sobol",
+    "candidates": 32,
+    "batch": 8,
+    "rung_replicates": (2,),
+    "rung_horizons": (1.0,),
+}
 ROOT = Path(__file__).parents[2]
 EXCHANGE = """
 import sys
 import jax
 from rich.console import Console
+from experiments.shape_search import main
 from experiments.study.choices import StudyError
 from experiments.study.processes import Cluster, from_all, from_first, is_first
 Cluster(sys.argv[1], 2, int(sys.argv[2])).join(Console())
@@ -102,10 +112,10 @@ def rows_so_far(folder):
     return 0
 
 
-def test_a_study_that_lost_a_process_resumes_and_ends_as_in_one(
-    tmp_path, finished, command_options, journal_rows
-):
-    study = ["-m", "experiments.shape_search", *command_options(), "--folder", str(tmp_path / "study")]
+def test_a_study_that_lost_a_process_resumes_and_ends_as_in_one(tmp_path, command_options, journal_rows):
+    options = command_options(**ONE_PROGRAM)
+    assert main([*options, "--folder", str(tmp_path / "alone")]) == 0
+    study = ["-m", "experiments.shape_search", *options, "--folder", str(tmp_path / "study")]
     place = ["--chunk-runs", "8", "--num-processes", "2"]
 
     def words(address, number):
@@ -120,7 +130,7 @@ def test_a_study_that_lost_a_process_resumes_and_ends_as_in_one(
     assert first.returncode == -9
     assert second.returncode != 0
     kept = journal_rows(tmp_path / "study")
-    expected = journal_rows(finished.folder)
+    expected = journal_rows(tmp_path / "alone")
     assert 20 <= len(kept) < len(expected)
     assert all(expected[identity] == row for identity, row in kept.items())
     processes = start_both(words, devices=4)
@@ -129,4 +139,4 @@ def test_a_study_that_lost_a_process_resumes_and_ends_as_in_one(
     assert printed[1][0] == ""  # the first alone speaks
     assert journal_rows(tmp_path / "study") == expected
     winners = (tmp_path / "study" / "winners.json").read_bytes()
-    assert winners == (finished.folder / "winners.json").read_bytes()
+    assert winners == (tmp_path / "alone" / "winners.json").read_bytes()
