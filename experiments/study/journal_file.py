@@ -1,0 +1,126 @@
+"""The database under a journal: created in full or not at all, and opened only where it is sound."""
+
+import contextlib
+import sqlite3
+from pathlib import Path
+
+from experiments.study.chain import first_broken
+from experiments.study.choices import StudyError
+from experiments.study.folder import write_atomically
+from experiments.study.seal import is_sealed, remove_seal, seal_holds
+
+APPLICATION_ID = 0x57EE9E57  # marks an SQLite file as a journal of this project
+FORMAT = 3
+PAGE_SIZE = 4096
+LAYOUT = PAGE_SIZE.to_bytes(2, "big") + b"\1\1"  # in the header: the pages' size, and no write-ahead log
+TABLES = (
+    "CREATE TABLE chunks (number INTEGER PRIMARY KEY, digest TEXT NOT NULL) STRICT",
+    "CREATE TABLE trials ("
+    " stage TEXT, family TEXT, candidate INTEGER, variant INTEGER, replicate INTEGER,"
+    " base_lr REAL NOT NULL,"
+    " params TEXT NOT NULL,"
+    " status TEXT NOT NULL CHECK (status IN ('finished', 'diverged')),"
+    " score REAL NOT NULL,"
+    " metrics TEXT NOT NULL,"
+    " seconds REAL NOT NULL,"
+    " chunk INTEGER NOT NULL,"
+    " PRIMARY KEY (stage, family, candidate, variant, replicate)"
+    ") STRICT, WITHOUT ROWID",
+    "CREATE TABLE events ("
+    " number INTEGER PRIMARY KEY, kind TEXT NOT NULL, content TEXT NOT NULL, chunk INTEGER NOT NULL"
+    ") STRICT",
+)
+SETTINGS = (
+    f"PRAGMA application_id = {APPLICATION_ID}",
+    f"PRAGMA user_version = {FORMAT}",
+    f"PRAGMA page_size = {PAGE_SIZE}",
+    "PRAGMA auto_vacuum = NONE",
+)
+
+
+def create(path: Path) -> None:
+    """Write an empty journal. What a journal that was moved away left beside it, such as its seal or the
+    transaction that a kill cut short, must not be taken for the new one's."""
+    remove_seal(path)
+    _hot_journal(path).unlink(missing_ok=True)
+    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript(";\n".join((*SETTINGS, *TABLES)))
+        write_atomically(path, connection.serialize())
+
+
+def open_file(path: Path) -> sqlite3.Connection:
+    """Open a journal and verify all of it; a transaction that a kill cut short is rolled back.
+
+    Raises StudyError where the file is truncated, damaged or not a journal of this project.
+    """
+    _check_header(path)
+    if is_sealed(path) and (_hot_journal(path).exists() or not seal_holds(path)):
+        raise _damaged(path, "it is not the file that was sealed")
+    connection = sqlite3.connect(path)
+    try:
+        # all of a committed chunk is in the one file; a log beside it would need shared memory, which
+        # network file systems lack, and would take committed chunks along when it is damaged
+        connection.execute("PRAGMA journal_mode = DELETE")
+        connection.execute("PRAGMA synchronous = EXTRA")  # a recorded chunk outlives a power cut
+        problem = _problem(path, connection)
+    except sqlite3.DatabaseError as error:
+        problem = str(error)
+    if problem:
+        connection.close()
+        raise _damaged(path, problem)
+    return connection
+
+
+def open_copy(content: bytes) -> sqlite3.Connection:
+    """A database in memory that begins as `content`, that of another connection."""
+    connection = sqlite3.connect(":memory:")
+    connection.deserialize(content)
+    return connection
+
+
+def _check_header(path: Path) -> None:
+    """Refuse what SQLite must not touch: its first look at a file may change it."""
+    try:
+        with path.open("rb") as file:
+            header = file.read(100)
+    except OSError as error:
+        raise StudyError(f"{path} cannot be read as a journal: {error.strerror}.") from None
+    if len(header) < 100:
+        raise _damaged(path, f"{len(header)} bytes are too few")
+    if not header.startswith(b"SQLite format 3\0"):
+        raise _damaged(path, "it does not begin as a journal does")
+    version, application_id = (int.from_bytes(header[start : start + 4], "big") for start in (60, 68))
+    if application_id != APPLICATION_ID:
+        raise StudyError(f"{path} is an SQLite database of another program, not a study's journal.")
+    if version != FORMAT:
+        raise StudyError(
+            f"{path} has journal format {version}; this version reads format {FORMAT}. "
+            "The version that wrote it still reads it."
+        )
+    if header[16:20] != LAYOUT:
+        raise _damaged(path, "its header is not that of a journal")
+
+
+def _problem(path: Path, connection: sqlite3.Connection) -> str | None:
+    """What is wrong with a database, whose transactions are complete once it has been read from."""
+    tables = connection.execute("SELECT sql FROM sqlite_master ORDER BY rootpage").fetchall()
+    if path.stat().st_size % PAGE_SIZE:  # SQLite itself fills up a last page that was cut short
+        return "its last page is cut short"
+    if tables != [(table,) for table in TABLES]:
+        return "its tables are not those of a journal"
+    verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if verdict != "ok":
+        return verdict
+    broken = first_broken(connection)
+    return None if broken is None else f"chunk {broken} does not hold what was recorded"
+
+
+def _hot_journal(path: Path) -> Path:
+    return path.with_name(f"{path.name}-journal")
+
+
+def _damaged(path: Path, reason: str) -> StudyError:
+    return StudyError(
+        f"{path} is truncated or damaged ({reason}): put a copy in its place,"
+        " or move it away to start the study anew."
+    )
