@@ -36,6 +36,15 @@ SETTINGS = (
     f"PRAGMA page_size = {PAGE_SIZE}",
     "PRAGMA auto_vacuum = NONE",
 )
+UNSOUND = "its pages do not make a sound database"
+OBSTACLES = (  # what keeps a sound file from being opened
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_READONLY,
+)
 
 
 def create(path: Path) -> None:
@@ -63,12 +72,13 @@ def open_file(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode = DELETE")
         connection.execute("PRAGMA synchronous = EXTRA")  # a recorded chunk outlives a power cut
         problem = _problem(path, connection)
-    except sqlite3.DatabaseError as error:
-        problem = str(error)
-    if problem:
-        connection.close()
-        raise _damaged(path, problem)
-    return connection
+        if problem is None:
+            return connection
+        refusal = _damaged(path, problem)
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # noise may turn up in SQLite's messages
+        refusal = _refusal(path, error)
+    connection.close()
+    raise refusal
 
 
 def open_copy(content: bytes) -> sqlite3.Connection:
@@ -108,11 +118,17 @@ def _problem(path: Path, connection: sqlite3.Connection) -> str | None:
         return "its last page is cut short"
     if tables != [(table,) for table in TABLES]:
         return "its tables are not those of a journal"
-    verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-    if verdict != "ok":
-        return verdict
+    # not the quick check: it does not see that rows are out of order, and then they are not found
+    if connection.execute("PRAGMA integrity_check(1)").fetchone()[0] != "ok":
+        return UNSOUND
     broken = first_broken(connection)
     return None if broken is None else f"chunk {broken} does not hold what was recorded"
+
+
+def _refusal(path: Path, error: Exception) -> StudyError:
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF in OBSTACLES:
+        return StudyError(f"{path} cannot be opened: {error}.")
+    return _damaged(path, UNSOUND)
 
 
 def _hot_journal(path: Path) -> Path:
