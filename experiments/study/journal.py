@@ -1,16 +1,14 @@
 """The journal of a study: every finished run is a row of an SQLite database, a chunk one transaction."""
 
-import contextlib
 import json
 import math
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from experiments.study.chain import last_link, next_link
-from experiments.study.choices import StudyError
-from experiments.study.journal_file import create, open_copy, open_file
+from experiments.study.journal_file import create, explained_errors, open_copy, open_file
 from experiments.study.seal import is_sealed, remove_seal, set_seal
 
 # stage, group, candidate, what else tells its runs apart (their steps, the place of a rate), replicate
@@ -77,20 +75,20 @@ class Journal:
 
     def record_event(self, kind: str, content: Any) -> None:
         """Add something else that the study must remember, any JSON. Raises as `record` does."""
-        number = self._connection.execute("SELECT COUNT(*) FROM events").fetchone()[0] + 1
+        number = self._read("SELECT COUNT(*) FROM events")[0][0] + 1
         self._commit("events", [(number, kind, json.dumps(content))])
 
     def events(self, kind: str) -> list[Any]:
         """The content of the events of a kind, in the order in which they were recorded."""
         query = "SELECT content FROM events WHERE kind = ? ORDER BY number"
-        return [json.loads(content) for (content,) in self._connection.execute(query, (kind,))]
+        return [json.loads(content) for (content,) in self._read(query, (kind,))]
 
     def scores(self, *stages: str) -> dict[Identity, float]:
         """The score of every run of some stages so far, of all when none is named."""
         query = "SELECT stage, family, candidate, variant, replicate, score FROM trials"
         if stages:  # the primary key begins with them: what else the journal holds takes no time
             query += f" WHERE stage IN ({', '.join('?' * len(stages))})"
-        return {tuple(identity): score for *identity, score in self._connection.execute(query, stages)}
+        return {tuple(identity): score for *identity, score in self._read(query, stages)}
 
     def rows(self, stage: str) -> list[Row]:
         """The runs of a stage, by family, candidate, variant and replicate."""
@@ -100,9 +98,7 @@ class Journal:
         )
         return [
             Row(tuple(identity), base_lr, json.loads(params), score, _metrics(metrics), seconds)
-            for *identity, base_lr, params, score, metrics, seconds in self._connection.execute(
-                query, (stage,)
-            )
+            for *identity, base_lr, params, score, metrics, seconds in self._read(query, (stage,))
         ]
 
     def metrics(self, stage: str) -> dict[Identity, dict[str, float]]:
@@ -111,11 +107,11 @@ class Journal:
 
     def counts(self) -> dict[str, int]:
         """The number of runs by status."""
-        return dict(self._connection.execute("SELECT status, COUNT(*) FROM trials GROUP BY status"))
+        return dict(self._read("SELECT status, COUNT(*) FROM trials GROUP BY status"))
 
     def seconds(self) -> float:
         """How long all runs took together, by the clock of the chunks they ran in."""
-        return self._connection.execute("SELECT TOTAL(seconds) FROM trials").fetchone()[0]
+        return self._read("SELECT TOTAL(seconds) FROM trials")[0][0]
 
     def _commit(self, table: str, rows: Sequence[tuple]) -> None:
         """Make a chunk of new rows of a table, none where there are none."""
@@ -123,25 +119,18 @@ class Journal:
             return
         link = next_link(self._last, [(table, row) for row in rows])
         places = ", ".join("?" * (len(rows[0]) + 1))
-        with self._transaction() as connection:
+        with explained_errors(self._path), self._connection as connection:
+            if self._path is not None:
+                remove_seal(self._path)
             connection.executemany(
                 f"INSERT INTO {table} VALUES ({places})", [(*row, link.number) for row in rows]
             )
             connection.execute("INSERT INTO chunks VALUES (?, ?)", link)
         self._last = link
 
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        try:
-            if self._path is not None:
-                remove_seal(self._path)
-            with self._connection:
-                yield self._connection
-        except (sqlite3.OperationalError, OSError) as error:
-            raise StudyError(
-                f"{self._path} cannot be written to: {error}. Everything recorded before is kept;"
-                " once that is mended, the same command resumes."
-            ) from None
+    def _read(self, query: str, values: Sequence = ()) -> list[tuple]:
+        with explained_errors(self._path):
+            return self._connection.execute(query, values).fetchall()
 
 
 def _columns(row: Row) -> tuple:

@@ -2,6 +2,7 @@
 
 import contextlib
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 from experiments.study.chain import first_broken
@@ -37,7 +38,7 @@ SETTINGS = (
     "PRAGMA auto_vacuum = NONE",
 )
 UNSOUND = "its pages do not make a sound database"
-OBSTACLES = (  # what keeps a sound file from being opened
+OBSTACLES = (  # what keeps a sound file from being used
     sqlite3.SQLITE_BUSY,
     sqlite3.SQLITE_CANTOPEN,
     sqlite3.SQLITE_FULL,
@@ -50,9 +51,9 @@ OBSTACLES = (  # what keeps a sound file from being opened
 def create(path: Path) -> None:
     """Write an empty journal. What a journal that was moved away left beside it, such as its seal or the
     transaction that a kill cut short, must not be taken for the new one's."""
-    remove_seal(path)
-    _hot_journal(path).unlink(missing_ok=True)
-    with contextlib.closing(sqlite3.connect(":memory:")) as connection:
+    with explained_errors(path), contextlib.closing(sqlite3.connect(":memory:")) as connection:
+        remove_seal(path)
+        _hot_journal(path).unlink(missing_ok=True)
         connection.executescript(";\n".join((*SETTINGS, *TABLES)))
         write_atomically(path, connection.serialize())
 
@@ -62,23 +63,21 @@ def open_file(path: Path) -> sqlite3.Connection:
 
     Raises StudyError where the file is truncated, damaged or not a journal of this project.
     """
-    _check_header(path)
-    if is_sealed(path) and (_hot_journal(path).exists() or not seal_holds(path)):
-        raise _damaged(path, "it is not the file that was sealed")
-    connection = sqlite3.connect(path)
-    try:
+    with contextlib.ExitStack() as on_failure, explained_errors(path):
+        _check_header(path)
+        if is_sealed(path) and (_hot_journal(path).exists() or not seal_holds(path)):
+            raise _damaged(path, "it is not the file that was sealed")
+        connection = sqlite3.connect(path)
+        on_failure.callback(connection.close)
         # all of a committed chunk is in the one file; a log beside it would need shared memory, which
         # network file systems lack, and would take committed chunks along when it is damaged
         connection.execute("PRAGMA journal_mode = DELETE")
         connection.execute("PRAGMA synchronous = EXTRA")  # a recorded chunk outlives a power cut
         problem = _problem(path, connection)
-        if problem is None:
-            return connection
-        refusal = _damaged(path, problem)
-    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # noise may turn up in SQLite's messages
-        refusal = _refusal(path, error)
-    connection.close()
-    raise refusal
+        if problem:
+            raise _damaged(path, problem)
+        on_failure.pop_all()
+        return connection
 
 
 def open_copy(content: bytes) -> sqlite3.Connection:
@@ -88,13 +87,26 @@ def open_copy(content: bytes) -> sqlite3.Connection:
     return connection
 
 
+@contextlib.contextmanager
+def explained_errors(path: Path | None) -> Iterator[None]:
+    """Turn what SQLite and the disk, if there is a `path` on it, report into a StudyError."""
+    try:
+        yield
+    except (sqlite3.IntegrityError, sqlite3.ProgrammingError):
+        raise  # the caller's own mistakes
+    except (sqlite3.DatabaseError, UnicodeDecodeError, OSError) as error:  # noise is not always text
+        if not (isinstance(error, OSError) or getattr(error, "sqlite_errorcode", 0) & 0xFF in OBSTACLES):
+            raise _damaged(path, UNSOUND) from None
+        raise StudyError(
+            f"{path} cannot be read or written: {error}. Everything recorded before is kept;"
+            " once that is mended, the same command resumes."
+        ) from None
+
+
 def _check_header(path: Path) -> None:
     """Refuse what SQLite must not touch: its first look at a file may change it."""
-    try:
-        with path.open("rb") as file:
-            header = file.read(100)
-    except OSError as error:
-        raise StudyError(f"{path} cannot be read as a journal: {error.strerror}.") from None
+    with path.open("rb") as file:
+        header = file.read(100)
     if len(header) < 100:
         raise _damaged(path, f"{len(header)} bytes are too few")
     if not header.startswith(b"SQLite format 3\0"):
@@ -123,12 +135,6 @@ def _problem(path: Path, connection: sqlite3.Connection) -> str | None:
         return UNSOUND
     broken = first_broken(connection)
     return None if broken is None else f"chunk {broken} does not hold what was recorded"
-
-
-def _refusal(path: Path, error: Exception) -> StudyError:
-    if getattr(error, "sqlite_errorcode", 0) & 0xFF in OBSTACLES:
-        return StudyError(f"{path} cannot be opened: {error}.")
-    return _damaged(path, UNSOUND)
 
 
 def _hot_journal(path: Path) -> Path:

@@ -1,6 +1,7 @@
 """Kills and full disks: what was reported as recorded is there, and the study goes on to the same rows."""
 
 import contextlib
+import errno
 import random
 import shutil
 import sqlite3
@@ -85,7 +86,7 @@ def test_a_full_disk_keeps_what_was_reported_and_the_study_goes_on(tmp_path):
     for line in lines:
         limit, reported, message = line.split("|")
         path = tmp_path / limit / "journal.sqlite"
-        assert f"{path} cannot be written to" in message
+        assert f"{path} cannot be read or written" in message
         assert "Everything recorded before is kept" in message
         assert "the same command resumes" in message
         assert not is_sealed(path)
@@ -111,8 +112,37 @@ def test_a_journal_that_another_program_keeps_busy_cannot_be_written_to(tmp_path
         journal.record(chunk(0))
         journal._connection.execute("PRAGMA busy_timeout = 1")
         other.execute("BEGIN EXCLUSIVE")
-        with pytest.raises(StudyError, match=r"journal.sqlite cannot be written to: database is locked"):
+        with pytest.raises(StudyError, match=r"journal.sqlite cannot be read or written: database is locked"):
             journal.record(chunk(1))
         other.rollback()
         journal.record(chunk(1))
         assert journal.scores() == scores_of(2)
+
+
+def test_a_file_that_goes_bad_under_an_open_journal_is_named(tmp_path):
+    path = tmp_path / "journal.sqlite"
+    with contextlib.suppress(StudyError), Journal(path) as journal:
+        journal.record(chunk(0))
+        path.write_bytes(random.Random(0).randbytes(path.stat().st_size))
+        for use in (
+            lambda: journal.scores(),
+            lambda: journal.rows("screen"),
+            lambda: journal.record(chunk(1)),
+        ):
+            with pytest.raises(StudyError, match=r"journal.sqlite is truncated or damaged"):
+                use()
+        use()
+    assert not is_sealed(path)
+
+
+def test_a_journal_that_may_not_be_read_is_refused_by_name(tmp_path, monkeypatch):
+    path = tmp_path / "journal.sqlite"
+    with Journal(path) as journal:
+        journal.record(chunk(0))
+
+    def refuse(*arguments):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(type(path), "open", refuse)
+    with pytest.raises(StudyError, match=r"journal.sqlite cannot be read or written: .*Permission denied"):
+        Journal(path)
