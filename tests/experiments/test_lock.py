@@ -3,14 +3,14 @@
 import os
 import re
 import socket
-from pathlib import Path
 
 import pytest
 
-from experiments.shape_search import main
 from experiments.study.choices import StudyError
 from experiments.study.folder import open_folder
+from experiments.study.journal import Journal
 from experiments.study.lock import locked
+from experiments.study.redraw import redraw_from_journal
 from tests.experiments.processes import started
 
 HOLD = """
@@ -115,13 +115,11 @@ def test_a_folder_that_cannot_be_locked_is_refused_by_name(tmp_path):
             pytest.fail("no folder")
 
 
-@pytest.mark.usefixtures("no_training")
-def test_a_report_of_a_study_in_use_is_refused(study_copy, capsys):
-    owner = started(HOLD, study_copy)
-    assert owner.stdout.readline() == "held\n"
-    before = (study_copy / "report.html").stat().st_mtime_ns
-    assert main(["report", str(study_copy)]) == 2
-    assert f"{study_copy} is in use by process {owner.pid}" in capsys.readouterr().out
-    assert Path(study_copy / "report.html").stat().st_mtime_ns == before
+def test_a_report_of_a_study_in_use_is_refused(tmp_path, owner):
+    (tmp_path / "study" / "config.json").write_text("{}")
+    with Journal(tmp_path / "study" / "journal.sqlite") as journal:
+        journal.record([])
+    with pytest.raises(StudyError, match=f"study is in use by process {owner.pid} on"):
+        redraw_from_journal(tmp_path / "study", "a study", dict, lambda *_: pytest.fail("it was drawn"))
     owner.communicate("")
-    assert main(["report", str(study_copy)]) == 0
+    assert redraw_from_journal(tmp_path / "study", "a study", dict, lambda *_: "drawn") == "drawn"
