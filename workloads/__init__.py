@@ -3,14 +3,16 @@
 from workloads.catalog import WORKLOADS, load
 from workloads.mesh import run_mesh
 from workloads.precision import with_compute_dtype
+from workloads.run import Run, RunKeys, Stages, run_keys
 from workloads.sweep import replicated, sweep
-from workloads.training import Run, RunKeys, run_keys, train
+from workloads.training import train, trainer
 from workloads.workload import Workload, epoch_indices, metric_names, subset_indices
 
 __all__ = [
     "WORKLOADS",
     "Run",
     "RunKeys",
+    "Stages",
     "Workload",
     "epoch_indices",
     "load",
@@ -21,5 +23,6 @@ __all__ = [
     "subset_indices",
     "sweep",
     "train",
+    "trainer",
     "with_compute_dtype",
 ]
