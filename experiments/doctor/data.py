@@ -1,6 +1,5 @@
 """The data of every workload: whether it is there, and what its loader says where it is not."""
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -14,10 +13,12 @@ from workloads.datasets.local_files import data_folder
 from workloads.datasets.shakespeare import load_shakespeare
 from workloads.datasets.wikitext103 import SOURCE, find_files
 
+BEFORE = "no study can train on it before that is mended"
+
 
 def look(folder: Path) -> Iterator[Finding]:
     """Where data is looked for, and a finding for each workload; data that is missing is no failure."""
-    place = Path(os.environ.get("STEEPEST_DATA", "data")).absolute()
+    place = data_folder("any", "", None, "published").path.parent.absolute()
     yield Finding("files are looked for in", f"{place}; STEEPEST_DATA names another folder")
     for workload, find in DATA.items():
         yield workload_data(workload, find)
@@ -28,21 +29,21 @@ def workload_data(workload: str, find: Callable[[], str]) -> Finding:
     try:
         return Finding(workload, find())
     except ImportError as error:
-        return Finding(workload, described(error), remedy(error) or "see the packages")
+        return Finding(workload, described(error), remedy(error) or BEFORE)
     except Exception as error:  # a reader may meet anything in a file
         problem = str(error) if isinstance(error, ValueError) else described(error)
         found, _, advice = problem.removeprefix(f"{workload}: ").partition("; ")
-        return Finding(workload, found, advice or "see the loader of this data set")
+        return Finding(workload, found, advice or BEFORE)
 
 
 def _images(load: Callable[..., tuple], *names: str) -> str:
     train, _, test, _ = load(*names)
-    return f"{len(train):,} + {len(test):,} images of {'×'.join(map(str, train.shape[1:]))}, as published"
+    return f"{len(train):,} + {len(test):,} images of {'×'.join(map(str, train.shape[1:]))}"
 
 
 def _shakespeare() -> str:
     train, test = load_shakespeare(context=64)
-    return f"{len(train):,} + {len(test):,} blocks of 64 characters, as published"
+    return f"{len(train):,} + {len(test):,} blocks of 64 characters"
 
 
 def _wikitext103() -> str:

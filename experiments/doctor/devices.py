@@ -18,7 +18,7 @@ def look(folder: Path) -> Iterator[Finding]:
     keep_compiled_programs()
     yield from probed("devices", lambda: [devices()])
     yield from probed("float64", lambda: [float64()])
-    yield from probed("compiled programs", lambda: [compilation_cache()])
+    yield from probed("compiled programs", lambda: [compiled_programs()])
 
 
 def devices() -> Finding:
@@ -44,24 +44,32 @@ def float64() -> Finding:
     return Finding("float64", "does not work", "linear regression's exact losses need it", stops=True)
 
 
-def compilation_cache() -> Finding:
-    """Its folder, what it holds, and whether it can be added to."""
-    subject = "compiled programs"
+def compiled_programs() -> Finding:
+    """Where they are kept for the next process, if they are."""
     if not jax.config.jax_enable_compilation_cache:
-        return Finding(subject, "not kept", "unset JAX_ENABLE_COMPILATION_CACHE to compile only once")
-    folder = Path(jax.config.jax_compilation_cache_dir)
+        return Finding("compiled programs", "not kept", "unset JAX_ENABLE_COMPILATION_CACHE to keep them")
+    return kept_programs(Path(jax.config.jax_compilation_cache_dir))
+
+
+def kept_programs(folder: Path) -> Finding:
+    """How many programs a cache folder holds, and whether it can be added to."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
         found = f"{folder} cannot be written to: {error.strerror or error}"
-        return Finding(subject, found, "name another in JAX_COMPILATION_CACHE_DIR to compile only once")
+        advice = "name another in JAX_COMPILATION_CACHE_DIR to keep them"
+        return Finding("compiled programs", found, advice)
     sizes = [path.stat().st_size for path in folder.glob("*-cache")]
-    return Finding(subject, f"{len(sizes):,} in {folder}, {sum(sizes) / 1e6:,.1f} MB")
+    return Finding("compiled programs", f"{len(sizes):,} in {folder}, {sum(sizes) / 1e6:,.1f} MB")
 
 
 def _described(device: jax.Device) -> str:
-    kind = device.platform if device.device_kind == device.platform else f"{device.platform} {device.device_kind}"
+    kind = (
+        device.platform
+        if device.device_kind == device.platform
+        else f"{device.platform} {device.device_kind}"
+    )
     memory = device.memory_stats()
     return f"{kind} of {memory['bytes_limit'] / 1e9:,.0f} GB" if memory else kind

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
@@ -76,18 +77,22 @@ SCHEDULES = (
     ),
 )
 
-# U diag(3, 3/2) Vᵀ, with the columns (1, 2, 2)/3 and (2, 1, -2)/3 of U, and the rotation V by the angle of 3-4-5
+# U diag(3, 3/2) Vᵀ; U has the columns (1, 2, 2)/3 and (2, 1, -2)/3, V is the rotation with cosine 3/5
 MATRIX = ((-0.2, 1.4), (0.8, 1.9), (2.0, 1.0))
 POLAR_FACTOR = (-1 / 3, 2 / 3, 0.4 / 3, 2.2 / 3, 2.8 / 3, 0.4 / 3)  # U Vᵀ
 
 
 def _polar_factor(method: geometry.PolarMethod) -> Float[Array, "rows columns"]:
-    return geometry.polar(jnp.array(MATRIX), method)
+    return jax.jit(lambda matrix: geometry.polar(matrix, method))(jnp.array(MATRIX))
 
 
 POLAR_FACTORS = (
     Oracle(
-        "polar factor by SVD", "U Vᵀ of a matrix made as U Σ Vᵀ", partial(_polar_factor, geometry.SVD()), POLAR_FACTOR, 1e-5
+        "polar factor by SVD",
+        "U Vᵀ of a matrix made as U Σ Vᵀ",
+        partial(_polar_factor, geometry.SVD()),
+        POLAR_FACTOR,
+        1e-5,
     ),
     Oracle(
         "polar factor by Polar Express",
@@ -143,8 +148,9 @@ def _mean_field() -> Float[Array, ""]:
 
 def _exact_loss() -> Float[Array, ""]:
     with jax.enable_x64(True):
-        kernel = jnp.diag(jnp.array([1 / 2, 1 / 3, 1 / 6]))
-        return exact_losses(jnp.full(10, 0.5), kernel, batch_size=1)[-1]
+        losses = jax.jit(exact_losses, static_argnames="batch_size")
+        kernel = np.diag([1 / 2, 1 / 3, 1 / 6])
+        return losses(np.full(10, 0.5), kernel, batch_size=1)[-1]
 
 
 REGRESSION = (

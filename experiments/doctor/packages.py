@@ -18,7 +18,9 @@ def look(folder: Path) -> Iterator[Finding]:
     yield _python()
     needed = requirements()
     if not needed:
-        yield Finding("steepest", "not installed, so versions are not compared", "pip install -e '.[studies]'")
+        yield Finding(
+            "steepest", "not installed, so versions are not compared", "pip install -e '.[studies]'"
+        )
         return
     needed += [Requirement(package, "", "") for package in ALSO_IMPORTED]
     needed.sort(key=lambda each: each.extra)

@@ -23,7 +23,7 @@ def show_section(console: Console, title: str, findings: Sequence[Finding]) -> N
     table = Table(box=SIMPLE_HEAD, padding=(0, 1), show_edge=False)
     table.add_column("")
     table.add_column(Text(title, style="bold"), min_width=SUBJECT_WIDTH, max_width=SUBJECT_WIDTH)
-    table.add_column("")
+    table.add_column("", overflow="fold")  # an address is never cut
     for finding in findings:
         table.add_row(_mark(finding), Text(finding.subject), _text(finding))
     console.print(table)
@@ -31,7 +31,7 @@ def show_section(console: Console, title: str, findings: Sequence[Finding]) -> N
 
 
 def show_verdict(console: Console, problems: Sequence[Finding]) -> None:
-    """"ready", or what stops studies."""
+    """ "ready", or what stops studies."""
     if not problems:
         console.print(Text("ready", style="bold green"))
         return

@@ -37,7 +37,7 @@ class Requirement(NamedTuple):
 
 
 def requirements(distribution: str = "steepest") -> list[Requirement]:
-    """What a distribution and its extras require, except what no study needs; empty when it is not installed."""
+    """What a distribution and its extras require for studies; nothing when it is not installed."""
     if installed_version(distribution) is None:
         return []
     found = map(parsed, importlib.metadata.requires(distribution) or ())

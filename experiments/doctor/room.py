@@ -45,7 +45,7 @@ def writable(folder: Path, place: Path) -> Finding:
 def free_disk(place: Path) -> Finding:
     """The free space where studies are written."""
     free = shutil.disk_usage(place).free
-    return _room("free disk", free, f"at {place}", NEEDED_DISK, DISK_USE)
+    return _room("free disk", free, f" on the disk of {place}", NEEDED_DISK, DISK_USE)
 
 
 def free_memory() -> Finding:
@@ -53,7 +53,7 @@ def free_memory() -> Finding:
     free = available_memory()
     if free is None:
         return Finding("free memory", "not known on this system")
-    return _room("free memory", free, "for all devices of the CPU", NEEDED_MEMORY, MEMORY_USE)
+    return _room("free memory", free, "", NEEDED_MEMORY, MEMORY_USE)
 
 
 def available_memory() -> int | None:
@@ -70,7 +70,7 @@ def available_memory() -> int | None:
 
 
 def _room(subject: str, free: int, where: str, needed: int, use: str) -> Finding:
-    found = f"{free / 1e9:,.1f} GB {where}"
+    found = f"{free / 1e9:,.1f} GB{where}"
     if free >= needed:
         return Finding(subject, found)
     return Finding(subject, found, f"{needed / 1e9:.0f} GB is needed: {use}", stops=True)

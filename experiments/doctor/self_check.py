@@ -9,14 +9,13 @@ import numpy as np
 
 from experiments.doctor.findings import Finding, probed
 from experiments.doctor.oracles import FIGURES, Oracle
-from experiments.doctor.room import existing_part
 from experiments.doctor.round_trips import round_trips
 from experiments.doctor.sweeps import SWEEPS
 
 
 def look(folder: Path) -> Iterator[Finding]:
     """A finding for each stored oracle; the files are written on the disk where studies would be."""
-    for oracle in (*FIGURES, *SWEEPS, *round_trips(existing_part(folder))):
+    for oracle in (*FIGURES, *SWEEPS, *round_trips(folder)):
         yield from probed(oracle.name, lambda oracle=oracle: [checked(oracle)])
 
 
