@@ -107,9 +107,14 @@ def test_a_run_that_skips_a_step_is_found(monkeypatch):
     assert problems(*oracles.TRAINING) == ["three steps of Adam", "three steps of Muon"]
 
 
-@pytest.mark.parametrize(
-    "spoil", [lambda rows: rows[1:], lambda rows: [rows[0]._replace(score=0.3001), rows[1]]]
-)
+SPOILT = {
+    "a row lost": lambda rows: rows[1:],
+    "a row twice": lambda rows: [*rows, rows[0]],
+    "a score changed": lambda rows: [rows[0]._replace(score=0.3001), rows[1]],
+}
+
+
+@pytest.mark.parametrize("spoil", SPOILT.values(), ids=list(SPOILT))
 def test_a_journal_that_forgets_is_found(tmp_path, monkeypatch, spoil):
     real = Journal.rows
     monkeypatch.setattr(Journal, "rows", lambda journal, stage: spoil(real(journal, stage)))
