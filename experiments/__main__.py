@@ -18,6 +18,7 @@ STUDIES = {
     "path_geometry": "how gradients lie to the end of training, and whether the step this prescribes pays",
     "generalization": "whether the information criterion predicts the gap, and whether pruning by it pays",
     "throughput": "how fast runs, recursions and schedules are here, as ratios in one run",
+    "doctor": "whether this machine can run studies: packages, devices, data, room, a self-check",
 }
 
 
