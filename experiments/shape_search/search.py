@@ -23,7 +23,6 @@ from experiments.study.shape_runs import ShapeRunner
 from experiments.study.sweeping import Sweep
 from schedules.search import STRATEGIES, check_winners, named_key, search_shapes, standings
 from workloads import Workload
-from workloads.mesh import RUNS
 
 
 def run(
@@ -93,7 +92,7 @@ def evaluator(config: Config, workload: Workload, study: Session, chunk_runs: in
     """What trains the trials of a search; runs that are saved on the way are recorded group by group, so that
     no finished one is lost and only those under way take memory."""
     if config.checkpoint_steps:
-        chunk_runs = min(chunk_runs, study.sweep.mesh.shape[RUNS] * config.vectorize)
+        chunk_runs = min(chunk_runs, study.sweep.together(config.vectorize))
     runner = trial_runner(config, workload, study.sweep, chunk_runs)
     return study.evaluator(runner, config.metric, chunk_runs)
 
