@@ -1,6 +1,7 @@
 """A study while it runs: its folder, journal, devices and progress, opened together."""
 
 import contextlib
+import functools
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -30,17 +31,22 @@ ResultsT = TypeVar("ResultsT")
 
 @dataclass(frozen=True)
 class Session:
-    """An open study. In a process other than the first, its journal is a copy in memory."""
+    """An open study. In a process other than the first, its journal is a copy in memory.
+
+    Its first chunk has as many runs as `left` says, once, where an earlier session left them half-way.
+    """
 
     folder: StudyFolder
     journal: Journal
     sweep: Sweep
     progress: Progress
     stop: StopRequest
+    left: Iterator[int]
 
     def evaluator(self, run: RunTrials, metric: str, chunk_runs: int) -> Evaluate:
         """See `journaled`; between chunks the study may stop."""
-        return journaled(self.journal, run, metric, chunk_runs, self.progress, self.before_chunk)
+        left = functools.partial(next, self.left, None)
+        return journaled(self.journal, run, metric, chunk_runs, self.progress, self.before_chunk, left)
 
     def before_chunk(self, *trials: Trial) -> None:
         """A point between two chunks, before the one of these trials.
@@ -54,9 +60,7 @@ class Session:
         if np.any(states[:, 0]):
             raise Stopped
         if np.any(states[:, 1:] != states[0, 1:]):
-            raise StudyError(
-                "The processes disagree on what to run next: are they of different machines or versions?"
-            )
+            raise StudyError("The processes disagree on what to run next: are their machines alike?")
 
     def once(self, path: Path, make: Callable[[], Any]) -> Any:
         """The JSON value of the file; of `make()`, written there, where there is none."""
@@ -106,7 +110,9 @@ def open_study(
         stop = stack.enter_context(StopRequest())
         shown = None if quiet else console
         segments = Segments(Checkpoints(study.checkpoints), stop, shown)
-        yield Session(study, journal, Sweep(mesh, journal, segments, shown), progress, stop)
+        left = iter(filter(None, [segments.rows_left()]))
+        yield Session(study, journal, Sweep(mesh, journal, segments, shown), progress, stop, left)
+        segments.clear()
 
 
 def publish(

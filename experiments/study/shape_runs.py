@@ -63,7 +63,7 @@ class ShapeRunner:
             self._data,
             num_steps=rows["learning_rates"].shape[1],
             every=self.checkpoint_steps,
-            capacity=self.capacity,
+            capacity=max(self.capacity, len(trials)),  # more were left half-way on more devices
             vectorize=self.vectorize,
         )
         columns = {name: np.asarray(values).tolist() for name, values in metrics.items()}
