@@ -17,6 +17,7 @@ from experiments.study.folder import StudyFolder
 from experiments.study.journal import Journal
 from experiments.study.optimizers import OPTIMIZERS, with_independent_decay
 from experiments.study.redraw import redraw_from_journal
+from experiments.study.segments import SAVE_EVERY_SECONDS
 from experiments.study.session import Session, open_study, publish
 from experiments.study.setup import chunk_problems, load_workload, workload_problems
 from experiments.study.shape_runs import ShapeRunner
@@ -32,6 +33,7 @@ def run(
     *,
     devices: int | None = None,
     chunk_runs: int = 256,
+    checkpoint_seconds: float = SAVE_EVERY_SECONDS,
     console: Console | None = None,
 ) -> Results:
     """Search, or go on with the search in `folder`; write its winners, figures and report there.
@@ -42,6 +44,8 @@ def run(
       workload: what to train, when it is the caller's own; `config.workload` is then only its name.
       devices: how many devices to use, all when None; without effect on the results.
       chunk_runs: runs computed and recorded together at most; without effect on the results.
+      checkpoint_seconds: the least time from one checkpoint of long runs to the next; without effect on the
+        results.
       console: where progress is shown; nowhere when None.
 
     Raises:
@@ -57,6 +61,7 @@ def run(
         devices,
         console,
         data_parallel=config.data_parallel,
+        checkpoint_seconds=checkpoint_seconds,
     )
     with opened as study:
         evaluate = evaluator(config, workload, study, chunk_runs)

@@ -29,11 +29,11 @@ class Segments:
         self,
         checkpoints: Checkpoints,
         stop: StopRequest,
-        console: Console | None = None,
-        seconds: float = SAVE_EVERY_SECONDS,
+        seconds: float,
+        console: Console | None,
     ):
-        """`stop`: SIGTERM, after which the state is saved and the study ends; `console`: where damaged
-        checkpoints and those gone on from are told; `seconds`: from one checkpoint to the next, at least."""
+        """`stop`: SIGTERM, after which the state is saved and the study ends; `seconds`: the least from one
+        checkpoint to the next; `console`: where damaged checkpoints and those gone on from are told."""
         self._checkpoints, self._stop, self._console, self._seconds = checkpoints, stop, console, seconds
         self._first = True
 

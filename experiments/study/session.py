@@ -21,7 +21,7 @@ from experiments.study.journal import Journal
 from experiments.study.lock import locked
 from experiments.study.processes import from_all, from_first, is_first
 from experiments.study.progress import Progress
-from experiments.study.segments import Segments
+from experiments.study.segments import SAVE_EVERY_SECONDS, Segments
 from experiments.study.setup import device_problems
 from experiments.study.stopping import Stopped, StopRequest
 from experiments.study.sweeping import Sweep
@@ -83,6 +83,7 @@ def open_study(
     console: Console | None,
     *,
     data_parallel: int = 1,
+    checkpoint_seconds: float = SAVE_EVERY_SECONDS,
 ) -> Iterator[Session]:
     """Open the study in `folder`, a new one where there is none, until the end of the `with` statement.
 
@@ -96,6 +97,7 @@ def open_study(
       devices: how many devices to use, all when None.
       console: where progress is shown; nowhere when None.
       data_parallel: how many devices compute a run together.
+      checkpoint_seconds: the least time from one checkpoint to the next.
 
     Raises StudyError, before anything is computed, where there are problems or not these devices, or the
     folder or the journal in it does not serve.
@@ -109,7 +111,7 @@ def open_study(
         progress = stack.enter_context(Progress(planned_runs, console or Console(), quiet=quiet))
         stop = stack.enter_context(StopRequest())
         shown = None if quiet else console
-        segments = Segments(Checkpoints(study.checkpoints), stop, shown)
+        segments = Segments(Checkpoints(study.checkpoints), stop, checkpoint_seconds, shown)
         left = iter(filter(None, [segments.rows_left()]))
         yield Session(study, journal, Sweep(mesh, journal, segments, shown), progress, stop, left)
         segments.clear()

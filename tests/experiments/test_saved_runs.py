@@ -1,14 +1,11 @@
 """Runs that are saved on the way: left at any point, taken up again anywhere, with the same bits."""
 
-import functools
 import os
 import signal
 
 import pytest
 
 from experiments.shape_search import main
-from experiments.study import session
-from experiments.study.segments import Segments
 from workloads import LongSweep
 
 pytestmark = pytest.mark.usefixtures("no_report")
@@ -35,11 +32,6 @@ def uninterrupted(tmp_path_factory, words, journal_rows):
     folder = tmp_path_factory.mktemp("uninterrupted") / "study"
     assert main([*words, "--folder", str(folder)]) == 0
     return journal_rows(folder), (folder / "winners.json").read_bytes()
-
-
-@pytest.fixture
-def every_segment_saved(monkeypatch):
-    monkeypatch.setattr(session, "Segments", functools.partial(Segments, seconds=0))
 
 
 @pytest.fixture
@@ -99,12 +91,11 @@ def test_a_run_that_sigterm_left_goes_on_where_it_was_on_any_devices(
     assert same(tmp_path / "study", uninterrupted, journal_rows)
 
 
-@pytest.mark.usefixtures("every_segment_saved")
 def test_a_killed_run_goes_on_from_its_last_checkpoint(
     tmp_path, words, uninterrupted, journal_rows, segments
 ):
     ends, actions = segments
-    arguments = [*words, "--folder", str(tmp_path / "study")]
+    arguments = [*words, "--folder", str(tmp_path / "study"), "--checkpoint-seconds", "0"]
     actions |= {3: kill, 5: kill, 12: kill}  # in the first group of runs, at its end, and in the third
     starts = []
     for _ in range(3):
@@ -117,12 +108,11 @@ def test_a_killed_run_goes_on_from_its_last_checkpoint(
     assert same(tmp_path / "study", uninterrupted, journal_rows)
 
 
-@pytest.mark.usefixtures("every_segment_saved")
 def test_a_damaged_checkpoint_is_named_and_costs_only_its_runs(
     tmp_path, words, uninterrupted, journal_rows, segments, capsys
 ):
     ends, actions = segments
-    arguments = [*words, "--folder", str(tmp_path / "study")]
+    arguments = [*words, "--folder", str(tmp_path / "study"), "--checkpoint-seconds", "0"]
     actions[3] = kill
     with pytest.raises(Killed):
         main(arguments)
