@@ -19,6 +19,7 @@ from experiments.study.choices import StudyError
 from experiments.study.command import command_line
 from experiments.study.folder import StudyFolder, read_config
 from experiments.study.processes import Cluster
+from experiments.study.segments import SAVE_EVERY_SECONDS
 from schedules import load_winner
 
 
@@ -41,6 +42,9 @@ class Command:
     cluster: tyro.conf.OmitArgPrefixes[Cluster] = field(default_factory=Cluster)
     chunk_runs: int = 256
     """Runs computed and recorded together at most; without effect on the results."""
+    checkpoint_seconds: float = SAVE_EVERY_SECONDS
+    """The least time from one checkpoint to the next, of runs that are saved on the way (checkpoint_steps);
+    without effect on the results."""
     fill_memory: bool = False
     """Let vectorize be the largest power of two that the devices' memory has room for; a study that is
     resumed keeps what it began with."""
@@ -73,7 +77,12 @@ def _run(arguments: Sequence[str], console: Console) -> None:
     command.cluster.join(console)
     name = "_".join(["shape_search", *filter(None, [preset, command.vary, command.quick and "quick"])])
     folder = command.folder or Path("runs", name)
-    options = {"devices": command.devices, "chunk_runs": command.chunk_runs, "console": console}
+    options = {
+        "devices": command.devices,
+        "chunk_runs": command.chunk_runs,
+        "checkpoint_seconds": command.checkpoint_seconds,
+        "console": console,
+    }
     if command.vary:
         if command.export or command.fill_memory:
             option = "export" if command.export else "fill_memory"

@@ -96,6 +96,9 @@ class Config:
     """Level of all intervals, between 0 and 1."""
     seed: int = 0
     """Root of everything random."""
+    checkpoint_steps: int = 0
+    """Runs of more steps are saved on the way, at multiples of these: when a minute has gone since, and when
+    SIGTERM comes; none when 0. It may change last bits, so it belongs to the study."""
     vectorize: int = 1
     """Runs a device computes side by side; it changes last bits, so it belongs to the study."""
     data_parallel: int = 1
@@ -156,8 +159,9 @@ class Config:
             )
         elif not all(0 < h <= 1 for h in self.rung_horizons) or self.rung_horizons[-1:] != (1.0,):
             problems.append(f"rung_horizons: must be in (0, 1], the last 1, got {self.rung_horizons}.")
-        if self.checked < 0:
-            problems.append(f"checked: must not be negative, got {self.checked}.")
+        for name in ("checked", "checkpoint_steps"):
+            if getattr(self, name) < 0:
+                problems.append(f"{name}: must not be negative, got {getattr(self, name)}.")
         for build in (lambda: self.budget, lambda: self.learning_rate_range, lambda: self.check_budget):
             try:
                 build()

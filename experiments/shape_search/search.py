@@ -17,7 +17,8 @@ from experiments.study.folder import StudyFolder
 from experiments.study.journal import Journal
 from experiments.study.optimizers import OPTIMIZERS, with_independent_decay
 from experiments.study.redraw import redraw_from_journal
-from experiments.study.session import open_study, publish
+from experiments.study.segments import SAVE_EVERY_SECONDS
+from experiments.study.session import Session, open_study, publish
 from experiments.study.setup import chunk_problems, load_workload, workload_problems
 from experiments.study.shape_runs import ShapeRunner
 from experiments.study.sweeping import Sweep
@@ -32,6 +33,7 @@ def run(
     *,
     devices: int | None = None,
     chunk_runs: int = 256,
+    checkpoint_seconds: float = SAVE_EVERY_SECONDS,
     console: Console | None = None,
 ) -> Results:
     """Search, or go on with the search in `folder`; write its winners, figures and report there.
@@ -42,6 +44,8 @@ def run(
       workload: what to train, when it is the caller's own; `config.workload` is then only its name.
       devices: how many devices to use, all when None; without effect on the results.
       chunk_runs: runs computed and recorded together at most; without effect on the results.
+      checkpoint_seconds: the least time from one checkpoint of long runs to the next; without effect on the
+        results.
       console: where progress is shown; nowhere when None.
 
     Raises:
@@ -57,10 +61,10 @@ def run(
         devices,
         console,
         data_parallel=config.data_parallel,
+        checkpoint_seconds=checkpoint_seconds,
     )
     with opened as study:
-        runner = trial_runner(config, workload, study.sweep, chunk_runs)
-        evaluate = study.evaluator(runner, config.metric, chunk_runs)
+        evaluate = evaluator(config, workload, study, chunk_runs)
         return _conclude(config, study.folder, study.journal, evaluate)
 
 
@@ -89,6 +93,15 @@ def transformation(config: Config, schedule: optax.Schedule) -> optax.GradientTr
     return optax.chain(optax.clip_by_global_norm(config.clip_norm), optimizer)
 
 
+def evaluator(config: Config, workload: Workload, study: Session, chunk_runs: int) -> Evaluate:
+    """What trains the trials of a search; runs that are saved on the way are recorded group by group, so that
+    no finished one is lost and only those under way take memory."""
+    if config.checkpoint_steps:
+        chunk_runs = min(chunk_runs, study.sweep.together(config.vectorize))
+    runner = trial_runner(config, workload, study.sweep, chunk_runs)
+    return study.evaluator(runner, config.metric, chunk_runs)
+
+
 def trial_runner(config: Config, workload: Workload, sweep: Sweep, chunk_runs: int) -> ShapeRunner:
     """(trials) → the metrics at the end of each, trained as the config says."""
     return ShapeRunner(
@@ -100,6 +113,7 @@ def trial_runner(config: Config, workload: Workload, sweep: Sweep, chunk_runs: i
         capacity=chunk_runs,
         vectorize=config.vectorize,
         evaluations=config.evaluations,
+        checkpoint_steps=config.checkpoint_steps,
         training={"microbatches": config.microbatches, "average_decay": config.average_decay},
     )
 
