@@ -1,19 +1,26 @@
 """What is trained, and the run itself."""
 
 from workloads.catalog import WORKLOADS, load
+from workloads.long_sweep import LongSweep, SweepState, long_sweep
 from workloads.mesh import run_mesh
 from workloads.precision import with_compute_dtype
-from workloads.sweep import replicated, sweep
-from workloads.training import Run, RunKeys, run_keys, train
+from workloads.rows import replicated
+from workloads.run import Run, RunKeys, Stages, run_keys
+from workloads.sweep import sweep
+from workloads.training import train, trainer
 from workloads.workload import Workload, epoch_indices, metric_names, subset_indices
 
 __all__ = [
     "WORKLOADS",
+    "LongSweep",
     "Run",
     "RunKeys",
+    "Stages",
+    "SweepState",
     "Workload",
     "epoch_indices",
     "load",
+    "long_sweep",
     "metric_names",
     "replicated",
     "run_keys",
@@ -21,5 +28,6 @@ __all__ = [
     "subset_indices",
     "sweep",
     "train",
+    "trainer",
     "with_compute_dtype",
 ]

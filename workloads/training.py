@@ -1,17 +1,18 @@
-"""One training run: a pure function of a learning-rate table and keys, one `lax.scan` over its steps."""
+"""Training: a run as a pure function of a learning-rate table and keys, at once or in stages."""
 
-import itertools
+import dataclasses
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
-from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree, ScalarLike
+from jaxtyping import Array, Float, Int, Key, PRNGKeyArray, PyTree, ScalarLike
 
-from workloads.gradients import part_gradients
-from workloads.mesh import data_shards
+from workloads.gradients import PartGradients, part_gradients
+from workloads.records import empty_slots, record
+from workloads.run import Run, RunKeys, Stages
+from workloads.run_checks import check_decay, check_pieces, check_steps
 from workloads.workload import Workload
 
 Optimizer = Callable[[optax.Schedule], optax.GradientTransformation]
@@ -19,40 +20,24 @@ Optimizer = Callable[[optax.Schedule], optax.GradientTransformation]
 Probe = Callable[[PyTree, PyTree, PyTree, PyTree, PRNGKeyArray], dict[str, PyTree]]
 
 
-class RunKeys(NamedTuple):
-    """What a run draws from: initialisation, data order, the loss's own noise, and probes."""
-
-    init: PRNGKeyArray
-    data: PRNGKeyArray
-    loss: PRNGKeyArray
-    probe: PRNGKeyArray
-
-
-def run_keys(key: PRNGKeyArray) -> RunKeys:
-    """The keys of the run that `key` stands for."""
-    return RunKeys(*jax.random.split(key, len(RunKeys._fields)))
-
-
-class Run(NamedTuple):
-    """A finished run.
-
-    Attributes:
-      params: the final parameters.
-      average: the average of the parameters that was evaluated, see `average_decay`; None without.
-      metrics: what `workload.evaluate` returned at each evaluated step.
-      losses: of each step's batch, before the step's update. Take every k-th for a curve of any stride: what
-        a compiled function does not return is not kept.
-      probes: the probe's records at each probed step.
-    """
-
-    params: PyTree
-    average: PyTree | None
-    metrics: dict[str, Float[Array, "evaluations"]]
-    losses: Float[Array, "steps"]
-    probes: dict[str, PyTree]
-
-
 def train(
+    workload: Workload,
+    data: PyTree,
+    optimizer: Optimizer,
+    learning_rates: Float[Array, "steps"],
+    keys: RunKeys,
+    **options: Any,
+) -> Run:
+    """Train for as many steps as there are learning rates, and evaluate at the end unless told otherwise.
+
+    Arguments, options and errors are those of `trainer`.
+    """
+    stages = trainer(workload, data, optimizer, learning_rates, keys, **options)
+    # between numbers that are known, the loop is a scan, and derivatives can go back through it
+    return stages.finish(stages.advance(stages.begin(), 0, learning_rates.shape[0]))
+
+
+def trainer(
     workload: Workload,
     data: PyTree,
     optimizer: Optimizer,
@@ -66,8 +51,8 @@ def train(
     average_decay: ScalarLike | None = None,
     probe: Probe | None = None,
     probe_every: int = 1,
-) -> Run:
-    """Train for as many steps as there are learning rates.
+) -> Stages:
+    """The stages of a run with as many steps as there are learning rates; its state and result are a `Run`.
 
     Where the mesh in scope has an axis "data" (see `run_mesh`), its devices share the examples of each batch:
     the run is the same up to round-off.
@@ -99,52 +84,101 @@ def train(
     """
     num_steps = learning_rates.shape[0]
     evaluate_at = (num_steps,) if evaluate_at is None else tuple(evaluate_at)
-    _check_steps(num_steps, evaluate_at, probe_every)
-    _check_pieces(batch_size, parts, microbatches)
-    _check_decay(average_decay)
-    probe, probe_at = (probe, range(0, num_steps, probe_every)) if probe else (_no_probe, ())
-    transformation = optax.with_extra_args_support(optimizer(lambda count: learning_rates[count]))
-    gradients_of = part_gradients(workload, parts, microbatches)
+    check_steps(num_steps, evaluate_at, probe_every)
+    check_pieces(batch_size, parts, microbatches)
+    check_decay(average_decay)
+    run = _Training(
+        workload=workload,
+        data=data,
+        transformation=optax.with_extra_args_support(optimizer(lambda count: learning_rates[count])),
+        gradients_of=part_gradients(workload, parts, microbatches),
+        keys=keys,
+        num_steps=num_steps,
+        batch_size=batch_size,
+        evaluate_at=evaluate_at,
+        average_decay=average_decay,
+        probe=probe or (lambda *_: {}),
+        probe_at=range(0, num_steps, probe_every) if probe else (),
+    )
+    return Stages(run.begin, run.advance, run.finish)
 
-    def evaluate(params, average):
-        return workload.evaluate(params if average is None else average, data)
 
-    def step(carry, inputs):
-        params, average, state, metrics, records = carry
-        t, indices, key = inputs
-        loss, gradients = gradients_of(params, data, indices, key)
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Training:
+    """What is the same at all steps of a run: see `trainer`."""
 
-        def measure():
-            batch = workload.batch(data, indices)
-            return probe(params, state, batch, gradients, jax.random.fold_in(keys.probe, t))
+    workload: Workload
+    data: PyTree
+    transformation: optax.GradientTransformationExtraArgs
+    gradients_of: PartGradients
+    keys: RunKeys
+    num_steps: int
+    batch_size: int
+    evaluate_at: Sequence[int]
+    average_decay: ScalarLike | None
+    probe: Probe
+    probe_at: Sequence[int]
 
-        metrics = _record(metrics, evaluate_at, t, num_steps, lambda: evaluate(params, average))
-        records = _record(records, probe_at, t, num_steps, measure)
+    def begin(self) -> Run:
+        params = self.workload.init(self.keys.init)
+        average = None if self.average_decay is None else params
+        run = Run(params, average, self.transformation.init(params), {}, jnp.zeros(0), {})
+        metrics, loss, probed = jax.eval_shape(self._observe_first, run)
+        run = run._replace(
+            metrics=empty_slots(len(self.evaluate_at), metrics),
+            losses=empty_slots(self.num_steps, loss),
+            probes=empty_slots(len(self.probe_at), probed),
+        )
+        # without weak types, which an update may not return: a state has the same types before every step
+        return jax.tree.map(lambda leaf: jnp.asarray(leaf, leaf.dtype), run)
+
+    def advance(self, run: Run, start: int | Int[Array, ""], until: int | Int[Array, ""]) -> Run:
+        indices, keys = self._draws()
+        return jax.lax.fori_loop(start, until, lambda t, run: self._step(run, t, indices[t], keys[t]), run)
+
+    def finish(self, run: Run) -> Run:
+        if self.num_steps not in self.evaluate_at:
+            return run
+        last = self._evaluate(run)
+        return run._replace(metrics=jax.tree.map(lambda slots, m: slots.at[-1].set(m), run.metrics, last))
+
+    def _draws(self) -> tuple[Int[Array, "steps batch"], Key[Array, "steps"]]:
+        """The examples and the key of the loss of every step."""
+        indices = self.workload.indices(self.keys.data, self.batch_size, self.num_steps)
+        return indices, jax.random.split(self.keys.loss, self.num_steps)
+
+    def _step(self, run: Run, t: Int[Array, ""], indices: Int[Array, "batch"], key: PRNGKeyArray) -> Run:
+        """Record what is due, then update."""
+        loss, gradients = self.gradients_of(run.params, self.data, indices, key)
+        metrics = record(run.metrics, self.evaluate_at, t, self.num_steps, lambda: self._evaluate(run))
+        probes = record(
+            run.probes, self.probe_at, t, self.num_steps, lambda: self._probe(run, t, indices, gradients)
+        )
+        losses = jax.lax.dynamic_update_index_in_dim(run.losses, loss, t, axis=0)
+        return self._update(run._replace(metrics=metrics, losses=losses, probes=probes), t, gradients)
+
+    def _update(self, run: Run, t: Int[Array, ""], gradients: PyTree) -> Run:
         # a chain of sums is one fused loop; on a CPU, XLA's mean over a leading axis is thirty times slower
-        mean = jax.tree.map(lambda stack: sum(jnp.unstack(stack)) / parts, gradients)
-        updates, state = transformation.update(mean, state, params, part_gradients=gradients)
-        params = optax.apply_updates(params, updates)
-        return (params, _averaged(average, params, t, average_decay), state, metrics, records), loss
+        mean = jax.tree.map(lambda stack: sum(jnp.unstack(stack)) / len(stack), gradients)
+        updates, state = self.transformation.update(
+            mean, run.optimizer_state, run.params, part_gradients=gradients
+        )
+        params = optax.apply_updates(run.params, updates)
+        average = _averaged(run.average, params, t, self.average_decay)
+        return run._replace(params=params, average=average, optimizer_state=state)
 
-    params = workload.init(keys.init)
-    average = None if average_decay is None else params
-    state = transformation.init(params)
-    indices = workload.indices(keys.data, batch_size, num_steps)
-    batch = jax.eval_shape(workload.batch, data, indices[0])
-    _, gradients = jax.eval_shape(gradients_of, params, data, indices[0], keys.loss)
-    metrics = _empty_records(evaluate_at, evaluate, params, average)
-    records = _empty_records(probe_at, probe, params, state, batch, gradients, keys.probe)
-    steps = jnp.arange(num_steps), indices, jax.random.split(keys.loss, num_steps)
-    carry, losses = jax.lax.scan(step, (params, average, state, metrics, records), steps)
-    params, average, _, metrics, records = carry
-    if num_steps in evaluate_at:
-        last = evaluate(params, average)
-        metrics = jax.tree.map(lambda slots, last: slots.at[-1].set(last), metrics, last)
-    return Run(params, average, metrics, losses, records)
+    def _evaluate(self, run: Run) -> dict[str, Float[Array, ""]]:
+        return self.workload.evaluate(run.params if run.average is None else run.average, self.data)
 
+    def _probe(self, run: Run, t: Int[Array, ""], indices: Int[Array, "batch"], gradients: PyTree):
+        batch, key = self.workload.batch(self.data, indices), jax.random.fold_in(self.keys.probe, t)
+        return self.probe(run.params, run.optimizer_state, batch, gradients, key)
 
-def _no_probe(*_) -> dict[str, PyTree]:
-    return {}
+    def _observe_first(self, run: Run) -> tuple[PyTree, Float[Array, ""], PyTree]:
+        """The metrics, the loss and the probe's record before the first update."""
+        indices, keys = self._draws()
+        loss, gradients = self.gradients_of(run.params, self.data, indices[0], keys[0])
+        return self._evaluate(run), loss, self._probe(run, jnp.int32(0), indices[0], gradients)
 
 
 def _averaged(average: PyTree, params: PyTree, t: Int[Array, ""], decay: ScalarLike | None) -> PyTree:
@@ -152,59 +186,3 @@ def _averaged(average: PyTree, params: PyTree, t: Int[Array, ""], decay: ScalarL
     if average is None:
         return None
     return optax.incremental_update(params, average, (1 - decay) / (1 - decay ** (t + 1)))
-
-
-def _empty_records(at: Sequence[int], measure: Callable[..., PyTree], *arguments: PyTree) -> PyTree:
-    """A slot for what `measure(*arguments)` returns at each of the steps `at`."""
-    record = jax.eval_shape(measure, *arguments)
-    return jax.tree.map(lambda leaf: jnp.zeros((len(at), *leaf.shape), leaf.dtype), record)
-
-
-def _record(records: PyTree, at: Sequence[int], t: Array, num_steps: int, measure: Callable[[], PyTree]):
-    """Write `measure()` into the next slot when `t` is among the steps `at`; nothing is computed otherwise.
-
-    The step index is never batched, so under `vmap` the `cond` stays a branch.
-    """
-    slots = np.full(num_steps, -1)
-    for slot, step in enumerate(at):
-        if step < num_steps:
-            slots[step] = slot
-    if np.all(slots < 0):
-        return records
-    slot = jnp.asarray(slots)[t]
-
-    def write():
-        return jax.tree.map(lambda all_slots, value: all_slots.at[slot].set(value), records, measure())
-
-    return jax.lax.cond(slot >= 0, write, lambda: records)
-
-
-def _check_steps(num_steps: int, evaluate_at: tuple[int, ...], probe_every: int) -> None:
-    if num_steps < 1:
-        raise ValueError("learning_rates must hold at least one step")
-    ascending = all(a < b for a, b in itertools.pairwise(evaluate_at))
-    if not (evaluate_at and ascending and evaluate_at[0] >= 0 and evaluate_at[-1] <= num_steps):
-        raise ValueError(f"evaluate_at must ascend strictly within [0, {num_steps}], got {evaluate_at}")
-    if probe_every < 1:
-        raise ValueError(f"probe_every must be at least 1, got {probe_every}")
-
-
-def _check_pieces(batch_size: int, parts: int, microbatches: int) -> None:
-    if parts < 1 or batch_size % parts:
-        raise ValueError(f"parts must be a positive divisor of batch_size={batch_size}, got {parts}")
-    examples = batch_size // parts
-    if microbatches < 1 or examples % microbatches:
-        raise ValueError(
-            f"microbatches must be a positive divisor of the {examples} examples of a part,"
-            f" got {microbatches}"
-        )
-    if examples // microbatches % data_shards():
-        raise ValueError(
-            f"batch_size must give each of the {data_shards()} devices that share a batch the same number of"
-            f" examples, got {examples // microbatches} computed together"
-        )
-
-
-def _check_decay(decay: ScalarLike | None) -> None:
-    if decay is not None and not isinstance(decay, jax.core.Tracer) and not 0 <= float(decay) < 1:
-        raise ValueError(f"average_decay must be in [0, 1), got {decay}")

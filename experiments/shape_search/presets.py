@@ -34,6 +34,7 @@ PAPER_SCALE = Config(
     checked=1,
     local_replicates=3,
     check_replicates=30,
+    checkpoint_steps=500,
 )
 DIGITS = "digits"
 PRESETS: Mapping[str, Config] = MappingProxyType(

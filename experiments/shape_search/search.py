@@ -17,12 +17,13 @@ from experiments.study.folder import StudyFolder
 from experiments.study.journal import Journal
 from experiments.study.optimizers import OPTIMIZERS, with_independent_decay
 from experiments.study.redraw import redraw_from_journal
-from experiments.study.session import open_study, publish
+from experiments.study.session import Session, open_study, publish
 from experiments.study.setup import chunk_problems, workload_of
 from experiments.study.shape_runs import ShapeRunner
 from experiments.study.sweeping import Sweep
 from schedules.search import STRATEGIES, check_winners, named_key, search_shapes, standings
 from workloads import Workload
+from workloads.mesh import RUNS
 
 
 def run(
@@ -58,8 +59,7 @@ def run(
         data_parallel=config.data_parallel,
     )
     with opened as study:
-        runner = trial_runner(config, workload, study.sweep, chunk_runs)
-        evaluate = study.evaluator(runner, config.metric, chunk_runs)
+        evaluate = evaluator(config, workload, study, chunk_runs)
         return _conclude(config, study.folder, study.journal, evaluate)
 
 
@@ -83,6 +83,15 @@ def transformation(config: Config, schedule: optax.Schedule) -> optax.GradientTr
     return optax.chain(optax.clip_by_global_norm(config.clip_norm), optimizer)
 
 
+def evaluator(config: Config, workload: Workload, study: Session, chunk_runs: int) -> Evaluate:
+    """What trains the trials of a search; runs that are saved on the way are recorded group by group, so that
+    no finished one is lost and only those under way take memory."""
+    if config.checkpoint_steps:
+        chunk_runs = min(chunk_runs, study.sweep.mesh.shape[RUNS] * config.vectorize)
+    runner = trial_runner(config, workload, study.sweep, chunk_runs)
+    return study.evaluator(runner, config.metric, chunk_runs)
+
+
 def trial_runner(config: Config, workload: Workload, sweep: Sweep, chunk_runs: int) -> ShapeRunner:
     """(trials) → the metrics at the end of each, trained as the config says."""
     return ShapeRunner(
@@ -94,6 +103,7 @@ def trial_runner(config: Config, workload: Workload, sweep: Sweep, chunk_runs: i
         capacity=chunk_runs,
         vectorize=config.vectorize,
         evaluations=config.evaluations,
+        checkpoint_steps=config.checkpoint_steps,
         training={"microbatches": config.microbatches, "average_decay": config.average_decay},
     )
 

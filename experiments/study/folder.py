@@ -1,6 +1,8 @@
 """A study's folder: its config, journal, winners, figures and report."""
 
+import contextlib
 import dataclasses
+import errno
 import json
 import os
 import tempfile
@@ -9,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.study.choices import StudyError
+from experiments.study.lock import LOCK
 
 PARTIAL = ".partial"  # what a killed process may leave behind; never read
 
@@ -56,7 +59,7 @@ def open_folder(path: Path, config: Mapping[str, Any]) -> StudyFolder:
                 f"{path} holds a study with another config:\n{difference}\n"
                 "Choose another folder with --folder, or delete this one."
             )
-    elif any(not _is_partial(entry) for entry in path.iterdir()):
+    elif any(entry.name != LOCK and not _is_partial(entry) for entry in path.iterdir()):
         raise StudyError(f"{path} is not empty and holds no config.json: it is not a study's folder.")
     else:
         write_atomically(folder.config, json.dumps(config, indent=2) + "\n")
@@ -77,15 +80,36 @@ def read_config(folder: StudyFolder) -> dict[str, Any]:
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a file that is there in full or not at all, whenever the process is killed."""
+    """Write a file that is there in full or not at all, whenever the process is killed or the power cut.
+
+    Raises StudyError where it cannot be written, such as on a full disk; an earlier file is left as it was.
+    """
     data = content.encode() if isinstance(content, str) else content
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}{PARTIAL}")
-    with partial.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+        sync_directory(path.parent)
+    except OSError as error:
+        with contextlib.suppress(OSError):  # there may be none, or a file where its folder should be
+            partial.unlink()
+        raise StudyError(f"{path} cannot be written: {error.strerror or error}.") from None
+
+
+def sync_directory(path: Path) -> None:
+    """Make what was renamed or removed in a directory outlive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # not every network file system knows how
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def _is_partial(path: Path) -> bool:

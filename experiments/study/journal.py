@@ -3,29 +3,13 @@
 import json
 import math
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from experiments.study.choices import StudyError
-
-APPLICATION_ID = 0x57EE9E57  # marks an SQLite file as a journal of this project
-FORMAT = 2
-
-SCHEMA = f"""
-PRAGMA application_id = {APPLICATION_ID};
-PRAGMA user_version = {FORMAT};
-CREATE TABLE trials (
-    stage TEXT, family TEXT, candidate INTEGER, variant INTEGER, replicate INTEGER,
-    base_lr REAL NOT NULL,
-    params TEXT NOT NULL,
-    status TEXT NOT NULL CHECK (status IN ('finished', 'diverged')),
-    score REAL NOT NULL,
-    metrics TEXT NOT NULL,
-    seconds REAL NOT NULL,
-    PRIMARY KEY (stage, family, candidate, variant, replicate)
-) WITHOUT ROWID;
-"""
+from experiments.study.chain import last_link, next_link
+from experiments.study.journal_file import create, explained_errors, open_copy, open_file
+from experiments.study.seal import is_sealed, remove_seal, set_seal
 
 # stage, group, candidate, what else tells its runs apart (their steps, the place of a rate), replicate
 Identity = tuple[str, str, int, int, int]
@@ -47,7 +31,11 @@ class Row(NamedTuple):
 
 
 class Journal:
-    """An open journal. Close it, or use it as a context manager."""
+    """An open journal; use it as a context manager.
+
+    What `record` and `record_event` return from is kept: it outlives a kill and a power cut. Where the
+    context ends without an exception, the file is sealed: any change of it after that is found.
+    """
 
     def __init__(self, path: Path):
         """Open the journal at `path`, or create an empty one.
@@ -55,38 +43,52 @@ class Journal:
         Raises StudyError when the file is truncated, damaged or not a journal of this project.
         """
         if not path.exists():
-            _create(path)
-        self._connection = _open(path)
+            create(path)
+        self._start(path, open_file(path))
+
+    @classmethod
+    def in_memory(cls, content: bytes) -> "Journal":
+        """A copy of the journal that had this `content`; what it records goes to no file."""
+        journal = cls.__new__(cls)
+        journal._start(None, open_copy(content))
+        return journal
+
+    def _start(self, path: Path | None, connection: sqlite3.Connection) -> None:
+        self._path, self._connection = path, connection
+        self._last = last_link(connection)
 
     def __enter__(self) -> "Journal":
         return self
 
-    def __exit__(self, *exception) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_) -> None:
         self._connection.close()
+        if self._path is not None and kind is None and not is_sealed(self._path):
+            set_seal(self._path)
+
+    def content(self) -> bytes:
+        """The whole database, for `in_memory` in another process."""
+        return self._connection.serialize()
 
     def record(self, rows: Iterable[Row]) -> None:
-        """Add rows, all of them or none."""
-        values = [
-            (
-                *row.identity,
-                row.base_lr,
-                json.dumps(dict(row.params)),
-                row.status,
-                row.score,
-                json.dumps({name: _number_or_none(value) for name, value in row.metrics.items()}),
-                row.seconds,
-            )
-            for row in rows
-        ]
-        with self._connection:
-            self._connection.executemany("INSERT INTO trials VALUES (?,?,?,?,?,?,?,?,?,?,?)", values)
+        """Add rows, all of them or none. Raises StudyError where the file cannot be written to."""
+        self._commit("trials", [_columns(row) for row in sorted(rows, key=lambda row: row.identity)])
+
+    def record_event(self, kind: str, content: Any) -> None:
+        """Add something else that the study must remember, any JSON. Raises as `record` does."""
+        number = self._read("SELECT COUNT(*) FROM events")[0][0] + 1
+        self._commit("events", [(number, kind, json.dumps(content))])
+
+    def events(self, kind: str) -> list[Any]:
+        """The content of the events of a kind, in the order in which they were recorded."""
+        query = "SELECT content FROM events WHERE kind = ? ORDER BY number"
+        return [json.loads(content) for (content,) in self._read(query, (kind,))]
 
     def scores(self, *stages: str) -> dict[Identity, float]:
         """The score of every run of some stages so far, of all when none is named."""
         query = "SELECT stage, family, candidate, variant, replicate, score FROM trials"
         if stages:  # the primary key begins with them: what else the journal holds takes no time
             query += f" WHERE stage IN ({', '.join('?' * len(stages))})"
-        return {tuple(identity): score for *identity, score in self._connection.execute(query, stages)}
+        return {tuple(identity): score for *identity, score in self._read(query, stages)}
 
     def rows(self, stage: str) -> list[Row]:
         """The runs of a stage, by family, candidate, variant and replicate."""
@@ -96,9 +98,7 @@ class Journal:
         )
         return [
             Row(tuple(identity), base_lr, json.loads(params), score, _metrics(metrics), seconds)
-            for *identity, base_lr, params, score, metrics, seconds in self._connection.execute(
-                query, (stage,)
-            )
+            for *identity, base_lr, params, score, metrics, seconds in self._read(query, (stage,))
         ]
 
     def metrics(self, stage: str) -> dict[Identity, dict[str, float]]:
@@ -107,67 +107,47 @@ class Journal:
 
     def counts(self) -> dict[str, int]:
         """The number of runs by status."""
-        return dict(self._connection.execute("SELECT status, COUNT(*) FROM trials GROUP BY status"))
+        return dict(self._read("SELECT status, COUNT(*) FROM trials GROUP BY status"))
 
     def seconds(self) -> float:
         """How long all runs took together, by the clock of the chunks they ran in."""
-        return self._connection.execute("SELECT TOTAL(seconds) FROM trials").fetchone()[0]
+        return self._read("SELECT TOTAL(seconds) FROM trials")[0][0]
+
+    def _commit(self, table: str, rows: Sequence[tuple]) -> None:
+        """Make a chunk of new rows of a table, none where there are none."""
+        if not rows:
+            return
+        link = next_link(self._last, [(table, row) for row in rows])
+        places = ", ".join("?" * (len(rows[0]) + 1))
+        with explained_errors(self._path), self._connection as connection:
+            if self._path is not None:
+                remove_seal(self._path)
+            connection.executemany(
+                f"INSERT INTO {table} VALUES ({places})", [(*row, link.number) for row in rows]
+            )
+            connection.execute("INSERT INTO chunks VALUES (?, ?)", link)
+        self._last = link
+
+    def _read(self, query: str, values: Sequence = ()) -> list[tuple]:
+        with explained_errors(self._path):
+            return self._connection.execute(query, values).fetchall()
 
 
-def _create(path: Path) -> None:
-    """An empty journal under another name first: killed half-way, no half journal is left at `path`."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.unlink(missing_ok=True)
-    connection = sqlite3.connect(partial)
-    connection.executescript(SCHEMA)
-    connection.close()
-    partial.replace(path)
+def _columns(row: Row) -> tuple:
+    return (
+        *row.identity,
+        _stored(row.base_lr),
+        json.dumps(dict(row.params)),
+        row.status,
+        _stored(row.score),
+        json.dumps({name: _number_or_none(value) for name, value in row.metrics.items()}),
+        _stored(row.seconds),
+    )
 
 
-def _open(path: Path) -> sqlite3.Connection:
-    if not path.is_file() or not _has_whole_pages(path):
-        raise StudyError(_damaged(path))
-    connection = sqlite3.connect(path)
-    try:
-        problem = _problem(path, connection)
-        if problem is None:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")  # a recorded chunk outlives a power cut
-    except sqlite3.DatabaseError as error:
-        foreign = "not a database" in str(error)
-        problem = f"{path} is not a journal: {error}." if foreign else f"{_damaged(path)} ({error})"
-    if problem:
-        connection.close()
-        raise StudyError(problem)
-    return connection
-
-
-def _problem(path: Path, connection: sqlite3.Connection) -> str | None:
-    if connection.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
-        return f"{path} is an SQLite database of another program, not a study's journal."
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version != FORMAT:
-        return f"{path} has journal format {version}; this version reads format {FORMAT}."
-    if connection.execute("PRAGMA quick_check").fetchone()[0] != "ok":
-        return _damaged(path)
-    return None
-
-
-def _damaged(path: Path) -> str:
-    return f"{path} is truncated or damaged: move it away to start the study anew."
-
-
-def _has_whole_pages(path: Path) -> bool:
-    """Whether the file's length is a positive multiple of the page size in its header.
-
-    SQLite itself fills up a last page that was cut short.
-    """
-    with path.open("rb") as file:
-        header = file.read(18)
-    page_size = int.from_bytes(header[16:18], "big")
-    page_size = 65_536 if page_size == 1 else page_size  # how SQLite writes this size
-    foreign = not header.startswith(b"SQLite format 3\0")  # for SQLite to name
-    return bool(header) and (foreign or (page_size > 0 and path.stat().st_size % page_size == 0))
+def _stored(value: float) -> float:
+    """As SQLite gives a number back: it keeps no sign of a zero."""
+    return float(value) + 0.0
 
 
 def _metrics(text: str) -> dict[str, float]:

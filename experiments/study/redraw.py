@@ -8,6 +8,7 @@ from experiments.study.choices import StudyError
 from experiments.study.evaluation import Evaluate, UnfinishedStudy, remembered
 from experiments.study.folder import StudyFolder, read_config
 from experiments.study.journal import Journal
+from experiments.study.lock import locked
 
 ConfigT = TypeVar("ConfigT")
 ResultsT = TypeVar("ResultsT")
@@ -27,7 +28,7 @@ def redraw_from_journal(
       build_config: the fields of config.json → the study's config; lists have become tuples.
       conclude: (config, folder, journal, evaluate) → results; may raise UnfinishedStudy.
 
-    Raises StudyError where the folder holds no finished study of that kind.
+    Raises StudyError where the folder holds no finished study of that kind, or is in use.
     """
     study = StudyFolder(Path(folder))
     try:
@@ -36,7 +37,7 @@ def redraw_from_journal(
         raise StudyError(f"{study.config} is not the config of {kind}: {error}.") from None
     if not study.journal.exists():
         raise StudyError(f"{folder} holds no journal: run the study first.")
-    with Journal(study.journal) as journal:
+    with locked(study.path), Journal(study.journal) as journal:
         try:
             return conclude(config, study, journal, remembered(journal))
         except UnfinishedStudy as error:

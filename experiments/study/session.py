@@ -12,6 +12,7 @@ import numpy as np
 from rich.console import Console
 
 import workloads
+from experiments.study.checkpoints import Checkpoints
 from experiments.study.choices import StudyError, raise_problems
 from experiments.study.evaluation import Evaluate, RunTrials, Trial, journaled
 from experiments.study.folder import StudyFolder, open_folder, write_atomically
@@ -19,6 +20,7 @@ from experiments.study.journal import Journal
 from experiments.study.lock import locked
 from experiments.study.processes import from_all, from_first, is_first
 from experiments.study.progress import Progress
+from experiments.study.segments import Segments
 from experiments.study.setup import device_problems
 from experiments.study.stopping import Stopped, StopRequest
 from experiments.study.sweeping import Sweep
@@ -102,7 +104,9 @@ def open_study(
         journal = stack.enter_context(_open_journal(study, config, stack))
         progress = stack.enter_context(Progress(planned_runs, console or Console(), quiet=quiet))
         stop = stack.enter_context(StopRequest())
-        yield Session(study, journal, Sweep(mesh, journal, None if quiet else console), progress, stop)
+        shown = None if quiet else console
+        segments = Segments(Checkpoints(study.checkpoints), stop, shown)
+        yield Session(study, journal, Sweep(mesh, journal, segments, shown), progress, stop)
 
 
 def publish(
@@ -111,10 +115,13 @@ def publish(
     winners_json: Callable[[ResultsT], Mapping[str, Any]],
     write_report: Callable[[ResultsT, StudyFolder], None],
 ) -> ResultsT:
-    """Write winners.json, figures and report of the results, which are returned."""
-    if is_first():
+    """Write winners.json, figures and report of the results, which are returned when they are there."""
+
+    def write() -> None:
         write_atomically(folder.winners, json.dumps(winners_json(results), indent=2) + "\n")
         write_report(results, folder)
+
+    from_first(write)
     return results
 
 

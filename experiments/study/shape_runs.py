@@ -14,7 +14,7 @@ from jaxtyping import PRNGKeyArray, PyTree
 import workloads
 from experiments.study.sweeping import Sweep
 from schedules.search import Trial
-from workloads import Workload
+from workloads import Run, Stages, Workload
 from workloads.memory import fitting_vectorize
 
 
@@ -38,6 +38,8 @@ class ShapeRunner:
         and the like; of a run whose final value is not finite, that value.
       curve_steps: numbers of updates, ascending, after which all metrics are recorded too, as
         "train_loss@STEP" and the like.
+      checkpoint_steps: steps from one point to the next at which a run that is longer may be saved; no run
+        is saved when 0.
       training: further options of `workloads.train`, such as `microbatches`.
     """
 
@@ -50,12 +52,18 @@ class ShapeRunner:
     vectorize: int = 1
     evaluations: int = 1
     curve_steps: Sequence[int] = ()
+    checkpoint_steps: int = 0
     training: dict[str, Any] = field(default_factory=dict)
 
     def __call__(self, trials: Sequence[Trial]) -> list[dict[str, float]]:
-        metrics = self.sweep(
-            self.run, self._rows(trials), self._data, vectorize=self.vectorize, capacity=self.capacity
-        )
+        rows, every = self._rows(trials), self.checkpoint_steps
+        num_steps = rows["learning_rates"].shape[1]
+        options = {"vectorize": self.vectorize, "capacity": self.capacity}
+        if 0 < every < num_steps:
+            options |= {"num_steps": num_steps, "every": every}
+            metrics = self.sweep.in_segments(self.stages, rows, self._data, **options)
+        else:
+            metrics = self.sweep(self.run, rows, self._data, **options)
         columns = {name: np.asarray(values).tolist() for name, values in metrics.items()}
         return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
@@ -73,11 +81,16 @@ class ShapeRunner:
 
     def run(self, row: dict[str, PyTree], data: PyTree) -> dict[str, jax.Array]:
         """One run: its learning rates and the words of its key to its metrics."""
+        stages = self.stages(row, data)
+        return stages.finish(stages.advance(stages.begin(), 0, row["learning_rates"].shape[0]))
+
+    def stages(self, row: dict[str, PyTree], data: PyTree) -> Stages:
+        """The same run in stages."""
         num_steps = row["learning_rates"].shape[0]
         curve_steps = [step for step in self.curve_steps if step <= num_steps]
         evaluated = evaluation_steps(num_steps, self.evaluations)
         steps = sorted({*curve_steps, *evaluated})
-        finished = workloads.train(
+        trained = workloads.trainer(
             self.workload,
             data,
             self.optimizer,
@@ -87,13 +100,18 @@ class ShapeRunner:
             evaluate_at=steps,
             **self.training,
         )
-        metrics = {name: values[-1] for name, values in finished.metrics.items()}
-        for name, values in finished.metrics.items():
-            if self.evaluations > 1:
-                metrics[best_metric(name)] = _best(values[np.searchsorted(steps, evaluated)])
-            for step in curve_steps:
-                metrics[curve_metric(name, step)] = values[steps.index(step)]
-        return metrics
+
+        def metrics(run: Run) -> dict[str, jax.Array]:
+            values = trained.finish(run).metrics
+            found = {name: of[-1] for name, of in values.items()}
+            for name, of in values.items():
+                if self.evaluations > 1:
+                    found[best_metric(name)] = _best(of[np.searchsorted(steps, evaluated)])
+                for step in curve_steps:
+                    found[curve_metric(name, step)] = of[steps.index(step)]
+            return found
+
+        return trained._replace(finish=metrics)
 
     @functools.cached_property
     def _data(self) -> PyTree:

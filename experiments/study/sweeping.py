@@ -1,6 +1,7 @@
 """The sweeps of a study, which give way where memory runs out."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
@@ -11,9 +12,12 @@ from rich.console import Console
 import workloads
 from experiments.study.choices import StudyError
 from experiments.study.journal import Journal
+from experiments.study.segments import Segments
+from workloads import Stages
 from workloads.mesh import RUNS
 
 NARROWED = "vectorize narrowed"  # an event of the journal
+OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "Out of memory", "MemoryError")  # accelerators, CPUs, and Python
 
 
 class Sweep:
@@ -24,10 +28,17 @@ class Sweep:
     remembers it, and a resumed study begins with the narrower width.
     """
 
-    def __init__(self, mesh: Mesh, journal: Journal | None = None, console: Console | None = None):
-        """`journal`: what remembers a narrower width; `console`: where it is said."""
+    def __init__(
+        self,
+        mesh: Mesh,
+        journal: Journal | None = None,
+        segments: Segments | None = None,
+        console: Console | None = None,
+    ):
+        """`journal`: what remembers a narrower width; `segments`: how long sweeps are computed, if there are
+        any; `console`: where a narrower width is said."""
         self.mesh = mesh
-        self._journal, self._console = journal, console
+        self._journal, self._segments, self._console = journal, segments, console
         narrowed = journal.events(NARROWED) if journal else []
         self._widest = min((event["to"] for event in narrowed), default=None)
         self._rooms: dict[Callable, int] = {}
@@ -41,25 +52,57 @@ class Sweep:
         capacity: int | None = None,
         vectorize: int = 1,
     ) -> PyTree:
+        def compute(rows: PyTree, **options: Any) -> PyTree:
+            return workloads.sweep(run, rows, data, **options)
+
+        return self._computed(compute, run, inputs, capacity, vectorize)
+
+    def in_segments(
+        self,
+        stages: Callable[[PyTree, PyTree], Stages],
+        inputs: PyTree,
+        data: PyTree,
+        *,
+        num_steps: int,
+        every: int,
+        capacity: int | None = None,
+        vectorize: int = 1,
+    ) -> PyTree:
+        """The results of `workloads.long_sweep` after `num_steps`, which may be saved every so many steps."""
+
+        def compute(rows: PyTree, **options: Any) -> PyTree:
+            return self._segments.sweep(stages, rows, data, num_steps=num_steps, every=every, options=options)
+
+        return self._computed(compute, stages, inputs, capacity, vectorize)
+
+    def _computed(
+        self,
+        compute: Callable[..., PyTree],
+        program: Callable,
+        inputs: PyTree,
+        capacity: int | None,
+        vectorize: int,
+    ) -> PyTree:
+        """The results of `compute` for all rows, in as many pieces as the memory wants."""
         num_rows = len(jax.tree.leaves(inputs)[0])
         capacity = num_rows if capacity is None else capacity
         while True:
-            room = min(capacity, self._rooms.get(run, capacity))
+            room = min(capacity, self._rooms.get(program, capacity))
             width = vectorize if self._widest is None else min(vectorize, self._widest)
             options = {"mesh": self.mesh, "capacity": room, "vectorize": width}
             try:
                 pieces = [
-                    jax.block_until_ready(workloads.sweep(run, piece, data, **options))
-                    for piece in _pieces(inputs, num_rows, room)
+                    jax.block_until_ready(compute(rows, **options))
+                    for rows in _pieces(inputs, num_rows, room)
                 ]
-            except jax.errors.JaxRuntimeError as error:
-                if "RESOURCE_EXHAUSTED" not in str(error):
+            except (jax.errors.JaxRuntimeError, MemoryError) as error:
+                if not any(words in repr(error) for words in OUT_OF_MEMORY):
                     raise
-                self._give_way(run, room, width, error)
+                self._give_way(program, room, width, error)
             else:
                 return pieces[0] if len(pieces) == 1 else jax.tree.map(_joined, *pieces)
 
-    def _give_way(self, run: Callable, room: int, width: int, error: Exception) -> None:
+    def _give_way(self, program: Callable, room: int, width: int, error: Exception) -> None:
         """Make the next attempt smaller. Raises StudyError where there is nothing smaller."""
         together = self.mesh.shape[RUNS] * width
         if jax.process_count() > 1:
@@ -68,7 +111,7 @@ class Sweep:
                 f" by one: choose fewer rows or a narrower vectorize. ({error})"
             )
         if room > together:
-            self._rooms[run] = max(together, room // 2)
+            self._rooms[program] = max(together, room // 2)
         elif width > 1:
             self._narrow(width, width // 2)
         else:

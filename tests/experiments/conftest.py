@@ -114,7 +114,7 @@ def no_training(monkeypatch):
 
 @pytest.fixture(scope="session")
 def journal_rows():
-    """folder → {(stage, family, candidate, variant, replicate): all other columns but the time taken}."""
+    """folder → {(stage, family, candidate, variant, replicate): all columns but the time and the chunk}."""
 
     def read(folder):
         with contextlib.closing(sqlite3.connect(Path(folder) / "journal.sqlite")) as connection:
@@ -123,7 +123,7 @@ def journal_rows():
         names = ("stage", "family", "candidate", "variant", "replicate")
         result = {}
         for row in rows:
-            del row["seconds"]
+            del row["seconds"], row["chunk"]
             identity = tuple(row.pop(name) for name in names)
             result[identity] = {**row, **{name: json.loads(row[name]) for name in ("params", "metrics")}}
         assert len(result) == len(rows)

@@ -1,10 +1,8 @@
 """The study of adaptive batch sizes: its runs against plain loops, its folder, its command line."""
 
-import contextlib
 import functools
 import json
 import shutil
-import sqlite3
 import zlib
 from itertools import pairwise
 from pathlib import Path
@@ -21,6 +19,7 @@ from experiments.adaptive_batch_size import Config, main
 from experiments.adaptive_batch_size.config import STRATEGIES
 from experiments.adaptive_batch_size.strategies import Contestant
 from experiments.adaptive_batch_size.training import along_examples, control_probe, train_adaptive
+from tests.experiments.journals import forget_runs
 from tests.experiments.small_study import SmallStudy
 
 SMALL, LARGE, SAMPLES = 8, 32, 192
@@ -174,9 +173,8 @@ def test_the_table_and_the_report_say_what_the_winners_file_says(finished):
 
 def test_a_study_that_lost_runs_resumes_to_the_same_results(finished, journal_rows, tmp_path, monkeypatch):
     copy = Path(shutil.copytree(finished[0], tmp_path / "copy"))
-    with contextlib.closing(sqlite3.connect(copy / "journal.sqlite")) as connection, connection:
-        connection.execute("DELETE FROM trials WHERE family = 'signum, matched' AND replicate > 0")
-        connection.execute("DELETE FROM trials WHERE family = 'signum, matched' AND stage = 'screen'")
+    assert forget_runs(copy, "family = 'signum, matched' AND replicate > 0")
+    assert forget_runs(copy, "family = 'signum, matched' AND stage = 'screen'")
     status, output = called("report", copy)
     assert (status, "not finished" in output) == (2, True)
     trained = []

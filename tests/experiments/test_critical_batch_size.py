@@ -1,10 +1,8 @@
 """The study of critical batch sizes: its runs against a plain loop, its folder, its command line."""
 
-import contextlib
 import json
 import math
 import shutil
-import sqlite3
 import zlib
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from experiments.critical_batch_size.trials import Trial
 from experiments.study import tuning
 from experiments.study.noise import FreshNoise
 from experiments.study.optimizers import OPTIMIZERS
+from tests.experiments.journals import forget_runs
 from tests.experiments.small_study import SmallStudy
 
 DIMENSION, BATCHES, TARGET, REPLICATES = 16, (2, 4, 8), 0.06, 3
@@ -228,9 +227,8 @@ def test_the_table_and_the_report_say_what_the_winners_file_says(finished):
 
 def test_a_study_that_lost_runs_resumes_to_the_same_results(finished, journal_rows, tmp_path, monkeypatch):
     copy = Path(shutil.copytree(finished[0], tmp_path / "copy"))
-    with contextlib.closing(sqlite3.connect(copy / "journal.sqlite")) as connection, connection:
-        connection.execute("DELETE FROM trials WHERE family = 'momentum @ 4' AND replicate > 0")
-        connection.execute("DELETE FROM trials WHERE family = 'momentum β=0.5 @ 4'")
+    assert forget_runs(copy, "family = 'momentum @ 4' AND replicate > 0")
+    assert forget_runs(copy, "family = 'momentum β=0.5 @ 4'")
     trained = []
     sweep = workloads.sweep
     monkeypatch.setattr(workloads, "sweep", lambda *a, **k: trained.append(a) or sweep(*a, **k))
@@ -251,8 +249,7 @@ def test_the_report_is_drawn_again_without_a_run(finished, tmp_path, no_training
 
 def test_an_unfinished_study_is_not_drawn(finished, tmp_path, no_training):
     copy = Path(shutil.copytree(finished[0], tmp_path / "copy"))
-    with contextlib.closing(sqlite3.connect(copy / "journal.sqlite")) as connection, connection:
-        connection.execute("DELETE FROM trials WHERE family = 'momentum @ 8' AND stage = 'confirm'")
+    assert forget_runs(copy, "family = 'momentum @ 8' AND stage = 'confirm'")
     status, output = called("report", copy)
     assert status == 2
     assert "3 runs of the stage 'confirm' are missing" in " ".join(output.split())

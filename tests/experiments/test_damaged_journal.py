@@ -54,10 +54,10 @@ DAMAGES = {
     "last page missing": lambda content: content[:-PAGE],
     "last byte missing": lambda content: content[:-1],
     "first page of noise": lambda content: overwritten(content, 0, PAGE),
-    "a middle page of noise": lambda content: overwritten(content, 3 * PAGE, PAGE),
-    "a middle page of zeros": lambda content: content[: 3 * PAGE] + bytes(PAGE) + content[4 * PAGE :],
-    "cell pointers of noise": lambda content: overwritten(content, 3 * PAGE + 8, 20),
-    "free space of noise": lambda content: overwritten(content, 3 * PAGE + 1, 2),
+    "a middle page of noise": lambda content: overwritten(content, 5 * PAGE, PAGE),
+    "a middle page of zeros": lambda content: content[: 5 * PAGE] + bytes(PAGE) + content[6 * PAGE :],
+    "cell pointers of noise": lambda content: overwritten(content, 5 * PAGE + 8, 20),
+    "free space of noise": lambda content: overwritten(content, 5 * PAGE + 1, 2),
     "noise": lambda content: overwritten(content, 0, len(content)),
     "text": lambda content: b"stage,family,candidate\nscreen,rex,0\n" * 300,
 }
@@ -93,8 +93,10 @@ def test_another_format_is_refused_with_both_numbers(tmp_path, intact):
     with contextlib.closing(sqlite3.connect(path)) as connection:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         connection.execute(f"PRAGMA user_version = {version + 41}")
+    content = path.read_bytes()
     with pytest.raises(StudyError, match=rf"format {version + 41}.*format {version}\b") as error:
         Journal(path)
+    assert path.read_bytes() == content
     assert str(path) in str(error.value)
 
 

@@ -50,7 +50,8 @@ def test_the_command_prints_the_table_that_winners_json_holds(digits_study):
 
 def test_the_folder_holds_what_the_design_lists(digits_study):
     names = {entry.name for entry in digits_study.folder.iterdir()}
-    assert names == {"config.json", "journal.sqlite", "winners.json", "report.html", "figures"}
+    seal = "journal.sqlite.sha256"
+    assert names == {"config.json", "journal.sqlite", seal, "winners.json", "report.html", "figures"}
 
 
 def test_the_winner_comes_back_from_disk(digits_study):

@@ -1,9 +1,7 @@
 """A small study of generalisation from the command line: its measurements, its findings, its resumption."""
 
-import contextlib
 import json
 import shutil
-import sqlite3
 import zlib
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from scipy import special, stats
 
 import workloads
 from experiments.generalization import main
+from tests.experiments.journals import forget_runs
 from tests.experiments.small_study import SmallStudy
 from workloads.images import MLP
 
@@ -193,9 +192,8 @@ def test_the_tables_and_the_report_say_what_the_winners_file_says(finished):
 
 def test_a_study_that_lost_runs_resumes_to_the_same_results(finished, journal_rows, tmp_path, monkeypatch):
     copy = Path(shutil.copytree(finished[0], tmp_path / "copy"))
-    with contextlib.closing(sqlite3.connect(copy / "journal.sqlite")) as connection, connection:
-        connection.execute("DELETE FROM trials WHERE stage = 'measure' AND variant > 0")
-        connection.execute("DELETE FROM trials WHERE stage = 'fresh'")
+    assert forget_runs(copy, "stage = 'measure' AND variant > 0")
+    assert forget_runs(copy, "stage = 'fresh'")
     trained = []
     sweep = workloads.sweep
     monkeypatch.setattr(workloads, "sweep", lambda *a, **k: trained.append(a) or sweep(*a, **k))
@@ -216,8 +214,7 @@ def test_the_report_is_drawn_again_without_a_run(finished, tmp_path, no_training
 
 def test_an_unfinished_study_is_not_drawn(finished, tmp_path, no_training):
     copy = Path(shutil.copytree(finished[0], tmp_path / "copy"))
-    with contextlib.closing(sqlite3.connect(copy / "journal.sqlite")) as connection, connection:
-        connection.execute("DELETE FROM trials WHERE stage = 'fresh' AND replicate = 0")
+    assert forget_runs(copy, "stage = 'fresh' AND replicate = 0")
     status, output = called("report", copy)
     assert status == 2
     assert "not finished" in output

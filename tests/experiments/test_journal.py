@@ -3,19 +3,14 @@
 import contextlib
 import json
 import math
-import shutil
 import sqlite3
 
 import pytest
 
 from experiments.study.journal import Journal, Row
+from tests.experiments.journals import a_row, chunk, everything
 
 FLOATS = (0.1, math.pi, 1e308, 5e-324, 0.0, -2.5, 1 / 3)
-
-
-def a_row(replicate, score=1.0, stage="screen", metrics=None):
-    metrics = {"train_loss": score} if metrics is None else metrics
-    return Row((stage, "rex", 0, -1, replicate), 0.1, {"beta": 1 / 3}, score, metrics, 0.25)
 
 
 def stored(path, columns):
@@ -46,9 +41,9 @@ def test_every_column_of_a_row_is_what_was_recorded(tmp_path):
     )
     with Journal(path) as journal:
         journal.record([row])
-    ((*identity, base_lr, params, status, score, metrics, seconds),) = stored(path, "*")
+    ((*identity, base_lr, params, status, score, metrics, seconds, chunk_number),) = stored(path, "*")
     assert tuple(identity) == ("select", "free", 7, 12, 3)
-    assert (base_lr, status, score, seconds) == (1 / 7, "finished", 0.3, 0.5)
+    assert (base_lr, status, score, seconds, chunk_number) == (1 / 7, "finished", 0.3, 0.5, 1)
     assert json.loads(params) == {"level_0": 2 / 3}
     assert json.loads(metrics) == {"train_loss": 0.3, "test_loss": 0.1}
 
@@ -87,27 +82,39 @@ def test_a_chunk_with_a_bad_row_leaves_nothing_of_it(tmp_path, bad):
     assert stored(path, "replicate") == [(0,), (1,), (2,)]
 
 
-def test_a_write_ahead_log_cut_anywhere_holds_whole_chunks(tmp_path):
-    """What a power cut or a kill may leave: every byte count of the log gives a prefix of the chunks."""
-    path, wal = tmp_path / "journal.sqlite", tmp_path / "journal.sqlite-wal"
+def test_events_come_back_by_kind_in_the_order_recorded(tmp_path):
+    path = tmp_path / "journal.sqlite"
+    contents = [{"vectorize": 4, "why": "out of memory"}, [1, 0.1, None], "äöü", 5e-324]
     with Journal(path) as journal:
-        for chunk in range(5):
-            journal.record(a_row(10 * chunk + row) for row in range(10))
-        log, database = wal.read_bytes(), path.read_bytes()
-    kept = []
-    for length in [*range(0, len(log), len(log) // 23), len(log)]:
-        folder = tmp_path / str(length)
-        folder.mkdir()
-        (folder / path.name).write_bytes(database)
-        (folder / wal.name).write_bytes(log[:length])
-        with Journal(folder / path.name) as cut:
-            replicates = sorted(replicate for *_, replicate in cut.scores())
-        assert replicates == list(range(len(replicates)))
-        assert len(replicates) % 10 == 0
-        kept.append(len(replicates))
-        shutil.rmtree(folder)
-    assert kept == sorted(kept)
-    assert set(kept) == {0, 10, 20, 30, 40, 50}
+        for content in contents:
+            journal.record_event("narrowed", content)
+            journal.record_event("other", -1)
+    with Journal(path) as journal:
+        journal.record([a_row(0)])
+        assert journal.events("narrowed") == contents
+        assert journal.events("other") == [-1] * len(contents)
+        assert journal.events("never") == []
+        assert journal.counts() == {"finished": 1}
+
+
+def test_a_copy_in_memory_begins_with_what_was_there_and_goes_on_alone(tmp_path):
+    path = tmp_path / "journal.sqlite"
+    with Journal(path) as journal:
+        journal.record(chunk(0))
+        journal.record_event("note", "at home")
+        before = everything(journal)
+        with Journal.in_memory(journal.content()) as copy:
+            assert everything(copy) == before
+            copy.record(chunk(1))
+            copy.record_event("note", "away")
+            assert everything(journal) == before
+            journal.record(chunk(1))
+            journal.record_event("note", "away")
+            assert everything(copy) == everything(journal)
+            (tmp_path / "landed.sqlite").write_bytes(copy.content())
+    with Journal(path) as journal, Journal(tmp_path / "landed.sqlite") as landed:
+        assert everything(landed) == everything(journal)
+        assert landed.events("note") == ["at home", "away"]
 
 
 def test_a_new_journal_is_there_in_full_or_not_at_all(tmp_path):
@@ -115,5 +122,5 @@ def test_a_new_journal_is_there_in_full_or_not_at_all(tmp_path):
     (tmp_path / ".journal.sqlite.partial").write_bytes(b"left by a process killed while it made the journal")
     with Journal(path) as journal:
         journal.record([a_row(0)])
-    assert [entry.name for entry in tmp_path.iterdir()] == ["journal.sqlite"]
+        assert [entry.name for entry in tmp_path.iterdir()] == ["journal.sqlite"]
     assert stored(path, "replicate") == [(0,)]

@@ -1,9 +1,7 @@
 """A small study of layer geometry: its measurements against plain code, its claims, its errors."""
 
-import contextlib
 import json
 import shutil
-import sqlite3
 import zlib
 from pathlib import Path
 
@@ -16,6 +14,7 @@ import pytest
 import optim
 import workloads
 from experiments.layer_geometry import PRESETS, main
+from tests.experiments.journals import forget_runs
 from tests.experiments.small_study import SmallStudy
 
 STEPS, BATCH, PARTS = 8, 32, 4
@@ -212,8 +211,7 @@ def test_every_claim_says_what_was_measured_and_whether_it_held(finished, journa
 
 def test_a_study_that_lost_runs_resumes_and_is_drawn_again(finished, journal_rows, tmp_path, monkeypatch):
     copy = Path(shutil.copytree(finished[0], tmp_path / "copy"))
-    with contextlib.closing(sqlite3.connect(copy / "journal.sqlite")) as connection, connection:
-        connection.execute("DELETE FROM trials WHERE family = 'sign only' AND stage = 'confirm'")
+    assert forget_runs(copy, "family = 'sign only' AND stage = 'confirm'")
     status, output = called("report", copy)
     assert status == 2
     assert "is not finished" in output

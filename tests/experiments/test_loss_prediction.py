@@ -1,9 +1,7 @@
 """A small study of loss prediction from the command line: its schedules, laws, findings and resumption."""
 
-import contextlib
 import json
 import shutil
-import sqlite3
 from collections import Counter
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from scipy import stats
 import workloads
 from experiments.loss_prediction import main
 from schedules import FAMILIES
+from tests.experiments.journals import forget_runs
 from tests.experiments.small_study import SmallStudy
 
 STEPS, LARGEST, SHARE = 24, 1.0, 0.3
@@ -207,9 +206,8 @@ def test_a_study_that_lost_runs_resumes_to_the_same_results(
     finished, rows, journal_rows, tmp_path, monkeypatch
 ):
     copy = Path(shutil.copytree(finished[0], tmp_path / "copy"))
-    with contextlib.closing(sqlite3.connect(copy / "journal.sqlite")) as connection, connection:
-        connection.execute("DELETE FROM trials WHERE stage = 'fit' AND replicate > 0")
-        connection.execute("DELETE FROM trials WHERE stage = 'score' AND candidate > 1")
+    assert forget_runs(copy, "stage = 'fit' AND replicate > 0")
+    assert forget_runs(copy, "stage = 'score' AND candidate > 1")
     trained = []
     sweep = workloads.sweep
     monkeypatch.setattr(workloads, "sweep", lambda *a, **k: trained.append(a) or sweep(*a, **k))
@@ -228,8 +226,7 @@ def test_the_report_is_drawn_again_without_a_run_and_never_of_an_unfinished_stud
     assert status == 0
     assert (copy / "winners.json").read_bytes() == (finished[0] / "winners.json").read_bytes()
     assert output.replace(str(copy), str(finished[0])) in finished[1]
-    with contextlib.closing(sqlite3.connect(copy / "journal.sqlite")) as connection, connection:
-        connection.execute("DELETE FROM trials WHERE stage = 'fit' AND replicate = 0")
+    assert forget_runs(copy, "stage = 'fit' AND replicate = 0")
     status, output = called("report", copy)
     assert status == 2
     assert "not finished" in output

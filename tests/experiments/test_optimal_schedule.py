@@ -1,10 +1,8 @@
 """The study of best schedules: what it reports is true of the schedules it found, and comes back unrun."""
 
-import contextlib
 import itertools
 import json
 import shutil
-import sqlite3
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +15,7 @@ from experiments.optimal_schedule.config import Setting
 from experiments.optimal_schedule.outcome import Member, Outcome, gap, median_gap
 from experiments.optimal_schedule.trials import MEAN_FIELD, Found, all_trials, projected
 from schedules import FAMILIES
+from tests.experiments.journals import forget_runs
 from tests.experiments.small_study import SmallStudy
 
 OPTIONS = {
@@ -114,8 +113,7 @@ def test_a_study_that_lost_runs_asks_for_those_alone_and_ends_the_same(
     finished, journal_rows, tmp_path, monkeypatch
 ):
     copy = Path(shutil.copytree(finished[0], tmp_path / "copy"))
-    with contextlib.closing(sqlite3.connect(copy / "journal.sqlite")) as connection, connection:
-        connection.execute("DELETE FROM trials WHERE stage = 'certify' AND candidate = 2 AND family != 'rex'")
+    assert forget_runs(copy, "stage = 'certify' AND candidate = 2 AND family != 'rex'")
     status, output = called("report", copy)
     assert (status, "not finished (5 runs" in output) == (2, True)
     sweeps, sweep = [], workloads.sweep

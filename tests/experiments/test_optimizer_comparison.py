@@ -1,10 +1,8 @@
 """A small comparison from the command line: its scores, its table, its resumption, its errors."""
 
-import contextlib
 import functools
 import json
 import shutil
-import sqlite3
 import zlib
 from pathlib import Path
 
@@ -17,6 +15,7 @@ import pytest
 import optim
 import workloads
 from experiments.optimizer_comparison import PRESETS, main
+from tests.experiments.journals import forget_runs
 from tests.experiments.small_study import SmallStudy
 
 STEPS, BATCH = 6, 32
@@ -128,9 +127,8 @@ def test_a_comparison_that_lost_runs_resumes_to_the_same_scores(
     finished, journal_rows, tmp_path, monkeypatch
 ):
     copy = Path(shutil.copytree(finished[0], tmp_path / "copy"))
-    with contextlib.closing(sqlite3.connect(copy / "journal.sqlite")) as connection, connection:
-        connection.execute("DELETE FROM trials WHERE stage = 'confirm' AND replicate > 1")
-        connection.execute("DELETE FROM trials WHERE family = 'signum'")
+    assert forget_runs(copy, "stage = 'confirm' AND replicate > 1")
+    assert forget_runs(copy, "family = 'signum'")
     trained = []
     sweep = workloads.sweep
     monkeypatch.setattr(workloads, "sweep", lambda *a, **k: trained.append(a) or sweep(*a, **k))

@@ -1,10 +1,8 @@
 """Path geometry: what is measured is what a plain loop finds, and what follows is what the numbers say."""
 
-import contextlib
 import functools
 import json
 import shutil
-import sqlite3
 import zlib
 from collections import Counter
 from pathlib import Path
@@ -24,6 +22,7 @@ from experiments.path_geometry.prescription import as_it_is, prescribed_family, 
 from experiments.study.claims import summary
 from schedules.search import Standing
 from schedules.search.scoring import Estimate
+from tests.experiments.journals import forget_runs
 from tests.experiments.small_study import SmallStudy
 
 STEPS, BATCHES, REPLICATES, RATE = 12, (8, 32), 3, 0.25
@@ -320,8 +319,7 @@ def test_a_study_that_lost_runs_asks_for_those_alone_and_ends_the_same(
     finished, measured, journal_rows, tmp_path, monkeypatch
 ):
     copy = Path(shutil.copytree(finished[0], tmp_path / "copy"))
-    with contextlib.closing(sqlite3.connect(copy / "journal.sqlite")) as connection, connection:
-        connection.execute("DELETE FROM trials WHERE candidate = 32 AND replicate > 0")
+    assert forget_runs(copy, "candidate = 32 AND replicate > 0")
     status, output = called("report", copy)
     assert (status, "not finished (4 measured runs are missing)" in output) == (2, True)
     asked = []

@@ -14,6 +14,7 @@ import pytest
 
 from experiments.shape_search import main, redraw
 from experiments.study.choices import StudyError
+from tests.experiments.journals import forget_runs
 
 FAMILIES = ("rex", "two_point_linear", "cosine", "constant")
 
@@ -105,20 +106,12 @@ def test_the_report_is_drawn_again_without_running_anything(study_copy, finished
     assert table.strip() in finished.output.replace(str(finished.folder), "FOLDER")
 
 
-def without_rows(folder, condition):
-    import contextlib
-    import sqlite3
-
-    with contextlib.closing(sqlite3.connect(folder / "journal.sqlite")) as connection, connection:
-        return connection.execute(f"DELETE FROM trials WHERE {condition}").rowcount
-
-
 @pytest.mark.usefixtures("no_training")
 @pytest.mark.parametrize("stage", ["screen", "select", "confirm"])
 def test_an_unfinished_study_has_no_report_yet(study_copy, stage):
     lost = f"stage = '{stage}' AND replicate = 2 AND family = 'rex'"
     one = f"{lost} AND candidate = (SELECT MIN(candidate) FROM trials WHERE {lost})"
-    missing = without_rows(study_copy, one)
+    missing = forget_runs(study_copy, one)
     assert missing == 1
     before = (study_copy / "report.html").read_bytes()
     with pytest.raises(StudyError, match=rf"not finished \({missing} runs of the stage '{stage}'") as error:

@@ -1,16 +1,33 @@
 """A study's folder: who may come back to it, and files that are there in full or not at all."""
 
+import contextlib
 import dataclasses
+import errno
 import json
 import os
+import stat
 
 import pytest
 
 from experiments.shape_search import main, run
 from experiments.study.choices import StudyError
-from experiments.study.folder import StudyFolder, open_folder, read_config, write_atomically
+from experiments.study.folder import StudyFolder, open_folder, read_config, sync_directory, write_atomically
+from tests.experiments.processes import output_of
 
 CONFIG = {"workload": "digits", "learning_rates": (0.1, 0.2), "options": {"model": "cnn"}, "seed": 3}
+
+WRITE_WITH_LIMITED_FILES = """
+import resource, sys
+from pathlib import Path
+from experiments.study.choices import StudyError
+from experiments.study.folder import write_atomically
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
+try:
+    write_atomically(Path(sys.argv[1]), bytes(5001))
+except StudyError as error:
+    print(error)
+"""
 
 
 def names(folder):
@@ -148,6 +165,62 @@ def test_a_write_that_dies_half_way_leaves_the_old_file(tmp_path, monkeypatch):
     write_atomically(path, "new")
     assert path.read_text() == "new"
     assert names(tmp_path) == ["winners.json"]
+
+
+@pytest.mark.parametrize("limit", [0, 1, 4000, 5000])
+def test_a_write_on_a_full_disk_is_an_error_and_leaves_the_old_file(tmp_path, limit):
+    """A limit of the size of a file stands for the disk."""
+    path = tmp_path / "winners.json"
+    write_atomically(path, "old")
+    assert output_of(WRITE_WITH_LIMITED_FILES, path, limit) == f"{path} cannot be written: File too large.\n"
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["winners.json"]
+
+
+@pytest.mark.parametrize("refused", ["open", "replace"])
+def test_a_write_to_a_read_only_folder_is_an_error_by_name(tmp_path, monkeypatch, refused):
+    def refuse(*arguments):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(type(tmp_path), refused, refuse)
+    with pytest.raises(StudyError) as error:
+        write_atomically(tmp_path / "winners.json", "new")
+    assert str(error.value) == f"{tmp_path}/winners.json cannot be written: Permission denied."
+    assert names(tmp_path) == []
+
+
+def test_a_write_into_what_is_no_folder_is_an_error_by_name(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(StudyError, match=r"file/winners.json cannot be written"):
+        write_atomically(tmp_path / "file" / "winners.json", "new")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_write_outlives_a_power_cut(tmp_path, monkeypatch):
+    """The content is on the disk before it takes its name, and its name before the write returns."""
+    path, steps = tmp_path / "winners.json", []
+
+    def sync(descriptor, fsync=os.fsync):
+        state = os.fstat(descriptor)
+        steps.append(("folder" if stat.S_ISDIR(state.st_mode) else state.st_size, path.exists()))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    write_atomically(path, "all of it")
+    assert steps == [(9, False), ("folder", True)]
+
+
+@pytest.mark.parametrize(
+    ("number", "passes"), [(errno.EINVAL, True), (errno.ENOTSUP, True), (errno.EIO, False)]
+)
+def test_only_a_file_system_that_cannot_sync_a_folder_is_excused(tmp_path, monkeypatch, number, passes):
+    def sync(descriptor):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", sync)
+    expected = contextlib.nullcontext() if passes else pytest.raises(OSError, match="Input/output error")
+    with expected:
+        sync_directory(tmp_path)
 
 
 def test_the_places_in_a_folder(tmp_path):

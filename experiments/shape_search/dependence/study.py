@@ -66,8 +66,7 @@ def run(
             )
 
         def evaluate_in(setting: Config) -> Evaluate:
-            runner = search.trial_runner(setting, workload, study.sweep, chunk_runs)
-            return study.evaluator(runner, setting.metric, chunk_runs)
+            return search.evaluator(setting, workload, study, chunk_runs)
 
         return _conclude(dependence, study.folder, study.journal, evaluate_in)
 

@@ -1,0 +1,125 @@
+"""A study's folder is one process's at a time, and free at once when that process is killed."""
+
+import os
+import re
+import socket
+
+import pytest
+
+from experiments.study.choices import StudyError
+from experiments.study.folder import open_folder
+from experiments.study.journal import Journal
+from experiments.study.lock import locked
+from experiments.study.redraw import redraw_from_journal
+from tests.experiments.processes import started
+
+HOLD = """
+import sys
+from pathlib import Path
+from experiments.study.lock import locked
+
+with locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+COUNT = """
+import sys
+from pathlib import Path
+from experiments.study.choices import StudyError
+from experiments.study.lock import locked
+
+folder, left = Path(sys.argv[1]), int(sys.argv[2])
+counter = folder / "count"
+while left:
+    try:
+        with locked(folder):
+            before = int(counter.read_text())
+            counter.write_text("0")  # seen by whoever else gets in
+            counter.write_text(str(before + 1))
+            left -= 1
+    except StudyError:
+        pass
+"""
+
+
+@pytest.fixture
+def owner(tmp_path):
+    """A process that holds the lock of the folder "study" until its input ends."""
+    process = started(HOLD, tmp_path / "study")
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.communicate()
+
+
+def test_a_second_process_is_refused_with_the_first_s_name(tmp_path, owner):
+    with pytest.raises(StudyError) as error, locked(tmp_path / "study"):
+        pytest.fail("two processes in one folder")
+    message = rf"{tmp_path}/study is in use by process {owner.pid} on {socket.gethostname()} \(since (.*)\)\."
+    since = re.fullmatch(message, str(error.value))[1]
+    assert re.fullmatch(r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d", since)
+    owner.communicate("")
+    with locked(tmp_path / "study"):
+        pass
+
+
+def test_the_folder_of_a_killed_process_is_free_at_once(tmp_path, owner):
+    owner.kill()
+    owner.wait()
+    assert (tmp_path / "study" / ".lock").exists()
+    with locked(tmp_path / "study"):
+        assert f'"pid": {os.getpid()},' in (tmp_path / "study" / ".lock").read_text()
+    assert not (tmp_path / "study" / ".lock").exists()
+
+
+def test_what_a_killed_process_left_is_no_foreign_file(tmp_path, owner):
+    owner.kill()
+    owner.wait()
+    open_folder(tmp_path / "study", {"seed": 3})
+    assert {entry.name for entry in (tmp_path / "study").iterdir()} == {".lock", "config.json"}
+
+
+def test_another_folder_is_free(tmp_path, owner):
+    with locked(tmp_path / "other"):
+        assert owner.poll() is None
+
+
+def test_a_lock_whose_owner_has_not_written_its_name_yet_refuses_too(tmp_path, owner):
+    (tmp_path / "study" / ".lock").write_text("")
+    with pytest.raises(StudyError, match="study is in use by another process"), locked(tmp_path / "study"):
+        pytest.fail("two processes in one folder")
+
+
+def test_the_lock_goes_with_the_context_however_it_ends(tmp_path):
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError), locked(tmp_path):
+            raise ZeroDivisionError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_two_of_many_processes_are_ever_in_together(tmp_path):
+    """Were the lock's file removed by one while another waits for it, a third could lock a new one."""
+    (tmp_path / "count").write_text("0")
+    processes = [started(COUNT, tmp_path, 100) for _ in range(4)]
+    for process in processes:
+        process.communicate(timeout=60)
+        assert process.returncode == 0
+    assert (tmp_path / "count").read_text() == "400"
+
+
+def test_a_folder_that_cannot_be_locked_is_refused_by_name(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(StudyError, match=r"file/study cannot be locked: Not a directory\."):  # noqa: SIM117
+        with locked(tmp_path / "file" / "study"):
+            pytest.fail("no folder")
+
+
+def test_a_report_of_a_study_in_use_is_refused(tmp_path, owner):
+    (tmp_path / "study" / "config.json").write_text("{}")
+    with Journal(tmp_path / "study" / "journal.sqlite") as journal:
+        journal.record([])
+    with pytest.raises(StudyError, match=f"study is in use by process {owner.pid} on"):
+        redraw_from_journal(tmp_path / "study", "a study", dict, lambda *_: pytest.fail("it was drawn"))
+    owner.communicate("")
+    assert redraw_from_journal(tmp_path / "study", "a study", dict, lambda *_: "drawn") == "drawn"

@@ -1,0 +1,142 @@
+"""A study in two processes: what each is told, the same results, and a lost process."""
+
+import contextlib
+import io
+import os
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from experiments.shape_search import main
+from experiments.study.choices import StudyError
+from experiments.study.processes import Cluster, from_all, from_first
+
+ONE_PROGRAM = {
+    "families": ("constant",),
+    "strategy": "sobol",
+    "candidates": 32,
+    "batch": 8,
+    "rung_replicates": (2,),
+    "rung_horizons": (1.0,),
+}
+ROOT = Path(__file__).parents[2]
+EXCHANGE = """
+import sys
+import jax
+from rich.console import Console
+from experiments.shape_search import main
+from experiments.study.choices import StudyError
+from experiments.study.processes import Cluster, from_all, from_first, is_first
+Cluster(sys.argv[1], 2, int(sys.argv[2])).join(Console())
+assert is_first() == (jax.process_index() == 0 == int(sys.argv[2]))
+print(from_first(lambda: (jax.process_index(), b"x" * 1000)) == (0, b"x" * 1000))
+print(from_all([jax.process_index(), 2**32 - 1]).tolist())
+def refuse():
+    raise StudyError(f"refused by {jax.process_index()}")
+try:
+    from_first(refuse)
+except StudyError as error:
+    print(error)
+"""
+
+
+def start_both(words, devices):
+    """Two processes of `words(the address where they meet, the number of each)`."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"localhost:{free.getsockname()[1]}"
+    environment = {**os.environ, "JAX_NUM_CPU_DEVICES": str(devices), "PYTHONPATH": str(ROOT)}
+    return [
+        subprocess.Popen(
+            [sys.executable, *words(address, str(number))],
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        for number in range(2)
+    ]
+
+
+def outputs(processes):
+    """What each printed, and its errors; without what the transport of collectives says of itself."""
+    printed = [[part.decode() for part in process.communicate(timeout=240)] for process in processes]
+    return [["\n".join(line for line in out.splitlines() if "Gloo" not in line), err] for out, err in printed]
+
+
+def test_all_processes_get_what_the_first_made_and_what_each_has():
+    processes = start_both(lambda address, number: ["-c", EXCHANGE, address, number], devices=1)
+    printed = outputs(processes)
+    assert [process.returncode for process in processes] == [0, 0], printed
+    expected = ["True", "[[0, 4294967295], [1, 4294967295]]", "refused by 0"]
+    assert [out.splitlines() for out, _ in printed] == [expected, expected]
+
+
+def test_one_process_needs_no_other():
+    assert from_first(lambda: 3) == 3
+    assert from_all([7]).tolist() == [[7]]
+    Cluster().join(Console(file=io.StringIO()))
+
+
+@pytest.mark.parametrize(
+    ("cluster", "environment", "field"),
+    [
+        (Cluster(num_processes=2), {}, "num_processes"),
+        (Cluster(process_id=0), {}, "process_id"),
+        (Cluster("localhost:1"), {}, "num_processes"),
+        (Cluster("localhost:1", num_processes=2), {"JAX_PROCESS_ID": "one"}, "process_id"),
+        (Cluster("localhost:1", num_processes=0, process_id=0), {}, "num_processes"),
+        (Cluster("localhost:1", num_processes=2, process_id=2), {}, "process_id"),
+        (Cluster("localhost", num_processes=2, process_id=1), {}, "coordinator"),
+        (Cluster(process_id=1), {"JAX_COORDINATOR_ADDRESS": "localhost:1"}, "num_processes"),
+    ],
+)
+def test_a_place_that_is_not_known_is_refused_by_its_field(monkeypatch, cluster, environment, field):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(StudyError, match=f"^{field}: "):
+        cluster.join(Console(file=io.StringIO()))
+
+
+def rows_so_far(folder):
+    with contextlib.suppress(sqlite3.Error):  # not made yet, or in the middle of a transaction
+        connection = sqlite3.connect(f"file:{folder}/journal.sqlite?mode=ro", uri=True)
+        with contextlib.closing(connection):
+            return connection.execute("SELECT COUNT(*) FROM trials").fetchone()[0]
+    return 0
+
+
+def test_a_study_that_lost_a_process_resumes_and_ends_as_in_one(tmp_path, command_options, journal_rows):
+    options = command_options(**ONE_PROGRAM)
+    assert main([*options, "--folder", str(tmp_path / "alone")]) == 0
+    study = ["-m", "experiments.shape_search", *options, "--folder", str(tmp_path / "study")]
+    place = ["--chunk-runs", "8", "--num-processes", "2"]
+
+    def words(address, number):
+        return [*study, *place, "--coordinator", address, "--process-id", number]
+
+    first, second = start_both(words, devices=4)
+    deadline = time.monotonic() + 120
+    while rows_so_far(tmp_path / "study") < 20 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    first.kill()
+    outputs([first, second])
+    assert first.returncode == -9
+    assert second.returncode != 0
+    kept = journal_rows(tmp_path / "study")
+    expected = journal_rows(tmp_path / "alone")
+    assert 20 <= len(kept) < len(expected)
+    assert all(expected[identity] == row for identity, row in kept.items())
+    processes = start_both(words, devices=4)
+    printed = outputs(processes)
+    assert [process.returncode for process in processes] == [0, 0], printed
+    assert printed[1][0] == ""  # the first alone speaks
+    assert journal_rows(tmp_path / "study") == expected
+    winners = (tmp_path / "study" / "winners.json").read_bytes()
+    assert winners == (tmp_path / "alone" / "winners.json").read_bytes()

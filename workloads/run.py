@@ -1,0 +1,63 @@
+"""What a training run is: its keys, its state between two updates, and its stages."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+
+
+class RunKeys(NamedTuple):
+    """What a run draws from: initialisation, data order, the loss's own noise, and probes."""
+
+    init: PRNGKeyArray
+    data: PRNGKeyArray
+    loss: PRNGKeyArray
+    probe: PRNGKeyArray
+
+
+def run_keys(key: PRNGKeyArray) -> RunKeys:
+    """The keys of the run that `key` stands for."""
+    return RunKeys(*jax.random.split(key, len(RunKeys._fields)))
+
+
+class Run(NamedTuple):
+    """A run between two updates, or a finished one.
+
+    All that the next updates need besides the run's inputs and how many are done: the examples and the keys
+    of a step derive from its number. What a compiled function does not return of a run is not kept.
+
+    Attributes:
+      params: the parameters.
+      average: the average of the parameters that is evaluated, see `average_decay`; None without.
+      optimizer_state: the state of the transformation.
+      metrics: what `workload.evaluate` returned at each evaluated step; zero at those to come.
+      losses: of each step's batch, before the step's update; zero at those to come. Take every k-th for a
+        curve of any stride.
+      probes: the probe's records at each probed step; zero at those to come.
+    """
+
+    params: PyTree
+    average: PyTree | None
+    optimizer_state: PyTree
+    metrics: dict[str, Float[Array, "evaluations"]]
+    losses: Float[Array, "steps"]
+    probes: dict[str, PyTree]
+
+
+class Stages(NamedTuple):
+    """A computation that can be left between two steps and taken up again.
+
+    How many steps are done is an argument and no part of the state, since it is the same for all runs of a
+    sweep: mapped over like them, it would make every branch on it compute both sides.
+
+    Attributes:
+      begin: () → the state before the first step.
+      advance: (the state after `start` steps, start, until) → the state after `until` steps. Both counts may
+        be traced: one compiled program then serves every segment, and the bits do not depend on the cuts.
+      finish: the state after the last step → the results.
+    """
+
+    begin: Callable[[], PyTree]
+    advance: Callable[[PyTree, int | Int[Array, ""], int | Int[Array, ""]], PyTree]
+    finish: Callable[[PyTree], PyTree]
