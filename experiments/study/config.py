@@ -69,7 +69,7 @@ class WorkloadConfig(StudyConfig):
 def batch_problems(field: str, batch_size: int, workload: Workload) -> list[str]:
     """What is wrong unless the workload has batches of that size, in the name of the field."""
     try:
-        jax.eval_shape(lambda key: workload.indices(key, batch_size, 1), jax.random.key(0))
+        jax.eval_shape(lambda: workload.indices(jax.random.key(0), batch_size, 1))
     except ValueError as error:
         return [f"{field}: {str(error).removeprefix('batch_size ')}."]
     return []

@@ -18,7 +18,7 @@ def load_workload(name: str, options: Mapping[str, int | float | str]) -> Worklo
         raise StudyError(problem)
     try:
         return workloads.load(name, **options)
-    except (ValueError, TypeError, ImportError) as error:
+    except (ValueError, TypeError, ImportError, OSError, MemoryError, jax.errors.JaxRuntimeError) as error:
         raise StudyError(f"workload_options: {error}.") from None
 
 
