@@ -17,7 +17,9 @@ STUDIES = {
     "layer_geometry": "which descent geometry suits which layer, and whether measuring it pays",
     "path_geometry": "how gradients lie to the end of training, and whether the step this prescribes pays",
     "generalization": "whether the information criterion predicts the gap, and whether pruning by it pays",
+    "endurance": "whether studies last: through kills, through many runs, at what cost, on how many devices",
     "throughput": "how fast runs, recursions and schedules are here, as ratios in one run",
+    "doctor": "whether this machine can run studies: packages, devices, data, room, a self-check",
 }
 
 

@@ -1,5 +1,6 @@
 """What a training run is: its keys, its state between two updates, and its stages."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -61,3 +62,22 @@ class Stages(NamedTuple):
     begin: Callable[[], PyTree]
     advance: Callable[[PyTree, int | Int[Array, ""], int | Int[Array, ""]], PyTree]
     finish: Callable[[PyTree], PyTree]
+
+
+@dataclasses.dataclass(frozen=True)
+class Whole:
+    """(row, data) → the results of a run that goes through its stages at once, as `sweep` wants it.
+
+    Two of the same are one program.
+
+    Attributes:
+      stages: (row, data) → the stages.
+      num_steps: how many the run has.
+    """
+
+    stages: Callable[[PyTree, PyTree], Stages]
+    num_steps: int
+
+    def __call__(self, row: PyTree, data: PyTree) -> PyTree:
+        stages = self.stages(row, data)
+        return stages.finish(stages.advance(stages.begin(), 0, self.num_steps))

@@ -15,10 +15,12 @@ from experiments.shape_search.presets import DIGITS, PRESETS
 from experiments.shape_search.results import exported, show
 from experiments.shape_search.search import redraw, run
 from experiments.shape_search.width import filled
+from experiments.study.checks import NotNegative, value_problems
 from experiments.study.choices import StudyError
 from experiments.study.command import command_line
 from experiments.study.folder import StudyFolder, read_config
 from experiments.study.processes import Cluster
+from experiments.study.segments import SAVE_EVERY_SECONDS
 from experiments.study.setup import chunk_problems
 from experiments.study.typed import checked, unchecked
 from schedules import load_winner
@@ -45,6 +47,9 @@ class Command(Generic[ConfigT]):
     cluster: tyro.conf.OmitArgPrefixes[Cluster] = field(default_factory=Cluster)
     chunk_runs: int = 256
     """Runs computed and recorded together at most; without effect on the results."""
+    checkpoint_seconds: float = SAVE_EVERY_SECONDS
+    """The least time from one checkpoint to the next, of runs that are saved on the way (checkpoint_steps);
+    without effect on the results."""
     fill_memory: bool = False
     """Let vectorize be the largest power of two that the devices' memory has room for; a study that is
     resumed keeps what it began with."""
@@ -78,7 +83,12 @@ def _run(arguments: Sequence[str], console: Console) -> None:
     command.cluster.join(console)
     name = "_".join(["shape_search", *filter(None, [preset, command.vary, command.quick and "quick"])])
     folder = command.folder or Path("runs", name)
-    options = {"devices": command.devices, "chunk_runs": command.chunk_runs, "console": console}
+    options = {
+        "devices": command.devices,
+        "chunk_runs": command.chunk_runs,
+        "checkpoint_seconds": command.checkpoint_seconds,
+        "console": console,
+    }
     if command.vary:
         study = dependence.Dependence(config, command.vary, command.values)
         dependence.show(dependence.run(study, folder, **options), StudyFolder(folder), console)
@@ -92,7 +102,8 @@ def _run(arguments: Sequence[str], console: Console) -> None:
 
 def _option_problems(command: Command) -> list[str]:
     """What is wrong with the options beside the config."""
-    problems = chunk_problems(command.chunk_runs)
+    often = value_problems("checkpoint_seconds", command.checkpoint_seconds, NotNegative)
+    problems = [*chunk_problems(command.chunk_runs), *often]
     if not command.vary:
         return problems + ["values: they need vary, the option that they are of."] * bool(command.values)
     alone = [name for name in ("export", "fill_memory") if getattr(command, name)]

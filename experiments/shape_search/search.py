@@ -17,13 +17,13 @@ from experiments.study.folder import StudyFolder
 from experiments.study.journal import Journal
 from experiments.study.optimizers import OPTIMIZERS, with_independent_decay
 from experiments.study.redraw import redraw_from_journal
+from experiments.study.segments import SAVE_EVERY_SECONDS
 from experiments.study.session import Session, open_study, publish
 from experiments.study.setup import chunk_problems, workload_of
 from experiments.study.shape_runs import ShapeRunner
 from experiments.study.sweeping import Sweep
 from schedules.search import STRATEGIES, check_winners, named_key, search_shapes, standings
 from workloads import Workload
-from workloads.mesh import RUNS
 
 
 def run(
@@ -33,6 +33,7 @@ def run(
     *,
     devices: int | None = None,
     chunk_runs: int = 256,
+    checkpoint_seconds: float = SAVE_EVERY_SECONDS,
     console: Console | None = None,
 ) -> Results:
     """Search, or go on with the search in `folder`; write its winners, figures and report there.
@@ -43,6 +44,8 @@ def run(
       workload: what to train, when it is the caller's own; `config.workload` is then only its name.
       devices: how many devices to use, all when None; without effect on the results.
       chunk_runs: runs computed and recorded together at most; without effect on the results.
+      checkpoint_seconds: the least time from one checkpoint of long runs to the next; without effect on the
+        results.
       console: where progress is shown; nowhere when None.
 
     Raises:
@@ -57,6 +60,7 @@ def run(
         devices,
         console,
         data_parallel=config.data_parallel,
+        checkpoint_seconds=checkpoint_seconds,
     )
     with opened as study:
         evaluate = evaluator(config, workload, study, chunk_runs)
@@ -87,7 +91,7 @@ def evaluator(config: Config, workload: Workload, study: Session, chunk_runs: in
     """What trains the trials of a search; runs that are saved on the way are recorded group by group, so that
     no finished one is lost and only those under way take memory."""
     if config.checkpoint_steps:
-        chunk_runs = min(chunk_runs, study.sweep.mesh.shape[RUNS] * config.vectorize)
+        chunk_runs = min(chunk_runs, study.sweep.together(config.vectorize))
     runner = trial_runner(config, workload, study.sweep, chunk_runs)
     return study.evaluator(runner, config.metric, chunk_runs)
 

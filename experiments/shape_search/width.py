@@ -1,6 +1,7 @@
 """How many runs side by side a search has the memory for."""
 
 import dataclasses
+import os
 from pathlib import Path
 
 import workloads
@@ -21,7 +22,7 @@ def filled(config: Config, folder: Path, devices: int | None, chunk_runs: int) -
     Raises StudyError where not even one run fits.
     """
     study = StudyFolder(folder)
-    if study.config.exists():
+    if os.path.exists(study.config):  # which a name that is too long is not, rather than an error
         return dataclasses.replace(config, vectorize=read_config(study).get("vectorize", config.vectorize))
     workload, problems = workload_of(config)
     raise_problems([*problems, *chunk_problems(chunk_runs), *device_problems(devices, config.data_parallel)])

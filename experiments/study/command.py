@@ -1,5 +1,6 @@
 """The command lines of studies: run one with its options, or draw the report of a finished one again."""
 
+import io
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -112,6 +113,8 @@ def command_line(
     What the user can mend ends as a message and not as a traceback.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may lack × and θ, and what was typed
     one_device_per_core()
     keep_compiled_programs()
     console = Console(width=None if sys.stdout.isatty() else TABLE_WIDTH)

@@ -46,20 +46,23 @@ def journaled(
     chunk_runs: int,
     progress: Progress,
     before_chunk: Callable[..., None] = lambda *trials: None,
+    left: Callable[[], int | None] = lambda: None,
 ) -> Evaluate:
     """Evaluate by running what the journal lacks, at most `chunk_runs` trials at a time, each chunk recorded
     at once. The score is the metric, +inf where it is not finite.
 
-    `before_chunk(*trials)` may raise, to end the study where nothing is lost. What `run` raises is raised
-    with a note that says which runs it was.
+    `before_chunk(*trials)` may raise, to end the study where nothing is lost. `left()` is the number of runs
+    of a chunk that was left half-way, for the chunk that comes next; None where there is none such. What
+    `run` raises is raised with a note that says which runs it was.
     """
 
     def evaluate(trials: Sequence[Trial]) -> dict[Trial, float]:
         known = _known(journal, trials)
         missing = [trial for trial in trials if trial.identity not in known]
         progress.begin(trials[0].stage, done=len(trials) - len(missing), left=len(missing))
-        for start in range(0, len(missing), chunk_runs):
-            chunk = missing[start : start + chunk_runs]
+        while missing:
+            size = left() or chunk_runs
+            chunk, missing = missing[:size], missing[size:]
             before_chunk(*chunk)
             rows = _run_chunk(run, chunk, metric)
             journal.record(rows)

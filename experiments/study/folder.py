@@ -31,6 +31,10 @@ class StudyFolder:
         return self.path / "journal.sqlite"
 
     @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
     def winners(self) -> Path:
         return self.path / "winners.json"
 

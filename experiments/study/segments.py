@@ -3,7 +3,6 @@
 import hashlib
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -20,22 +19,28 @@ from workloads import LongSweep, Stages, SweepState
 SAVE_EVERY_SECONDS = 60
 
 
-@dataclass(frozen=True)
 class Segments:
-    """Computes `workloads.long_sweep`, and leaves checkpoints of it.
+    """Computes long sweeps in segments, and leaves checkpoints between them.
 
-    Attributes:
-      checkpoints: where they go.
-      stop: SIGTERM, after which the state is saved and the study ends.
-      console: where it is said that a sweep goes on from a checkpoint, or that one is damaged; nowhere when
-        None.
-      seconds: the least from one checkpoint to the next.
+    A checkpoint is of one sweep, the first of the session that comes after the one that left it.
     """
 
-    checkpoints: Checkpoints
-    stop: StopRequest
-    console: Console | None = None
-    seconds: float = SAVE_EVERY_SECONDS
+    def __init__(
+        self,
+        checkpoints: Checkpoints,
+        stop: StopRequest,
+        seconds: float,
+        console: Console | None,
+    ):
+        """`stop`: SIGTERM, after which the state is saved and the study ends; `seconds`: the least from one
+        checkpoint to the next; `console`: where damaged checkpoints and those gone on from are told."""
+        self._checkpoints, self._stop, self._console, self._seconds = checkpoints, stop, console, seconds
+        self._first = True
+
+    def rows_left(self) -> int | None:
+        """How many rows the sweep has that an earlier session left; None where it left none."""
+        identity = from_first(self._checkpoints.newest_identity)
+        return None if identity is None else int(identity.split()[0])
 
     def sweep(
         self,
@@ -47,7 +52,7 @@ class Segments:
         every: int,
         options: Mapping[str, Any],
     ) -> PyTree:
-        """The results of all rows after `num_steps`, which may be saved every so many steps.
+        """The results of `workloads.long_sweep` after `num_steps`, which may be saved every so many steps.
 
         Raises Stopped, with the state saved, where SIGTERM came to one of the processes.
         """
@@ -56,8 +61,8 @@ class Segments:
         state, saved_at = self._begun_or_resumed(sweep, identity, num_steps), time.monotonic()
         while state.step < num_steps:
             state = jax.block_until_ready(sweep.advance(state, min(state.step + every, num_steps)))
-            due = time.monotonic() - saved_at >= self.seconds
-            stopping, saving = np.any(from_all([self.stop.received, due or self.stop.received]), axis=0)
+            due = time.monotonic() - saved_at >= self._seconds
+            stopping, saving = np.any(from_all([self._stop.received, due or self._stop.received]), axis=0)
             if saving and state.step < num_steps:
                 self._save(sweep, state, identity)
                 saved_at = time.monotonic()
@@ -65,27 +70,37 @@ class Segments:
                     raise Stopped
         return sweep.finish(state)
 
+    def clear(self) -> None:
+        """Delete all checkpoints."""
+        from_first(self._checkpoints.clear)
+
     def _begun_or_resumed(self, sweep: LongSweep, identity: str, num_steps: int) -> SweepState:
-        shapes = sweep.saved_shapes()
-        saved = from_first(lambda: self.checkpoints.newest(identity, shapes))
-        if saved is None:
+        if not self._first:
             return sweep.begin()
-        if self.console:
-            self.console.print(
-                f"Going on after step {int(saved.step):,} of {num_steps:,}, where it was saved."
-            )
-        return sweep.restored(saved)
+        self._first = False
+        shapes = sweep.saved_shapes()
+        found, problems = from_first(lambda: self._checkpoints.newest(identity, shapes))
+        for problem in problems:
+            self._say(problem)
+        if found is None:
+            return sweep.begin()
+        self._say(f"Going on after step {found.step:,} of {num_steps:,}, as it was saved.")
+        return sweep.restored(found.saved)
 
     def _save(self, sweep: LongSweep, state: SweepState, identity: str) -> None:
         saved = sweep.saved(state)
-        from_first(lambda: self.checkpoints.save(state.step, identity, saved))
+        from_first(lambda: self._checkpoints.save(state.step, identity, saved))
+
+    def _say(self, message: str) -> None:
+        if self._console:
+            self._console.print(message)
 
 
 def _identity(inputs: PyTree, num_steps: int, vectorize: int) -> str:
-    """What makes a sweep the same one in a resumed study, whatever the devices."""
+    """What makes a sweep the same one in a resumed study, whatever the devices; its number of rows first."""
     digest = hashlib.sha256(repr((num_steps, vectorize)).encode())
     for path, leaf in jax.tree.leaves_with_path(inputs):
         values = np.asarray(leaf)
         digest.update(repr((jax.tree_util.keystr(path), values.dtype.str, values.shape)).encode())
         digest.update(values.tobytes())
-    return digest.hexdigest()
+    return f"{len(jax.tree.leaves(inputs)[0])} {digest.hexdigest()}"

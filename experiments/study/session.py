@@ -1,6 +1,7 @@
 """A study while it runs: its folder, journal, devices and progress, opened together."""
 
 import contextlib
+import functools
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -13,6 +14,7 @@ from rich.console import Console
 
 import workloads
 from experiments.study.checkpoints import Checkpoints
+from experiments.study.checks import NotNegative, value_problems
 from experiments.study.choices import StudyError, raise_problems
 from experiments.study.evaluation import Evaluate, RunTrials, Trial, journaled
 from experiments.study.folder import StudyFolder, open_folder, write_atomically
@@ -20,7 +22,7 @@ from experiments.study.journal import Journal
 from experiments.study.lock import locked
 from experiments.study.processes import from_all, from_first, is_first
 from experiments.study.progress import Progress
-from experiments.study.segments import Segments
+from experiments.study.segments import SAVE_EVERY_SECONDS, Segments
 from experiments.study.setup import device_problems
 from experiments.study.stopping import Stopped, StopRequest
 from experiments.study.sweeping import Sweep
@@ -30,17 +32,22 @@ ResultsT = TypeVar("ResultsT")
 
 @dataclass(frozen=True)
 class Session:
-    """An open study. In a process other than the first, its journal is a copy in memory."""
+    """An open study. In a process other than the first, its journal is a copy in memory.
+
+    Its first chunk has as many runs as `left` says, once, where an earlier session left them half-way.
+    """
 
     folder: StudyFolder
     journal: Journal
     sweep: Sweep
     progress: Progress
     stop: StopRequest
+    left: Iterator[int]
 
     def evaluator(self, run: RunTrials, metric: str, chunk_runs: int) -> Evaluate:
         """See `journaled`; between chunks the study may stop."""
-        return journaled(self.journal, run, metric, chunk_runs, self.progress, self.before_chunk)
+        left = functools.partial(next, self.left, None)
+        return journaled(self.journal, run, metric, chunk_runs, self.progress, self.before_chunk, left)
 
     def before_chunk(self, *trials: Trial) -> None:
         """A point between two chunks, before the one of these trials.
@@ -54,9 +61,7 @@ class Session:
         if np.any(states[:, 0]):
             raise Stopped
         if np.any(states[:, 1:] != states[0, 1:]):
-            raise StudyError(
-                "The processes disagree on what to run next: are they of different machines or versions?"
-            )
+            raise StudyError("The processes disagree on what to run next: are their machines alike?")
 
     def once(self, path: Path, make: Callable[[], Any]) -> Any:
         """The JSON value of the file; of `make()`, written there, where there is none."""
@@ -79,6 +84,7 @@ def open_study(
     console: Console | None,
     *,
     data_parallel: int = 1,
+    checkpoint_seconds: float = SAVE_EVERY_SECONDS,
 ) -> Iterator[Session]:
     """Open the study in `folder`, a new one where there is none, until the end of the `with` statement.
 
@@ -92,11 +98,13 @@ def open_study(
       devices: how many devices to use, all when None.
       console: where progress is shown; nowhere when None.
       data_parallel: how many devices compute a run together.
+      checkpoint_seconds: the least time from one checkpoint to the next.
 
     Raises StudyError, before anything is computed, where there are problems or not these devices, or the
     folder or the journal in it does not serve.
     """
-    raise_problems([*problems, *device_problems(devices, data_parallel)])
+    often = value_problems("checkpoint_seconds", checkpoint_seconds, NotNegative)
+    raise_problems([*problems, *often, *device_problems(devices, data_parallel)])
     mesh = workloads.run_mesh(devices, data_parallel=data_parallel)
     quiet = console is None or not is_first()
     with contextlib.ExitStack() as stack:
@@ -105,8 +113,10 @@ def open_study(
         progress = stack.enter_context(Progress(planned_runs, console or Console(), quiet=quiet))
         stop = stack.enter_context(StopRequest())
         shown = None if quiet else console
-        segments = Segments(Checkpoints(study.checkpoints), stop, shown)
-        yield Session(study, journal, Sweep(mesh, journal, segments, shown), progress, stop)
+        segments = Segments(Checkpoints(study.checkpoints), stop, checkpoint_seconds, shown)
+        left = iter(filter(None, [segments.rows_left()]))
+        yield Session(study, journal, Sweep(mesh, journal, segments, shown), progress, stop, left)
+        segments.clear()
 
 
 def publish(

@@ -14,7 +14,7 @@ from jaxtyping import PRNGKeyArray, PyTree
 import workloads
 from experiments.study.sweeping import Sweep
 from schedules.search import Trial
-from workloads import Run, Stages, Workload
+from workloads import Run, Stages, Whole, Workload
 from workloads.memory import fitting_vectorize
 
 
@@ -56,14 +56,16 @@ class ShapeRunner:
     training: dict[str, Any] = field(default_factory=dict)
 
     def __call__(self, trials: Sequence[Trial]) -> list[dict[str, float]]:
-        rows, every = self._rows(trials), self.checkpoint_steps
-        num_steps = rows["learning_rates"].shape[1]
-        options = {"vectorize": self.vectorize, "capacity": self.capacity}
-        if 0 < every < num_steps:
-            options |= {"num_steps": num_steps, "every": every}
-            metrics = self.sweep.in_segments(self.stages, rows, self._data, **options)
-        else:
-            metrics = self.sweep(self.run, rows, self._data, **options)
+        rows = self._rows(trials)
+        metrics = self.sweep.staged(
+            self.stages,
+            rows,
+            self._data,
+            num_steps=rows["learning_rates"].shape[1],
+            every=self.checkpoint_steps,
+            capacity=max(self.capacity, len(trials)),  # more were left half-way on more devices
+            vectorize=self.vectorize,
+        )
         columns = {name: np.asarray(values).tolist() for name, values in metrics.items()}
         return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
@@ -77,15 +79,12 @@ class ShapeRunner:
             "learning_rates": jax.ShapeDtypeStruct((self.capacity, num_steps), np.float32),
             "key_data": jax.ShapeDtypeStruct((self.capacity, *key_data.shape), key_data.dtype),
         }
-        return fitting_vectorize(self.run, rows, self.workload.data, memory, mesh=self.sweep.mesh)
-
-    def run(self, row: dict[str, PyTree], data: PyTree) -> dict[str, jax.Array]:
-        """One run: its learning rates and the words of its key to its metrics."""
-        stages = self.stages(row, data)
-        return stages.finish(stages.advance(stages.begin(), 0, row["learning_rates"].shape[0]))
+        return fitting_vectorize(
+            Whole(self.stages, num_steps), rows, self.workload.data, memory, mesh=self.sweep.mesh
+        )
 
     def stages(self, row: dict[str, PyTree], data: PyTree) -> Stages:
-        """The same run in stages."""
+        """One run: its learning rates and the words of its key to its metrics."""
         num_steps = row["learning_rates"].shape[0]
         curve_steps = [step for step in self.curve_steps if step <= num_steps]
         evaluated = evaluation_steps(num_steps, self.evaluations)

@@ -13,7 +13,7 @@ import workloads
 from experiments.study.choices import StudyError
 from experiments.study.journal import Journal
 from experiments.study.segments import Segments
-from workloads import Stages
+from workloads import Stages, Whole
 from workloads.mesh import RUNS
 
 NARROWED = "vectorize narrowed"  # an event of the journal
@@ -57,7 +57,7 @@ class Sweep:
 
         return self._computed(compute, run, inputs, capacity, vectorize)
 
-    def in_segments(
+    def staged(
         self,
         stages: Callable[[PyTree, PyTree], Stages],
         inputs: PyTree,
@@ -68,12 +68,20 @@ class Sweep:
         capacity: int | None = None,
         vectorize: int = 1,
     ) -> PyTree:
-        """The results of `workloads.long_sweep` after `num_steps`, which may be saved every so many steps."""
+        """The results of runs in stages after `num_steps`; where these are more than `every`, and that is not
+        0, the runs may be saved every so many steps."""
+        if not 0 < every < num_steps:
+            whole = Whole(stages, num_steps)
+            return self(whole, inputs, data, capacity=capacity, vectorize=vectorize)
 
         def compute(rows: PyTree, **options: Any) -> PyTree:
             return self._segments.sweep(stages, rows, data, num_steps=num_steps, every=every, options=options)
 
         return self._computed(compute, stages, inputs, capacity, vectorize)
+
+    def together(self, vectorize: int) -> int:
+        """How many runs are computed at a time."""
+        return self.mesh.shape[RUNS] * vectorize
 
     def _computed(
         self,
@@ -104,7 +112,7 @@ class Sweep:
 
     def _give_way(self, program: Callable, room: int, width: int, error: Exception) -> None:
         """Make the next attempt smaller. Raises StudyError where there is nothing smaller."""
-        together = self.mesh.shape[RUNS] * width
+        together = self.together(width)
         if jax.process_count() > 1:
             raise StudyError(
                 f"Out of memory with {room} rows, {width} side by side. Several processes cannot give way one"

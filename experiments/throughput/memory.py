@@ -111,11 +111,11 @@ def _peak_above(call: Callable[[], object]) -> int:
         return sum(peaks) - sum(of["bytes_in_use"] for of in statistics)
     ctypes.CDLL(None).malloc_trim(0)  # hand back what was freed: taken again, it would not be counted
     CLEAR.write_text("5")  # the peak starts anew, says proc(5)
-    before = _resident("VmRSS")
+    before = resident("VmRSS")
     call()
-    return _resident("VmHWM") - before
+    return resident("VmHWM") - before
 
 
-def _resident(name: str) -> int:
+def resident(name: str) -> int:
     (line,) = [line for line in STATUS.read_text().splitlines() if line.startswith(name)]
     return 1024 * int(line.split()[1])

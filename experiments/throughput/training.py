@@ -138,11 +138,11 @@ def report_training(repeats: int, console: Console) -> None:
     console.print(table)
 
 
-def side(setting: Setting) -> Side:
-    """A call in which every device trains its own runs and evaluates nothing."""
+def side(setting: Setting, rounds: int = 1) -> Side:
+    """A call in which every device trains its own runs and evaluates nothing, so many times over."""
     # metrics that nobody reads would still be computed: inside a sweep, XLA does not see that
     workload = setting.make()._replace(evaluate=lambda params, data: {})
-    runs = len(jax.devices()) * setting.vectorize
+    runs = len(jax.devices()) * setting.vectorize * rounds
 
     def one_run(row, data):
         keys = workloads.run_keys(row["key"])

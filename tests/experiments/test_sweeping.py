@@ -79,7 +79,7 @@ def test_the_width_gives_way_last_and_a_resumed_study_begins_there(tmp_path, mes
     noted = attempts(64, most_together=3)
     output = io.StringIO()
     with Journal(tmp_path / "journal.sqlite") as journal:
-        result = Sweep(mesh, journal, Console(file=output))(run, ROWS[:16], FACTOR, vectorize=8)
+        result = Sweep(mesh, journal, console=Console(file=output))(run, ROWS[:16], FACTOR, vectorize=8)
         np.testing.assert_array_equal(result["score"], 2 * ROWS[:16] * FACTOR)
         assert journal.events(NARROWED) == [{"from": 8, "to": 4}, {"from": 4, "to": 2}]
     assert [(capacity, width) for _, capacity, width in noted] == [(16, 8), (16, 4), (8, 4), (8, 2), (8, 2)]

@@ -70,7 +70,7 @@ def load_wikitext103(
     if not 1 <= vocabulary <= LARGEST_VOCABULARY:
         raise ValueError(f"wikitext103: vocabulary must be in [1, {LARGEST_VOCABULARY}], got {vocabulary}")
     place = data_folder("wikitext103", SOURCE, folder, files)
-    found = _find_files(place)
+    found = find_files(place)
     splits = tokenized_text(place, found, vocabulary, lambda survey: _check(place, found, survey))
     for split, ids in splits.items():
         if len(ids) <= context:
@@ -82,8 +82,11 @@ def load_wikitext103(
     return train, validation
 
 
-def _find_files(place: DataFolder) -> dict[str, list[Path]]:
-    """The files of each split in the first form of which all are there."""
+def find_files(place: DataFolder) -> dict[str, list[Path]]:
+    """The files of each split in the first form of which all are there; they are not read.
+
+    Raises ValueError when one is missing or empty.
+    """
     forms = [
         {split: [place.path / folder / f"wiki.{name}.{ending}"] for split, name in TEXT_NAMES.items()}
         for folder in TEXT_FOLDERS

@@ -1,0 +1,5 @@
+import sys
+
+from experiments.doctor import main
+
+sys.exit(main())

@@ -1,0 +1,59 @@
+"""What a study leaves on disk and reads again: its journal, and a checkpoint."""
+
+import itertools
+import tempfile
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from orbax.checkpoint import v1 as orbax
+
+from experiments.doctor.oracles import Oracle
+from experiments.doctor.room import existing_part
+from experiments.study.journal import Journal, Row
+
+ROWS = [
+    Row(("doctor", "cosine", 0, 0, 0), 0.1, {"warmup": 0.1}, 0.3, {"train_loss": 0.3}, 0.5),
+    Row(("doctor", "cosine", 0, 0, 1), 1e-30, {"warmup": 1 / 3}, float("inf"), {"train_loss": 1e300}, 0.5),
+]
+
+
+def _differing_rows(folder: Path) -> int:
+    with tempfile.TemporaryDirectory(dir=existing_part(folder), prefix=".doctor-") as temporary:
+        path = Path(temporary) / "journal.sqlite"
+        with Journal(path) as journal:
+            journal.record(ROWS)
+        with Journal(path) as journal:
+            read = journal.rows("doctor")
+    return sum(row != recorded for row, recorded in itertools.zip_longest(read, ROWS))
+
+
+def _differing_leaves(folder: Path) -> int:
+    saved = {
+        "params": jnp.arange(6.0).reshape(2, 3) / 7,
+        "momentum": jnp.full((2, 3), -1 / 3, jnp.bfloat16),
+        "step": jnp.int32(12_345),
+        "key": jax.random.key(7),
+    }
+    shapes = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding), saved
+    )
+    with tempfile.TemporaryDirectory(dir=existing_part(folder), prefix=".doctor-") as temporary:
+        path = Path(temporary).absolute() / "checkpoint"
+        orbax.save(path, saved)
+        restored = orbax.load(path, shapes)
+    return sum(_bytes(saved[name]) != _bytes(restored[name]) for name in saved)
+
+
+def _bytes(leaf: jax.Array) -> bytes:
+    keys = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return np.asarray(jax.random.key_data(leaf) if keys else leaf).tobytes()
+
+
+def round_trips(folder: Path) -> tuple[Oracle, ...]:
+    """A journal and a checkpoint written where the folder is or would be, and read again; nothing is left."""
+    return (
+        Oracle("journal", "rows that come back different", lambda: _differing_rows(folder), (0,), 0),
+        Oracle("checkpoint", "arrays that come back different", lambda: _differing_leaves(folder), (0,), 0),
+    )

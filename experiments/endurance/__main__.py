@@ -1,0 +1,5 @@
+import sys
+
+from experiments.endurance import main
+
+sys.exit(main())

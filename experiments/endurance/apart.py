@@ -1,0 +1,66 @@
+"""Studies in processes of their own, which start at once: forked from one that has imported everything."""
+
+import functools
+import importlib
+import multiprocessing
+import os
+import sys
+import time
+from multiprocessing.context import ForkServerContext
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import jax
+
+from experiments.endurance.small_studies import STUDIES, SmallStudy
+from experiments.study.choices import StudyError
+
+
+@functools.cache
+def forkserver() -> ForkServerContext:
+    """Starts processes in which every study is imported, and JAX has not looked for devices yet."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(sorted({f"experiments.{study.package}" for study in STUDIES.values()}))
+    return context
+
+
+def start(study: SmallStudy, folder: Path, compiled: Path) -> BaseProcess:
+    """Start the study's command in `folder`; what it prints goes to `output_of(folder)`.
+
+    Its compiled programs, all of them, are kept in the folder `compiled`.
+    """
+    process = forkserver().Process(target=_command, args=(study, folder, compiled))
+    process.start()
+    return process
+
+
+def finish(study: SmallStudy, folder: Path, compiled: Path) -> float:
+    """The seconds that the study takes to its end. Raises StudyError where it does not end well."""
+    begun = time.perf_counter()
+    process = start(study, folder, compiled)
+    process.join()
+    if process.exitcode:
+        output = output_of(folder).read_text().strip().splitlines()
+        raise StudyError(f"it ended with {process.exitcode}: {' '.join(output[-3:])}")
+    return time.perf_counter() - begun
+
+
+def output_of(folder: Path) -> Path:
+    """Where the output of a study is kept: beside its folder."""
+    return folder.with_name(f"{folder.name}.log")
+
+
+def _command(study: SmallStudy, folder: Path, compiled: Path) -> None:
+    with output_of(folder).open("a") as output:
+        for stream in (sys.stdout, sys.stderr):
+            os.dup2(output.fileno(), stream.fileno())
+    keep_all_programs(compiled)
+    main = importlib.import_module(f"experiments.{study.package}").main
+    sys.exit(main([*study.words, "--folder", str(folder)]))
+
+
+def keep_all_programs(compiled: Path) -> None:
+    """Keep what this process compiles in that folder, however small or quick it was."""
+    jax.config.update("jax_compilation_cache_dir", str(compiled))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)

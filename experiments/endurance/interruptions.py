@@ -1,0 +1,173 @@
+"""Studies interrupted at random moments and run again: do they end as if nothing had happened?"""
+
+import collections
+import random
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from rich.console import Console
+from rich.table import Table
+
+from experiments.endurance.apart import finish, forkserver, output_of, start
+from experiments.endurance.bars import Bar, show_bars
+from experiments.endurance.evidence import journals, recorded, untimed, winners
+from experiments.endurance.scratch import scratch_folder
+from experiments.endurance.small_studies import STUDIES, SmallStudy
+from experiments.study.choices import StudyError, raise_problems
+
+STAGES = BEFORE, MIDDLE, AFTER = "before its journal", "in the middle", "after its end"
+STATUSES = {  # of an interrupted study: whether the signal found it running, stopping in order, or at its end
+    "KILL": (-signal.SIGKILL, 0),
+    "TERM": (-signal.SIGTERM, 128 + signal.SIGTERM, 0),
+}
+
+
+class Interruption(NamedTuple):
+    """A study that was interrupted and run again.
+
+    Attributes:
+      moment: seconds after its start.
+      stage: BEFORE, MIDDLE or AFTER.
+      status: its exit status.
+      problems: what is not as if nothing had happened.
+    """
+
+    moment: float
+    stage: str
+    status: int
+    problems: tuple[str, ...]
+
+
+class Endured(NamedTuple):
+    """All interruptions of a study, and the runs and seconds of it uninterrupted."""
+
+    study: str
+    runs: int
+    seconds: float
+    interruptions: tuple[Interruption, ...]
+
+    @property
+    def equal(self) -> int:
+        return sum(not one.problems for one in self.interruptions)
+
+
+@dataclass(frozen=True)
+class Interruptions:
+    """Interrupt every study at random moments, run it again to its end, and compare with an uninterrupted one
+    bit for bit: all rows of all journals, and winners.json."""
+
+    studies: tuple[Literal[tuple(STUDIES)], ...] = tuple(STUDIES)
+    """What to interrupt."""
+    moments: int = 20
+    """How often, each in a fresh folder; uniform over the time the study takes uninterrupted."""
+    signal: Literal["KILL", "TERM"] = "KILL"
+    """How: SIGKILL, or SIGTERM, which a study meets between two chunks."""
+    seed: int = 0
+    """Root of the moments."""
+    jobs: int = 2
+    """Studies at the same time."""
+    folder: Path | None = None
+    """Where all of them are kept; a temporary folder when not given."""
+
+    def __post_init__(self):
+        raise_problems(
+            f"{name}: must be at least 1, got {getattr(self, name)}."
+            for name in ("moments", "jobs")
+            if getattr(self, name) < 1
+        )
+
+    def report(self, console: Console) -> bool:
+        """Print what became of every study; returns whether all bars held."""
+        with scratch_folder(self.folder) as scratch:
+            endured = []
+            for one in self._measured(scratch):
+                console.print(f"{one.study}: {one.equal} of {len(one.interruptions)} equal")
+                endured.append(one)
+        console.print(_table(endured))
+        return show_bars((_bar(one) for one in endured), console)
+
+    def _measured(self, scratch: Path) -> Iterator[Endured]:
+        with ProcessPoolExecutor(self.jobs, mp_context=forkserver()) as pool:
+            yield from pool.map(self.measure, self.studies, [scratch] * len(self.studies))
+
+    def measure(self, name: str, scratch: Path) -> Endured:
+        """One study, in a folder of its own in `scratch`.
+
+        Raises StudyError where it fails uninterrupted, or two uninterrupted ones differ.
+        """
+        study, place = STUDIES[name], scratch / name
+        place.mkdir()
+        whole, again, compiled = place / "whole", place / "again", place / "compiled"
+        finish(study, whole, compiled)
+        seconds = finish(study, again, compiled)
+        problems = differences(study, whole, again)
+        if problems:
+            raise StudyError(f"{name}: uninterrupted, it differs from itself: {'; '.join(problems)}.")
+        moments = random.Random(f"{name} {self.seed}")
+        interruptions = []
+        for number in range(self.moments):
+            moment = moments.uniform(0, seconds)
+            # with programs of its own, so that the first ones are interrupted while compiling
+            one = self.interrupt(study, moment, place / str(number), whole, place / "compiled again")
+            interruptions.append(one)
+        return Endured(name, len(recorded(whole)), seconds, tuple(interruptions))
+
+    def interrupt(
+        self, study: SmallStudy, moment: float, folder: Path, whole: Path, compiled: Path
+    ) -> Interruption:
+        """Start the study in `folder`, interrupt it after `moment` seconds, run it again to its end, and
+        compare with the one in `whole`."""
+        process = start(study, folder, compiled)
+        process.join(moment)
+        stage = AFTER if process.exitcode is not None else MIDDLE if journals(folder) else BEFORE
+        {"KILL": process.kill, "TERM": process.terminate}[self.signal]()
+        process.join()
+        problems, kept = [], recorded(folder)
+        if process.exitcode not in STATUSES[self.signal]:
+            problems.append(f"interrupted, it ended with {process.exitcode}, see {output_of(folder)}")
+        try:
+            finish(study, folder, compiled)
+        except StudyError as error:
+            return Interruption(moment, stage, process.exitcode, (*problems, str(error)))
+        found = recorded(folder)
+        lost = sum(found.get(place) != columns for place, columns in kept.items())
+        if lost:
+            problems.append(f"{lost} of {len(kept)} recorded rows were lost or run again")
+        problems += differences(study, whole, folder)
+        return Interruption(moment, stage, process.exitcode, tuple(problems))
+
+
+def differences(study: SmallStudy, whole: Path, other: Path) -> list[str]:
+    """In what two finished studies of the same config differ, but for times."""
+    expected, found = untimed(recorded(whole)), untimed(recorded(other))
+    rows = sum(expected.get(place) != found.get(place) for place in expected.keys() | found.keys())
+    problems = [f"{rows} of {len(expected)} rows differ"] if rows else []
+    if winners(whole, study.timed_fields) != winners(other, study.timed_fields):
+        problems.append("winners.json differs")
+    return problems
+
+
+def _table(endured: list[Endured]) -> Table:
+    table = Table("study", "runs", "s", *(f"hit {stage}" for stage in STAGES), "exit statuses", "equal")
+    for study, runs, seconds, interruptions in endured:
+        stages = collections.Counter(one.stage for one in interruptions)
+        statuses = collections.Counter(one.status for one in interruptions)
+        table.add_row(
+            study,
+            f"{runs:,}",
+            f"{seconds:.1f}",
+            *(str(stages[stage]) for stage in STAGES),
+            ", ".join(f"{count} × {status}" for status, count in sorted(statuses.items())),
+            str(sum(not one.problems for one in interruptions)),
+        )
+    return table
+
+
+def _bar(one: Endured) -> Bar:
+    failed = [f"after {i.moment:.2f} s: {'; '.join(i.problems)}" for i in one.interruptions if i.problems]
+    measured = f"{one.equal} of {len(one.interruptions)}"
+    return Bar(f"{one.study} ends as uninterrupted", "\n  ".join([measured, *failed]), not failed)

@@ -1,0 +1,129 @@
+"""Runs that are saved on the way: left at any point, taken up again anywhere, with the same bits."""
+
+import os
+import signal
+
+import pytest
+
+from experiments.shape_search import main
+from workloads import LongSweep
+
+pytestmark = pytest.mark.usefixtures("no_report")
+SAVED = {
+    "families": ("constant",),
+    "strategy": "sobol",
+    "candidates": 8,
+    "batch": 8,
+    "rung_replicates": (2,),
+    "rung_horizons": (1.0,),
+    "checkpoint_steps": 6,
+}  # of 20 steps: after 6, 12 and 18
+SEGMENTS = 4
+
+
+@pytest.fixture(scope="module")
+def words(command_options):
+    return command_options(**SAVED)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory, words, journal_rows):
+    """The rows of the study, and its winners."""
+    folder = tmp_path_factory.mktemp("uninterrupted") / "study"
+    assert main([*words, "--folder", str(folder)]) == 0
+    return journal_rows(folder), (folder / "winners.json").read_bytes()
+
+
+@pytest.fixture
+def segments(monkeypatch):
+    """The number of steps that each segment ended with; `at(number, action)` acts after that segment."""
+    real, ends, actions = LongSweep.advance, [], {}
+
+    def advance(self, state, until):
+        state = real(self, state, until)
+        ends.append(until)
+        actions.get(len(ends), lambda: None)()
+        return state
+
+    monkeypatch.setattr(LongSweep, "advance", advance)
+    return ends, actions
+
+
+class Killed(BaseException):
+    """Ends a study as a kill does, without any word to it."""
+
+
+def kill():
+    raise Killed
+
+
+def terminate():
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def same(folder, uninterrupted, journal_rows):
+    rows, winners = uninterrupted
+    return journal_rows(folder) == rows and (folder / "winners.json").read_bytes() == winners
+
+
+def test_saving_changes_no_bit(tmp_path, words, command_options, uninterrupted, journal_rows, segments):
+    in_one = command_options(**{**SAVED, "checkpoint_steps": 0})
+    assert main([*in_one, "--folder", str(tmp_path / "study")]) == 0
+    assert segments[0] == []
+    assert same(tmp_path / "study", uninterrupted, journal_rows)
+
+
+@pytest.mark.parametrize("devices", [1, 2, 8])
+def test_a_run_that_sigterm_left_goes_on_where_it_was_on_any_devices(
+    tmp_path, words, uninterrupted, journal_rows, segments, capsys, devices
+):
+    ends, actions = segments
+    actions[2 * SEGMENTS + 2] = terminate  # in the third group of runs, after the second segment
+    arguments = [*words, "--folder", str(tmp_path / "study")]
+    assert main([*arguments, "--devices", "2"]) == 128 + signal.SIGTERM
+    assert ends == [6, 12, 18, 20, 6, 12, 18, 20, 6, 12]
+    assert len(journal_rows(tmp_path / "study")) == 4  # two groups of two
+    ends.clear()
+    actions.clear()
+    assert main([*arguments, "--devices", str(devices)]) == 0
+    assert ends[:3] == [18, 20, 6]
+    assert "Going on after step 12 of 20" in capsys.readouterr().out
+    assert same(tmp_path / "study", uninterrupted, journal_rows)
+
+
+def test_a_killed_run_goes_on_from_its_last_checkpoint(
+    tmp_path, words, uninterrupted, journal_rows, segments
+):
+    ends, actions = segments
+    arguments = [*words, "--folder", str(tmp_path / "study"), "--checkpoint-seconds", "0"]
+    actions |= {3: kill, 5: kill, 12: kill}  # in the first group of runs, at its end, and in the third
+    starts = []
+    for _ in range(3):
+        with pytest.raises(Killed):
+            main(arguments)
+        starts.append(len(ends))
+    assert main(arguments) == 0
+    begun = [ends[start] for start in [0, *starts]]
+    assert begun == [6, 18, 20, 12]
+    assert same(tmp_path / "study", uninterrupted, journal_rows)
+
+
+def test_a_damaged_checkpoint_is_named_and_costs_only_its_runs(
+    tmp_path, words, uninterrupted, journal_rows, segments, capsys
+):
+    ends, actions = segments
+    arguments = [*words, "--folder", str(tmp_path / "study"), "--checkpoint-seconds", "0"]
+    actions[3] = kill
+    with pytest.raises(Killed):
+        main(arguments)
+    files = [path for path in (tmp_path / "study" / "checkpoints").rglob("*") if path.is_file()]
+    for path in files:
+        path.write_bytes(path.read_bytes()[:-1] + b"?")
+    ends.clear()
+    actions.clear()
+    assert main(arguments) == 0
+    assert ends[0] == 6
+    printed = capsys.readouterr().out
+    assert "checkpoints" in printed
+    assert "damaged" in printed
+    assert same(tmp_path / "study", uninterrupted, journal_rows)
