@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, get_args
 
 from workloads.images import cifar10, digits, fashion_mnist, mnist
 from workloads.linear_regression import linear_regression
@@ -22,6 +22,8 @@ WORKLOADS: Mapping[str, Callable[..., Workload]] = MappingProxyType(
     }
 )
 
+KINDS = {int: "a whole number", float: "a number", str: "text"}  # of options
+
 
 def load(name: str, **options: Any) -> Workload:
     """The workload called `name`, with its options (see the functions in `WORKLOADS`).
@@ -34,8 +36,16 @@ def load(name: str, **options: Any) -> Workload:
     """
     if name not in WORKLOADS:
         raise ValueError(f"workload must be one of {list(WORKLOADS)}, got {name!r}")
-    allowed = list(inspect.signature(WORKLOADS[name]).parameters)
-    for option in options:
-        if option not in allowed:
-            raise ValueError(f"{name}: option must be one of {allowed}, got {option!r}")
+    parameters = inspect.signature(WORKLOADS[name]).parameters
+    for option, value in options.items():
+        if option not in parameters:
+            raise ValueError(f"{name}: option must be one of {list(parameters)}, got {option!r}")
+        _check_kind(f"{name}: {option}", value, parameters[option].annotation)
     return WORKLOADS[name](**options)
+
+
+def _check_kind(option: str, value: Any, annotation: Any) -> None:
+    """Raise ValueError where the value is not of the option's type, or None for one that may be left out."""
+    kind, *others = get_args(annotation) or (annotation,)
+    if not isinstance(value, (kind, *others, *((int,) if kind is float else ()))):
+        raise ValueError(f"{option} must be {KINDS[kind]}, got {value!r}")

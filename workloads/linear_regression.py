@@ -12,6 +12,9 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from workloads.workload import Workload, subset_indices
 
+LARGEST_DIMENSION = 46_340  # whose square is an int32
+LARGEST_EXPONENT = 6.0  # at which the least eigenvalue of the largest dimension is a float32
+
 
 def power_law_spectrum(dimension: int, exponent: float = 1.0) -> Float[Array, "dim"]:
     """λ_k ∝ 1/k^a for k = 1 … D, normalised to sum 1."""
@@ -38,12 +41,16 @@ def linear_regression(*, dimension: int = 64, exponent: float = 1.0, kernel_seed
       kernel_seed: which Q.
 
     Raises:
-      ValueError: `dimension` is below 2, or `exponent` negative.
+      ValueError: `dimension` is not in [2, 46,340], `exponent` not in [0, 6], or `kernel_seed` not in
+        [0, 2^32).
     """
-    if dimension < 2:
-        raise ValueError(f"linear_regression: dimension must be at least 2, got {dimension}")
-    if exponent < 0:
-        raise ValueError(f"linear_regression: exponent must not be negative, got {exponent}")
+    for name, value, low, high in (
+        ("dimension", dimension, 2, LARGEST_DIMENSION),
+        ("exponent", exponent, 0, LARGEST_EXPONENT),
+        ("kernel_seed", kernel_seed, 0, 2**32 - 1),
+    ):
+        if not low <= value <= high:
+            raise ValueError(f"linear_regression: {name} must be in [{low}, {high}], got {value}")
     spectrum = power_law_spectrum(dimension, exponent)
     scale = 1 / jnp.sqrt(spectrum)
 

@@ -15,6 +15,8 @@ from workloads.dense import dense_product
 
 dense = functools.partial(nn.Dense, dot_general=dense_product)
 LARGEST_ONE_HOT = 256  # tokens: a byte's worth
+LARGEST_WIDTH = 16_384  # beyond which a block's parameters fill what one device has
+MOST_LAYERS = 1_000  # each is traced
 
 
 class Size(NamedTuple):
@@ -92,19 +94,19 @@ def sized_transformer(
 ) -> Transformer:
     """The transformer of a named size, with those of `changes` to it that are not None.
 
-    Raises ValueError, in the name of `workload`, for a size or a dropout there is none of, and when width,
-    layers or heads is below 1 or the heads do not divide the width. What context the data allows is not known
-    here.
+    Raises ValueError, in the name of `workload`, for a size or a dropout there is none of, for a width not
+    in [1, 16,384] or layers not in [1, 1,000], and when the heads do not divide the width. What context the
+    data allows is not known here.
     """
     if size not in SIZES:
         raise ValueError(f"{workload}: size must be one of {list(SIZES)}, got {size!r}")
     if not 0 <= dropout < 1:
         raise ValueError(f"{workload}: dropout must be in [0, 1), got {dropout}")
     chosen = SIZES[size]._replace(**{name: value for name, value in changes.items() if value is not None})
-    for name in ("width", "layers", "heads"):
+    for name, most in (("width", LARGEST_WIDTH), ("layers", MOST_LAYERS), ("heads", chosen.width)):
         value = getattr(chosen, name)
-        if value < 1:
-            raise ValueError(f"{workload}: {name} must be at least 1, got {value}")
+        if not 1 <= value <= most:
+            raise ValueError(f"{workload}: {name} must be in [1, {most}], got {value}")
     if chosen.width % chosen.heads:
         raise ValueError(f"{workload}: heads must divide width={chosen.width}, got {chosen.heads}")
     return Transformer(num_tokens, **chosen._asdict(), dropout=dropout)

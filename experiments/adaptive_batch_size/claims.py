@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
+from experiments.adaptive_batch_size.config import ADAPTIVE, EUCLIDEAN_DRIVEN, LARGE, MATCHED, SMALL
 from experiments.adaptive_batch_size.outcome import Outcome
 from experiments.adaptive_batch_size.savings import saving
-from experiments.adaptive_batch_size.strategies import ADAPTIVE, EUCLIDEAN_DRIVEN, LARGE, MATCHED, SMALL
 from experiments.study.claims import Claim, above, below
 from schedules.search import paired_change
 

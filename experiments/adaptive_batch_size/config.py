@@ -1,127 +1,127 @@
 """What a study of adaptive batch sizes compares."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Literal
+from typing import Annotated, Literal
 
 from jaxtyping import Array, Float
 
-from experiments.study.choices import StudyError, choice_problem
+from experiments.study.checks import (
+    EACH_ONCE,
+    MOST,
+    BelowOne,
+    Between,
+    Confidence,
+    Count,
+    OneOf,
+    Seed,
+    Several,
+    at_least,
+    at_most,
+    entries,
+)
+from experiments.study.config import MOST_EXAMPLES, WorkloadConfig
 from experiments.study.options import WorkloadOptions
-from experiments.study.tuning import Budget
+from experiments.study.tuning import Budget, Decays, FirstRates, MoreRates
 from schedules import FAMILIES
 
 CENTRES: Mapping[str, float] = MappingProxyType(  # the middle of the learning rates tried at the small batch
     {"sign_descent": 0.005, "signum": 0.005, "adamw": 0.02, "spectral_descent": 0.08, "muon": 0.02}
 )
 
+# how the batch is chosen
+SMALL, LARGE = "small", "large"  # constant
+EUCLIDEAN_DRIVEN, MATCHED = "Euclidean", "matched"  # growing with a noise scale
+ADAPTIVE = (EUCLIDEAN_DRIVEN, MATCHED)
+STRATEGIES = (SMALL, LARGE, *ADAPTIVE)
+
 
 @dataclass(frozen=True)
-class Config:
+class Config(WorkloadConfig):
     """What is compared; it alone decides the scores, bit for bit."""
 
     workload: str = "digits"
     """What to train."""
     workload_options: WorkloadOptions = field(default_factory=dict)
     """Options of the workload, as NAME VALUE pairs, such as: model cnn."""
-    optimizers: tuple[str, ...] = tuple(CENTRES)
+    optimizers: Annotated[tuple[str, ...], OneOf(CENTRES), entries(1), EACH_ONCE] = tuple(CENTRES)
     """What to train with: sign_descent, signum, adamw, spectral_descent, muon."""
     metric: str = "test_loss"
     """Metric to minimise, at the end and in the fewest updates; all others are recorded beside it."""
-    small_batch: int = 8
+    small_batch: Several = 8
     """Examples in a batch of the small constant strategy, and in the first ones of those that grow; these
     accumulate micro-batches of as many."""
-    large_batch: int = 128
+    large_batch: Several = 128
     """Examples in a batch of the large constant strategy, and at most in those that grow; a multiple of the
     small batch."""
-    parts: int = 4
+    parts: Several = 4
     """Equal parts of each micro-batch, from whose gradients the noise is told; divides the small batch."""
-    samples: int = 6400
+    samples: Annotated[int, at_least(1), at_most(MOST_EXAMPLES)] = 6400
     """Examples that every run sees; a multiple of the large batch."""
     schedule: Literal["linear", "cosine"] = "linear"
     """Shape of every run's learning rate, over the examples seen."""
-    warmup: float = 0.15
+    warmup: BelowOne = 0.15
     """Fraction of the examples during which the learning rate rises and no batch grows."""
-    measure_every: int = 5
+    measure_every: Count = 5
     """Updates from one measurement of the noise to the next."""
-    euclidean_theta: float = 0.3
+    euclidean_theta: Between = 0.3
     """What the noise may be beside the signal, θ between 0 and 1, where the Euclidean noise scale drives the
     batch: the smaller, the larger the batch. The default is the paper's."""
-    matched_theta: float = 0.6
+    matched_theta: Between = 0.6
     """The same for the noise scale of the optimizer's own geometry."""
-    noise_decay: float = 0.9
+    noise_decay: BelowOne = 0.9
     """Decay of the running averages of noise and signal at a measurement, in [0, 1)."""
     coupling: Literal["sqrt", "linear", "none"] = "sqrt"
     """How the learning rate grows with the batch."""
-    first_rates: int = 5
+    first_rates: FirstRates = 5
     """Learning rates that each optimizer and strategy is first tried with, each twice the one before."""
-    more_rates: int = 3
+    more_rates: MoreRates = 3
     """Further ones, each placed by the scores so far: beyond an edge, or halfway beside the best."""
-    decays: tuple[float, ...] = (0.0,)
+    decays: Decays = (0.0,)
     """Fractions of a weight that a step at the peak learning rate removes, tried at every rate."""
-    screen_replicates: int = 8
+    screen_replicates: Count = 8
     """Seeds for each learning rate and decay."""
-    confirm_replicates: int = 40
+    confirm_replicates: Count = 40
     """Fresh seeds that score each at its best; only these are reported."""
-    curve_points: int = 25
+    curve_points: Count = 25
     """Evaluations along each run after the first one; divides samples / large_batch."""
-    timing_repeats: int = 9
+    timing_repeats: Count = 9
     """Runs of each that are timed, all in turn."""
-    confidence: float = 0.95
+    confidence: Confidence = 0.95
     """Level of all intervals, between 0 and 1."""
-    seed: int = 0
+    seed: Seed = 0
     """Root of everything random."""
 
-    def __post_init__(self):
-        problems = [choice_problem("optimizers", name, CENTRES) for name in self.optimizers]
-        problems.append(choice_problem("schedule", self.schedule, ("linear", "cosine")))
-        problems.append(choice_problem("coupling", self.coupling, ("sqrt", "linear", "none")))
-        problems += [*self._batch_problems(), *self._number_problems()]
-        if any(problems):
-            raise StudyError("\n".join(filter(None, problems)))
+    batch_fields = ("large_batch",)
 
-    def _batch_problems(self) -> list[str]:
+    def joint_problems(self) -> Iterator[str]:
         small, large, parts = self.small_batch, self.large_batch, self.parts
-        if small < 2:
-            return [f"small_batch: must be at least 2, got {small}."]
-        problems = []
-        if parts < 2 or small % parts:
-            problems.append(f"parts: must be at least 2 and divide small_batch={small}, got {parts}.")
-        if large <= small or large % small:
-            problems.append(f"large_batch: must be a multiple of small_batch={small}, got {large}.")
-        elif self.samples < large or self.samples % large:
-            problems.append(f"samples: must be a multiple of large_batch={large}, got {self.samples}.")
-        elif self.curve_points < 1 or (self.samples // large) % self.curve_points:
-            problems.append(
+        if self.sound("small_batch", "parts") and small % parts:
+            yield f"parts: must divide small_batch={small}, got {parts}."
+        if self.sound("small_batch", "large_batch") and (large <= small or large % small):
+            yield f"large_batch: must be a multiple of small_batch={small}, got {large}."
+        if self.sound("small_batch", "samples") and self.num_microbatches > MOST:
+            yield f"samples: must fit in {MOST} batches of small_batch={small}, got {self.samples}."
+        if not self.sound("large_batch", "samples"):
+            return
+        if self.samples % large:
+            yield f"samples: must be a multiple of large_batch={large}, got {self.samples}."
+        elif self.sound("curve_points") and (self.samples // large) % self.curve_points:
+            yield (
                 f"curve_points: must divide samples / large_batch = {self.samples // large},"
                 f" got {self.curve_points}."
             )
-        return problems
 
-    def _number_problems(self) -> list[str]:
-        problems = []
-        try:
-            _ = self.budget
-        except StudyError as error:
-            problems.append(str(error))
-        if not self.optimizers or len(set(self.optimizers)) < len(self.optimizers):
-            problems.append(f"optimizers: needs at least one, each named once, got {self.optimizers}.")
-        for name in ("measure_every", "timing_repeats"):
-            if getattr(self, name) < 1:
-                problems.append(f"{name}: must be at least 1, got {getattr(self, name)}.")
-        for name in ("euclidean_theta", "matched_theta"):
-            if not 0 < getattr(self, name) < 1:
-                problems.append(f"{name}: must be between 0 and 1, got {getattr(self, name)}.")
-        for name in ("warmup", "noise_decay"):
-            if not 0 <= getattr(self, name) < 1:
-                problems.append(f"{name}: must be in [0, 1), got {getattr(self, name)}.")
-        if not 0 < self.confidence < 1:
-            problems.append(f"confidence: must be between 0 and 1, got {self.confidence}.")
-        if not 0 <= self.seed < 2**32:
-            problems.append(f"seed: must be in [0, 2^32), got {self.seed}.")
-        return problems
+    @property
+    def planned_runs(self) -> int:
+        each = self.budget.runs + self.confirm_replicates
+        return len(self.optimizers) * len(STRATEGIES) * each
+
+    @property
+    def run_examples(self) -> int:
+        return self.samples
 
     @property
     def num_microbatches(self) -> int:

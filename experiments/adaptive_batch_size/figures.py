@@ -6,18 +6,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from experiments.adaptive_batch_size.config import ADAPTIVE, EUCLIDEAN_DRIVEN, LARGE, MATCHED, SMALL
 from experiments.adaptive_batch_size.curves import Curves
 from experiments.adaptive_batch_size.outcome import Outcome
 from experiments.adaptive_batch_size.published import PUBLISHED
 from experiments.adaptive_batch_size.results import Results
 from experiments.adaptive_batch_size.savings import costs_to
-from experiments.adaptive_batch_size.strategies import (
-    ADAPTIVE,
-    EUCLIDEAN_DRIVEN,
-    LARGE,
-    MATCHED,
-    SMALL,
-)
 from experiments.study.figures import CONTEXT, as_png, legend_beside, log_scale, panels
 
 COLORS = {SMALL: "#8a8a8a", LARGE: "#7b3294", EUCLIDEAN_DRIVEN: "#e08214", MATCHED: "#0b6fb8"}

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from experiments.adaptive_batch_size.config import SMALL
 from experiments.adaptive_batch_size.outcome import Outcome
 from experiments.adaptive_batch_size.results import Results
-from experiments.adaptive_batch_size.strategies import SMALL
 from experiments.adaptive_batch_size.tables import (
     COST_HEADINGS,
     cost_rows,

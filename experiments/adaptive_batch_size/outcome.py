@@ -6,10 +6,10 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from experiments.adaptive_batch_size.config import Config
+from experiments.adaptive_batch_size.config import ADAPTIVE, SMALL, STRATEGIES, Config
 from experiments.adaptive_batch_size.curves import Curves
 from experiments.adaptive_batch_size.savings import common_level, costs_to, saving
-from experiments.adaptive_batch_size.strategies import ADAPTIVE, SMALL, STRATEGIES, Contestant
+from experiments.adaptive_batch_size.strategies import Contestant
 from experiments.adaptive_batch_size.timing import Pace
 from experiments.study.tuning import Tuned
 from schedules.search import Estimate, median_estimate, paired_change

@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from experiments.adaptive_batch_size.claims import claims_about
-from experiments.adaptive_batch_size.config import Config
+from experiments.adaptive_batch_size.config import ADAPTIVE, SMALL, Config
 from experiments.adaptive_batch_size.curves import read_curves
 from experiments.adaptive_batch_size.outcome import Outcome, outcomes_of
-from experiments.adaptive_batch_size.strategies import ADAPTIVE, SMALL
 from experiments.adaptive_batch_size.timing import Timing, pace
 from experiments.study.claims import Claim
 from experiments.study.journal import Journal

@@ -4,14 +4,9 @@ import math
 from typing import NamedTuple
 
 import optim
-from experiments.adaptive_batch_size.config import CENTRES, Config
+from experiments.adaptive_batch_size.config import CENTRES, LARGE, MATCHED, STRATEGIES, Config
 from experiments.study.optimizers import OPTIMIZERS
 from geometry import EUCLIDEAN, Geometry
-
-SMALL, LARGE = "small", "large"  # constant
-EUCLIDEAN_DRIVEN, MATCHED = "Euclidean", "matched"  # growing with a noise scale
-ADAPTIVE = (EUCLIDEAN_DRIVEN, MATCHED)
-STRATEGIES = (SMALL, LARGE, *ADAPTIVE)
 
 
 class Contestant(NamedTuple):

@@ -20,7 +20,7 @@ from experiments.study.folder import StudyFolder
 from experiments.study.journal import Journal
 from experiments.study.redraw import redraw_from_journal
 from experiments.study.session import open_study, publish
-from experiments.study.setup import load_workload, workload_problems
+from experiments.study.setup import workload_of
 from experiments.study.tuning import Tuned, tune
 from workloads import Workload
 
@@ -45,11 +45,8 @@ def run(
     Raises:
       StudyError: the config, the folder or the journal in it does not serve; nothing was trained.
     """
-    workload = load_workload(config.workload, config.workload_options) if workload is None else workload
-    num_steps = config.samples // config.large_batch
-    problems = workload_problems(workload, config.metric, config.large_batch, num_steps)
-    planned = len(contestants(config)) * (config.budget.runs + config.confirm_replicates)
-    opened = open_study(folder, dataclasses.asdict(config), planned, problems, devices, console)
+    workload, problems = workload_of(config, workload)
+    opened = open_study(folder, dataclasses.asdict(config), config.planned_runs, problems, devices, console)
     with opened as study:
 
         def evaluate(contestant: Contestant) -> Evaluate:

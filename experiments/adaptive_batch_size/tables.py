@@ -5,11 +5,11 @@ import math
 import numpy as np
 
 from experiments.adaptive_batch_size.claims import NO_WORSE
+from experiments.adaptive_batch_size.config import ADAPTIVE, MATCHED, SMALL
 from experiments.adaptive_batch_size.outcome import COMPARED, Outcome
 from experiments.adaptive_batch_size.published import PUBLISHED
 from experiments.adaptive_batch_size.results import Results
 from experiments.adaptive_batch_size.savings import REACHING
-from experiments.adaptive_batch_size.strategies import ADAPTIVE, MATCHED, SMALL
 from experiments.study.tables import change_text, estimate_text
 from schedules.search import Estimate
 

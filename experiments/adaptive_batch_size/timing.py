@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from experiments.adaptive_batch_size.config import Config
-from experiments.adaptive_batch_size.strategies import ADAPTIVE, Contestant, contestants
+from experiments.adaptive_batch_size.config import ADAPTIVE, Config
+from experiments.adaptive_batch_size.strategies import Contestant, contestants
 from experiments.adaptive_batch_size.training import (
     UPDATES,
     control_probe,

@@ -11,8 +11,8 @@ from jaxtyping import Array, Float, Int, PyTree
 
 import optim
 import workloads
-from experiments.adaptive_batch_size.config import Config
-from experiments.adaptive_batch_size.strategies import ADAPTIVE, Contestant
+from experiments.adaptive_batch_size.config import ADAPTIVE, Config
+from experiments.adaptive_batch_size.strategies import Contestant
 from experiments.study.optimizers import OPTIMIZERS
 from experiments.study.sweeping import Sweep
 from experiments.study.tuning import Trial

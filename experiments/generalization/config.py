@@ -1,10 +1,23 @@
 """What a study of generalisation trains and measures."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Annotated
 
-from experiments.study.choices import StudyError, choice_problem
+from experiments.study.checks import (
+    EACH_ONCE,
+    Check,
+    Confidence,
+    Count,
+    NotNegative,
+    OneOf,
+    Seed,
+    at_least,
+    at_most,
+    entries,
+)
+from experiments.study.config import StudyConfig
 
 CENTRES: Mapping[str, float] = MappingProxyType(  # the middle of the learning rates of each optimizer
     {"sgd": 0.3, "momentum": 0.1, "adam": 0.01}
@@ -12,87 +25,62 @@ CENTRES: Mapping[str, float] = MappingProxyType(  # the middle of the learning r
 RATE_FACTOR = 3.0
 RUNGS = (8, 4, 2, 1)  # a run is measured at its horizon over these
 POOL = 1437  # the training images that subsets and validation images are drawn from
+MOST_RATES = 60  # each three times the one before; more leave the range of a float32
+
+Steps = Annotated[Count, Check(f"a multiple of {RUNGS[0]}", lambda num_steps: num_steps % RUNGS[0] == 0)]
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(StudyConfig):
     """What is studied; it alone decides the results, bit for bit."""
 
-    widths: tuple[int, ...] = (4, 8, 16)
+    widths: Annotated[tuple[Count, ...], entries(1), EACH_ONCE] = (4, 8, 16)
     """Hidden units of the networks."""
-    optimizers: tuple[str, ...] = ("momentum", "adam")
+    optimizers: Annotated[tuple[str, ...], OneOf(CENTRES), entries(1), EACH_ONCE] = (
+        "momentum",
+        "adam",
+    )
     """What to train with: sgd, momentum, adam."""
-    rates: int = 5
+    rates: Annotated[int, at_least(1), at_most(MOST_RATES)] = 5
     """Learning rates of each optimizer, constant along a run, each three times the one before."""
-    train_sizes: tuple[int, ...] = (100, 200, 400, 800)
+    train_sizes: Annotated[tuple[Count, ...], entries(1), EACH_ONCE] = (100, 200, 400, 800)
     """Numbers of training examples; each divides the largest."""
-    replicates: int = 4
+    replicates: Count = 4
     """Seeds for every width, optimizer, rate and train size; each draws its own examples."""
-    halving_size: int = 200
+    halving_size: Count = 200
     """Number of training examples where successive halving is replayed."""
-    halving_replicates: int = 16
+    halving_replicates: Count = 16
     """Replays of successive halving, each on runs of its own seed; as many fresh seeds score the choices."""
-    validation_size: int = 200
+    validation_size: Annotated[int, at_least(1), at_most(POOL - 1)] = 200
     """Examples that no run trains on, for the validation loss."""
-    num_steps: int = 800
+    num_steps: Steps = 800
     """Steps in a run, a multiple of 8."""
-    batch_size: int = 32
+    batch_size: Count = 32
     """Examples in a step."""
-    damping: float = 1e-3
+    damping: NotNegative = 1e-3
     """What is added to every eigenvalue of the curvature, in units of the loss's curvature."""
-    confidence: float = 0.95
+    confidence: Confidence = 0.95
     """Level of all intervals, between 0 and 1."""
-    seed: int = 0
+    seed: Seed = 0
     """Root of everything random."""
 
-    def __post_init__(self):
-        problems = [choice_problem("optimizers", name, CENTRES) for name in self.optimizers]
-        problems += self._tuple_problems() + self._number_problems()
-        if any(problems):
-            raise StudyError("\n".join(filter(None, problems)))
+    def joint_problems(self) -> Iterator[str]:
+        if not self.sound("train_sizes", "halving_size", "batch_size", "validation_size"):
+            return
+        least, most = self.batch_size, POOL - self.validation_size
+        drawn = Check(
+            f"in [{least}, {most}], from the batch size to the training images without the validation ones",
+            lambda size: least <= size <= most,
+        )
+        divisor = Check("a divisor of the largest one", lambda size: self.largest_size % size == 0)
+        sizes = *(("train_sizes", size) for size in self.train_sizes), ("halving_size", self.halving_size)
+        for field, size in sizes:
+            yield from drawn.problems(field, size) or divisor.problems(field, size)
 
-    def _tuple_problems(self) -> list[str]:
-        values = {"widths": self.widths, "optimizers": self.optimizers, "train_sizes": self.train_sizes}
-        problems = [
-            f"{name}: needs at least one value, each once, got {value}."
-            for name, value in values.items()
-            if not value or len(set(value)) < len(value)
-        ]
-        if min(self.widths, default=1) < 1:
-            problems.append(f"widths: must be at least 1, got {self.widths}.")
-        sizes = (*self.train_sizes, self.halving_size)
-        available = POOL - self.validation_size
-        if not all(self.batch_size <= size <= available for size in sizes):
-            problems.append(
-                f"train_sizes, halving_size: must be in [{self.batch_size}, {available}], from the batch size"
-                f" to the training images without the validation ones, got {sizes}."
-            )
-        elif any(self.largest_size % size for size in sizes):
-            problems.append(f"train_sizes, halving_size: must divide the largest of them, got {sizes}.")
-        return problems
-
-    def _number_problems(self) -> list[str]:
-        least = {
-            "rates": 1,
-            "replicates": 1,
-            "halving_replicates": 1,
-            "validation_size": 1,
-            "num_steps": RUNGS[0],
-            "batch_size": 1,
-            "damping": 0,
-        }
-        problems = [
-            f"{name}: must be at least {low}, got {getattr(self, name)}."
-            for name, low in least.items()
-            if getattr(self, name) < low
-        ]
-        if self.num_steps % RUNGS[0]:
-            problems.append(f"num_steps: must be a multiple of {RUNGS[0]}, got {self.num_steps}.")
-        if not 0 < self.confidence < 1:
-            problems.append(f"confidence: must be between 0 and 1, got {self.confidence}.")
-        if not 0 <= self.seed < 2**32:
-            problems.append(f"seed: must be in [0, 2^32), got {self.seed}.")
-        return problems
+    @property
+    def planned_runs(self) -> int:
+        of_each = len(self.train_sizes) * self.replicates + 2 * self.halving_replicates
+        return len(self.widths) * len(self.optimizers) * self.rates * of_each
 
     @property
     def largest_size(self) -> int:

@@ -55,7 +55,7 @@ def run(
       StudyError: the folder or the journal in it does not serve; nothing was trained.
     """
     data = coarse(workloads.load("digits").data)
-    opened = open_study(folder, dataclasses.asdict(config), len(trials(config)), (), devices, console)
+    opened = open_study(folder, dataclasses.asdict(config), config.planned_runs, (), devices, console)
     with opened as study:
         evaluate = study.evaluator(trial_runner(config, data, study.sweep), config.score, config.chunk_runs)
         for group in groups(config):

@@ -12,14 +12,11 @@ from jaxtyping import PyTree
 
 import optim
 import workloads
-from experiments.layer_geometry.config import Config
+from experiments.layer_geometry.config import BY_INDEX, SIGN_ONLY, Config
 from experiments.layer_geometry.layers import KINDS, layers_of
 from experiments.study.sweeping import Sweep
 from experiments.study.tuning import Trial
 from workloads import Workload
-
-BY_INDEX, SPECTRAL_ONLY, SIGN_ONLY = "by the index", "spectral only", "sign only"
-WAYS = (BY_INDEX, SPECTRAL_ONLY, SIGN_ONLY)
 
 
 def undecided(gradients: PyTree, **extra) -> PyTree:

@@ -1,23 +1,27 @@
 """What a study of layer geometry measures and compares."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
 from jaxtyping import Array, Float
 
-from experiments.study.choices import StudyError, choice_problem
+from experiments.study.checks import BelowOne, Confidence, Count, NotNegative, Positive, Seed, Several
+from experiments.study.config import WorkloadConfig, batch_problems
 from experiments.study.options import WorkloadOptions
-from experiments.study.tuning import Budget
+from experiments.study.tuning import Budget, Decays, FirstRates, MoreRates
 from schedules import FAMILIES
+from workloads import Workload
 
 LEAST_PROBES = 4  # the halves of a run are compared
+BY_INDEX, SPECTRAL_ONLY, SIGN_ONLY = "by the index", "spectral only", "sign only"
+WAYS = (BY_INDEX, SPECTRAL_ONLY, SIGN_ONLY)  # to choose each layer's geometry
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(WorkloadConfig):
     """What is measured; it alone decides the results, bit for bit."""
 
     workload: str = "digits"
@@ -28,84 +32,63 @@ class Config:
     """Metric at the end of training by which the choice of geometry is judged."""
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     """Shape of every run's learning rate."""
-    warmup: float = 0.1
+    warmup: BelowOne = 0.1
     """Fraction of the run in which the learning rate rises."""
-    batch_size: int = 64
+    batch_size: Count = 64
     """Examples in a step."""
-    parts: int = 8
+    parts: Several = 8
     """Equal parts of each batch, whose gradients tell the noise."""
-    num_steps: int = 100
+    num_steps: Count = 100
     """Steps in a run."""
-    learning_rate: float = 0.04
+    learning_rate: Positive = 0.04
     """Peak learning rate of muon in the measured runs."""
-    decay: float = 1e-3
+    decay: BelowOne = 1e-3
     """Fraction of a weight that a step of theirs at the peak rate removes."""
-    probe_every: int = 10
+    probe_every: Count = 10
     """Steps from one measurement to the next."""
-    curvature_batches: int = 12
+    curvature_batches: Count = 12
     """Batches whose mean gradient and Hessian the curvature is measured with."""
-    replicates: int = 8
+    replicates: Several = 8
     """Seeds of the measured runs."""
-    tau: float = 1.0
+    tau: NotNegative = 1.0
     """How many deviations of the noise the index takes off the signal: 1 in expectation, 2 for certain."""
-    index_every: int = 10
+    index_every: Count = 10
     """Steps from one look at the index to the next, where it chooses the geometry."""
-    central_rate: float = 0.04
+    central_rate: Positive = 0.04
     """The middle of the learning rates first tried with each way to choose."""
-    first_rates: int = 5
+    first_rates: FirstRates = 5
     """Learning rates that each is first tried with, each twice the one before."""
-    more_rates: int = 4
+    more_rates: MoreRates = 4
     """Further ones, each placed by the scores so far."""
-    decays: tuple[float, ...] = (0.0, 1e-3)
+    decays: Decays = (0.0, 1e-3)
     """Fractions of a weight that a step at the peak learning rate removes, tried at every rate."""
-    screen_replicates: int = 3
+    screen_replicates: Count = 3
     """Seeds for each learning rate and decay."""
-    confirm_replicates: int = 30
+    confirm_replicates: Count = 30
     """Fresh seeds that score each at its best; only these scores are reported."""
-    confidence: float = 0.95
+    confidence: Confidence = 0.95
     """Level of all intervals, between 0 and 1."""
-    seed: int = 0
+    seed: Seed = 0
     """Root of everything random."""
 
-    def __post_init__(self):
-        problems = [
-            choice_problem("schedule", self.schedule, ("linear", "cosine", "constant")),
-            *self._number_problems(),
-        ]
-        if any(problems):
-            raise StudyError("\n".join(filter(None, problems)))
-
-    def _number_problems(self) -> list[str]:
-        least = {"num_steps": 1, "probe_every": 1, "curvature_batches": 1, "replicates": 2, "index_every": 1}
-        problems = [
-            f"{name}: must be at least {low}, got {getattr(self, name)}."
-            for name, low in least.items()
-            if getattr(self, name) < low
-        ]
-        if not problems and len(self.probed_steps) < LEAST_PROBES:
-            problems.append(
+    def joint_problems(self) -> Iterator[str]:
+        if self.sound("num_steps", "probe_every") and len(self.probed_steps) < LEAST_PROBES:
+            yield (
                 f"probe_every: must leave at least {LEAST_PROBES} probed steps of num_steps={self.num_steps},"
                 f" got {self.probe_every}."
             )
-        if self.parts < 2 or self.batch_size % self.parts:
-            problems.append(
-                f"parts: must divide batch_size={self.batch_size} and be at least 2, got {self.parts}."
-            )
-        for name in ("learning_rate", "central_rate"):
-            if not 0 < getattr(self, name) < float("inf"):
-                problems.append(f"{name}: must be positive, got {getattr(self, name)}.")
-        for name, high in (("warmup", 1), ("decay", 1), ("tau", float("inf"))):
-            if not 0 <= getattr(self, name) < high:
-                problems.append(f"{name}: must be in [0, {high}), got {getattr(self, name)}.")
-        if not 0 < self.confidence < 1:
-            problems.append(f"confidence: must be between 0 and 1, got {self.confidence}.")
-        if not 0 <= self.seed < 2**32:
-            problems.append(f"seed: must be in [0, 2^32), got {self.seed}.")
-        try:
-            _ = self.budget
-        except StudyError as error:
-            problems.append(str(error))
-        return problems
+        if self.sound("batch_size", "parts") and self.batch_size % self.parts:
+            yield f"parts: must divide batch_size={self.batch_size}, got {self.parts}."
+
+    def workload_problems(self, workload: Workload) -> Iterator[str]:
+        yield from super().workload_problems(workload)
+        if self.sound("batch_size", "curvature_batches"):
+            together = self.batch_size * self.curvature_batches
+            yield from batch_problems("batch_size × curvature_batches", together, workload)
+
+    @property
+    def planned_runs(self) -> int:
+        return self.replicates + len(WAYS) * (self.budget.runs + self.confirm_replicates)
 
     @property
     def multipliers(self) -> Float[Array, "steps"]:

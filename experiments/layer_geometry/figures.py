@@ -7,7 +7,7 @@ from jaxtyping import Float
 from matplotlib.colors import Colormap, LinearSegmentedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure
 
-from experiments.layer_geometry.choosing import SPECTRAL_ONLY
+from experiments.layer_geometry.config import SPECTRAL_ONLY
 from experiments.layer_geometry.results import Results
 from experiments.study.figures import as_png, ranking
 

@@ -6,8 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy import stats
 
-from experiments.layer_geometry.choosing import BY_INDEX, SIGN_ONLY, SPECTRAL_ONLY
-from experiments.layer_geometry.config import Config
+from experiments.layer_geometry.config import BY_INDEX, SIGN_ONLY, SPECTRAL_ONLY, Config
 from experiments.layer_geometry.series import Series
 from experiments.study.claims import Claim, above, below
 from schedules.search import Estimate, Standing, median_change, median_estimate

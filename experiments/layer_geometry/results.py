@@ -6,8 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from rich.console import Console
 
-from experiments.layer_geometry.choosing import SPECTRAL_ONLY
-from experiments.layer_geometry.config import Config
+from experiments.layer_geometry.config import SPECTRAL_ONLY, Config
 from experiments.layer_geometry.findings import choice_claims, layer_claims, typical
 from experiments.layer_geometry.layers import Layer
 from experiments.layer_geometry.measurement import SURE

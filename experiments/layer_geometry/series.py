@@ -6,8 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from experiments.layer_geometry.choosing import BY_INDEX
-from experiments.layer_geometry.config import Config
+from experiments.layer_geometry.config import BY_INDEX, Config
 from experiments.layer_geometry.layers import Layer
 from experiments.layer_geometry.measurement import MEASURE, QUANTITIES
 from experiments.study.choices import StudyError

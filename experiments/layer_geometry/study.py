@@ -6,8 +6,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from experiments.layer_geometry.choosing import WAYS, choosing_runner
-from experiments.layer_geometry.config import Config
+from experiments.layer_geometry.choosing import choosing_runner
+from experiments.layer_geometry.config import WAYS, Config
 from experiments.layer_geometry.layers import Layer, layers_of
 from experiments.layer_geometry.measurement import measured_trials, measurement_runner
 from experiments.layer_geometry.report import write_report
@@ -18,7 +18,7 @@ from experiments.study.folder import StudyFolder
 from experiments.study.journal import Journal
 from experiments.study.redraw import redraw_from_journal
 from experiments.study.session import open_study, publish
-from experiments.study.setup import load_workload, workload_problems
+from experiments.study.setup import load_workload, workload_of
 from experiments.study.tuning import tune
 from workloads import Workload
 
@@ -45,13 +45,8 @@ def run(
       StudyError: the config, the folder or the journal in it does not serve, and nothing was trained; or
         nearly all measured runs diverged.
     """
-    workload = load_workload(config.workload, config.workload_options) if workload is None else workload
-    problems = [
-        *workload_problems(workload, config.metric, config.batch_size, config.num_steps),
-        *workload_problems(workload, config.metric, config.batch_size * config.curvature_batches, 1),
-    ]
-    planned = config.replicates + len(WAYS) * (config.budget.runs + config.confirm_replicates)
-    opened = open_study(folder, dataclasses.asdict(config), planned, problems, devices, console)
+    workload, problems = workload_of(config, workload)
+    opened = open_study(folder, dataclasses.asdict(config), config.planned_runs, problems, devices, console)
     with opened as study:
         measure = measurement_runner(config, workload, study.sweep)
         study.evaluator(measure, config.metric, study.sweep.mesh.size)(measured_trials(config))

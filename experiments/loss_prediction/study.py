@@ -11,13 +11,14 @@ from experiments.loss_prediction.config import Config
 from experiments.loss_prediction.findings import winners_json, write_report
 from experiments.loss_prediction.results import Results, collect
 from experiments.loss_prediction.trials import FIT, fitted_schedules, runs, unseen_schedules
+from experiments.study.choices import raise_problems
 from experiments.study.evaluation import Evaluate, RunTrials
 from experiments.study.folder import StudyFolder
 from experiments.study.journal import Journal
 from experiments.study.optimizers import OPTIMIZERS
 from experiments.study.redraw import redraw_from_journal
 from experiments.study.session import open_study, publish
-from experiments.study.setup import load_workload, workload_problems
+from experiments.study.setup import device_problems, workload_of
 from experiments.study.shape_runs import ShapeRunner
 from experiments.study.sweeping import Sweep
 from workloads import Workload
@@ -44,8 +45,8 @@ def run(
       StudyError: the config, the folder or the journal in it does not serve, and nothing was trained; or a
         fitted run diverged.
     """
-    workload = load_workload(config.workload, config.workload_options) if workload is None else workload
-    problems = workload_problems(workload, config.metric, config.batch_size, config.num_steps)
+    workload, problems = workload_of(config, workload)
+    raise_problems([*problems, *device_problems(devices)])
     unseen_schedules(config)  # whether there are as many of each family
     opened = open_study(folder, dataclasses.asdict(config), config.planned_runs, problems, devices, console)
     with opened as study:

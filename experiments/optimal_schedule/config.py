@@ -1,15 +1,33 @@
 """What a study of best schedules covers: a base setting, and others that differ from it in one respect."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import jax
 from jaxtyping import Array, Float
 
-from experiments.study.choices import StudyError, choice_problem
+from experiments.study.checks import (
+    EACH_ONCE,
+    BelowOne,
+    Check,
+    Confidence,
+    Count,
+    CountOrNone,
+    OneOf,
+    Positive,
+    Seed,
+    Several,
+    at_least,
+    at_most,
+    entries,
+)
+from experiments.study.config import StudyConfig
 from schedules import FAMILIES, Family
-from schedules.optimal import schedule_starts
+from schedules.descent import MINIMISERS
+from schedules.optimal import START_SHAPES, schedule_starts
 from schedules.search import named_key
+from workloads.linear_regression import LARGEST_EXPONENT
 
 VARIED = {
     "exponent": "exponents",
@@ -17,6 +35,11 @@ VARIED = {
     "num_steps": "horizons",
     "momentum": "momenta",
 }
+LARGEST_DIMENSION = 1_000  # a step is a product with dimension³ / 2 numbers
+LONGEST_SCHEDULE = 100_000
+
+Exponent = Annotated[float, at_least(0), at_most(LARGEST_EXPONENT)]
+Steps = Annotated[int, at_least(2), at_most(LONGEST_SCHEDULE)]
 SYMBOLS = {"exponent": "a", "batch_size": "B", "num_steps": "T", "momentum": "β"}
 
 
@@ -50,99 +73,65 @@ class Setting(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(StudyConfig):
     """What is sought; it alone decides the results, bit for bit."""
 
-    dimension: int = 24
+    dimension: Annotated[int, at_least(2), at_most(LARGEST_DIMENSION)] = 24
     """D: how many parameters and examples linear regression has."""
-    exponent: float = 1.0
+    exponent: Exponent = 1.0
     """a of the base setting's spectrum, λ_k ∝ 1/k^a."""
-    batch_size: int = 4
+    batch_size: Count = 4
     """Batch size of the base setting."""
-    num_steps: int = 100
+    num_steps: Steps = 100
     """Steps of the base setting."""
-    momentum: float = 0.0
+    momentum: BelowOne = 0.0
     """Heavy-ball momentum of the base setting."""
-    exponents: tuple[float, ...] = (0.5, 2.0)
+    exponents: tuple[Exponent, ...] = (0.5, 2.0)
     """Other spectra, all else as in the base setting."""
-    batch_sizes: tuple[int, ...] = (2, 8)
+    batch_sizes: tuple[Count, ...] = (2, 8)
     """Other batch sizes, all else as in the base setting."""
-    horizons: tuple[int, ...] = (50, 200)
+    horizons: tuple[Steps, ...] = (50, 200)
     """Other numbers of steps, all else as in the base setting."""
-    momenta: tuple[float, ...] = (0.5, 0.9)
+    momenta: tuple[BelowOne, ...] = (0.5, 0.9)
     """Other momenta, all else as in the base setting."""
-    families: tuple[str, ...] = tuple(FAMILIES)
+    families: Annotated[tuple[str, ...], OneOf(FAMILIES), entries(1), EACH_ONCE] = tuple(FAMILIES)
     """Families of schedules that are compared with the best found."""
-    training_kernels: int = 4
+    training_kernels: Count = 4
     """Kernels whose mean log loss is minimised."""
-    fresh_kernels: int = 200
+    fresh_kernels: Several = 200
     """Other kernels that every schedule is certified on; only their losses are reported."""
-    start_scales: tuple[float, ...] = (0.25, 0.5)
+    start_scales: Annotated[tuple[Positive, ...], entries(1), EACH_ONCE] = (0.25, 0.5)
     """Learning rates of the starts, in units of B (1 - β), the best of an isotropic spectrum."""
-    perturbed_starts: int = 10
+    perturbed_starts: CountOrNone = 10
     """Random starts beside the constant, linear and cosine ones."""
-    evaluations: int = 200
+    evaluations: Count = 200
     """Evaluations of the loss and its gradient in a descent over schedules, at most."""
-    family_starts: int = 6
+    family_starts: Count = 6
     """Starts in each family."""
-    family_evaluations: int = 100
+    family_evaluations: Count = 100
     """Evaluations of the loss and its gradient in a descent within a family, at most."""
-    confidence: float = 0.95
+    confidence: Confidence = 0.95
     """Level of all intervals, between 0 and 1."""
-    seed: int = 0
+    seed: Seed = 0
     """Root of everything random."""
 
-    def __post_init__(self):
-        problems = [
-            *(choice_problem("families", name, FAMILIES) for name in self.families),
-            *self._setting_problems(),
-            *self._number_problems(),
-        ]
-        if any(problems):
-            raise StudyError("\n".join(filter(None, problems)))
-
-    def _setting_problems(self) -> list[str]:
-        problems = []
-        if len(set(self.families)) < len(self.families) or not self.families:
-            problems.append(f"families: at least one, each named once, got {self.families}.")
+    def joint_problems(self) -> Iterator[str]:
         for name, others in VARIED.items():
-            values = (getattr(self, name), *getattr(self, others))
-            if len(set(values)) < len(values):
-                problems.append(f"{others}: must differ from one another and from {name}, got {values[1:]}.")
-        within = {
-            "exponent": ("at least 0", lambda value: value >= 0),
-            "batch_size": (f"in [1, {self.dimension}]", lambda value: 1 <= value <= self.dimension),
-            "num_steps": ("at least 2", lambda value: value >= 2),
-            "momentum": ("in [0, 1)", lambda value: 0 <= value < 1),
-        }
-        for setting in self.settings:
-            for name, (allowed, holds) in within.items():
-                if not holds(getattr(setting, name)):
-                    problems.append(f"{name}: must be {allowed}, got {getattr(setting, name)}.")
-        return list(dict.fromkeys(problems))
+            values = getattr(self, name), *getattr(self, others)
+            if self.sound(name, others) and len(set(values)) < len(values):
+                yield f"{others}: must differ from one another and from {name}, got {values[1:]}."
+        of_data = Check(f"in [1, {self.dimension}]", lambda size: size <= self.dimension)
+        for field, sizes in (("batch_size", (self.batch_size,)), ("batch_sizes", self.batch_sizes)):
+            if self.sound(field, "dimension"):
+                for size in sizes:
+                    yield from of_data.problems(field, size)
 
-    def _number_problems(self) -> list[str]:
-        least = {
-            "dimension": 2,
-            "training_kernels": 1,
-            "fresh_kernels": 2,
-            "perturbed_starts": 0,
-            "evaluations": 1,
-            "family_starts": 1,
-            "family_evaluations": 1,
-        }
-        problems = [
-            f"{name}: must be at least {low}, got {getattr(self, name)}."
-            for name, low in least.items()
-            if getattr(self, name) < low
-        ]
-        if not self.start_scales or not all(scale > 0 for scale in self.start_scales):
-            problems.append(f"start_scales: must be positive, at least one, got {self.start_scales}.")
-        if not 0 < self.confidence < 1:
-            problems.append(f"confidence: must be between 0 and 1, got {self.confidence}.")
-        if not 0 <= self.seed < 2**32:
-            problems.append(f"seed: must be in [0, 2^32), got {self.seed}.")
-        return problems
+    @property
+    def planned_runs(self) -> int:
+        starts = len(START_SHAPES) * len(self.start_scales) + self.perturbed_starts
+        fits = 2 * len(self.families) * (self.family_starts + 1)  # each certified, as every search is
+        searches = (len(MINIMISERS) + (not setting.momentum) for setting in self.settings)
+        return sum(count * (starts + 1) + fits for count in searches)
 
     @property
     def settings(self) -> tuple[Setting, ...]:

@@ -52,8 +52,7 @@ def run(
     Raises:
       StudyError: the config, the folder or the journal in it does not serve, and nothing was run.
     """
-    planned = sum(map(len, all_trials(config)))
-    opened = open_study(folder, dataclasses.asdict(config), planned, (), devices, console)
+    opened = open_study(folder, dataclasses.asdict(config), config.planned_runs, (), devices, console)
     with opened as study, jax.enable_x64(True):
         for trials in all_trials(config):
             run_trials = partial(run_stage, config=config, journal=study.journal, sweep=study.sweep)

@@ -22,7 +22,7 @@ from experiments.study.journal import Journal
 from experiments.study.optimizers import OPTIMIZERS
 from experiments.study.redraw import redraw_from_journal
 from experiments.study.session import open_study, publish
-from experiments.study.setup import load_workload, workload_problems
+from experiments.study.setup import workload_of
 from experiments.study.sweeping import Sweep
 from experiments.study.tuning import CONFIRM, SCREEN, Trial, Tuned, tune
 from workloads import Workload
@@ -50,8 +50,7 @@ def run(
     Raises:
       StudyError: the config, the folder or the journal in it does not serve; nothing was trained.
     """
-    workload = load_workload(config.workload, config.workload_options) if workload is None else workload
-    problems = workload_problems(workload, config.metric, config.batch_size, config.num_steps)
+    workload, problems = workload_of(config, workload)
     opened = open_study(folder, dataclasses.asdict(config), config.planned_runs, problems, devices, console)
     with opened as study:
         tuned = {}

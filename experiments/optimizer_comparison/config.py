@@ -1,16 +1,17 @@
 """What an optimizer comparison compares."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Literal
+from typing import Annotated, Literal
 
 from jaxtyping import Array, Float
 
-from experiments.study.choices import StudyError, choice_problem
+from experiments.study.checks import EACH_ONCE, BelowOne, Confidence, Count, OneOf, Seed
+from experiments.study.config import WorkloadConfig
 from experiments.study.options import WorkloadOptions
-from experiments.study.tuning import Budget
+from experiments.study.tuning import Budget, Decays, FirstRates, MoreRates
 from schedules import FAMILIES
 
 REFERENCE_OPTIMIZER = "adamw"  # in every comparison, as what the others are compared with
@@ -31,70 +32,45 @@ CONTENDERS: Mapping[str, float] = MappingProxyType(  # the middle of the learnin
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(WorkloadConfig):
     """What is compared; it alone decides the scores, bit for bit."""
 
     workload: str = "digits"
     """What to train: digits, shakespeare or linear_regression."""
     workload_options: WorkloadOptions = field(default_factory=lambda: {"model": "cnn"})
     """Options of the workload, as NAME VALUE pairs."""
-    optimizers: tuple[str, ...] = tuple(CONTENDERS)
+    optimizers: Annotated[tuple[str, ...], OneOf(CONTENDERS), EACH_ONCE] = tuple(CONTENDERS)
     """What to compare; adamw is always added, to compare with."""
     metric: str = "train_loss"
     """Metric at the end of training to minimise; all others are recorded beside it."""
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     """Shape of every run's learning rate."""
-    warmup: float = 0.1
+    warmup: BelowOne = 0.1
     """Fraction of the run in which the learning rate rises."""
-    batch_size: int = 64
+    batch_size: Count = 64
     """Examples in a step."""
-    num_steps: int = 100
+    num_steps: Count = 100
     """Steps in a run."""
-    first_rates: int = 5
+    first_rates: FirstRates = 5
     """Learning rates that each optimizer is first tried with, each twice the one before."""
-    more_rates: int = 4
+    more_rates: MoreRates = 4
     """Further ones, each placed by the scores so far: beyond an edge, or halfway beside the best."""
-    decays: tuple[float, ...] = (0.0, 1e-4, 1e-3)
+    decays: Decays = (0.0, 1e-4, 1e-3)
     """Fractions of a weight that a step at the peak learning rate removes, tried at every rate."""
-    screen_replicates: int = 3
+    screen_replicates: Count = 3
     """Seeds for each learning rate and decay."""
-    confirm_replicates: int = 30
+    confirm_replicates: Count = 30
     """Fresh seeds that score each optimizer at its best; only these scores are reported."""
-    curve_points: int = 10
+    curve_points: Count = 10
     """Evaluations along each confirming run."""
-    confidence: float = 0.95
+    confidence: Confidence = 0.95
     """Level of all intervals, between 0 and 1."""
-    seed: int = 0
+    seed: Seed = 0
     """Root of everything random."""
 
-    def __post_init__(self):
-        problems = [choice_problem("optimizers", name, CONTENDERS) for name in self.optimizers]
-        problems.append(choice_problem("schedule", self.schedule, ("linear", "cosine", "constant")))
-        problems += self._number_problems()
-        if any(problems):
-            raise StudyError("\n".join(filter(None, problems)))
-
-    def _number_problems(self) -> list[str]:
-        problems = [
-            f"{name}: must be at least 1, got {getattr(self, name)}."
-            for name in ("batch_size", "num_steps", "curve_points")
-            if getattr(self, name) < 1
-        ]
-        try:
-            _ = self.budget
-        except StudyError as error:
-            problems.append(str(error))
-        if len(set(self.optimizers)) < len(self.optimizers):
-            problems.append(f"optimizers: each may be named once, got {self.optimizers}.")
-        if not 0 <= self.warmup < 1:
-            problems.append(f"warmup: must be in [0, 1), got {self.warmup}.")
-        if self.curve_points > self.num_steps:
-            problems.append(f"curve_points: must be at most num_steps, got {self.curve_points}.")
-        if not 0 < self.confidence < 1:
-            problems.append(f"confidence: must be between 0 and 1, got {self.confidence}.")
-        if not 0 <= self.seed < 2**32:
-            problems.append(f"seed: must be in [0, 2^32), got {self.seed}.")
-        return problems
+    def joint_problems(self) -> Iterator[str]:
+        if self.sound("num_steps", "curve_points") and self.curve_points > self.num_steps:
+            yield f"curve_points: must be at most num_steps={self.num_steps}, got {self.curve_points}."
 
     @property
     def compared(self) -> tuple[str, ...]:

@@ -1,15 +1,30 @@
 """What a study of path geometry measures."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
 from jaxtyping import Array, Float
 
-from experiments.study.choices import StudyError, choice_problem
+from experiments.study.checks import (
+    ASCENDING,
+    EACH_ONCE,
+    Check,
+    Confidence,
+    Count,
+    OneOf,
+    Positive,
+    RateRange,
+    Seed,
+    Several,
+    entries,
+)
+from experiments.study.config import WorkloadConfig
 from experiments.study.optimizers import OPTIMIZERS
 from experiments.study.options import WorkloadOptions
 from schedules import FAMILIES, Family, Interval
 from schedules.search import Budget, Race, Rung
+from workloads import Workload
 
 PRESCRIBED = "prescribed"
 AS_IT_IS = "prescribed, untuned"
@@ -17,8 +32,11 @@ BASELINE = "cosine"  # searched in every study, as what the prescribed schedule 
 LEAST_PROBES = 6  # thirds of a run are compared
 
 
+SGD_AMONG_THEM = Check("names with sgd among them", lambda names: "sgd" in names)
+
+
 @dataclass(frozen=True)
-class Config:
+class Config(WorkloadConfig):
     """What is measured; it alone decides the results, bit for bit."""
 
     workload: str = "digits"
@@ -27,88 +45,67 @@ class Config:
     """Options of the workload, as NAME VALUE pairs, such as: model cnn."""
     metric: str = "train_loss"
     """Metric at the end of training by which schedules are judged."""
-    optimizers: tuple[str, ...] = ("sgd", "momentum", "adam", "muon")
+    optimizers: Annotated[
+        tuple[str, ...],
+        OneOf(OPTIMIZERS),
+        EACH_ONCE,
+        SGD_AMONG_THEM,
+    ] = ("sgd", "momentum", "adam", "muon")
     """Whose paths are measured; sgd, whose step is prescribed, must be among them."""
-    learning_rates: tuple[float, ...] = (1.0, 0.2, 0.01, 0.02)
+    learning_rates: tuple[Positive, ...] = (1.0, 0.2, 0.01, 0.02)
     """Peak learning rate of each optimizer at all batch sizes; by default near the best at the middle one."""
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     """Shape of the measured runs' learning rate, without warm-up."""
-    batch_sizes: tuple[int, ...] = (16, 64, 256)
+    batch_sizes: Annotated[tuple[Count, ...], entries(2), ASCENDING] = (16, 64, 256)
     """Batch sizes whose paths are measured, ascending; the middle one is used for everything else."""
-    num_steps: int = 200
+    num_steps: Count = 200
     """Steps in a run."""
-    probe_every: int = 5
+    probe_every: Count = 5
     """Steps from one measurement to the next."""
-    replicates: int = 12
+    replicates: Several = 12
     """Seeds of each measured path, with true labels and with random ones."""
-    families: tuple[str, ...] = ("cosine", "constant", "wsd", "two_point_linear")
+    families: Annotated[tuple[str, ...], OneOf(FAMILIES), EACH_ONCE] = (
+        "cosine",
+        "constant",
+        "wsd",
+        "two_point_linear",
+    )
     """Families of schedules that are searched beside the prescribed one; cosine is always added."""
-    base_learning_rates: tuple[float, float] = (0.03, 8.0)
+    base_learning_rates: RateRange = (0.03, 8.0)
     """Lowest and highest base learning rate of sgd that every schedule is searched with."""
-    candidates: int = 48
+    candidates: Count = 48
     """Shapes with a learning rate that each search asks for; the prescribed one has a single shape."""
-    screen_replicates: int = 2
+    screen_replicates: Count = 2
     """Seeds for each candidate in the screening."""
-    top: int = 3
+    top: Count = 3
     """Candidates per family that get fresh seeds after the screening."""
-    select_replicates: int = 8
+    select_replicates: Count = 8
     """Fresh seeds that choose a family's winner among its top candidates."""
-    confirm_replicates: int = 40
+    confirm_replicates: Count = 40
     """Fresh seeds that score each schedule; only these scores are reported."""
-    confidence: float = 0.95
+    confidence: Confidence = 0.95
     """Level of all intervals, between 0 and 1."""
-    seed: int = 0
+    seed: Seed = 0
     """Root of everything random."""
 
-    def __post_init__(self):
-        problems = [
-            *(choice_problem("optimizers", name, OPTIMIZERS) for name in self.optimizers),
-            *(choice_problem("families", name, FAMILIES) for name in self.families),
-            choice_problem("schedule", self.schedule, ("constant", "linear", "cosine")),
-            *self._list_problems(),
-            *self._number_problems(),
-        ]
-        if any(problems):
-            raise StudyError("\n".join(filter(None, problems)))
+    batch_fields = ("batch_sizes",)
 
-    def _list_problems(self) -> list[str]:
-        problems = []
-        if "sgd" not in self.optimizers:
-            problems.append(f"optimizers: sgd must be among them, got {self.optimizers}.")
-        for name in ("optimizers", "families"):
-            if len(set(getattr(self, name))) < len(getattr(self, name)):
-                problems.append(f"{name}: each may be named once, got {getattr(self, name)}.")
-        if len(self.learning_rates) != len(self.optimizers) or not all(lr > 0 for lr in self.learning_rates):
-            problems.append(
-                "learning_rates: there must be a positive one for each of the"
-                f" {len(self.optimizers)} optimizers, got {self.learning_rates}."
+    def joint_problems(self) -> Iterator[str]:
+        if len(self.learning_rates) != len(self.optimizers):
+            yield (
+                f"learning_rates: there must be one for each of the {len(self.optimizers)} optimizers,"
+                f" got {self.learning_rates}."
             )
-        sizes = self.batch_sizes
-        if len(sizes) < 2 or sizes[0] < 1 or list(sizes) != sorted(set(sizes)):
-            problems.append(f"batch_sizes: must be at least two positive ones, ascending, got {sizes}.")
-        return problems
-
-    def _number_problems(self) -> list[str]:
-        problems = [
-            f"{name}: must be at least {least}, got {getattr(self, name)}."
-            for name, least in (("num_steps", 1), ("probe_every", 1), ("replicates", 2))
-            if getattr(self, name) < least
-        ]
-        if not problems and len(self.probed_steps) < LEAST_PROBES:
-            problems.append(
+        if self.sound("num_steps", "probe_every") and len(self.probed_steps) < LEAST_PROBES:
+            yield (
                 f"probe_every: must leave at least {LEAST_PROBES} probed steps of num_steps={self.num_steps},"
                 f" got {self.probe_every}."
             )
-        if not 0 < self.confidence < 1:
-            problems.append(f"confidence: must be between 0 and 1, got {self.confidence}.")
-        if not 0 <= self.seed < 2**32:
-            problems.append(f"seed: must be in [0, 2^32), got {self.seed}.")
-        for build in (lambda: self.budget, lambda: self.learning_rate_range):
-            try:
-                build()
-            except ValueError as error:
-                problems.append(f"{error}.")
-        return problems
+
+    def workload_problems(self, workload: Workload) -> Iterator[str]:
+        if not hasattr(workload.data, "train_labels"):
+            yield f"workload: its data must have train_labels to shuffle, {self.workload} has none."
+        yield from super().workload_problems(workload)
 
     @property
     def peaks(self) -> dict[str, float]:
@@ -136,10 +133,7 @@ class Config:
 
     @property
     def learning_rate_range(self) -> Interval:
-        rates = self.base_learning_rates
-        if len(rates) != 2 or not 0 < rates[0] < rates[1] < float("inf"):
-            raise ValueError(f"base_learning_rates: must be two, positive, finite and ascending, got {rates}")
-        return Interval(*rates, log=True)
+        return Interval(*self.base_learning_rates, log=True)
 
     @property
     def budget(self) -> Budget:
@@ -158,6 +152,10 @@ class Config:
         """Runs that a schedule's search and confirmation take."""
         selecting = min(self.top, self.candidates) * self.select_replicates
         return self.candidates * self.screen_replicates + selecting + self.confirm_replicates
+
+    @property
+    def run_examples(self) -> int:
+        return self.batch_sizes[-1] * self.num_steps
 
     @property
     def planned_runs(self) -> int:

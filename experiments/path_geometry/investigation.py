@@ -14,13 +14,12 @@ from experiments.path_geometry.paths import Group, Paths, read_paths
 from experiments.path_geometry.prescription import as_it_is, prescribed_family, prescribed_rates
 from experiments.path_geometry.report import write_report
 from experiments.path_geometry.results import Results, collect, winners_json
-from experiments.study.choices import StudyError
 from experiments.study.evaluation import Evaluate, RunTrials
 from experiments.study.folder import StudyFolder
 from experiments.study.journal import Journal
 from experiments.study.redraw import redraw_from_journal
 from experiments.study.session import open_study, publish
-from experiments.study.setup import load_workload, workload_problems
+from experiments.study.setup import workload_of
 from experiments.study.shape_runs import ShapeRunner
 from experiments.study.sweeping import Sweep
 from schedules.search import STRATEGIES, SearchSpace, Winner, confirm, named_key, search_shapes
@@ -49,13 +48,7 @@ def run(
       StudyError: the config, the folder or the journal in it does not serve, and nothing was trained; or
         nearly all runs of an optimizer diverged.
     """
-    workload = load_workload(config.workload, config.workload_options) if workload is None else workload
-    if not hasattr(workload.data, "train_labels"):
-        raise StudyError(f"workload: its data must have train_labels to shuffle, {config.workload} has none.")
-    problems = itertools.chain.from_iterable(
-        workload_problems(workload, config.metric, batch_size, config.num_steps)
-        for batch_size in config.batch_sizes
-    )
+    workload, problems = workload_of(config, workload)
     opened = open_study(folder, dataclasses.asdict(config), config.planned_runs, problems, devices, console)
     with opened as study:
         for optimizer, batch_size in itertools.product(config.optimizers, config.batch_sizes):

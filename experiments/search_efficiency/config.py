@@ -1,83 +1,74 @@
 """What is searched, by which strategies, and how a search is judged."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Literal
+from typing import Annotated, Literal
 
 from experiments.search_efficiency.searches import DRAWN, RACES, Search
 from experiments.shape_search import Config as ShapeSearch
-from experiments.study.choices import StudyError, choice_problem
+from experiments.study.checks import (
+    EACH_ONCE,
+    MOST,
+    Between,
+    Confidence,
+    Count,
+    OneOf,
+    RateRange,
+    Seed,
+    Several,
+    at_least,
+    at_most,
+    entries,
+)
+from experiments.study.config import StudyConfig, WorkloadConfig
 from experiments.study.optimizers import OPTIMIZERS
 from experiments.study.options import Budgets, WorkloadOptions
 from schedules import FAMILIES, Interval
 from schedules.search import STRATEGIES, Race, Rung, SearchSpace
+from workloads.linear_regression import LARGEST_EXPONENT
 
 DEFAULT = ShapeSearch.strategy  # what a shape search uses unless told otherwise
 RANDOM = "random"
 INCUMBENTS = 8  # of a search, as a guess
+LARGEST_DIMENSION = 10_000
+
+Families = Annotated[tuple[str, ...], OneOf(FAMILIES), entries(1), EACH_ONCE]
+Seeds = Annotated[int, at_least(2), at_most(10_000)]
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(StudyConfig):
     """What all presets have in common."""
 
-    families: tuple[str, ...] = ("two_point_spline", "smooth_nonmonotonic")
+    families: Families = ("two_point_spline", "smooth_nonmonotonic")
     """Families to search, each on its own."""
-    learning_rates: tuple[float, float] = (0.1, 20.0)
+    learning_rates: RateRange = (0.1, 20.0)
     """Lowest and highest base learning rate, searched on a logarithmic scale together with the shape."""
-    batch_size: int = 8
+    batch_size: Count = 8
     """Examples in a step."""
-    num_steps: int = 200
+    num_steps: Count = 200
     """Steps in a full-length run, the unit of cost."""
-    seeds: int = 20
+    seeds: Seeds = 20
     """Searches of each family by each strategy."""
-    batch: int = 4
+    batch: Count = 4
     """Candidates that a strategy asks for at a time; those that draw candidates ask for many."""
-    tolerance: float = 0.01
+    tolerance: Between = 0.01
     """How far above the best score known a near-optimal one may lie, as a fraction of it."""
-    confidence: float = 0.95
+    confidence: Confidence = 0.95
     """Level of all intervals, between 0 and 1."""
-    seed: int = 0
+    seed: Seed = 0
     """Root of everything random."""
 
-    def __post_init__(self):
-        problems = [problem for problem in [*self._choice_problems(), *self._number_problems()] if problem]
-        if problems:
-            raise StudyError("\n".join(problems))
-
-    def _choice_problems(self) -> list[str | None]:
-        problems = [choice_problem("families", name, FAMILIES) for name in self.families]
-        if not self.families or len(set(self.families)) < len(self.families):
-            problems.append(f"families: needs at least one, each once, got {self.families}.")
+    def joint_problems(self) -> Iterator[str]:
+        if not self.sound("budgets"):
+            return
+        yield from OneOf(self.known_strategies).problems("budgets", tuple(self.budgets))
         for name, budget in self.budgets.items():
-            problems.append(choice_problem("budgets", name, self.known_strategies))
-            if not isinstance(budget, int) or budget < 1:
-                problems.append(f"budgets: must be whole numbers of at least 1, got {budget} for {name}.")
+            if not isinstance(budget, int) or not 1 <= budget <= MOST:
+                yield f"budgets: must be whole numbers in [1, {MOST}], got {budget} for {name}."
         if not {DEFAULT, RANDOM} <= set(self.budgets):
-            problems.append(f"budgets: {DEFAULT} and {RANDOM} are what is compared, and cannot be left out.")
-        return problems
-
-    def _number_problems(self) -> list[str]:
-        problems = [
-            f"{name}: must be at least {low}, got {getattr(self, name)}."
-            for name, low in self.least.items()
-            if getattr(self, name) < low
-        ]
-        for name in ("tolerance", "confidence"):
-            if not 0 < getattr(self, name) < 1:
-                problems.append(f"{name}: must be between 0 and 1, got {getattr(self, name)}.")
-        if not 0 <= self.seed < 2**32:
-            problems.append(f"seed: must be in [0, 2^32), got {self.seed}.")
-        low, high = self.learning_rates
-        if not 0 < low < high < float("inf"):
-            problems.append(f"learning_rates: must be positive, finite and ascending, got {low, high}.")
-        return problems
-
-    @property
-    def least(self) -> dict[str, int]:
-        """The lowest value of each count."""
-        return {"batch_size": 1, "num_steps": 1, "seeds": 2, "batch": 1}
+            yield f"budgets: {DEFAULT} and {RANDOM} are what is compared, and cannot be left out."
 
     @property
     def spaces(self) -> dict[str, SearchSpace]:
@@ -88,7 +79,7 @@ class Config:
     @property
     def planned_runs(self) -> int:
         """Runs of all searches at full length."""
-        return sum(self.budgets[search.strategy] for search in self.searches)
+        return len(self.families) * self.seeds * sum(self.budgets.values())
 
     @property
     def searches(self) -> list[Search]:
@@ -114,41 +105,36 @@ class Landscape(Config):
         }
     )
     """Strategies, and the evaluations at which each of their searches ends, as NAME NUMBER pairs."""
-    dimension: int = 64
+    dimension: Annotated[int, at_least(2), at_most(LARGEST_DIMENSION)] = 64
     """Parameters of the regression."""
-    exponent: float = 1.0
+    exponent: Annotated[float, at_least(0), at_most(LARGEST_EXPONENT)] = 1.0
     """a of the spectrum 1/k^a of its kernel."""
-    polished: int = 40
+    polished: Count = 40
     """The best winners of all searches, each of which a descent by gradients goes on from."""
+
+    most_runs = 10_000_000_000  # evaluations, of which only what improves is kept
 
     @property
     def known_strategies(self) -> list[str]:
         return list(STRATEGIES)
 
-    @property
-    def least(self) -> dict[str, int]:
-        return {**super().least, "dimension": 2, "polished": 1}
-
-    def _number_problems(self) -> list[str]:
-        problems = super()._number_problems()
-        if self.batch_size > self.dimension:
-            problems.append(f"batch_size: must be at most the dimension {self.dimension}.")
-        if self.exponent < 0:
-            problems.append(f"exponent: must not be negative, got {self.exponent}.")
-        return problems
+    def joint_problems(self) -> Iterator[str]:
+        yield from super().joint_problems()
+        if self.sound("batch_size", "dimension") and self.batch_size > self.dimension:
+            yield f"batch_size: must be at most the dimension {self.dimension}, got {self.batch_size}."
 
 
 @dataclass(frozen=True)
-class Training(Config):
+class Training(Config, WorkloadConfig):
     """Searches of real training runs, each candidate measured with a few seeds."""
 
-    families: tuple[str, ...] = ("two_point_spline",)
+    families: Families = ("two_point_spline",)
     """Families to search, each on its own."""
-    learning_rates: tuple[float, float] = ShapeSearch.learning_rates
+    learning_rates: RateRange = ShapeSearch.learning_rates
     """Lowest and highest base learning rate, searched on a logarithmic scale together with the shape."""
-    batch_size: int = ShapeSearch.batch_size
+    batch_size: Count = ShapeSearch.batch_size
     """Examples in a step."""
-    num_steps: int = 50
+    num_steps: Count = 50
     """Steps in a full-length run, the unit of cost."""
     budgets: Budgets = field(
         default_factory=lambda: {
@@ -168,15 +154,15 @@ class Training(Config):
     """Metric at the end of training to minimise."""
     optimizer: Literal[tuple(OPTIMIZERS)] = ShapeSearch.optimizer
     """What the schedule drives, without weight decay."""
-    screen_replicates: int = 3
+    screen_replicates: Count = 3
     """Seeds that a search measures a candidate with."""
-    fresh_replicates: int = 200
+    fresh_replicates: Several = 200
     """Fresh seeds that judge every incumbent of every search."""
-    confirm_replicates: int = 100
+    confirm_replicates: Several = 100
     """The first of them, as many as a shape search confirms its winners with."""
-    truth_replicates: int = 1000
+    truth_replicates: Several = 1000
     """Other fresh seeds, for the default strategy's winners and the best candidates known."""
-    finalists: int = 5
+    finalists: Several = 5
     """Candidates of each family, the best by their fresh seeds, among which the best known is found."""
 
     @property
@@ -184,24 +170,17 @@ class Training(Config):
         raced = [f"{name}+{race}" for name in STRATEGIES for race in RACES]
         return [*STRATEGIES, *raced]
 
-    @property
-    def least(self) -> dict[str, int]:
-        counts = ("fresh_replicates", "confirm_replicates", "truth_replicates", "finalists")
-        return {**super().least, "screen_replicates": 1, **dict.fromkeys(counts, 2)}
-
-    def _choice_problems(self) -> list[str | None]:
-        return [*super()._choice_problems(), choice_problem("optimizer", self.optimizer, OPTIMIZERS)]
-
-    def _number_problems(self) -> list[str]:
-        problems = super()._number_problems()
-        if self.confirm_replicates > self.fresh_replicates:
-            problems.append(f"confirm_replicates: are some of the {self.fresh_replicates} fresh_replicates.")
-        return problems
+    def joint_problems(self) -> Iterator[str]:
+        yield from super().joint_problems()
+        fresh, confirming = self.fresh_replicates, self.confirm_replicates
+        if self.sound("fresh_replicates", "confirm_replicates") and confirming > fresh:
+            yield f"confirm_replicates: are some of the {fresh} fresh_replicates, got {confirming}."
 
     @property
     def planned_runs(self) -> int:
         """About as many as the study takes: how often an incumbent changes is not known before."""
-        judged = len(self.searches) * INCUMBENTS * self.fresh_replicates
+        searches = len(self.families) * len(self.budgets) * self.seeds
+        judged = searches * INCUMBENTS * self.fresh_replicates
         truths = len(self.families) * (self.seeds + self.finalists) * self.truth_replicates
         return super().planned_runs + judged + truths
 

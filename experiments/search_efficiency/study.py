@@ -15,7 +15,7 @@ from experiments.study.folder import StudyFolder
 from experiments.study.journal import Journal
 from experiments.study.redraw import redraw_from_journal
 from experiments.study.session import open_study, publish
-from experiments.study.setup import load_workload, workload_problems
+from experiments.study.setup import workload_of
 
 
 def run(
@@ -34,8 +34,7 @@ def run(
     """
     workload, problems = None, []
     if isinstance(config, Training):
-        workload = load_workload(config.workload, config.workload_options)
-        problems = workload_problems(workload, config.metric, config.batch_size, config.num_steps)
+        workload, problems = workload_of(config)
     opened = open_study(folder, dataclasses.asdict(config), config.planned_runs, problems, devices, console)
     with opened as study:
         judged = landscape.run(config, study) if workload is None else training.run(config, workload, study)

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 import tyro
 from rich.console import Console
@@ -15,16 +15,21 @@ from experiments.shape_search.presets import DIGITS, PRESETS
 from experiments.shape_search.results import exported, show
 from experiments.shape_search.search import redraw, run
 from experiments.shape_search.width import filled
+from experiments.study.checks import NotNegative, value_problems
 from experiments.study.choices import StudyError
 from experiments.study.command import command_line
 from experiments.study.folder import StudyFolder, read_config
 from experiments.study.processes import Cluster
 from experiments.study.segments import SAVE_EVERY_SECONDS
+from experiments.study.setup import chunk_problems
+from experiments.study.typed import checked, unchecked
 from schedules import load_winner
+
+ConfigT = TypeVar("ConfigT", bound=Config)
 
 
 @dataclass(frozen=True)
-class Command:
+class Command(Generic[ConfigT]):
     """Find the learning-rate shape that trains a workload best.
 
     Results go to a folder: config.json, journal.sqlite, winners.json, report.html and figures/. The same
@@ -34,7 +39,7 @@ class Command:
     several values of that option, and asks what a shape costs where another setting's was searched.
     """
 
-    config: tyro.conf.OmitArgPrefixes[Config]
+    config: tyro.conf.OmitArgPrefixes[ConfigT]
     folder: Path | None = None
     """Where the study lives; runs/shape_search, with _PRESET, _OPTION varied or _quick behind it."""
     devices: int | None = None
@@ -74,6 +79,7 @@ def _report(folder: Path, console: Console) -> None:
 
 def _run(arguments: Sequence[str], console: Console) -> None:
     preset, command = _parse(arguments)
+    config = checked(command.config, command.cluster, command.devices, _option_problems(command))
     command.cluster.join(console)
     name = "_".join(["shape_search", *filter(None, [preset, command.vary, command.quick and "quick"])])
     folder = command.folder or Path("runs", name)
@@ -84,20 +90,25 @@ def _run(arguments: Sequence[str], console: Console) -> None:
         "console": console,
     }
     if command.vary:
-        if command.export or command.fill_memory:
-            option = "export" if command.export else "fill_memory"
-            raise StudyError(f"{option}: with vary there are several searches, each with its own.")
-        study = dependence.Dependence(command.config, command.vary, command.values)
+        study = dependence.Dependence(config, command.vary, command.values)
         dependence.show(dependence.run(study, folder, **options), StudyFolder(folder), console)
         return
-    if command.values:
-        raise StudyError("values: they need vary, the option that they are of.")
-    config = command.config
     if command.fill_memory:
         config = filled(config, folder, command.devices, command.chunk_runs)
     show(run(config, folder, **options), StudyFolder(folder), console)
     if command.export:
         print(exported(load_winner(StudyFolder(folder).winners), config))
+
+
+def _option_problems(command: Command) -> list[str]:
+    """What is wrong with the options beside the config."""
+    often = value_problems("checkpoint_seconds", command.checkpoint_seconds, NotNegative)
+    problems = [*chunk_problems(command.chunk_runs), *often]
+    if not command.vary:
+        return problems + ["values: they need vary, the option that they are of."] * bool(command.values)
+    alone = [name for name in ("export", "fill_memory") if getattr(command, name)]
+    problems += [f"{name}: with vary there are several searches, each with its own." for name in alone]
+    return problems + dependence.dependence_problems(command.config, command.vary, command.values)
 
 
 def _parse(arguments: Sequence[str]) -> tuple[str | None, Command]:
@@ -110,8 +121,9 @@ def _parse(arguments: Sequence[str]) -> tuple[str | None, Command]:
         config = dependence.QUICK if "--quick" in arguments else dependence.DEFAULTS
     elif "--quick" in arguments:
         config = dataclasses.replace(config, **QUICK_CHANGES)
+    config = unchecked(config)
     command = tyro.cli(
-        Command,
+        Command[type(config)],
         prog="python -m experiments.shape_search",
         args=arguments[arguments[:1] == [preset] :],
         default=Command(config=config),

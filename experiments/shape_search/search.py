@@ -19,7 +19,7 @@ from experiments.study.optimizers import OPTIMIZERS, with_independent_decay
 from experiments.study.redraw import redraw_from_journal
 from experiments.study.segments import SAVE_EVERY_SECONDS
 from experiments.study.session import Session, open_study, publish
-from experiments.study.setup import chunk_problems, load_workload, workload_problems
+from experiments.study.setup import chunk_problems, workload_of
 from experiments.study.shape_runs import ShapeRunner
 from experiments.study.sweeping import Sweep
 from schedules.search import STRATEGIES, check_winners, named_key, search_shapes, standings
@@ -51,13 +51,12 @@ def run(
     Raises:
       StudyError: the config, the folder or the journal in it does not serve; nothing was trained.
     """
-    workload = load_workload(config.workload, config.workload_options) if workload is None else workload
-    problems = [*search_problems(config, workload), *chunk_problems(chunk_runs)]
+    workload, problems = workload_of(config, workload)
     opened = open_study(
         folder,
         dataclasses.asdict(config),
         config.planned_runs,
-        problems,
+        [*problems, *chunk_problems(chunk_runs)],
         devices,
         console,
         data_parallel=config.data_parallel,
@@ -74,11 +73,6 @@ def redraw(folder: str | Path) -> Results:
     Raises StudyError where the folder holds no finished shape search.
     """
     return redraw_from_journal(folder, "a shape search", Config, _conclude)
-
-
-def search_problems(config: Config, workload: Workload) -> list[str]:
-    """What is wrong unless the workload serves the config."""
-    return workload_problems(workload, config.metric, config.batch_size, config.num_steps, config.evaluations)
 
 
 def transformation(config: Config, schedule: optax.Schedule) -> optax.GradientTransformation:

@@ -1,16 +1,16 @@
 """How many runs side by side a search has the memory for."""
 
 import dataclasses
-import itertools
+import os
 from pathlib import Path
 
 import workloads
 from experiments.shape_search.config import Config
-from experiments.shape_search.search import search_problems, trial_runner
+from experiments.shape_search.search import trial_runner
 from experiments.study.choices import StudyError, raise_problems
 from experiments.study.devices import device_memory
 from experiments.study.folder import StudyFolder, read_config
-from experiments.study.setup import chunk_problems, device_problems, load_workload
+from experiments.study.setup import chunk_problems, device_problems, workload_of
 from experiments.study.sweeping import Sweep
 
 
@@ -22,11 +22,10 @@ def filled(config: Config, folder: Path, devices: int | None, chunk_runs: int) -
     Raises StudyError where not even one run fits.
     """
     study = StudyFolder(folder)
-    if study.config.exists():
+    if os.path.exists(study.config):  # which a name that is too long is not, rather than an error
         return dataclasses.replace(config, vectorize=read_config(study).get("vectorize", config.vectorize))
-    workload = load_workload(config.workload, config.workload_options)
-    problems = search_problems(config, workload), chunk_problems(chunk_runs)
-    raise_problems(itertools.chain(*problems, device_problems(devices, config.data_parallel)))
+    workload, problems = workload_of(config)
+    raise_problems([*problems, *chunk_problems(chunk_runs), *device_problems(devices, config.data_parallel)])
     mesh = workloads.run_mesh(devices, data_parallel=config.data_parallel)
     runner = trial_runner(config, workload, Sweep(mesh), chunk_runs)
     try:

@@ -1,5 +1,6 @@
 """The command lines of studies: run one with its options, or draw the report of a finished one again."""
 
+import io
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +18,7 @@ from experiments.study.devices import keep_compiled_programs, one_device_per_cor
 from experiments.study.folder import StudyFolder
 from experiments.study.processes import Cluster, is_first
 from experiments.study.stopping import Stopped
+from experiments.study.typed import checked, unchecked
 
 ConfigT = TypeVar("ConfigT")
 ResultsT = TypeVar("ResultsT")
@@ -74,17 +76,19 @@ class Study(Generic[ConfigT, ResultsT]):
     def _run(self, arguments: Sequence[str], console: Console) -> None:
         default = next(iter(self.presets))
         preset = arguments[0] if arguments and arguments[0] in self.presets else default
+        config = unchecked(self.presets[preset])
         command = tyro.cli(
-            Command[type(self.presets[preset])],
+            Command[type(config)],
             prog=f"python -m experiments.{self.name}",
             description=f"{self.description}\n\n{self._presets_help()}{FOLDER_HELP}",
             args=arguments[arguments[:1] == [preset] :],
-            default=Command(config=self.presets[preset]),
+            default=Command(config=config),
         )
+        config = checked(command.config, command.cluster, command.devices)
         command.cluster.join(console)
         own_folder = self.name if len(self.presets) == 1 else f"{self.name}_{preset}"
         folder = command.folder or Path("runs", own_folder)
-        results = self.run(command.config, folder, devices=command.devices, console=console)
+        results = self.run(config, folder, devices=command.devices, console=console)
         self.show(results, StudyFolder(folder), console)
 
     def _report(self, folder: Path, console: Console) -> None:
@@ -109,6 +113,8 @@ def command_line(
     What the user can mend ends as a message and not as a traceback.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may lack × and θ, and what was typed
     one_device_per_core()
     keep_compiled_programs()
     console = Console(width=None if sys.stdout.isatty() else TABLE_WIDTH)

@@ -11,9 +11,11 @@ import numpy as np
 from jax.experimental import multihost_utils
 from rich.console import Console
 
-from experiments.study.choices import StudyError
+from experiments.study.checks import Check, Count, value_problems
+from experiments.study.choices import StudyError, raise_problems
 
 AUTO = "auto"
+ADDRESS = Check(f"HOST:PORT or {AUTO}", lambda text: _is_address(text))
 LOST_AFTER_SECONDS = 30  # without a sign of life
 FAREWELL_SECONDS = 10  # that a process waits for the others at its end
 
@@ -37,38 +39,56 @@ class Cluster:
         """Connect to the other processes, of which the first alone goes on to use the console. Call it before
         anything is computed.
 
-        Raises StudyError where the place of this process is not known, or the others are not reached.
+        Raises StudyError where there are `problems`, or the others are not reached.
         """
-        coordinator = self.coordinator or os.environ.get("JAX_COORDINATOR_ADDRESS")
-        if coordinator is None:
-            self._check_alone()
+        raise_problems(self.problems())
+        if self.address is None:
             return
-        place = (None, None) if coordinator == AUTO else self._place()
+        place = (None, None) if self.address == AUTO else (int(value) for _, value in self._place())
         jax.config.update("jax_enable_preemption_service", False)  # a study meets SIGTERM by itself
         try:
             jax.distributed.initialize(
-                None if coordinator == AUTO else coordinator,
+                None if self.address == AUTO else self.address,
                 *place,
                 heartbeat_timeout_seconds=LOST_AFTER_SECONDS,
                 shutdown_timeout_seconds=FAREWELL_SECONDS,
             )
         except (ValueError, RuntimeError) as error:
-            raise StudyError(f"coordinator: {coordinator} brought no processes together: {error}.") from None
+            raise StudyError(f"coordinator: {self.address} brought no processes together: {error}.") from None
         console.quiet = not is_first()
 
-    def _place(self) -> tuple[int, int]:
-        count = _from_environment("num_processes", self.num_processes, "JAX_NUM_PROCESSES")
-        process = _from_environment("process_id", self.process_id, "JAX_PROCESS_ID")
-        if count < 1:
-            raise StudyError(f"num_processes: must be at least 1, got {count}.")
-        if not 0 <= process < count:
-            raise StudyError(f"process_id: must be in [0, {count}), got {process}.")
-        return count, process
+    @property
+    def address(self) -> str | None:
+        """Where the processes meet, if there are others."""
+        return self.coordinator or os.environ.get("JAX_COORDINATOR_ADDRESS")
 
-    def _check_alone(self) -> None:
-        for field, value in (("num_processes", self.num_processes), ("process_id", self.process_id)):
-            if value is not None:
-                raise StudyError(f"{field}: it needs coordinator, where the processes meet.")
+    def problems(self) -> list[str]:
+        """What is wrong with the options, or the variables in their place."""
+        if self.address is None:
+            given = [name for name in ("num_processes", "process_id") if getattr(self, name) is not None]
+            return [f"{name}: it needs coordinator, where the processes meet." for name in given]
+        if self.address == AUTO:
+            return []
+        return [*ADDRESS.problems("coordinator", self.address), *self._place_problems()]
+
+    def _place(self) -> list[tuple[str, str]]:
+        """How many processes there are and which this is: each as a field and what is typed."""
+        return [
+            (name, os.environ.get(f"JAX_{name.upper()}", "") if value is None else str(value))
+            for name, value in (("num_processes", self.num_processes), ("process_id", self.process_id))
+        ]
+
+    def _place_problems(self) -> list[str]:
+        unknown = [
+            f"{name}: needed beside coordinator, as an option or as JAX_{name.upper()}, got {text!r}."
+            for name, text in self._place()
+            if not text.removeprefix("-").isdecimal()
+        ]
+        if unknown:
+            return unknown
+        count, process = (int(text) for _, text in self._place())
+        below = Check(f"in [0, {count})", lambda value: 0 <= value < count)
+        return value_problems("num_processes", count, Count) or below.problems("process_id", process)
 
 
 def is_first() -> bool:
@@ -104,10 +124,6 @@ def _outcome(make: Callable[[], object]) -> bytes:
         return pickle.dumps((str(error), None))
 
 
-def _from_environment(field: str, value: int | None, name: str) -> int:
-    if value is not None:
-        return value
-    text = os.environ.get(name, "")
-    if not text.isdigit():
-        raise StudyError(f"{field}: needed beside coordinator, as an option or as {name}, got {text!r}.")
-    return int(text)
+def _is_address(text: str) -> bool:
+    host, _, port = text.rpartition(":")
+    return bool(host) and port.isdecimal() and 0 < int(port) < 2**16

@@ -14,6 +14,7 @@ from rich.console import Console
 
 import workloads
 from experiments.study.checkpoints import Checkpoints
+from experiments.study.checks import NotNegative, value_problems
 from experiments.study.choices import StudyError, raise_problems
 from experiments.study.evaluation import Evaluate, RunTrials, Trial, journaled
 from experiments.study.folder import StudyFolder, open_folder, write_atomically
@@ -102,7 +103,8 @@ def open_study(
     Raises StudyError, before anything is computed, where there are problems or not these devices, or the
     folder or the journal in it does not serve.
     """
-    raise_problems([*problems, *device_problems(devices, data_parallel)])
+    often = value_problems("checkpoint_seconds", checkpoint_seconds, NotNegative)
+    raise_problems([*problems, *often, *device_problems(devices, data_parallel)])
     mesh = workloads.run_mesh(devices, data_parallel=data_parallel)
     quiet = console is None or not is_first()
     with contextlib.ExitStack() as stack:

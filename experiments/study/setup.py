@@ -5,8 +5,9 @@ from collections.abc import Mapping
 import jax
 
 import workloads
+from experiments.study.checks import Count, value_problems
 from experiments.study.choices import StudyError, choice_problem
-from experiments.study.shape_runs import best_metric
+from experiments.study.config import WorkloadConfig
 from workloads import Workload
 
 
@@ -17,30 +18,27 @@ def load_workload(name: str, options: Mapping[str, int | float | str]) -> Worklo
         raise StudyError(problem)
     try:
         return workloads.load(name, **options)
-    except (ValueError, TypeError, ImportError) as error:
+    except (ValueError, TypeError, ImportError, OSError, MemoryError, jax.errors.JaxRuntimeError) as error:
         raise StudyError(f"workload_options: {error}.") from None
 
 
-def workload_problems(
-    workload: Workload, metric: str, batch_size: int, num_steps: int, evaluations: int = 1
-) -> list[str]:
-    """What is wrong unless the workload has the metric and batches of that size.
+def workload_of(
+    config: WorkloadConfig, workload: Workload | None = None
+) -> tuple[Workload | None, list[str]]:
+    """The workload of a config, loaded unless it is given, and what is wrong with the config because of it.
 
-    The lowest of several evaluations, "best_…", is a metric too where there are several.
+    None where there is no such workload.
     """
-    names = workloads.metric_names(workload)
-    best = [best_metric(name) for name in names] if evaluations > 1 else []
-    problems = [choice_problem("metric", metric, (*names, *best))]
     try:
-        jax.eval_shape(lambda key: workload.indices(key, batch_size, num_steps), jax.random.key(0))
-    except ValueError as error:
-        problems.append(f"{error}.")
-    return [problem for problem in problems if problem]
+        workload = workload or load_workload(config.workload, config.workload_options)
+    except StudyError as error:
+        return None, [str(error)]
+    return workload, list(config.workload_problems(workload))
 
 
 def chunk_problems(chunk_runs: int) -> list[str]:
     """What is wrong with the number of runs in a chunk."""
-    return [f"chunk_runs: must be at least 1, got {chunk_runs}."] if chunk_runs < 1 else []
+    return value_problems("chunk_runs", chunk_runs, Count)
 
 
 def device_problems(devices: int | None, data_parallel: int = 1) -> list[str]:

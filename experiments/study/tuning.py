@@ -3,22 +3,27 @@
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
-from experiments.study.choices import StudyError
+from experiments.study.checks import EACH_ONCE, BelowOne, Checked, Count, at_least, at_most, entries
 from schedules.search import named_key
 
 SCREEN, CONFIRM = "screen", "confirm"
 
 
 MIN_RATES = 3  # a best rate needs one on either side
+MOST_RATES = 60  # further doublings leave the range of a float32
+
+FirstRates = Annotated[int, at_least(MIN_RATES), at_most(MOST_RATES)]
+MoreRates = Annotated[int, at_least(0), at_most(MOST_RATES)]
+Decays = Annotated[tuple[BelowOne, ...], entries(1), EACH_ONCE]
 
 
 @dataclass(frozen=True)
-class Budget:
+class Budget(Checked):
     """How many runs tuning takes, the same for everything that is compared.
 
     Attributes:
@@ -28,26 +33,14 @@ class Budget:
       screen_replicates: seeds for each learning rate and decay.
       confirm_replicates: fresh seeds that score the best setting.
 
-    Raises StudyError for too few of anything, or a decay outside [0, 1).
+    Raises StudyError for too few or too many of anything, or a decay outside [0, 1).
     """
 
-    first_rates: int
-    more_rates: int
-    decays: tuple[float, ...]
-    screen_replicates: int
-    confirm_replicates: int
-
-    def __post_init__(self):
-        least = {"first_rates": MIN_RATES, "more_rates": 0, "screen_replicates": 1, "confirm_replicates": 1}
-        problems = [
-            f"{name}: must be at least {low}, got {getattr(self, name)}."
-            for name, low in least.items()
-            if getattr(self, name) < low
-        ]
-        if not self.decays or not all(0 <= decay < 1 for decay in self.decays):
-            problems.append(f"decays: must be fractions in [0, 1), at least one, got {self.decays}.")
-        if problems:
-            raise StudyError("\n".join(problems))
+    first_rates: FirstRates
+    more_rates: MoreRates
+    decays: Decays
+    screen_replicates: Count
+    confirm_replicates: Count
 
     @property
     def runs_per_rate(self) -> int:

@@ -3,12 +3,14 @@
 import dataclasses
 import sys
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import jax
 import tyro
 from rich.console import Console
 
+from experiments.study.checks import EACH_ONCE, Checked, Count, entries
+from experiments.study.choices import StudyError
 from experiments.study.devices import keep_compiled_programs, one_device_per_core
 from experiments.throughput.batches import report_batches
 from experiments.throughput.descent import report_descent
@@ -29,20 +31,16 @@ Subject = Literal["sweeps", "descent", "noise", "batches", "training", "memory"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class Options(Checked):
     """Measure speeds as ratios: sweeps to Python loops, descent directions to optax's, training steps that
     measure gradient noise to steps that do not, steps on accumulated batches whose size is data to plain
     steps, training of every workload to the GEMM peak; and what sweeps take of the memory, to what is
     planned."""
 
-    subjects: tuple[Subject, ...] = tuple(REPORTS)
+    subjects: Annotated[tuple[Subject, ...], entries(1), EACH_ONCE] = tuple(REPORTS)
     """What to measure."""
-    repeats: int = 5
+    repeats: Count = 5
     """Alternating repeats of each comparison; medians are reported."""
-
-    def __post_init__(self):
-        if self.repeats < 1:
-            raise ValueError(f"repeats must be at least 1, got {self.repeats}")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,8 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console(width=None if sys.stdout.isatty() else 110)
     try:
         options = tyro.cli(Options, prog="python -m experiments.throughput", args=arguments)
-    except ValueError as error:
-        console.print(f"error: {error}")
+    except StudyError as error:
+        console.print(f"error: {error}", markup=False)
         return 2
     console.print(
         f"{len(jax.devices())} {jax.default_backend()} devices, medians of {options.repeats} repeats"

@@ -16,7 +16,8 @@ import pytest
 import optim
 import workloads
 from experiments.adaptive_batch_size import Config, main
-from experiments.adaptive_batch_size.strategies import STRATEGIES, Contestant
+from experiments.adaptive_batch_size.config import STRATEGIES
+from experiments.adaptive_batch_size.strategies import Contestant
 from experiments.adaptive_batch_size.training import along_examples, control_probe, train_adaptive
 from tests.experiments.journals import forget_runs
 from tests.experiments.small_study import SmallStudy
@@ -209,7 +210,7 @@ def test_the_report_is_drawn_again_without_a_run(finished, tmp_path, no_training
         ({"euclidean_theta": [0], "matched_theta": [1]}, ["euclidean_theta", "matched_theta", "0", "1"]),
         ({"first_rates": [2]}, ["first_rates", "3", "2"]),
         ({"metric": ["train_los"]}, ["metric", "train_loss"]),
-        ({"large_batch": [1600], "samples": [4800]}, ["batch_size", "64", "1600"]),
+        ({"large_batch": [1600], "samples": [4800]}, ["large_batch", "64", "1600"]),
     ],
 )
 def test_bad_options_are_messages_and_nothing_is_trained(changes, words, tmp_path, no_training):

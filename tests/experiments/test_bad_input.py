@@ -125,7 +125,7 @@ def test_all_errors_of_a_config_are_reported_at_once():
         Config(
             families=("rx", "cosin"),
             optimizer="sdg",
-            weight_decay=0.1,
+            weight_decay=-0.1,
             learning_rates=(0.2, 0.1),
             batch_size=0,
             confidence=2.0,

@@ -196,6 +196,10 @@ BAD = {
     "unknown option": ({"vary": "batchsize"}, ["batchsize", "batch_size"]),
     "no number": ({"values": ("ten", "0.5.")}, ["values", "whole numbers", "'ten'", "'0.5.'"]),
     "no whole number": ({"values": (10, 2.5)}, ["values", "whole numbers", "2.5"]),
+    "the search too": (
+        {"values": ("ten",), "confirm_replicates": 0, "metric": "loss"},
+        ["values: must be whole numbers", "confirm_replicates: must be", "metric: there is no 'loss'"],
+    ),
     "a single setting": ({"values": (10,)}, ["values", "at least two settings", "num_steps_10"]),
     "a value twice": ({"values": (10, 10)}, ["values", "each once", "num_steps_10, num_steps_10"]),
     "impossible values": ({"values": (10, 0, -1)}, ["num_steps_0: num_steps", "num_steps_-1: num_steps"]),

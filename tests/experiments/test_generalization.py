@@ -224,7 +224,7 @@ def test_an_unfinished_study_is_not_drawn(finished, tmp_path, no_training):
     ("changes", "words"),
     [
         ({"optimizers": ["adm"]}, ["optimizers", "adm", "adam"]),
-        ({"train_sizes": [48, 64]}, ["train_sizes", "divide", "48"]),
+        ({"train_sizes": [48, 64]}, ["train_sizes", "divisor", "48"]),
         ({"train_sizes": [8, 64]}, ["train_sizes", "batch size", "16", "8"]),
         ({"validation_size": [1400]}, ["train_sizes", "37", "64"]),
         ({"widths": [0]}, ["widths", "at least 1", "0"]),

@@ -5,10 +5,11 @@ import pytest
 
 from experiments.adaptive_batch_size import Config
 from experiments.adaptive_batch_size.claims import claims_about
+from experiments.adaptive_batch_size.config import STRATEGIES
 from experiments.adaptive_batch_size.curves import Curves
 from experiments.adaptive_batch_size.outcome import outcomes_of
 from experiments.adaptive_batch_size.savings import common_level, costs_to, saving
-from experiments.adaptive_batch_size.strategies import STRATEGIES, Contestant
+from experiments.adaptive_batch_size.strategies import Contestant
 from experiments.adaptive_batch_size.timing import Pace, Timing, pace
 from experiments.study.tuning import Setting, Tuned
 

@@ -244,7 +244,7 @@ def test_a_fitted_run_that_diverges_is_a_message(tmp_path):
     [
         ({"optimizer": ["sdg"]}, ["optimizer", "sdg", "'sgd'"]),
         ({"families": ["rx"]}, ["families", "'rx'", "'rex'"]),
-        ({"families": ["rex", "rex"]}, ["families", "each once"]),
+        ({"families": ["rex", "rex"]}, ["families", "once each"]),
         ({"metric": ["test_loss"]}, ["metric", "test_loss", "train_loss"]),
         ({"largest_rate": [0]}, ["largest_rate", "positive", "0.0"]),
         ({"smallest_share": [1.5]}, ["smallest_share", "between 0 and 1", "1.5"]),

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from workloads import WORKLOADS, load, metric_names
-from workloads.linear_regression import linear_regression
+from workloads.linear_regression import LARGEST_DIMENSION, LARGEST_EXPONENT, linear_regression
 
 METRICS = {
     "linear_regression": {"train_loss"},
@@ -55,3 +55,38 @@ def test_an_unknown_workload_is_refused_with_the_known_ones():
 def test_unknown_options_are_refused_with_the_allowed_ones(name, options, message):
     with pytest.raises(ValueError, match=message):
         load(name, **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("linear_regression", {"dimension": 8.5}, "dimension must be a whole number, got 8.5"),
+        ("linear_regression", {"exponent": "steep"}, "exponent must be a number, got 'steep'"),
+        ("linear_regression", {"dimension": 46_341}, r"dimension must be in \[2, 46340\], got 46341"),
+        ("linear_regression", {"exponent": float("nan")}, r"exponent must be in \[0, 6.0\], got nan"),
+        (
+            "linear_regression",
+            {"kernel_seed": 2**32},
+            r"kernel_seed must be in \[0, 4294967295\], got 4294967296",
+        ),
+        ("digits", {"model": 3}, "model must be text, got 3"),
+        ("mnist", {"folder": 7}, "folder must be text, got 7"),
+        ("shakespeare", {"layers": 0.5}, "layers must be a whole number, got 0.5"),
+        ("shakespeare", {"layers": 1001}, r"layers must be in \[1, 1000\], got 1001"),
+    ],
+)
+def test_options_of_no_sense_are_refused_before_anything_is_loaded(name, options, message):
+    with pytest.raises(ValueError, match=message):
+        load(name, **options)
+
+
+def test_the_steepest_spectrum_of_the_largest_dimension_is_a_float32():
+    least = np.float32(LARGEST_DIMENSION) ** np.float32(-LARGEST_EXPONENT)
+    assert np.finfo(np.float32).tiny < least / 2  # the eigenvalues' sum, which divides them, is below 2
+
+
+def test_a_whole_number_will_do_for_an_option_that_is_a_number():
+    np.testing.assert_array_equal(
+        load("linear_regression", dimension=4, exponent=1).data,
+        load("linear_regression", dimension=4, exponent=1.0).data,
+    )

@@ -361,9 +361,9 @@ def test_training_learns_more_than_how_often_each_character_comes():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"width": 0}, "width must be at least 1, got 0"),
-        ({"layers": 0}, "layers must be at least 1, got 0"),
-        ({"heads": -1}, "heads must be at least 1, got -1"),
+        ({"width": 0}, r"width must be in \[1, 16384\], got 0"),
+        ({"layers": 0}, r"layers must be in \[1, 1000\], got 0"),
+        ({"heads": -1}, r"heads must be in \[1, 64\], got -1"),
         ({"heads": 3}, "heads must divide width=64, got 3"),
         ({"size": "paper", "heads": 12}, "heads must divide width=128, got 12"),
         ({"size": "huge"}, r"size must be one of \['laptop', 'small', 'medium', 'paper'\], got 'huge'"),

@@ -4,9 +4,9 @@ Varies one option of the shape search: one whole search a setting, then every se
 every other one with its learning rate tuned again. `steepest shape_search --vary weight_decay` runs it.
 """
 
-from experiments.shape_search.dependence.config import DEFAULTS, QUICK, Dependence
+from experiments.shape_search.dependence.config import DEFAULTS, QUICK, Dependence, dependence_problems
 from experiments.shape_search.dependence.factors import FACTORS
 from experiments.shape_search.dependence.results import show
 from experiments.shape_search.dependence.study import redraw, run
 
-__all__ = ["DEFAULTS", "FACTORS", "QUICK", "Dependence", "redraw", "run", "show"]
+__all__ = ["DEFAULTS", "FACTORS", "QUICK", "Dependence", "dependence_problems", "redraw", "run", "show"]

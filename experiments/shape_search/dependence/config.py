@@ -1,13 +1,14 @@
 """What a dependence study varies and how it searches every setting."""
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from experiments.shape_search.config import Config
 from experiments.shape_search.dependence.factors import FACTORS, Factor, Value
 from experiments.shape_search.dependence.transfer import RATES
-from experiments.study.choices import StudyError, choice_problem
+from experiments.study.choices import StudyError, choice_problem, raise_problems
 
 
 @dataclass(frozen=True)
@@ -28,14 +29,9 @@ class Dependence:
     values: tuple[Value, ...] = ()
 
     def __post_init__(self):
-        problem = choice_problem("vary", self.vary, FACTORS)
-        if problem:
-            raise StudyError(problem)
-        values, problems = _parsed(self.factor, self.values or self.factor.values)
-        object.__setattr__(self, "values", values)
-        problems = problems or _setting_problems(self)
-        if problems:
-            raise StudyError("\n".join(problems))
+        raise_problems(dependence_problems(self.search, self.vary, self.values))
+        words = self.values or self.factor.values
+        object.__setattr__(self, "values", tuple(map(self.factor.parsed, words)))
 
     @property
     def factor(self) -> Factor:
@@ -80,25 +76,35 @@ def from_fields(vary: str, values: tuple[Value, ...], **search: Any) -> Dependen
     return Dependence(Config(**search), vary, values)
 
 
-def _parsed(factor: Factor, words: tuple[Value, ...]) -> tuple[tuple[Value, ...], list[str]]:
+def dependence_problems(search: Config, vary: str, words: Sequence[Value]) -> list[str]:
+    """What is wrong with the search and the values by themselves; where nothing is, with the settings."""
+    unknown = choice_problem("vary", vary, FACTORS)
+    if unknown:
+        return [*search.problems(), unknown]
+    factor = FACTORS[vary]
+    values, problems = _parsed(factor, words or factor.values)
+    return [*search.problems(), *problems] or _setting_problems(factor, values, search)
+
+
+def _parsed(factor: Factor, words: Sequence[Value]) -> tuple[list[Value], list[str]]:
     values, problems = [], []
     for word in words:
         try:
             values.append(factor.parsed(word))
         except ValueError as error:
             problems.append(str(error))
-    return tuple(values), problems
+    return values, problems
 
 
-def _setting_problems(dependence: Dependence) -> list[str]:
-    settings = dependence.factor.settings(dependence.values, dependence.search)
+def _setting_problems(factor: Factor, values: Sequence[Value], search: Config) -> list[str]:
+    settings = factor.settings(values, search)
     problems = []
     if len(settings) < 2 or len({name for name, _ in settings}) < len(settings):
         names = ", ".join(name for name, _ in settings) or "none"
         problems.append(f"values: must stand for at least two settings, each once, got {names}.")
     for name, changes in settings:
         try:
-            dataclasses.replace(dependence.search, **changes)
+            dataclasses.replace(search, **changes)
         except StudyError as error:
             problems += [f"{name}: {line}" for line in str(error).splitlines()]
     return problems

@@ -1,6 +1,6 @@
 """The study itself: a search in every setting, then every setting's shape in every other."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
@@ -19,7 +19,7 @@ from experiments.study.processes import from_first
 from experiments.study.redraw import redraw_from_journal
 from experiments.study.segments import SAVE_EVERY_SECONDS
 from experiments.study.session import open_study, publish
-from experiments.study.setup import chunk_problems, load_workload
+from experiments.study.setup import chunk_problems, workload_of
 from schedules.winners import LoadedWinner, parse_winner
 from workloads import Workload
 
@@ -46,13 +46,12 @@ def run(
       StudyError: the workload, the folder or a journal in it does not serve; nothing was trained.
     """
     config = dependence.search
-    workload = load_workload(config.workload, config.workload_options) if workload is None else workload
-    problems = [*_setting_problems(dependence.settings, workload), *chunk_problems(chunk_runs)]
+    workload, problems = _workload_of(dependence, workload)
     opened = open_study(
         folder,
         dependence.fields,
         dependence.transfer_runs,
-        problems,
+        [*problems, *chunk_problems(chunk_runs)],
         devices,
         console,
         data_parallel=config.data_parallel,
@@ -98,12 +97,15 @@ def setting_folder(study: StudyFolder, name: str) -> StudyFolder:
     return StudyFolder(study.path / "settings" / name)
 
 
-def _setting_problems(settings: Mapping[str, Config], workload: Workload) -> list[str]:
-    """What is wrong unless the workload serves every setting."""
-    return [
+def _workload_of(dependence: Dependence, workload: Workload | None) -> tuple[Workload | None, list[str]]:
+    """The workload of all settings, and what is wrong with each because of it; see `workload_of`."""
+    workload, problems = workload_of(dependence.search, workload)
+    if workload is None:
+        return None, problems
+    return workload, [
         f"{name}: {problem}"
-        for name, config in settings.items()
-        for problem in search.search_problems(config, workload)
+        for name, config in dependence.settings.items()
+        for problem in config.workload_problems(workload)
     ]
 
 

@@ -1,0 +1,75 @@
+"""What the configs of all studies have in common: sizes within reason, and what a workload asks of them."""
+
+from collections.abc import Iterator
+
+import jax
+
+import workloads
+from experiments.study.checks import Checked
+from experiments.study.choices import choice_problem
+from experiments.study.shape_runs import best_metric
+from workloads import Workload
+
+MOST_EXAMPLES = 2**31 - 1  # that a run sees: their places are numbered in 32 bits
+
+
+class StudyConfig(Checked):
+    """Base of a config, a frozen dataclass.
+
+    Attributes:
+      planned_runs: how many runs are expected.
+      most_runs: how many there may be: their trials have room in memory.
+      data_parallel: devices that compute a run together.
+    """
+
+    planned_runs: int
+    most_runs = 10_000_000
+    data_parallel = 1
+
+    @property
+    def run_examples(self) -> int:
+        """How many examples a run sees, at most."""
+        return self.batch_size * self.num_steps
+
+    def problems(self) -> list[str]:
+        return super().problems() or list(self._size_problems())
+
+    def _size_problems(self) -> Iterator[str]:
+        """What is wrong where every count is sound and their product is not."""
+        if self.planned_runs > self.most_runs:
+            yield f"These counts make {self.planned_runs:,} runs, more than a study's {self.most_runs:,}."
+        if self.run_examples > MOST_EXAMPLES:
+            yield f"A run would see {self.run_examples:,} examples, more than a run's {MOST_EXAMPLES:,}."
+
+
+class WorkloadConfig(StudyConfig):
+    """Base of a config with the fields workload, workload_options and metric.
+
+    Attributes:
+      batch_fields: those that hold batch sizes.
+      evaluations: how often a run is evaluated; the lowest of several evaluations, "best_…", is a metric too.
+    """
+
+    batch_fields: tuple[str, ...] = ("batch_size",)
+    evaluations = 1
+
+    def workload_problems(self, workload: Workload) -> Iterator[str]:
+        """What is wrong with the fields that are sound by themselves, but not with the workload."""
+        names = workloads.metric_names(workload)
+        best = [best_metric(name) for name in names] if self.evaluations > 1 else []
+        problem = choice_problem("metric", self.metric, (*names, *best))
+        if problem:
+            yield problem
+        for field in filter(self.sound, self.batch_fields):
+            sizes = getattr(self, field)
+            for size in sizes if isinstance(sizes, tuple) else (sizes,):
+                yield from batch_problems(field, size, workload)
+
+
+def batch_problems(field: str, batch_size: int, workload: Workload) -> list[str]:
+    """What is wrong unless the workload has batches of that size, in the name of the field."""
+    try:
+        jax.eval_shape(lambda: workload.indices(jax.random.key(0), batch_size, 1))
+    except ValueError as error:
+        return [f"{field}: {str(error).removeprefix('batch_size ')}."]
+    return []

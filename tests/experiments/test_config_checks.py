@@ -1,0 +1,175 @@
+"""Every field of every config has bounds, and so has what several of them make together."""
+
+import dataclasses
+import io
+import sys
+from typing import Literal, get_args, get_origin
+
+import pytest
+
+from experiments import critical_batch_size, generalization, optimal_schedule, shape_search
+from experiments.generalization.trials import trials
+from experiments.optimal_schedule.trials import all_trials
+from experiments.search_efficiency.config import Landscape
+from experiments.study.choices import StudyError
+from experiments.study.processes import Cluster
+from experiments.study.typed import checked, unchecked
+from tests.experiments.typed_words import STUDIES, bare, hints_of, presets_of
+
+ABSURD = {
+    int: (-(10**12), 10**12, 2.5, "3"),
+    float: (float("nan"), float("inf"), -float("inf"), 1e300, "0.5"),
+}
+WITH_WORKLOAD = {"workload", "workload_options", "metric"}  # are asked of the workload
+CONFIGS = {f"{study} {name}": config for study in STUDIES for name, config in presets_of(study).items()}
+
+
+def problems(config, **changes):
+    with pytest.raises(StudyError) as error:
+        dataclasses.replace(config, **changes)
+    return str(error.value).splitlines()
+
+
+def element(hint):
+    """What a field, or each entry of its tuple, is."""
+    hint = bare(hint)
+    inner = get_args(hint)[0] if get_args(hint) and get_origin(hint) is not Literal else None
+    return hint if inner is None or get_origin(hint) is dict else element(inner)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_no_field_takes_what_means_nothing(name):
+    config = CONFIGS[name]
+    for field, hint in hints_of(config).items():
+        kind, several = element(hint), isinstance(getattr(config, field), tuple)
+        if field in WITH_WORKLOAD or get_origin(kind) is dict:
+            continue
+        for value in ABSURD.get(kind, ("nonesuch", 3)):
+            given = (value,) if several else value
+            assert field in {line.split(":")[0] for line in problems(config, **{field: given})}, (
+                field,
+                value,
+            )
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_all_fields_are_complained_of_at_once(name):
+    config = CONFIGS[name]
+    changes = {
+        field: (value,) if isinstance(getattr(config, field), tuple) else value
+        for field, hint in hints_of(config).items()
+        for value in ABSURD.get(element(hint), ())[:1]
+    }
+    assert {line.split(":")[0] for line in problems(config, **changes)} == set(changes)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_config_as_typed_says_and_becomes_the_same(name):
+    config = CONFIGS[name]
+    loose = unchecked(config)
+    assert (loose.problems(), dataclasses.asdict(loose)) == ([], dataclasses.asdict(config))
+    assert checked(loose, Cluster(), None) == config
+    wrong = dataclasses.replace(loose, seed=-1)
+    assert wrong.problems() == problems(config, seed=-1)
+    with pytest.raises(StudyError, match="seed: must be in"):
+        checked(wrong, Cluster(), None)
+
+
+def test_counts_that_are_sound_alone_may_make_too_much_together():
+    search = shape_search.Config(candidates=1000)
+    assert problems(search, candidates=10_000_000, select_replicates=10_000_000)[0].startswith("These counts")
+    assert problems(search, num_steps=10_000_000, batch_size=1000) == [
+        "A run would see 10,000,000,000 examples, more than a run's 2,147,483,647."
+    ]
+    assert Landscape(seeds=1000).planned_runs > search.most_runs  # which are evaluations of microseconds
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        optimal_schedule.Config(),
+        optimal_schedule.Config(momentum=0.5, momenta=(0.0,), families=("rex",), start_scales=(0.1,)),
+    ],
+)
+def test_the_planned_runs_of_best_schedules_are_those_made(config):
+    assert config.planned_runs == sum(map(len, all_trials(config)))
+
+
+def test_the_planned_runs_of_generalization_are_those_made():
+    config = generalization.Config(widths=(3, 4), rates=4, replicates=3, halving_replicates=5)
+    assert config.planned_runs == len(trials(config))
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"least_steps": 9_999_999, "max_samples": 8}, []),
+        (
+            {"least_steps": 9_999_999, "max_samples": 16},
+            ["max_samples: must make runs of at most 10000000 st"],
+        ),
+    ],
+)
+def test_a_run_to_a_target_has_room_for_its_steps(changes, expected):
+    config = unchecked(critical_batch_size.Config(batch_sizes=(8, 16, 32)))
+    assert [
+        line[: len(expected[0])] for line in dataclasses.replace(config, **changes).problems()
+    ] == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "environment", "expected"),
+    [
+        ({}, {}, []),
+        ({"process_id": 0}, {}, ["process_id: it needs coordinator"]),
+        ({"coordinator": "auto"}, {}, []),
+        ({"coordinator": "host:80", "num_processes": 2, "process_id": 1}, {}, []),
+        (
+            {"coordinator": "host", "num_processes": 2, "process_id": 1},
+            {},
+            ["coordinator: must be HOST:PORT"],
+        ),
+        (
+            {"coordinator": "h:0", "num_processes": 0, "process_id": 5},
+            {},
+            ["coordinator: ", "num_processes: "],
+        ),
+        ({"coordinator": "h:99999", "num_processes": 2, "process_id": 0}, {}, ["coordinator: must be"]),
+        (
+            {"coordinator": "h:1", "num_processes": 2, "process_id": 2},
+            {},
+            ["process_id: must be in [0, 2), got 2"],
+        ),
+        ({"coordinator": "h:1", "process_id": 0}, {}, ["num_processes: needed beside coordinator"]),
+        ({"coordinator": "h:1"}, {"JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": "1"}, []),
+        (
+            {"coordinator": "h:1"},
+            {"JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": "-1"},
+            ["process_id: must be in [0, 2)"],
+        ),
+        ({}, {"JAX_COORDINATOR_ADDRESS": "h:1"}, ["num_processes: needed", "process_id: needed"]),
+    ],
+)
+def test_the_place_of_a_process_is_checked_before_it_is_sought(given, environment, expected, monkeypatch):
+    for name in ("COORDINATOR_ADDRESS", "NUM_PROCESSES", "PROCESS_ID"):
+        monkeypatch.delenv(f"JAX_{name}", raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    found = Cluster(**given).problems()
+    assert len(found) == len(expected)
+    assert all(line.startswith(start) for line, start in zip(found, expected, strict=True)), found
+
+
+def test_a_terminal_without_greek_still_shows_what_is_wrong(monkeypatch):
+    bytes_written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(bytes_written, "ascii"))
+    assert shape_search.main(["--microbatches", "3", "--families", "rεx"]) == 2
+    sys.stdout.flush()
+    assert rb"'r\u03b5x'" in bytes_written.getvalue()
+    assert rb"microbatches \xd7 data_parallel = 3" in bytes_written.getvalue()
+
+
+def test_a_folder_s_name_may_be_too_long_for_a_file_system(monkeypatch, capsys):
+    monkeypatch.setattr("experiments.study.shape_runs.ShapeRunner.fitting_vectorize", lambda *arguments: 1)
+    assert shape_search.main(["--fill-memory", "--folder", "x" * 5000]) == 2
+    assert "error: x" in capsys.readouterr().out

@@ -1,0 +1,145 @@
+"""What somebody may type behind the options of a study: words for every kind of field, sound and absurd."""
+
+import dataclasses
+import importlib
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from hypothesis import strategies as st
+
+STUDIES = (
+    "shape_search",
+    "optimal_schedule",
+    "loss_prediction",
+    "search_efficiency",
+    "optimizer_comparison",
+    "critical_batch_size",
+    "adaptive_batch_size",
+    "layer_geometry",
+    "path_geometry",
+    "generalization",
+)
+INTEGERS = [
+    "0",
+    "-1",
+    "1",
+    "2",
+    "3",
+    "8",
+    "64",
+    "2147483648",
+    "1000000000000",
+    "9" * 30,
+    "nan",
+    "1.5",
+    "many",
+]
+NUMBERS = [
+    "0",
+    "-1",
+    "1",
+    "0.5",
+    "nan",
+    "inf",
+    "-inf",
+    "1e-320",
+    "1e300",
+    "1e999",
+    "-0.0",
+    "0.9999999999999999",
+]
+TEXTS = [
+    "",
+    "digits",
+    "linear_regression",
+    "rex",
+    "cosine",
+    "adamw",
+    "sgd",
+    "train_loss",
+    "β",
+    "[/red]",
+    "{x}",
+    "--",
+]
+PAIRS = [
+    "model",
+    "cnn",
+    "dimension",
+    "exponent",
+    "kernel_seed",
+    "8",
+    "8.5",
+    "nan",
+    "-1",
+    "99999999999",
+    "folder",
+]
+BESIDE = {  # options that are no field of a config
+    "folder": str,
+    "devices": int | None,
+    "num_processes": int | None,
+    "process_id": int | None,
+    "coordinator": str | None,
+    "nonsense": str,
+}
+BESIDE_SEARCH = {
+    "chunk_runs": int,
+    "values": tuple[str, ...],
+    "vary": Literal["b1", "batch_size", "optimizer"],
+}
+SHORT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=4)
+FLAGS = ["--quick", "--export", "--fill-memory", "--no-quick", "--help"]
+
+
+def presets_of(study: str) -> dict[str, Any]:
+    """By the words that choose it, each config that a study's options may start from."""
+    module = importlib.import_module(f"experiments.{study}.config")
+    return getattr(module, "PRESETS", None) or {"": module.Config()}
+
+
+def hints_of(config: Any) -> dict[str, Any]:
+    """Every field with its annotation."""
+    hints = get_type_hints(type(config), include_extras=True)
+    return {field.name: hints[field.name] for field in dataclasses.fields(config)}
+
+
+def bare(hint: Any) -> Any:
+    """An annotation without what `Annotated` adds to it."""
+    return bare(get_args(hint)[0]) if get_origin(hint) is Annotated else hint
+
+
+def words_for(hint: Any) -> st.SearchStrategy[list[str]]:
+    """The words behind an option with this annotation, sometimes too few or too many."""
+    hint = bare(hint)
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        return words_for(arguments[0]) | st.just(["None"])
+    if origin is Literal:
+        return st.sampled_from([*arguments, "nonesuch"]).map(lambda word: [word])
+    if origin is dict:
+        return st.lists(st.sampled_from([*PAIRS, *TEXTS, "trust_region", "random"]), max_size=4)
+    if origin is tuple:
+        several = st.lists(words_for(arguments[0]), max_size=4)
+        return several.map(lambda of: [word for words in of for word in words])
+    sound = {int: INTEGERS, float: NUMBERS}.get(hint, TEXTS)
+    one = st.sampled_from(sound) if hint in (int, float) else st.sampled_from(sound) | SHORT
+    return st.lists(one, min_size=1, max_size=1) | st.lists(one, max_size=2)
+
+
+def command_lines(study: str) -> st.SearchStrategy[list[str]]:
+    """Words for the command line of a study."""
+    presets = presets_of(study)
+    beside = BESIDE | BESIDE_SEARCH if study == "shape_search" else BESIDE
+    lines = [_lines_of(name, hints_of(config) | beside) for name, config in presets.items()]
+    flags = st.sampled_from(FLAGS).map(lambda flag: [flag]) if study == "shape_search" else st.just([])
+    return st.builds(list.__add__, st.one_of(lines), st.just([]) | flags)
+
+
+def _lines_of(preset: str, fields: dict[str, Any]) -> st.SearchStrategy[list[str]]:
+    options = [
+        words_for(hint).map(lambda words, name=name: [f"--{name.replace('_', '-')}", *words])
+        for name, hint in fields.items()
+    ]
+    chosen = st.lists(st.one_of(options), min_size=1, max_size=5)
+    return chosen.map(lambda of: [*[preset] * bool(preset), *(word for words in of for word in words)])
