@@ -18,15 +18,15 @@ def small_study(package: str, words: str, timed_fields: str = "") -> SmallStudy:
     return SmallStudy(package, tuple(words.split()), frozenset(timed_fields.split()))
 
 
-REGRESSION = "--workload linear_regression --workload-options dimension 8"
+REGRESSION = "--workload linear_regression --workload-options dimension 64"
 
 STUDIES: Mapping[str, SmallStudy] = MappingProxyType(
     {
         "shape_search": small_study(
             "shape_search",
-            f"{REGRESSION} --optimizer sgd --batch-size 4 --num-steps 400 --learning-rates 0.1 4"
-            " --families rex --candidates 16 --batch 4 --rung-replicates 2 4 --rung-horizons 0.5 1 --top 2"
-            " --select-replicates 8 --confirm-replicates 16 --checked 1 --local-replicates 2"
+            f"{REGRESSION} --optimizer sgd --batch-size 4 --num-steps 1000 --learning-rates 0.1 4"
+            " --families constant --candidates 16 --batch 4 --rung-replicates 2 4 --rung-horizons 0.5 1"
+            " --top 2 --select-replicates 8 --confirm-replicates 16 --checked 1 --local-replicates 2"
             " --check-replicates 8 --chunk-runs 32",
         ),
         "shape_search_checkpointed": small_study(
@@ -37,8 +37,8 @@ STUDIES: Mapping[str, SmallStudy] = MappingProxyType(
         ),
         "shape_search_vary": small_study(
             "shape_search",
-            f"--vary num_steps --values 200 400 {REGRESSION} --optimizer sgd --batch-size 2"
-            " --learning-rates 0.25 4 --families cosine --candidates 16 --rung-replicates 3 --top 2"
+            f"--vary num_steps --values 1000 2000 {REGRESSION} --optimizer sgd --batch-size 2"
+            " --learning-rates 0.25 4 --families cosine --candidates 8 --rung-replicates 4 --top 2"
             " --select-replicates 8 --confirm-replicates 16 --checked 0 --chunk-runs 32",
         ),
         "optimal_schedule": small_study(
@@ -49,8 +49,8 @@ STUDIES: Mapping[str, SmallStudy] = MappingProxyType(
         ),
         "loss_prediction": small_study(
             "loss_prediction",
-            f"{REGRESSION} --batch-size 4 --num-steps 400 --largest-rate 1 --smallest-share 0.3"
-            " --curve-points 6 --fit-replicates 6 --families rex --shapes 6 --choose-replicates 8"
+            f"{REGRESSION} --batch-size 4 --num-steps 2000 --largest-rate 1 --smallest-share 0.3"
+            " --curve-points 6 --fit-replicates 6 --families rex wsd --shapes 6 --choose-replicates 8"
             " --score-replicates 8 --best-fraction 0.4 --confirm-replicates 12",
         ),
         "search_efficiency_landscape": small_study(
@@ -61,7 +61,7 @@ STUDIES: Mapping[str, SmallStudy] = MappingProxyType(
         ),
         "search_efficiency_digits": small_study(
             "search_efficiency",
-            f"digits {REGRESSION} --families two_point_spline --seeds 2 --num-steps 100 --batch-size 4"
+            f"digits {REGRESSION} --families two_point_spline --seeds 2 --num-steps 1000 --batch-size 4"
             " --learning-rates 0.25 4 --optimizer sgd --fresh-replicates 9 --confirm-replicates 5"
             " --truth-replicates 11 --finalists 3"
             " --budgets trust_region 30 trust_region+seeds 20 trust_region+horizon 20 random 60",
@@ -77,7 +77,7 @@ STUDIES: Mapping[str, SmallStudy] = MappingProxyType(
             "critical_batch_size",
             "--workload linear_regression --workload-options dimension 16 --target 0.06 --optimizers momentum"
             " --momenta 0.5 --momentum-optimizers momentum --decays 0.25 --decay-optimizers momentum"
-            " --batch-sizes 2 4 8 --least-steps 20 --max-samples 800 --evaluation-ratio 1.3 --first-rates 3"
+            " --batch-sizes 2 4 8 --least-steps 20 --max-samples 4000 --evaluation-ratio 1.3 --first-rates 3"
             " --more-rates 1 --screen-replicates 2 --confirm-replicates 3 --noise-points 4 --noise-batch 16"
             " --noise-parts 4",
         ),
@@ -91,7 +91,7 @@ STUDIES: Mapping[str, SmallStudy] = MappingProxyType(
         ),
         "layer_geometry": small_study(
             "layer_geometry",
-            "--workload-options model mlp --num-steps 24 --batch-size 32 --parts 4 --probe-every 4"
+            "--workload-options model mlp --num-steps 32 --batch-size 32 --parts 4 --probe-every 4"
             " --curvature-batches 2 --replicates 2 --index-every 4 --first-rates 3 --more-rates 1 --decays 0"
             " --screen-replicates 1 --confirm-replicates 3",
         ),
