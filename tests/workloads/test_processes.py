@@ -1,25 +1,15 @@
 """A sweep over the devices of two processes, against one process with as many."""
 
-import os
-import socket
-import subprocess
-import sys
-from pathlib import Path
-
 import jax
 import numpy as np
 import optax
 
+from tests.two_processes import run_two_processes
 from workloads import load, long_sweep, run_keys, run_mesh, sweep, train, trainer
 
 PROGRAM = """
-import sys
-import jax
-jax.config.update("jax_num_cpu_devices", 2)
-jax.distributed.initialize(sys.argv[1], num_processes=2, process_id=int(sys.argv[2]))
 import numpy as np
 import test_processes
-assert (jax.device_count(), jax.local_device_count()) == (4, 2)
 np.savez(sys.argv[3], **test_processes.computed())
 """
 ROWS, STEPS = 13, 20
@@ -54,20 +44,8 @@ def computed(mesh=None):
 
 
 def test_two_processes_both_get_the_results_of_one(tmp_path):
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        address = f"localhost:{free.getsockname()[1]}"
     files = [tmp_path / "0.npz", tmp_path / "1.npz"]
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, address, str(number), str(file)],
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
-            stderr=subprocess.PIPE,
-        )
-        for number, file in enumerate(files)
-    ]
-    errors = [process.communicate(timeout=120)[1].decode() for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], errors
+    run_two_processes(PROGRAM, __file__, [str(file) for file in files])
     expected = computed(run_mesh(4))
     assert len(set(expected["in_segments"].tolist())) == ROWS
     for file in files:
