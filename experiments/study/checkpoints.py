@@ -86,6 +86,13 @@ class Checkpoints:
                 problems.append(f"The checkpoint {folder.name} is damaged: {damage}.")
         return None, problems
 
+    def newest_identity(self) -> str | None:
+        """What the newest checkpoint belongs to whose manifest can be read; None without such."""
+        for number in reversed(self._numbers()):
+            with contextlib.suppress(DamagedFolder):
+                return read_facts(self._folder(number))["identity"]
+        return None
+
     def clear(self) -> None:
         """Delete all checkpoints. Raises StudyError where they cannot be deleted."""
         self._delete(self._numbers())
