@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import sys
 import time
+from collections.abc import Sequence
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -24,25 +25,33 @@ def forkserver() -> ForkServerContext:
     return context
 
 
-def start(study: SmallStudy, folder: Path, compiled: Path) -> BaseProcess:
-    """Start the study's command in `folder`; what it prints goes to `output_of(folder)`.
+def start(
+    study: SmallStudy, folder: Path, compiled: Path, *words: str, devices: int | None = None
+) -> BaseProcess:
+    """Start the study's command in `folder`, with `words` behind its own; what it prints goes to
+    `output_of(folder)`.
 
-    Its compiled programs, all of them, are kept in the folder `compiled`.
+    Its compiled programs, all of them, are kept in the folder `compiled`. It has so many devices, one a core
+    when None.
     """
-    process = forkserver().Process(target=_command, args=(study, folder, compiled))
+    process = forkserver().Process(target=_command, args=(study, folder, compiled, words, devices))
     process.start()
     return process
 
 
-def finish(study: SmallStudy, folder: Path, compiled: Path) -> float:
+def finish(study: SmallStudy, folder: Path, compiled: Path, *words: str, devices: int | None = None) -> float:
     """The seconds that the study takes to its end. Raises StudyError where it does not end well."""
     begun = time.perf_counter()
-    process = start(study, folder, compiled)
+    ended_well(start(study, folder, compiled, *words, devices=devices), folder)
+    return time.perf_counter() - begun
+
+
+def ended_well(process: BaseProcess, folder: Path) -> None:
+    """Wait for the end of a study's process. Raises StudyError where that is not a good one."""
     process.join()
     if process.exitcode:
         output = output_of(folder).read_text().strip().splitlines()
         raise StudyError(f"it ended with {process.exitcode}: {' '.join(output[-3:])}")
-    return time.perf_counter() - begun
 
 
 def output_of(folder: Path) -> Path:
@@ -50,13 +59,17 @@ def output_of(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.log")
 
 
-def _command(study: SmallStudy, folder: Path, compiled: Path) -> None:
+def _command(
+    study: SmallStudy, folder: Path, compiled: Path, words: Sequence[str], devices: int | None
+) -> None:
     with output_of(folder).open("a") as output:
         for stream in (sys.stdout, sys.stderr):
             os.dup2(output.fileno(), stream.fileno())
     keep_all_programs(compiled)
+    if devices is not None:
+        jax.config.update("jax_num_cpu_devices", devices)
     main = importlib.import_module(f"experiments.{study.package}").main
-    sys.exit(main([*study.words, "--folder", str(folder)]))
+    sys.exit(main([*study.words, *words, "--folder", str(folder)]))
 
 
 def keep_all_programs(compiled: Path) -> None:

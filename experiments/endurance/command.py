@@ -8,6 +8,7 @@ from rich.console import Console
 
 from experiments.endurance.interruptions import Interruptions
 from experiments.endurance.overhead import Overhead
+from experiments.endurance.placements import Placements
 from experiments.endurance.scaling import Scaling
 from experiments.endurance.soak import Soak
 from experiments.study.choices import StudyError
@@ -20,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console(width=None if sys.stdout.isatty() else 130)
     try:
         subject = tyro.cli(
-            Interruptions | Soak | Overhead | Scaling,
+            Interruptions | Placements | Soak | Overhead | Scaling,
             prog="python -m experiments.endurance",
             description=DESCRIPTION,
             args=arguments,

@@ -15,7 +15,7 @@ from typing import Any
 
 JOURNAL, WINNERS = "journal.sqlite", "winners.json"
 KEYS = {"trials": ("stage", "family", "candidate", "variant", "replicate"), "events": ("number",)}
-SECONDS = "seconds"  # the one column that the clock decides
+DECIDED_ELSEWHERE = ("seconds", "chunk")  # by the clock, and by how many runs were computed together
 
 Place = tuple[Any, ...]  # journal, table, key
 Columns = Mapping[str, Any]  # by name, numbers to the last bit
@@ -36,8 +36,11 @@ def recorded(folder: Path) -> dict[Place, Columns]:
 
 
 def untimed(rows: Mapping[Place, Columns]) -> dict[Place, Columns]:
-    """Rows without what the clock decides."""
-    return {place: {n: value for n, value in of.items() if n != SECONDS} for place, of in rows.items()}
+    """Rows without what the clock and the number of devices decide."""
+    return {
+        place: {name: value for name, value in of.items() if name not in DECIDED_ELSEWHERE}
+        for place, of in rows.items()
+    }
 
 
 def winners(folder: Path, timed_fields: Collection[str]) -> dict[str, str]:

@@ -74,7 +74,7 @@ def journaled(
 
 
 def _known(journal: Journal, trials: Sequence[Trial]) -> dict[Identity, float]:
-    return journal.scores(*dict.fromkeys(trial.stage for trial in trials))
+    return journal.scores_of(trial.identity for trial in trials)
 
 
 def _run_chunk(run: RunTrials, chunk: Sequence[Trial], metric: str) -> list[Row]:

@@ -8,6 +8,7 @@ seeds are paired: a replicate has the same keys for all. Source: Li et al. (2020
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -79,10 +80,7 @@ def race(
     """
     raced = {name: [Raced(candidate, ()) for candidate in of] for name, of in asked.items()}
     for place, rung in enumerate(rules.rungs):
-        running = {
-            name: [row for row, one in enumerate(of) if _goes_on(one, [*before[name], *of], place, rules)]
-            for name, of in raced.items()
-        }
+        running = {name: _running(of, [*before[name], *of], place, rules) for name, of in raced.items()}
         pairs = [(name, row) for name, rows in running.items() for row in rows]
         medians = median_scores(stage, [raced[name][row].candidate for name, row in pairs], rung, evaluate)
         for (name, row), median in zip(pairs, medians, strict=True):
@@ -94,10 +92,11 @@ def race(
 def told_scores(raced: Sequence[Raced], rules: Race) -> Float[np.ndarray, "candidates"]:
     """One comparable score each: the last rung's, or, for those that dropped out, that of their last rung
     times what the finished ones' medians gained between the two."""
-    full = len(rules.rungs)
-    finished = [one.medians for one in raced if len(one.medians) == full]
-    gains = [_gain([m[place] for m in finished], [m[-1] for m in finished]) for place in range(full)]
-    return np.array([one.medians[-1] * gains[len(one.medians) - 1] for one in raced])
+    full, medians = len(rules.rungs), [one.medians for one in raced]
+    finished = [of for of in medians if len(of) == full] if full > 1 else []
+    gains = [_gain([of[place] for of in finished], [of[-1] for of in finished]) for place in range(full - 1)]
+    rungs = np.fromiter(map(len, medians), int)
+    return np.fromiter(map(itemgetter(-1), medians), float) * np.array([*gains, 1.0])[rungs - 1]
 
 
 def median_scores(stage: str, candidates: Sequence[Candidate], rung: Rung, evaluate: Evaluate) -> list[float]:
@@ -120,17 +119,16 @@ def replicate_scores(
     return [np.array([scores[trial] for trial in of]) for of in trials]
 
 
-def _goes_on(one: Raced, rivals: Sequence[Raced], place: int, rules: Race) -> bool:
-    """Whether a candidate is among the better ones of all that ran on the rung before `place`; one that
-    diverged is so only where all did."""
+def _running(asked: Sequence[Raced], rivals: Sequence[Raced], place: int, rules: Race) -> list[int]:
+    """Which of those asked for run on the rung at `place`: all on the first, then those among the better ones
+    of all that ran on the rung before; one that diverged is so only where all did."""
     if place == 0:
-        return True
-    if len(one.medians) < place:
-        return False
+        return list(range(len(asked)))
     scores = sorted(rival.medians[place - 1] for rival in rivals if len(rival.medians) >= place)
     finite = [score for score in scores if score < math.inf] or scores
     kept = math.ceil(rules.keep_fraction * len(scores))
-    return one.medians[-1] <= finite[min(kept, len(finite)) - 1]
+    worst = finite[min(kept, len(finite)) - 1]
+    return [row for row, one in enumerate(asked) if len(one.medians) == place and one.medians[-1] <= worst]
 
 
 def _gain(before: Sequence[float], after: Sequence[float]) -> float:

@@ -63,8 +63,9 @@ class SearchSpace:
 
 @functools.lru_cache(maxsize=4096)
 def _multipliers(candidate: Candidate, num_steps: int) -> Float[np.ndarray, "steps"]:
-    # for one shape at a time: the last bits of a batch could depend on its size
-    return np.asarray(candidate.family.multipliers(candidate.params, num_steps))
+    # for one shape at a time: the last bits of a batch could depend on its size; copied, for what is
+    # remembered would keep a device's buffer of several times its size
+    return np.array(candidate.family.multipliers(candidate.params, num_steps))
 
 
 class Trial(NamedTuple):

@@ -92,3 +92,23 @@ def test_memory_alone_gives_scores_or_says_what_is_missing(journal):
     assert list(remembered(journal)(trials(1, 13)).values()) == [10.0, math.inf]
     with pytest.raises(UnfinishedStudy, match="2 runs of the stage 'screen'"):
         remembered(journal)(trials(1, 2, 3))
+
+
+def steps_of_sqlite(journal, call):
+    """How many instructions SQLite's virtual machine runs in a call."""
+    counted = []
+    journal._connection.set_progress_handler(lambda: counted.append(1), 1)
+    call()
+    journal._connection.set_progress_handler(None, 1)
+    return len(counted)
+
+
+def test_a_chunk_asks_the_journal_as_little_after_thousands_of_runs_as_after_none(journal):
+    def next_chunk(first):
+        return lambda: evaluate(journal, Runner(), trials(*range(first, first + 64)), chunk_runs=64)
+
+    early = steps_of_sqlite(journal, next_chunk(0))
+    evaluate(journal, Runner(), trials(*range(64, 4_000)), chunk_runs=1_000)
+    late = steps_of_sqlite(journal, next_chunk(4_000))
+    assert early > 64
+    assert late < 1.25 * early  # reading the 4,000 would take some 40,000 more

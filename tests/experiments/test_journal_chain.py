@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import shutil
 import sqlite3
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from experiments.study.choices import StudyError
 from experiments.study.journal import Journal
 from experiments.study.redraw import redraw_from_journal
-from tests.experiments.journals import a_row, chunk, everything, is_sealed
+from tests.experiments.journals import a_row, chunk, cut_short, everything, is_sealed
 
 CHUNKS = 6  # of which the fourth is an event
 
@@ -150,8 +151,10 @@ def test_a_damaged_seal_is_found(path, seal):
 
 
 def test_what_a_journal_that_was_moved_away_left_behind_is_not_taken_for_the_new_one_s(path):
-    (path.with_name("journal.sqlite-journal")).write_bytes(b"of the old")
-    path.unlink()
+    killed = cut_short(path, path.parent / "killed")
+    killed.unlink()
+    shutil.copy(path.with_name("journal.sqlite.sha256"), killed.parent)
+    path = killed
     with Journal(path) as journal:
         assert journal.counts() == {}
         journal.record([a_row(0)])

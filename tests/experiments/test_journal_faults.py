@@ -6,11 +6,13 @@ import random
 import shutil
 import sqlite3
 import time
+from pathlib import Path
 
 import pytest
 
 from experiments.study.choices import StudyError
 from experiments.study.journal import Journal
+from experiments.study.journal_file import explained_errors
 from tests.experiments.journals import chunk, is_sealed
 from tests.experiments.processes import output_of, started
 
@@ -146,3 +148,14 @@ def test_a_journal_that_may_not_be_read_is_refused_by_name(tmp_path, monkeypatch
     monkeypatch.setattr(type(path), "open", refuse)
     with pytest.raises(StudyError, match=r"journal.sqlite cannot be read or written: .*Permission denied"):
         Journal(path)
+
+
+@pytest.mark.parametrize(
+    "code", ["IOERR_FSYNC", "IOERR_WRITE", "READONLY_DIRECTORY", "CANTOPEN", "FULL", "PERM"]
+)
+def test_an_obstacle_is_told_from_damage(code):
+    failure = sqlite3.OperationalError("what SQLite says of it")
+    failure.sqlite_errorcode = getattr(sqlite3, f"SQLITE_{code}")
+    message = r"study/journal.sqlite cannot be read or written: what SQLite says of it\."
+    with pytest.raises(StudyError, match=message), explained_errors(Path("study/journal.sqlite")):
+        raise failure

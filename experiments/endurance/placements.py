@@ -1,0 +1,149 @@
+"""Studies on one device, on eight, and in two processes with four each: do they give the same bits?"""
+
+import random
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from rich.console import Console
+from rich.table import Table
+
+from experiments.endurance.apart import ended_well, finish, start
+from experiments.endurance.bars import Bar, show_bars
+from experiments.endurance.evidence import recorded
+from experiments.endurance.interruptions import differences
+from experiments.endurance.scratch import scratch_folder
+from experiments.endurance.small_studies import STUDIES, SmallStudy
+from experiments.study.choices import StudyError
+
+PROCESSES, EACH = 2, 4
+ALONE = (1, PROCESSES * EACH)  # devices of a single process
+
+
+class Placed(NamedTuple):
+    """A study in all places.
+
+    Attributes:
+      runs: how many it has.
+      seconds: that it took, by place.
+      lost: which of the two processes was killed.
+      kept: how many runs were recorded by then.
+      problems: what is not the same as on one device.
+    """
+
+    study: str
+    runs: int
+    seconds: tuple[float, ...]
+    lost: int
+    kept: int
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Placements:
+    """Run every study on one device, on eight, and in two processes with four devices each; and once more in
+    two, of which one is killed at a random moment, before both are started again. All journals and winners
+    must be the same, bit for bit."""
+
+    studies: tuple[Literal[tuple(STUDIES)], ...] = tuple(STUDIES)
+    """What to place."""
+    seed: int = 0
+    """Root of the moments."""
+    folder: Path | None = None
+    """Where all of them are kept; a temporary folder when not given."""
+
+    def report(self, console: Console) -> bool:
+        """Print what became of every study; returns whether all bars held."""
+        with scratch_folder(self.folder) as scratch:
+            placed = []
+            for name in self.studies:
+                placed.append(self.measure(name, scratch))
+                console.print(f"{name}: {'; '.join(placed[-1].problems) or 'the same everywhere'}")
+        console.print(_table(placed))
+        return show_bars(_bars(placed), console)
+
+    def measure(self, name: str, scratch: Path) -> Placed:
+        """One study, in folders of its own. Raises StudyError where it fails on one device."""
+        study, place = STUDIES[name], scratch / name
+        place.mkdir()
+        moments = random.Random(f"{name} {self.seed}")
+        one, eight = place / "one device", place / "eight devices"
+        seconds = [
+            finish(study, folder, place / "compiled", devices=devices)
+            for folder, devices in zip((one, eight), ALONE, strict=True)
+        ]
+        problems = [f"eight devices: {of}" for of in differences(study, one, eight)]
+        problems += _together(study, one, place / "two processes")
+        lost, moment = moments.randrange(PROCESSES), moments.uniform(0.3, 1) * max(seconds)
+        kept, of_resumed = _resumed(study, one, place / "one was lost", lost, moment)
+        return Placed(name, len(recorded(one)), tuple(seconds), lost, kept, (*problems, *of_resumed))
+
+
+def start_together(study: SmallStudy, folder: Path) -> list[BaseProcess]:
+    """Start the study in two processes that share it."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"localhost:{free.getsockname()[1]}"
+    return [
+        start(
+            study,
+            folder,
+            folder.with_name(f"compiled by {number}"),
+            *("--coordinator", address, "--num-processes", str(PROCESSES), "--process-id", str(number)),
+            devices=EACH,
+        )
+        for number in range(PROCESSES)
+    ]
+
+
+def _together(study: SmallStudy, one: Path, folder: Path) -> Iterator[str]:
+    """In what the study differs in two processes from one device."""
+    try:
+        for process in start_together(study, folder):
+            ended_well(process, folder)
+    except StudyError as error:
+        yield f"two processes: {error}"
+        return
+    for problem in differences(study, one, folder):
+        yield f"two processes: {problem}"
+
+
+def _resumed(study: SmallStudy, one: Path, folder: Path, lost: int, moment: float) -> tuple[int, list[str]]:
+    """How many runs were recorded when a process was killed after `moment` seconds, and what is wrong when
+    both have been started again."""
+    processes = start_together(study, folder)
+    processes[lost].join(moment)
+    processes[lost].kill()
+    for process in processes:
+        process.join()  # the other one ends by itself
+    kept = recorded(folder)
+    problems = [
+        f"one of two was lost: {of.removeprefix('two processes: ')}" for of in _together(study, one, folder)
+    ]
+    found = recorded(folder)
+    gone = sum(found.get(place) != columns for place, columns in kept.items())
+    return len(kept), [*problems, *([f"{gone} recorded rows were lost or run again"] if gone else [])]
+
+
+def _table(placed: list[Placed]) -> Table:
+    table = Table("study", "runs", "s on 1 device", "s on 8", "process killed", "runs kept", "the same")
+    for one in placed:
+        table.add_row(
+            one.study,
+            f"{one.runs:,}",
+            *(f"{seconds:.1f}" for seconds in one.seconds),
+            str(one.lost),
+            f"{one.kept:,}",
+            "no" if one.problems else "yes",
+        )
+    return table
+
+
+def _bars(placed: list[Placed]) -> Iterator[Bar]:
+    for one in placed:
+        yield Bar(
+            f"{one.study} is the same everywhere", "; ".join(one.problems) or "the same", not one.problems
+        )
