@@ -1,8 +1,9 @@
-"""What a study pays to survive: the time in its journal, as a share of the time of its runs."""
+"""What a study pays to survive: the time for its journal and checkpoints, as a share of that of its runs."""
 
 import time
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -18,24 +19,35 @@ from experiments.endurance.scratch import scratch_folder
 from experiments.endurance.watching import watched
 from experiments.shape_search import Config, run
 from experiments.study import session
+from experiments.study.checkpoints import Checkpoints
 from experiments.study.choices import raise_problems
 from experiments.study.devices import one_device_per_core
 from experiments.study.journal import Journal
+from experiments.study.segments import SAVE_EVERY_SECONDS
+from workloads import LongSweep
 
 MAX_SHARE = 0.02
 
-# by what is paid for, all calls in which that is done; none of them calls another
-PAID = {
-    "journal": ((Journal, "__init__"), (Journal, "record"), (Journal, "record_event"), (Journal, "__exit__"))
-}
+# all calls in which it is done; none of them calls another
+JOURNAL = ((Journal, "__init__"), (Journal, "record"), (Journal, "record_event"), (Journal, "__exit__"))
+CHECKPOINTS = ((LongSweep, "saved"), (Checkpoints, "save"))
+# a group of runs as wide as one would choose, saved as often as possible
+CHECKPOINTED = Config(
+    families=("constant",),
+    candidates=16,
+    rung_replicates=(8,),
+    checked=0,
+    vectorize=64,
+    checkpoint_steps=25,
+)
 
 
 class Paid(NamedTuple):
-    """The seconds of a study, of its runs alone, and of what is paid for, by its name."""
+    """The seconds of a study, of its runs alone, and in its journal."""
 
     study: float
     runs: float
-    paid: dict[str, float]
+    journal: float
 
 
 class Pair(NamedTuple):
@@ -48,10 +60,10 @@ class Pair(NamedTuple):
 @dataclass(frozen=True)
 class Overhead:
     """Time what a shape search of the digits, at its defaults, does for its journal, and compare with the
-    same search whose journal is in memory."""
+    same search whose journal is in memory; and what one does that saves its runs on the way."""
 
     repeats: int = 3
-    """Alternating repeats of the two; medians and ranges are told."""
+    """Alternating repeats of the first two; medians and ranges are told."""
     folder: Path | None = None
     """Where the studies are kept; a temporary folder when not given."""
 
@@ -59,19 +71,20 @@ class Overhead:
         raise_problems([f"repeats: must be at least 1, got {self.repeats}."] if self.repeats < 1 else [])
 
     def report(self, console: Console) -> bool:
-        """Print the shares; returns whether all bars held."""
+        """Print what is paid; returns whether all bars held."""
         with scratch_folder(self.folder) as scratch, ProcessPoolExecutor(1, mp_context=forkserver()) as pool:
-            pairs = pool.submit(measure, Config(), self.repeats, scratch).result()
+            pairs = pool.submit(journal_pairs, Config(), self.repeats, scratch).result()
+            saves = pool.submit(checkpoint_seconds, CHECKPOINTED, scratch).result()
         console.print(_table(pairs))
         ratios = [pair.written.study / pair.unwritten.study for pair in pairs]
         console.print(f"The study over the same with its journal in memory: {range_text(ratios, '.3f')}.")
-        return show_bars((_bar(name, pairs) for name in PAID), console)
+        console.print(f"A checkpoint takes {range_text(saves, '.3f', ' s')}, {len(saves)} saves.")
+        return show_bars((_journal_bar(pairs), _checkpoint_bar(saves)), console)
 
 
-def measure(config: Config, repeats: int, scratch: Path) -> list[Pair]:
+def journal_pairs(config: Config, repeats: int, scratch: Path) -> list[Pair]:
     """Make the studies in `scratch`, in this process, after a first one for which programs are compiled."""
-    one_device_per_core()
-    keep_all_programs(scratch / "compiled")
+    _prepare(scratch)
     study(config, scratch / "first")
     pairs = []
     for repeat in range(repeats):
@@ -82,20 +95,35 @@ def measure(config: Config, repeats: int, scratch: Path) -> list[Pair]:
 
 
 def study(config: Config, folder: Path) -> Paid:
-    """Make a study, and time what it pays."""
-    paid: dict[str, list[float]] = {name: [] for name in PAID}
-    with ExitStack() as stack:
-        for name, calls in PAID.items():
-            for owner, method in calls:
-                stack.enter_context(watched(owner, method, paid[name].append))
+    """Make a study, and time what it pays for its journal."""
+    with timed(JOURNAL) as paid:
         begun = time.perf_counter()
         runs = run(config, folder).seconds
-        return Paid(time.perf_counter() - begun, runs, {name: sum(of) for name, of in paid.items()})
+        seconds = time.perf_counter() - begun
+    return Paid(seconds, runs, sum(map(sum, paid)))
 
 
-def shares(name: str, pairs: list[Pair]) -> list[float]:
-    """The seconds paid for it over those of the runs, by repeat."""
-    return [written.paid[name] / written.runs for written, _ in pairs]
+def checkpoint_seconds(config: Config, scratch: Path) -> list[float]:
+    """Make a study that saves its runs at every opportunity, in this process: the seconds of each save."""
+    _prepare(scratch)
+    with timed(CHECKPOINTS) as paid:
+        run(config, scratch / "checkpointed", checkpoint_seconds=0)
+    return [sum(parts) for parts in zip(*paid, strict=True)]
+
+
+@contextmanager
+def timed(calls: Sequence[tuple[type, str]]) -> Iterator[list[list[float]]]:
+    """By method, the seconds of all its calls within the `with` statement."""
+    paid: list[list[float]] = [[] for _ in calls]
+    with ExitStack() as stack:
+        for (owner, method), seconds in zip(calls, paid, strict=True):
+            stack.enter_context(watched(owner, method, seconds.append))
+        yield paid
+
+
+def _prepare(scratch: Path) -> None:
+    one_device_per_core()
+    keep_all_programs(scratch / "compiled")
 
 
 def _in_memory(path: Path) -> Journal:
@@ -104,23 +132,26 @@ def _in_memory(path: Path) -> Journal:
         return Journal.in_memory(journal.content())
 
 
-def _bar(name: str, pairs: list[Pair]) -> Bar:
-    found = shares(name, pairs)
+def _journal_bar(pairs: list[Pair]) -> Bar:
+    shares = [written.journal / written.runs for written, _ in pairs]
     return Bar(
-        f"the {name} takes less than {MAX_SHARE:.0%} of the seconds of the runs",
-        range_text([100 * share for share in found], ".2f", " %"),
-        float(np.median(found)) < MAX_SHARE,
+        f"the journal takes less than {MAX_SHARE:.0%} of the seconds of the runs",
+        range_text([100 * share for share in shares], ".2f", " %"),
+        float(np.median(shares)) < MAX_SHARE,
+    )
+
+
+def _checkpoint_bar(saves: list[float]) -> Bar:
+    shares = [seconds / SAVE_EVERY_SECONDS for seconds in saves]
+    return Bar(
+        f"a checkpoint takes less than {MAX_SHARE:.0%} of the {SAVE_EVERY_SECONDS} s from one to the next",
+        range_text([100 * share for share in shares], ".2f", " %"),
+        float(np.median(shares)) < MAX_SHARE,
     )
 
 
 def _table(pairs: list[Pair]) -> Table:
-    table = Table("paid for", "s", "s of the runs", "s of the study")
-    for name in PAID:
-        written = [pair.written for pair in pairs]
-        table.add_row(
-            name,
-            range_text([of.paid[name] for of in written], ".3f"),
-            range_text([of.runs for of in written], ".1f"),
-            range_text([of.study for of in written], ".1f"),
-        )
+    table = Table("shape search of the digits", *(f"s of the {part}" for part in Paid._fields))
+    for name, paid in zip(("journal written", "journal in memory"), zip(*pairs, strict=True), strict=True):
+        table.add_row(name, *(range_text(seconds, ".2f") for seconds in zip(*paid, strict=True)))
     return table

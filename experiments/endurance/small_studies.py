@@ -28,6 +28,12 @@ STUDIES: Mapping[str, SmallStudy] = MappingProxyType(
             " --select-replicates 8 --confirm-replicates 16 --checked 1 --local-replicates 2"
             " --check-replicates 8 --chunk-runs 32",
         ),
+        "shape_search_checkpointed": _study(
+            "shape_search",
+            "--families constant --num-steps 400 --learning-rates 0.005 0.02 --candidates 4"
+            " --rung-replicates 1 --top 1 --select-replicates 2 --confirm-replicates 4 --checked 0"
+            " --checkpoint-steps 50 --checkpoint-seconds 0",
+        ),
         "shape_search_vary": _study(
             "shape_search",
             f"--vary num_steps --values 200 400 {REGRESSION} --optimizer sgd --batch-size 2"
