@@ -129,7 +129,7 @@ class _Training:
             probes=empty_slots(len(self.probe_at), probed),
         )
         # without weak types, which an update may not return: a state has the same types before every step
-        return jax.tree.map(lambda leaf: jnp.asarray(leaf, leaf.dtype), run)
+        return jax.tree.map(lambda leaf: jnp.asarray(leaf, jax.typeof(leaf).dtype), run)
 
     def advance(self, run: Run, start: int | Int[Array, ""], until: int | Int[Array, ""]) -> Run:
         indices, keys = self._draws()

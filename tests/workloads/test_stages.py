@@ -88,13 +88,24 @@ def test_all_segments_are_one_program():
     assert (begun._cache_size(), advanced._cache_size(), finished._cache_size()) == before
 
 
+def decaying(schedule):
+    """With a number and a key in its state, next to arrays."""
+    factor = optax.GradientTransformation(
+        lambda params: 1.0,
+        lambda updates, factor, params: (
+            jax.tree.map(lambda u: factor * u, updates),
+            factor * jnp.float32(0.9),
+        ),
+    )
+    return optax.chain(optax.add_noise(0.1, 0.5, jax.random.key(0)), factor, optax.sgd(schedule))
+
+
 def test_a_run_begins_with_the_types_that_its_updates_return():
-    weak = lambda schedule: optax.chain(optax.trace(0.9), optax.scale_by_schedule(schedule))  # noqa: E731
-    parts = trainer(REGRESSION, REGRESSION.data, weak, jnp.asarray(RATES), KEYS, batch_size=BATCH)
-    run = jax.eval_shape(parts.begin)
-    later = jax.eval_shape(parts.advance, run, np.int32(0), np.int32(2))
-    assert not any(leaf.weak_type for leaf in jax.tree.leaves(run))
-    assert later == run
+    run = trainer(REGRESSION, REGRESSION.data, decaying, jnp.asarray(RATES), KEYS, batch_size=BATCH)
+    begun = jax.eval_shape(run.begin)
+    assert jax.eval_shape(run.advance, begun, np.int32(0), np.int32(2)) == begun
+    assert not any(leaf.weak_type for leaf in jax.tree.leaves(begun))
+    assert len(jax.tree.leaves(begun.optimizer_state)) == 4
 
 
 def test_the_derivative_of_the_end_by_every_learning_rate_is_its_difference_quotient():
