@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -15,6 +16,7 @@ import jax
 
 from experiments.endurance.small_studies import STUDIES, SmallStudy
 from experiments.study.choices import StudyError
+from experiments.study.devices import one_device_per_core
 
 
 @functools.cache
@@ -23,6 +25,11 @@ def forkserver() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(sorted({f"experiments.{study.package}" for study in STUDIES.values()}))
     return context
+
+
+def one_process(compiled: Path) -> ProcessPoolExecutor:
+    """A process of its own to call functions in, with a device per core; its programs are kept too."""
+    return ProcessPoolExecutor(1, mp_context=forkserver(), initializer=_prepare, initargs=(compiled,))
 
 
 def start(
@@ -70,6 +77,11 @@ def _command(
         jax.config.update("jax_num_cpu_devices", devices)
     main = importlib.import_module(f"experiments.{study.package}").main
     sys.exit(main([*study.words, *words, "--folder", str(folder)]))
+
+
+def _prepare(compiled: Path) -> None:
+    one_device_per_core()
+    keep_all_programs(compiled)
 
 
 def keep_all_programs(compiled: Path) -> None:

@@ -43,6 +43,11 @@ def untimed(rows: Mapping[Place, Columns]) -> dict[Place, Columns]:
     }
 
 
+def lost_rows(kept: Mapping[Place, Columns], found: Mapping[Place, Columns]) -> int:
+    """How many of the rows kept earlier are not found as they were: gone, or run again."""
+    return sum(found.get(place) != columns for place, columns in kept.items())
+
+
 def winners(folder: Path, timed_fields: Collection[str]) -> dict[str, str]:
     """The text of every winners.json of a study, by its place, without the fields that were timed."""
     return {

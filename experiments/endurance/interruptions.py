@@ -14,7 +14,7 @@ from rich.table import Table
 
 from experiments.endurance.apart import finish, forkserver, output_of, start
 from experiments.endurance.bars import Bar, show_bars
-from experiments.endurance.evidence import journals, recorded, untimed, winners
+from experiments.endurance.evidence import journals, lost_rows, recorded, untimed, winners
 from experiments.endurance.scratch import scratch_folder
 from experiments.endurance.small_studies import STUDIES, SmallStudy
 from experiments.study.choices import StudyError, raise_problems
@@ -133,10 +133,9 @@ class Interruptions:
             finish(study, folder, compiled)
         except StudyError as error:
             return Interruption(moment, stage, process.exitcode, (*problems, str(error)))
-        found = recorded(folder)
-        lost = sum(found.get(place) != columns for place, columns in kept.items())
-        if lost:
-            problems.append(f"{lost} of {len(kept)} recorded rows were lost or run again")
+        gone = lost_rows(kept, recorded(folder))
+        if gone:
+            problems.append(f"{gone} of {len(kept)} recorded rows were lost or run again")
         problems += differences(study, whole, folder)
         return Interruption(moment, stage, process.exitcode, tuple(problems))
 

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from experiments.endurance.apart import forkserver, keep_all_programs
+from experiments.endurance.apart import one_process
 from experiments.endurance.bars import Bar, range_text, show_bars
 from experiments.endurance.scratch import scratch_folder
 from experiments.endurance.watching import watched
@@ -21,7 +20,6 @@ from experiments.shape_search import Config, run
 from experiments.study import session
 from experiments.study.checkpoints import Checkpoints
 from experiments.study.choices import raise_problems
-from experiments.study.devices import one_device_per_core
 from experiments.study.journal import Journal
 from experiments.study.segments import SAVE_EVERY_SECONDS
 from workloads import LongSweep
@@ -72,7 +70,7 @@ class Overhead:
 
     def report(self, console: Console) -> bool:
         """Print what is paid; returns whether all bars held."""
-        with scratch_folder(self.folder) as scratch, ProcessPoolExecutor(1, mp_context=forkserver()) as pool:
+        with scratch_folder(self.folder) as scratch, one_process(scratch / "compiled") as pool:
             pairs = pool.submit(journal_pairs, Config(), self.repeats, scratch).result()
             saves = pool.submit(checkpoint_seconds, CHECKPOINTED, scratch).result()
         console.print(_table(pairs))
@@ -84,7 +82,6 @@ class Overhead:
 
 def journal_pairs(config: Config, repeats: int, scratch: Path) -> list[Pair]:
     """Make the studies in `scratch`, in this process, after a first one for which programs are compiled."""
-    _prepare(scratch)
     study(config, scratch / "first")
     pairs = []
     for repeat in range(repeats):
@@ -105,7 +102,6 @@ def study(config: Config, folder: Path) -> Paid:
 
 def checkpoint_seconds(config: Config, scratch: Path) -> list[float]:
     """Make a study that saves its runs at every opportunity, in this process: the seconds of each save."""
-    _prepare(scratch)
     with timed(CHECKPOINTS) as paid:
         run(config, scratch / "checkpointed", checkpoint_seconds=0)
     return [sum(parts) for parts in zip(*paid, strict=True)]
@@ -119,11 +115,6 @@ def timed(calls: Sequence[tuple[type, str]]) -> Iterator[list[list[float]]]:
         for (owner, method), seconds in zip(calls, paid, strict=True):
             stack.enter_context(watched(owner, method, seconds.append))
         yield paid
-
-
-def _prepare(scratch: Path) -> None:
-    one_device_per_core()
-    keep_all_programs(scratch / "compiled")
 
 
 def _in_memory(path: Path) -> Journal:

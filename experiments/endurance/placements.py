@@ -13,7 +13,7 @@ from rich.table import Table
 
 from experiments.endurance.apart import ended_well, finish, start
 from experiments.endurance.bars import Bar, show_bars
-from experiments.endurance.evidence import recorded
+from experiments.endurance.evidence import lost_rows, recorded
 from experiments.endurance.interruptions import differences
 from experiments.endurance.scratch import scratch_folder
 from experiments.endurance.small_studies import STUDIES, SmallStudy
@@ -123,8 +123,7 @@ def _resumed(study: SmallStudy, one: Path, folder: Path, lost: int, moment: floa
     problems = [
         f"one of two was lost: {of.removeprefix('two processes: ')}" for of in _together(study, one, folder)
     ]
-    found = recorded(folder)
-    gone = sum(found.get(place) != columns for place, columns in kept.items())
+    gone = lost_rows(kept, recorded(folder))
     return len(kept), [*problems, *([f"{gone} recorded rows were lost or run again"] if gone else [])]
 
 

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,13 +11,12 @@ from jaxtyping import Float, Int
 from rich.console import Console
 from rich.table import Table
 
-from experiments.endurance.apart import forkserver, keep_all_programs
+from experiments.endurance.apart import one_process
 from experiments.endurance.bars import Bar, show_bars
 from experiments.endurance.scratch import scratch_folder
 from experiments.endurance.watching import watched
 from experiments.shape_search import Config, run
 from experiments.study.choices import StudyError
-from experiments.study.devices import one_device_per_core
 from experiments.study.folder import StudyFolder
 from experiments.study.journal import Journal
 from experiments.throughput.memory import resident
@@ -80,7 +78,7 @@ class Soak:
 
     def report(self, console: Console) -> bool:
         """Print memory and time along the study, and its queries; returns whether all bars held."""
-        with scratch_folder(self.folder) as scratch, ProcessPoolExecutor(1, mp_context=forkserver()) as pool:
+        with scratch_folder(self.folder) as scratch, one_process(scratch / "compiled") as pool:
             soaked = pool.submit(soak, config(self.runs), scratch).result()
         console.print(_table(soaked))
         console.print(f"{soaked.runs:,} runs in {soaked.seconds.sum():.0f} s, {_journal_text(soaked)}")
@@ -112,8 +110,6 @@ def config(runs: int) -> Config:
 
 def soak(config: Config, scratch: Path) -> Soaked:
     """Make the study in `scratch`, in this process."""
-    one_device_per_core()
-    keep_all_programs(scratch / "compiled")
     ends, memory = [time.perf_counter()], []
 
     def after_chunk(_):
