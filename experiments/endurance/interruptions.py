@@ -19,7 +19,13 @@ from experiments.endurance.scratch import scratch_folder
 from experiments.endurance.small_studies import STUDIES, SmallStudy
 from experiments.study.choices import StudyError, raise_problems
 
-STAGES = BEFORE, MIDDLE, AFTER = "before its journal", "in the middle", "after its end"
+STAGES = NO_JOURNAL, NO_RUN, SOME_RUNS, ALL_RUNS, ENDED = (  # what there was of it
+    "no journal",
+    "no run yet",
+    "some runs",
+    "all runs",
+    "its end",
+)
 STATUSES = {  # of an interrupted study: whether the signal found it running, stopping in order, or at its end
     "KILL": (-signal.SIGKILL, 0),
     "TERM": (-signal.SIGTERM, 128 + signal.SIGTERM, 0),
@@ -31,7 +37,7 @@ class Interruption(NamedTuple):
 
     Attributes:
       moment: seconds after its start.
-      stage: BEFORE, MIDDLE or AFTER.
+      stage: of STAGES, how far it had come.
       status: its exit status.
       problems: what is not as if nothing had happened.
     """
@@ -123,10 +129,11 @@ class Interruptions:
         compare with the one in `whole`."""
         process = start(study, folder, compiled)
         process.join(moment)
-        stage = AFTER if process.exitcode is not None else MIDDLE if journals(folder) else BEFORE
+        ended = process.exitcode is not None
         {"KILL": process.kill, "TERM": process.terminate}[self.signal]()
         process.join()
         problems, kept = [], recorded(folder)
+        stage = ENDED if ended else _stage(folder, len(kept), len(recorded(whole)))
         if process.exitcode not in STATUSES[self.signal]:
             problems.append(f"interrupted, it ended with {process.exitcode}, see {output_of(folder)}")
         try:
@@ -150,8 +157,16 @@ def differences(study: SmallStudy, whole: Path, other: Path) -> list[str]:
     return problems
 
 
+def _stage(folder: Path, kept: int, runs: int) -> str:
+    if not journals(folder):
+        return NO_JOURNAL
+    if not kept:
+        return NO_RUN
+    return SOME_RUNS if kept < runs else ALL_RUNS
+
+
 def _table(endured: list[Endured]) -> Table:
-    table = Table("study", "runs", "s", *(f"hit {stage}" for stage in STAGES), "exit statuses", "equal")
+    table = Table("study", "runs", "s", *(f"at {stage}" for stage in STAGES), "exit statuses", "equal")
     for study, runs, seconds, interruptions in endured:
         stages = collections.Counter(one.stage for one in interruptions)
         statuses = collections.Counter(one.status for one in interruptions)

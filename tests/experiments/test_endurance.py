@@ -19,9 +19,11 @@ from experiments.endurance.apart import finish, one_process, output_of
 from experiments.endurance.bars import Bar, show_bars
 from experiments.endurance.evidence import lost_rows, recorded
 from experiments.endurance.interruptions import (
-    AFTER,
-    BEFORE,
-    MIDDLE,
+    ALL_RUNS,
+    ENDED,
+    NO_JOURNAL,
+    NO_RUN,
+    SOME_RUNS,
     Endured,
     Interruption,
     Interruptions,
@@ -198,7 +200,7 @@ def test_of_winners_only_what_was_timed_may_differ(copy, whole):
 
 
 def test_a_study_that_resumes_well_has_no_problems(interrupted):
-    assert interrupted(nothing, nothing) == Interruption(0.0, MIDDLE, -9, ())
+    assert interrupted(nothing, nothing) == Interruption(0.0, ALL_RUNS, -9, ())
 
 
 @pytest.mark.parametrize(
@@ -233,9 +235,16 @@ def test_runs_that_come_only_after_the_kill_must_come_out_the_same(interrupted, 
 
 @pytest.mark.parametrize(
     ("before", "exitcode", "stage"),
-    [(lambda folder: (folder / "journal.sqlite").unlink(), None, BEFORE), (nothing, 0, AFTER)],
+    [
+        (lambda folder: (folder / "journal.sqlite").unlink(), None, NO_JOURNAL),
+        (lambda folder: changed(folder, "DELETE FROM trials"), None, NO_RUN),
+        (lambda folder: changed(folder, "DELETE FROM trials WHERE replicate = 1"), None, SOME_RUNS),
+        (nothing, None, ALL_RUNS),
+        (nothing, 0, ENDED),
+    ],
+    ids=[NO_JOURNAL, NO_RUN, SOME_RUNS, ALL_RUNS, ENDED],
 )
-def test_where_a_kill_hits_is_told(interrupted, before, exitcode, stage):
+def test_how_far_an_interrupted_study_had_come_is_told(interrupted, before, exitcode, stage):
     assert interrupted(before, nothing, exitcode).stage == stage
 
 
@@ -260,8 +269,8 @@ def test_the_rows_of_a_folder_are_all_those_of_its_journal_and_reading_changes_n
 
 
 def test_the_exit_status_and_a_line_a_bar_say_what_held(monkeypatch):
-    interruption = Interruption(1.25, MIDDLE, -9, ("3 of 9 rows differ",))
-    endured = Endured("tiny", 9, 2.0, (interruption, Interruption(0.5, MIDDLE, -9, ())))
+    interruption = Interruption(1.25, SOME_RUNS, -9, ("3 of 9 rows differ",))
+    endured = Endured("tiny", 9, 2.0, (interruption, Interruption(0.5, SOME_RUNS, -9, ())))
     monkeypatch.setattr(Interruptions, "_measured", lambda *_: iter([endured]))
     assert main(["interruptions", "--moments", "2"]) == 1
     console = Console(record=True, width=150)
