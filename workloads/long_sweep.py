@@ -128,7 +128,7 @@ class LongSweep:
         )
 
     def restored(self, saved: SweepState) -> SweepState:
-        """The state that was saved, on the devices of this sweep. Raises ValueError where its shapes differ."""
+        """The state that was saved, on the devices of this sweep. Raises ValueError for other shapes."""
         found = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), saved)
         if found != self.saved_shapes():
             raise ValueError(f"saved must have the shapes {self.saved_shapes()}, got {found}")
@@ -136,10 +136,12 @@ class LongSweep:
         def restore(shape, words):
             values = words[self.layout.padding]
             if _is_key(shape):
-                values = jax.random.wrap_key_data(values, impl=jax.random.key_impl(shape))
+                values = jax.random.wrap_key_data(
+                    values, impl=jax.random.key_impl(jnp.zeros((), shape.dtype))
+                )
             return placed(values, over_runs(self.mesh))
 
-        return SweepState(int(saved.step), jax.tree.map(restore, self._run_shapes(), saved.runs))
+        return SweepState(int(saved.step), jax.tree.map(restore, self._shapes(), saved.runs))
 
     def saved_shapes(self) -> SweepState:
         """The shapes and dtypes of what `saved` returns; nothing is computed."""
@@ -147,18 +149,17 @@ class LongSweep:
 
         def stacked(leaf):
             words = jax.eval_shape(jax.random.key_data, leaf) if _is_key(leaf) else leaf
-            return jax.ShapeDtypeStruct((num_rows, *words.shape), words.dtype)
+            return jax.ShapeDtypeStruct((num_rows, *words.shape[1:]), words.dtype)
 
-        return SweepState(jax.ShapeDtypeStruct((), np.int32), jax.tree.map(stacked, self._run_shapes()))
+        return SweepState(jax.ShapeDtypeStruct((), np.int32), jax.tree.map(stacked, self._shapes()))
 
     @property
     def _program(self) -> tuple[Callable[[PyTree, PyTree], Stages], Mesh, int]:
         return self.stages, self.mesh, self.vectorize
 
-    def _run_shapes(self) -> PyTree:
-        """The shapes of a single run's state."""
-        row = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), self.rows)
-        return jax.eval_shape(lambda row, data: self.stages(row, data).begin(), row, self.data)
+    def _shapes(self) -> PyTree:
+        """The shapes of the states at all places; nothing is traced that was before."""
+        return _begun.eval_shape(*self._program, self.used, self.rows, self.data)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))

@@ -63,6 +63,13 @@ class Stages(NamedTuple):
     advance: Callable[[PyTree, int | Int[Array, ""], int | Int[Array, ""]], PyTree]
     finish: Callable[[PyTree], PyTree]
 
+    def whole(self, num_steps: int) -> PyTree:
+        """The results of that many steps, at once.
+
+        Between numbers that are known, the loop is a scan, and derivatives can go back through it.
+        """
+        return self.finish(self.advance(self.begin(), 0, num_steps))
+
 
 @dataclasses.dataclass(frozen=True)
 class Whole:
@@ -79,5 +86,4 @@ class Whole:
     num_steps: int
 
     def __call__(self, row: PyTree, data: PyTree) -> PyTree:
-        stages = self.stages(row, data)
-        return stages.finish(stages.advance(stages.begin(), 0, self.num_steps))
+        return self.stages(row, data).whole(self.num_steps)

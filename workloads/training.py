@@ -33,8 +33,7 @@ def train(
     Arguments, options and errors are those of `trainer`.
     """
     stages = trainer(workload, data, optimizer, learning_rates, keys, **options)
-    # between numbers that are known, the loop is a scan, and derivatives can go back through it
-    return stages.finish(stages.advance(stages.begin(), 0, learning_rates.shape[0]))
+    return stages.whole(learning_rates.shape[0])
 
 
 def trainer(
@@ -130,7 +129,7 @@ class _Training:
             probes=empty_slots(len(self.probe_at), probed),
         )
         # without weak types, which an update may not return: a state has the same types before every step
-        return jax.tree.map(lambda leaf: jnp.asarray(leaf, leaf.dtype), run)
+        return jax.tree.map(lambda leaf: jnp.asarray(leaf, jax.typeof(leaf).dtype), run)
 
     def advance(self, run: Run, start: int | Int[Array, ""], until: int | Int[Array, ""]) -> Run:
         indices, keys = self._draws()

@@ -27,6 +27,10 @@ class Contestant(NamedTuple):
         """The constant one, or the first."""
         return config.large_batch if self.strategy == LARGE else config.small_batch
 
+    def num_steps(self, config: Config) -> int:
+        """How many batches a run sees; where they grow, micro-batches."""
+        return config.samples // self.batch_size(config)
+
     def centre(self, config: Config) -> float:
         """The middle of the learning rates tried first: in proportion to the root of the batch."""
         return CENTRES[self.optimizer] * math.sqrt(self.batch_size(config) / config.small_batch)

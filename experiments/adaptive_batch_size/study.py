@@ -51,7 +51,8 @@ def run(
 
         def evaluate(contestant: Contestant) -> Evaluate:
             runner = trial_runner(contestant, config, workload, study.sweep)
-            return study.evaluator(runner, config.metric, config.budget.runs_per_rate)
+            chunk_runs = study.together(config.budget.runs_per_rate, config.checkpoint_steps)
+            return study.evaluator(runner, config.metric, chunk_runs)
 
         def measured() -> dict[str, Any]:
             timings = measure_timings(tuned, config, workload)

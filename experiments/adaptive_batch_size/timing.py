@@ -15,9 +15,9 @@ from experiments.adaptive_batch_size.config import ADAPTIVE, Config
 from experiments.adaptive_batch_size.strategies import Contestant, contestants
 from experiments.adaptive_batch_size.training import (
     UPDATES,
+    adaptive_training,
+    constant_training,
     control_probe,
-    train_adaptive,
-    train_constant,
     trial_row,
 )
 from experiments.study.tuning import CONFIRM, Trial, Tuned
@@ -121,16 +121,18 @@ def _calls(
 
     @jax.jit
     def constant(row, data):
-        run = train_constant(contestant, config, workload, row, data)
+        stages = constant_training(contestant, config, workload, row, data)
+        run = stages.whole(contestant.num_steps(config))
         return jnp.asarray(config.samples // contestant.batch_size(config)), run.metrics
 
     @jax.jit
     def adaptive(row, data, batch_size, every):
         controller = replace(contestant.controller(config), batch_size=batch_size, every=every)
         last = config.num_microbatches - 1
-        run = train_adaptive(
+        stages = adaptive_training(
             contestant, config, workload, row, data, controller, probe=control_probe, probe_every=last
         )
+        run = stages.whole(config.num_microbatches)
         return run.probes[UPDATES][-1] + 1, run.metrics
 
     if contestant.strategy not in ADAPTIVE:

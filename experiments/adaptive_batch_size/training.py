@@ -16,7 +16,7 @@ from experiments.adaptive_batch_size.strategies import Contestant
 from experiments.study.optimizers import OPTIMIZERS
 from experiments.study.sweeping import Sweep
 from experiments.study.tuning import Trial
-from workloads import Workload
+from workloads import Run, Stages, Workload
 
 UPDATES = "updates"  # what every run records beside the workload's metrics
 BATCH_SIZE, RATE_FACTOR = "batch_size", "rate_factor"  # and what the growing ones do
@@ -29,12 +29,19 @@ def trial_runner(
     """(trials) → all that is recorded of each, at its end and as "train_loss@SAMPLES" along the way."""
     root = jax.random.key(config.seed)
 
-    def program(row, data):
-        return recorded(contestant, config, workload, row, data)
+    def stages(row, data):
+        return recorded_stages(contestant, config, workload, row, data)
 
     def run_trials(trials: Sequence[Trial]) -> list[dict[str, float]]:
         rows = jax.tree.map(lambda *leaves: np.stack(leaves), *(trial_row(trial, root) for trial in trials))
-        records = sweep(program, rows, workload.data, capacity=config.budget.runs_per_rate)
+        records = sweep.staged(
+            stages,
+            rows,
+            workload.data,
+            num_steps=contestant.num_steps(config),
+            every=config.checkpoint_steps,
+            capacity=max(config.budget.runs_per_rate, len(trials)),  # more may have been left half-way
+        )
         columns = {}
         for name, values in records.items():
             along = np.asarray(values).T
@@ -54,28 +61,32 @@ def trial_row(trial: Trial, root: Array) -> dict[str, Any]:
     }
 
 
-def recorded(
+def recorded_stages(
     contestant: Contestant, config: Config, workload: Workload, row: PyTree, data: PyTree
-) -> dict[str, Float[Array, "points"]]:
-    """The records of one run at each of `config.curve_samples`."""
-    if contestant.strategy not in ADAPTIVE:
-        batch_size = contestant.batch_size(config)
-        updates = [samples // batch_size for samples in config.curve_samples]
-        run = train_constant(contestant, config, workload, row, data, evaluate_at=updates)
-        return {**run.metrics, UPDATES: jnp.asarray(updates, jnp.float32)}
-    seen = np.array(config.curve_samples) // config.small_batch
-    run = train_adaptive(
-        contestant, config, workload, row, data, evaluate_at=seen.tolist(), probe=control_probe
-    )
-    return {**run.metrics, **along_examples(run.probes, seen)}
+) -> Stages:
+    """One run, to its records at each of `config.curve_samples`."""
+    steps = np.array(config.curve_samples) // contestant.batch_size(config)
+    if contestant.strategy in ADAPTIVE:
+        options = {"evaluate_at": steps.tolist(), "probe": control_probe}
+        stages = adaptive_training(contestant, config, workload, row, data, **options)
+    else:
+        stages = constant_training(contestant, config, workload, row, data, evaluate_at=steps.tolist())
+
+    def records(run: Run) -> dict[str, Float[Array, "points"]]:
+        run = stages.finish(run)
+        if contestant.strategy in ADAPTIVE:
+            return {**run.metrics, **along_examples(run.probes, steps)}
+        return {**run.metrics, UPDATES: jnp.asarray(steps, jnp.float32)}
+
+    return stages._replace(finish=records)
 
 
-def train_constant(
+def constant_training(
     contestant: Contestant, config: Config, workload: Workload, row: PyTree, data: PyTree, **options
-) -> workloads.Run:
-    """Train with a constant batch; its learning rate is the schedule's at the batch's first example."""
+) -> Stages:
+    """Training with a constant batch; its learning rate is the schedule's at the batch's first example."""
     batch_size = contestant.batch_size(config)
-    return workloads.train(
+    return workloads.trainer(
         workload,
         data,
         _builder(contestant, row),
@@ -86,7 +97,7 @@ def train_constant(
     )
 
 
-def train_adaptive(
+def adaptive_training(
     contestant: Contestant,
     config: Config,
     workload: Workload,
@@ -94,8 +105,11 @@ def train_adaptive(
     data: PyTree,
     controller: optim.BatchController | None = None,
     **options,
-) -> workloads.Run:
-    """Train with a batch that grows by micro-batches, as the contestant's controller wants or another one."""
+) -> Stages:
+    """Training with a batch that grows by micro-batches, as the contestant's controller wants or another one.
+
+    Its steps are micro-batches.
+    """
     controller = controller or contestant.controller(config)
 
     def build(schedule):
@@ -107,7 +121,7 @@ def train_adaptive(
             num_microbatches=config.num_microbatches,
         )
 
-    return workloads.train(
+    return workloads.trainer(
         workload,
         data,
         build,

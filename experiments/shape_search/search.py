@@ -88,10 +88,8 @@ def transformation(config: Config, schedule: optax.Schedule) -> optax.GradientTr
 
 
 def evaluator(config: Config, workload: Workload, study: Session, chunk_runs: int) -> Evaluate:
-    """What trains the trials of a search; runs that are saved on the way are recorded group by group, so that
-    no finished one is lost and only those under way take memory."""
-    if config.checkpoint_steps:
-        chunk_runs = min(chunk_runs, study.sweep.together(config.vectorize))
+    """What trains the trials of a search."""
+    chunk_runs = study.together(chunk_runs, config.checkpoint_steps, config.vectorize)
     runner = trial_runner(config, workload, study.sweep, chunk_runs)
     return study.evaluator(runner, config.metric, chunk_runs)
 

@@ -49,6 +49,11 @@ class Session:
         left = functools.partial(next, self.left, None)
         return journaled(self.journal, run, metric, chunk_runs, self.progress, self.before_chunk, left)
 
+    def together(self, chunk_runs: int, checkpoint_steps: int, vectorize: int = 1) -> int:
+        """How many runs to record together. Where they are saved on the way, only as many as are computed at
+        a time, so that no finished run is lost, and only those under way take memory."""
+        return min(chunk_runs, self.sweep.together(vectorize)) if checkpoint_steps else chunk_runs
+
     def before_chunk(self, *trials: Trial) -> None:
         """A point between two chunks, before the one of these trials.
 

@@ -18,7 +18,7 @@ import workloads
 from experiments.adaptive_batch_size import Config, main
 from experiments.adaptive_batch_size.config import STRATEGIES
 from experiments.adaptive_batch_size.strategies import Contestant
-from experiments.adaptive_batch_size.training import along_examples, control_probe, train_adaptive
+from experiments.adaptive_batch_size.training import adaptive_training, along_examples, control_probe
 from tests.experiments.journals import forget_runs
 from tests.experiments.small_study import SmallStudy
 
@@ -100,7 +100,8 @@ def grown():
 
     @jax.jit
     def train(row, data):
-        return train_adaptive(contestant, CONFIG, workload(), row, data, probe=control_probe)
+        stages = adaptive_training(contestant, CONFIG, workload(), row, data, probe=control_probe)
+        return stages.whole(CONFIG.num_microbatches)
 
     run = train(row, workload().data)
     return float(run.metrics["train_loss"][0]), run.probes

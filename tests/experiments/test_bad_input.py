@@ -74,6 +74,15 @@ CASES = {
     "negative seed": ({"seed": -1}, ["seed", "-1"]),
     "too many devices": ({"devices": 9}, ["devices", "8", "9"]),
     "no devices": ({"devices": 0}, ["devices", "8", "0"]),
+    "workload and devices": (
+        {"workload": "digit", "workload_options": None, "devices": 9},
+        ["workload: there is no 'digit'", "devices: "],
+    ),
+    "metric, batch and devices": (
+        {"metric": "loss", "batch_size": 9, "devices": 0},
+        ["metric: ", "batch_size: must be in [1, 8]", "devices: "],
+    ),
+    "checkpoints now and then": ({"checkpoint_seconds": "nan"}, ["checkpoint_seconds", "negative", "nan"]),
     "empty chunks": ({"chunk_runs": 0}, ["chunk_runs", "at least 1", "0"]),
     "word for a number": ({"candidates": "many"}, ["candidates", "many"]),
     "unknown argument": ({"candidate": 4}, ["--candidate", "--candidates"]),

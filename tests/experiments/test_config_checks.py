@@ -75,6 +75,13 @@ def test_a_config_as_typed_says_and_becomes_the_same(name):
         checked(wrong, Cluster(), None)
 
 
+def test_the_workload_is_not_asked_about_a_field_that_is_wrong_by_itself():
+    typed = unchecked(shape_search.Config())
+    with pytest.raises(StudyError) as error:
+        checked(dataclasses.replace(typed, batch_size=0, metric="loss"), Cluster(), None)
+    assert [line.split(":")[0] for line in str(error.value).splitlines()] == ["batch_size", "metric"]
+
+
 def test_counts_that_are_sound_alone_may_make_too_much_together():
     search = shape_search.Config(candidates=1000)
     assert problems(search, candidates=10_000_000, select_replicates=10_000_000)[0].startswith("These counts")

@@ -58,6 +58,7 @@ DAMAGES = {
     "a middle page of zeros": lambda content: content[: 5 * PAGE] + bytes(PAGE) + content[6 * PAGE :],
     "cell pointers of noise": lambda content: overwritten(content, 5 * PAGE + 8, 20),
     "free space of noise": lambda content: overwritten(content, 5 * PAGE + 1, 2),
+    "marked as one with a write-ahead log": lambda content: content[:18] + b"\2\2" + content[20:],
     "tables' names of noise": lambda content: content.replace(b"TABLE trials", b"TABLE \xdc\xdc\xdcals"),
     "tables' words of noise": lambda content: content.replace(b"CREATE TABLE", b"CREATE \xdc\xdc\xdcLE"),
     "noise": lambda content: overwritten(content, 0, len(content)),

@@ -29,6 +29,14 @@ def test_scores_come_back_bit_for_bit(tmp_path):
     assert stored(path, "score") == [(score,) for score in FLOATS]
 
 
+def test_numbers_that_sqlite_keeps_in_another_form_do_not_look_like_damage(tmp_path):
+    path = tmp_path / "journal.sqlite"
+    with Journal(path) as journal:
+        journal.record(a_row(number, score) for number, score in enumerate((-0.0, 3, 2**60, -1e-320)))
+    with Journal(path) as journal:
+        assert list(journal.scores().values()) == [0.0, 3.0, float(2**60), -1e-320]
+
+
 def test_every_column_of_a_row_is_what_was_recorded(tmp_path):
     path = tmp_path / "journal.sqlite"
     row = Row(

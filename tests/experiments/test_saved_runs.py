@@ -5,6 +5,7 @@ import signal
 
 import pytest
 
+from experiments import adaptive_batch_size
 from experiments.shape_search import main
 from workloads import LongSweep
 
@@ -19,6 +20,12 @@ SAVED = {
     "checkpoint_steps": 6,
 }  # of 20 steps: after 6, 12 and 18
 SEGMENTS = 4
+ADAPTIVE = (
+    "--workload linear_regression --workload-options dimension 64 --metric train_loss --optimizers signum"
+    " --small-batch 8 --large-batch 32 --parts 2 --samples 192 --curve-points 3 --measure-every 2"
+    " --first-rates 3 --more-rates 0 --screen-replicates 1 --confirm-replicates 3 --timing-repeats 1"
+    " --devices 3"
+)
 
 
 @pytest.fixture(scope="module")
@@ -125,5 +132,26 @@ def test_a_damaged_checkpoint_is_named_and_costs_only_its_runs(
     assert ends[0] == 6
     printed = capsys.readouterr().out
     assert "checkpoints" in printed
-    assert "damaged" in printed
+    assert "is damaged" in printed
     assert same(tmp_path / "study", uninterrupted, journal_rows)
+
+
+def test_a_batch_that_grew_goes_on_growing(tmp_path, journal_rows, segments, capsys, monkeypatch):
+    monkeypatch.setattr("experiments.adaptive_batch_size.study.write_report", lambda results, folder: None)
+    whole, left = tmp_path / "whole", tmp_path / "left"
+    arguments = [*ADAPTIVE.split(), "--checkpoint-steps", "7", "--folder"]  # of 24 micro-batches
+    assert adaptive_batch_size.main([*arguments, str(whole)]) == 0
+    ends, actions = segments
+    third_growing = [place for place, until in enumerate(ends, start=1) if until == 14][-3]
+    ends.clear()
+    actions[third_growing] = terminate
+    assert adaptive_batch_size.main([*arguments, str(left)]) == 128 + signal.SIGTERM
+    ends.clear()
+    actions.clear()
+    assert adaptive_batch_size.main([*arguments, str(left)]) == 0
+    assert ends[:2] == [21, 24]
+    assert "Going on after step 14 of 24" in capsys.readouterr().out
+    rows = journal_rows(left)
+    assert rows == journal_rows(whole)
+    grown = [row["metrics"]["batch_size"] for row in rows.values() if "batch_size" in row["metrics"]]
+    assert max(grown) > 8

@@ -380,13 +380,13 @@ def test_the_claims_on_training_are_about_random_search_and_the_truth(tmp_path, 
 
 def test_racing_over_the_horizon_compiles_once_a_rung(tmp_path, monkeypatch, no_report):
     lengths = []
-    train = workloads.train
+    trainer = workloads.trainer
 
     def counted(workload, data, optimizer, learning_rates, keys, **options):
         lengths.append(len(learning_rates))
-        return train(workload, data, optimizer, learning_rates, keys, **options)
+        return trainer(workload, data, optimizer, learning_rates, keys, **options)
 
-    monkeypatch.setattr(workloads, "train", counted)
+    monkeypatch.setattr(workloads, "trainer", counted)
 
     def traced(candidates, batch, checked):
         lengths.clear()

@@ -83,10 +83,3 @@ def test_options_of_no_sense_are_refused_before_anything_is_loaded(name, options
 def test_the_steepest_spectrum_of_the_largest_dimension_is_a_float32():
     least = np.float32(LARGEST_DIMENSION) ** np.float32(-LARGEST_EXPONENT)
     assert np.finfo(np.float32).tiny < least / 2  # the eigenvalues' sum, which divides them, is below 2
-
-
-def test_a_whole_number_will_do_for_an_option_that_is_a_number():
-    np.testing.assert_array_equal(
-        load("linear_regression", dimension=4, exponent=1).data,
-        load("linear_regression", dimension=4, exponent=1.0).data,
-    )
