@@ -317,7 +317,7 @@ def test_growth_and_slowdown_are_of_what_they_say():
     resident[30] = 104
     seconds = np.full(chunks, 1.0)
     seconds[0] = 99  # compiles
-    seconds[-4:] = 1.5, 1.25, 1.25, 9
+    seconds[-4:] = 1.5, 1.25, 1.25, 9  # the last tenth
     soaked = Soaked(seconds, resident, 1, {})
     assert soaked.growth == pytest.approx(0.04)
     assert soaked.slowdown == pytest.approx(1.375)
