@@ -22,7 +22,7 @@ def locked(folder: Path) -> Iterator[None]:
     The operating system lets go of the lock when the process ends, however it ends.
 
     Raises StudyError where another process holds it, named by its number, host and start, or where the folder
-    cannot be locked.
+    cannot be written to.
     """
     path = folder / LOCK
     try:
@@ -30,7 +30,7 @@ def locked(folder: Path) -> Iterator[None]:
         file = _acquired(path)
         _write_owner(file)
     except OSError as error:
-        raise StudyError(f"{folder} cannot be locked: {error.strerror or error}.") from None
+        raise StudyError(f"{folder} cannot be written to: {error.strerror or error}.") from None
     with file:
         try:
             yield

@@ -31,10 +31,11 @@ def redraw_from_journal(
     Raises StudyError where the folder holds no finished study of that kind, or is in use.
     """
     study = StudyFolder(Path(folder))
+    content = _with_tuples(read_config(study))
     try:
-        config = build_config(**_with_tuples(read_config(study)))
-    except TypeError as error:
-        raise StudyError(f"{study.config} is not the config of {kind}: {error}.") from None
+        config = build_config(**content)
+    except (TypeError, StudyError) as error:
+        raise StudyError(f"{study.config} is not the config of {kind}: {error}") from None
     if not study.journal.exists():
         raise StudyError(f"{folder} holds no journal: run the study first.")
     with locked(study.path), Journal(study.journal) as journal:

@@ -111,7 +111,7 @@ def test_no_two_of_many_processes_are_ever_in_together(tmp_path):
 
 def test_a_folder_that_cannot_be_locked_is_refused_by_name(tmp_path):
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(StudyError, match=r"file/study cannot be locked: Not a directory\."):  # noqa: SIM117
+    with pytest.raises(StudyError, match=r"file/study cannot be written to: Not a directory\."):  # noqa: SIM117
         with locked(tmp_path / "file" / "study"):
             pytest.fail("no folder")
 
