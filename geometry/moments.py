@@ -125,7 +125,9 @@ class Moments:
     def _add_to_mean(self, part_gradient: PyTree) -> tuple[PyTree, "Moments"]:
         count = self.count + 1
         gap = jax.tree.map(lambda g, centre: widened(g) - centre, part_gradient, self.mean)
-        mean = jax.tree.map(lambda centre, g: centre + g / count, self.mean, gap)
+        # not g / count, which XLA rewrites in some programs and not in others, to other last bits
+        share = 1 / jnp.asarray(count, float)
+        mean = jax.tree.map(lambda centre, g: centre + share.astype(centre.dtype) * g, self.mean, gap)
         return gap, replace(self, count=count, mean=mean)
 
     def _around(self, gap: PyTree, weight: ArrayLike) -> "Moments":

@@ -1,11 +1,12 @@
 """Two processes of one JAX runtime, with two CPU devices each, running the same program."""
 
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+
+from experiments.study.processes import free_address
 
 START = """
 import sys
@@ -19,9 +20,7 @@ assert (jax.device_count(), jax.local_device_count()) == (4, 2)
 def run_two_processes(program: str, module: str, arguments: Sequence[str]) -> None:
     """Run the program in both; it finds the test module at `module` by its name, and `sys.argv[3]` is its
     own one of `arguments`. Fails with what they print where one of them fails."""
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        address = f"localhost:{free.getsockname()[1]}"
+    address = free_address()
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", START + program, address, str(number), argument],

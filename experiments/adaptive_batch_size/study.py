@@ -1,6 +1,5 @@
 """The study itself: every contestant tuned and scored, journaled, then timed."""
 
-import dataclasses
 import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -46,7 +45,7 @@ def run(
       StudyError: the config, the folder or the journal in it does not serve; nothing was trained.
     """
     workload, problems = workload_of(config, workload)
-    opened = open_study(folder, dataclasses.asdict(config), config.planned_runs, problems, devices, console)
+    opened = open_study(folder, config, problems, devices=devices, console=console)
     with opened as study:
 
         def evaluate(contestant: Contestant) -> Evaluate:

@@ -1,6 +1,5 @@
 """The study itself: every variant tuned at every batch size, journaled, and what this shows."""
 
-import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -46,7 +45,7 @@ def run(
       StudyError: the config, the folder or the journal in it does not serve; nothing was trained.
     """
     workload, problems = workload_of(config, workload)
-    opened = open_study(folder, dataclasses.asdict(config), config.planned_runs, problems, devices, console)
+    opened = open_study(folder, config, problems, devices=devices, console=console)
     with opened as study:
         tuned = {}
         for optimizer, batch_size in itertools.product(config.optimizers, config.batch_sizes):

@@ -7,10 +7,10 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from orbax.checkpoint import v1 as orbax
 
 from experiments.doctor.oracles import Oracle
 from experiments.doctor.room import existing_part
+from experiments.study.checkpoints import Checkpoints
 from experiments.study.journal import Journal, Row
 
 ROWS = [
@@ -31,24 +31,19 @@ def _differing_rows(folder: Path) -> int:
 
 def _differing_leaves(folder: Path) -> int:
     saved = {
-        "params": jnp.arange(6.0).reshape(2, 3) / 7,
-        "momentum": jnp.full((2, 3), -1 / 3, jnp.bfloat16),
-        "step": jnp.int32(12_345),
-        "key": jax.random.key(7),
+        "params": np.arange(6, dtype=np.float32).reshape(2, 3) / 7,
+        "momentum": np.full((2, 3), -1 / 3, jnp.bfloat16),
+        "step": np.int32(12_345),
+        "key": np.asarray(jax.random.key_data(jax.random.key(7))),
     }
-    shapes = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding), saved
-    )
+    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), saved)
     with tempfile.TemporaryDirectory(dir=existing_part(folder), prefix=".doctor-") as temporary:
-        path = Path(temporary).absolute() / "checkpoint"
-        orbax.save(path, saved)
-        restored = orbax.load(path, shapes)
-    return sum(_bytes(saved[name]) != _bytes(restored[name]) for name in saved)
-
-
-def _bytes(leaf: jax.Array) -> bytes:
-    keys = jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-    return np.asarray(jax.random.key_data(leaf) if keys else leaf).tobytes()
+        checkpoints = Checkpoints(Path(temporary).absolute() / "checkpoints")
+        checkpoints.save(12_345, "doctor", saved)
+        found, _ = checkpoints.newest("doctor", shapes)
+    if found is None:
+        return len(saved)
+    return sum(leaf.tobytes() != found.saved[name].tobytes() for name, leaf in saved.items())
 
 
 def round_trips(folder: Path) -> tuple[Oracle, ...]:

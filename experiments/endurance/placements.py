@@ -1,7 +1,6 @@
 """Studies on one device, on eight, and in two processes with four each: do they give the same bits?"""
 
 import random
-import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
@@ -18,6 +17,7 @@ from experiments.endurance.interruptions import differences
 from experiments.endurance.scratch import scratch_folder
 from experiments.endurance.small_studies import STUDIES, SmallStudy
 from experiments.study.choices import StudyError
+from experiments.study.processes import free_address
 
 PROCESSES, EACH = 2, 4
 ALONE = (1, PROCESSES * EACH)  # devices of a single process
@@ -84,9 +84,7 @@ class Placements:
 
 def start_together(study: SmallStudy, folder: Path) -> list[BaseProcess]:
     """Start the study in two processes that share it."""
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        address = f"localhost:{free.getsockname()[1]}"
+    address = free_address()
     return [
         start(
             study,

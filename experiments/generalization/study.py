@@ -1,6 +1,5 @@
 """The study itself: every run, journaled, and what they show."""
 
-import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -55,7 +54,7 @@ def run(
       StudyError: the folder or the journal in it does not serve; nothing was trained.
     """
     data = coarse(workloads.load("digits").data)
-    opened = open_study(folder, dataclasses.asdict(config), config.planned_runs, (), devices, console)
+    opened = open_study(folder, config, devices=devices, console=console)
     with opened as study:
         evaluate = study.evaluator(trial_runner(config, data, study.sweep), config.score, config.chunk_runs)
         for group in groups(config):

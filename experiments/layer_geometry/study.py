@@ -1,6 +1,5 @@
 """The study itself: measured runs, then the index's choice of geometry against either alone, journaled."""
 
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -46,7 +45,7 @@ def run(
         nearly all measured runs diverged.
     """
     workload, problems = workload_of(config, workload)
-    opened = open_study(folder, dataclasses.asdict(config), config.planned_runs, problems, devices, console)
+    opened = open_study(folder, config, problems, devices=devices, console=console)
     with opened as study:
         measure = measurement_runner(config, workload, study.sweep)
         study.evaluator(measure, config.metric, study.sweep.mesh.size)(measured_trials(config))

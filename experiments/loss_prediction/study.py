@@ -1,6 +1,5 @@
 """The study itself: fitted runs with their curves, then unseen shapes and proposals, all journaled."""
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -48,7 +47,7 @@ def run(
     workload, problems = workload_of(config, workload)
     raise_problems([*problems, *device_problems(devices)])
     unseen_schedules(config)  # whether there are as many of each family
-    opened = open_study(folder, dataclasses.asdict(config), config.planned_runs, problems, devices, console)
+    opened = open_study(folder, config, problems, devices=devices, console=console)
     with opened as study:
 
         def evaluate_with(chunk_runs: int, curve_steps: Sequence[int] = ()) -> Evaluate:

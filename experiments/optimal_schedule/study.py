@@ -1,6 +1,5 @@
 """The study of best schedules: descend, fit and project families, certify; then conclude."""
 
-import dataclasses
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -52,7 +51,7 @@ def run(
     Raises:
       StudyError: the config, the folder or the journal in it does not serve, and nothing was run.
     """
-    opened = open_study(folder, dataclasses.asdict(config), config.planned_runs, (), devices, console)
+    opened = open_study(folder, config, devices=devices, console=console)
     with opened as study, jax.enable_x64(True):
         for trials in all_trials(config):
             run_trials = partial(run_stage, config=config, journal=study.journal, sweep=study.sweep)

@@ -1,6 +1,5 @@
 """The comparison itself: a workload's runs, journaled, under the tuning procedure."""
 
-import dataclasses
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -51,7 +50,7 @@ def run(
       StudyError: the config, the folder or the journal in it does not serve; nothing was trained.
     """
     workload, problems = workload_of(config, workload)
-    opened = open_study(folder, dataclasses.asdict(config), config.planned_runs, problems, devices, console)
+    opened = open_study(folder, config, problems, devices=devices, console=console)
     with opened as study:
         tuned = {}
         for optimizer in config.compared:

@@ -1,6 +1,5 @@
 """The investigation itself: measured paths, then the schedule they prescribe against searched ones."""
 
-import dataclasses
 import itertools
 from pathlib import Path
 
@@ -49,7 +48,7 @@ def run(
         nearly all runs of an optimizer diverged.
     """
     workload, problems = workload_of(config, workload)
-    opened = open_study(folder, dataclasses.asdict(config), config.planned_runs, problems, devices, console)
+    opened = open_study(folder, config, problems, devices=devices, console=console)
     with opened as study:
         for optimizer, batch_size in itertools.product(config.optimizers, config.batch_sizes):
             trials = path_trials(optimizer, batch_size, config)

@@ -1,6 +1,5 @@
 """The study itself: all searches, journaled, and what they show."""
 
-import dataclasses
 from pathlib import Path
 
 from rich.console import Console
@@ -35,7 +34,7 @@ def run(
     workload, problems = None, []
     if isinstance(config, Training):
         workload, problems = workload_of(config)
-    opened = open_study(folder, dataclasses.asdict(config), config.planned_runs, problems, devices, console)
+    opened = open_study(folder, config, problems, devices=devices, console=console)
     with opened as study:
         judged = landscape.run(config, study) if workload is None else training.run(config, workload, study)
         return _conclude(config, study.folder, study.journal, judged)

@@ -1,6 +1,5 @@
 """The search itself: a workload's runs, journaled, under the procedure of `schedules.search`."""
 
-import dataclasses
 import functools
 from pathlib import Path
 
@@ -54,12 +53,10 @@ def run(
     workload, problems = workload_of(config, workload)
     opened = open_study(
         folder,
-        dataclasses.asdict(config),
-        config.planned_runs,
+        config,
         [*problems, *chunk_problems(chunk_runs)],
-        devices,
-        console,
-        data_parallel=config.data_parallel,
+        devices=devices,
+        console=console,
         checkpoint_seconds=checkpoint_seconds,
     )
     with opened as study:

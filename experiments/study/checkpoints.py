@@ -39,9 +39,10 @@ class Checkpoints:
 
     def __init__(self, path: Path):
         self._path = path
+        self._damaged = set()  # the numbers of those that were found to be
 
     def save(self, step: int, identity: str, saved: PyTree) -> None:
-        """Write a checkpoint, then delete all older ones but one.
+        """Write a checkpoint, then delete all older ones but one, and those that were found damaged.
 
         Args:
           step: how many steps are done.
@@ -63,7 +64,9 @@ class Checkpoints:
         except (OSError, ValueError) as error:  # Orbax reports what a file system refuses as either
             shutil.rmtree(partial, ignore_errors=True)
             raise StudyError(f"{self._path}: a checkpoint cannot be written: {_reason(error)}.") from None
-        self._delete(self._numbers()[:-KEPT])
+        numbers = self._numbers()
+        kept = [number for number in numbers if number not in self._damaged][-KEPT:]
+        self._delete([number for number in numbers if number not in kept])
 
     def newest(self, identity: str, shapes: PyTree) -> tuple[Checkpoint | None, list[str]]:
         """The newest sound checkpoint of that identity, if any, and what is damaged of those newer than it.
@@ -83,6 +86,7 @@ class Checkpoints:
                     check_seal(folder)
                     return Checkpoint(facts["step"], _read(folder, shapes)), problems
             except DamagedFolder as damage:
+                self._damaged.add(number)
                 problems.append(f"The checkpoint {folder.name} is damaged: {damage}.")
         return None, problems
 

@@ -1,6 +1,8 @@
 """What the configs of all studies have in common: sizes within reason, and what a workload asks of them."""
 
+import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 
@@ -25,6 +27,11 @@ class StudyConfig(Checked):
     planned_runs: int
     most_runs = 10_000_000
     data_parallel = 1
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The content of config.json."""
+        return dataclasses.asdict(self)
 
     @property
     def run_examples(self) -> int:

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -89,6 +90,13 @@ class Cluster:
         count, process = (int(text) for _, text in self._place())
         below = Check(f"in [0, {count})", lambda value: 0 <= value < count)
         return value_problems("num_processes", count, Count) or below.problems("process_id", process)
+
+
+def free_address() -> str:
+    """HOST:PORT on this machine where processes can meet: the port is free at the moment."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        return f"localhost:{free.getsockname()[1]}"
 
 
 def is_first() -> bool:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from rich.console import Console
@@ -28,6 +28,22 @@ from experiments.study.stopping import Stopped, StopRequest
 from experiments.study.sweeping import Sweep
 
 ResultsT = TypeVar("ResultsT")
+
+
+class StudyPlan(Protocol):
+    """What a study is opened with."""
+
+    @property
+    def fields(self) -> Mapping[str, Any]:
+        """The content of config.json."""
+
+    @property
+    def planned_runs(self) -> int:
+        """How many runs are expected."""
+
+    @property
+    def data_parallel(self) -> int:
+        """How many devices compute a run together."""
 
 
 @dataclass(frozen=True)
@@ -82,13 +98,11 @@ class Session:
 @contextlib.contextmanager
 def open_study(
     folder: str | Path,
-    config: Mapping[str, Any],
-    planned_runs: int,
-    problems: Iterable[str],
+    plan: StudyPlan,
+    problems: Iterable[str] = (),
+    *,
     devices: int | None,
     console: Console | None,
-    *,
-    data_parallel: int = 1,
     checkpoint_seconds: float = SAVE_EVERY_SECONDS,
 ) -> Iterator[Session]:
     """Open the study in `folder`, a new one where there is none, until the end of the `with` statement.
@@ -97,25 +111,23 @@ def open_study(
 
     Args:
       folder: where the study lives; no other process may use it meanwhile.
-      config: the content of its config.json.
-      planned_runs: how many runs are expected.
+      plan: its config, as far as all studies know it.
       problems: what is wrong with the config, beyond what it says of itself.
       devices: how many devices to use, all when None.
       console: where progress is shown; nowhere when None.
-      data_parallel: how many devices compute a run together.
       checkpoint_seconds: the least time from one checkpoint to the next.
 
     Raises StudyError, before anything is computed, where there are problems or not these devices, or the
     folder or the journal in it does not serve.
     """
     often = value_problems("checkpoint_seconds", checkpoint_seconds, NotNegative)
-    raise_problems([*problems, *often, *device_problems(devices, data_parallel)])
-    mesh = workloads.run_mesh(devices, data_parallel=data_parallel)
+    raise_problems([*problems, *often, *device_problems(devices, plan.data_parallel)])
+    mesh = workloads.run_mesh(devices, data_parallel=plan.data_parallel)
     quiet = console is None or not is_first()
     with contextlib.ExitStack() as stack:
         study = StudyFolder(Path(folder))
-        journal = stack.enter_context(_open_journal(study, config, stack))
-        progress = stack.enter_context(Progress(planned_runs, console or Console(), quiet=quiet))
+        journal = stack.enter_context(_open_journal(study, plan.fields, stack))
+        progress = stack.enter_context(Progress(plan.planned_runs, console or Console(), quiet=quiet))
         stop = stack.enter_context(StopRequest())
         shown = None if quiet else console
         segments = Segments(Checkpoints(study.checkpoints), stop, checkpoint_seconds, shown)

@@ -123,6 +123,7 @@ def test_without_the_newest_the_one_before_is_restored_and_the_damage_named(tmp_
     assert problems == [f"The checkpoint 000002 is damaged: {largest} has other bytes than were written."]
     checkpoints.save(3, "chunk", state_at(3))
     assert newest_step(checkpoints) == (3, [])
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["000001", "000003"]  # the sound ones
 
 
 def flip(path, draw):

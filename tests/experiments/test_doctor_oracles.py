@@ -10,6 +10,7 @@ from scipy.interpolate import PchipInterpolator
 import geometry
 import workloads
 from experiments.doctor import oracles, round_trips, self_check, sweeps
+from experiments.study.checkpoints import Checkpoints
 from experiments.study.journal import Journal
 
 X = np.arange(8) / 8
@@ -122,8 +123,20 @@ def test_a_journal_that_forgets_is_found(tmp_path, monkeypatch, spoil):
     assert problems(journal) == ["journal"]
 
 
-def test_a_checkpoint_that_is_off_by_a_bit_is_found(tmp_path, monkeypatch):
-    real = round_trips.orbax.load
-    monkeypatch.setattr(round_trips.orbax, "load", lambda *given: {**real(*given), "step": jnp.int32(12_344)})
+LOST = {
+    "a bit": lambda found: found._replace(saved={**found.saved, "step": np.int32(12_344)}),
+    "all": lambda found: None,
+}
+
+
+@pytest.mark.parametrize("lose", LOST.values(), ids=list(LOST))
+def test_a_checkpoint_that_loses_something_is_found(tmp_path, monkeypatch, lose):
+    real = Checkpoints.newest
+
+    def newest(*given):
+        found, problems = real(*given)
+        return lose(found), problems
+
+    monkeypatch.setattr(Checkpoints, "newest", newest)
     _, checkpoint = round_trips.round_trips(tmp_path)
     assert problems(checkpoint) == ["checkpoint"]

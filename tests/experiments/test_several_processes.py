@@ -3,7 +3,6 @@
 import contextlib
 import io
 import os
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from rich.console import Console
 
 from experiments.shape_search import main
 from experiments.study.choices import StudyError
-from experiments.study.processes import Cluster, from_all, from_first
+from experiments.study.processes import Cluster, free_address, from_all, from_first
 
 ONE_PROGRAM = {
     "families": ("constant",),
@@ -48,9 +47,7 @@ except StudyError as error:
 
 def start_both(words, devices):
     """Two processes of `words(the address where they meet, the number of each)`."""
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        address = f"localhost:{free.getsockname()[1]}"
+    address = free_address()
     environment = {**os.environ, "JAX_NUM_CPU_DEVICES": str(devices), "PYTHONPATH": str(ROOT)}
     return [
         subprocess.Popen(

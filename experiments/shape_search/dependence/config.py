@@ -60,10 +60,14 @@ class Dependence:
         return 1 - (1 - self.search.confidence) / (len(self.changes) - 1)
 
     @property
-    def transfer_runs(self) -> int:
-        """Runs that train every setting's shape in every setting."""
+    def planned_runs(self) -> int:
+        """Runs that train every setting's shape in every setting; those of its search are planned there."""
         tuning = RATES * self.search.select_replicates
         return len(self.changes) ** 2 * (tuning + self.search.confirm_replicates)
+
+    @property
+    def data_parallel(self) -> int:
+        return self.search.data_parallel
 
     @property
     def fields(self) -> dict[str, Any]:

@@ -45,16 +45,13 @@ def run(
     Raises:
       StudyError: the workload, the folder or a journal in it does not serve; nothing was trained.
     """
-    config = dependence.search
     workload, problems = _workload_of(dependence, workload)
     opened = open_study(
         folder,
-        dependence.fields,
-        dependence.transfer_runs,
+        dependence,
         [*problems, *chunk_problems(chunk_runs)],
-        devices,
-        console,
-        data_parallel=config.data_parallel,
+        devices=devices,
+        console=console,
         checkpoint_seconds=checkpoint_seconds,
     )
     with opened as study:
