@@ -194,16 +194,20 @@ def _iterated(x: Array, triples: Sequence[Coefficients], dtype: DTypeLike | None
     precise = widened(x if rows <= columns else x.mT)
     if dtype is not None:
         precise = precise.astype(jnp.promote_types(precise.dtype, dtype))
-    scaled, _ = unit_peak(precise, axis=(-2, -1))
-    norm = jnp.linalg.norm(scaled, axis=(-2, -1), keepdims=True)
-    normalised = (scaled / jnp.where(norm > 0, norm, 1)).astype(dtype or scaled.dtype)
     # rounding errors of a narrow float survive only on X itself
-    on_gram_side = max(x.shape[-2:]) >= _GRAM_ASPECT * min(x.shape[-2:]) and _wide_enough(normalised.dtype)
-    iterate = _on_gram_side if on_gram_side else _directly
-    stack = normalised.reshape(-1, *normalised.shape[-2:])
-    factor = over_stack(lambda matrix: iterate(matrix, triples, tighten), stack)
-    factor = factor.reshape(normalised.shape).astype(x.dtype)
+    on_gram_side = max(x.shape[-2:]) >= _GRAM_ASPECT * min(x.shape[-2:])
+    iterate = _on_gram_side if on_gram_side and _wide_enough(dtype or precise.dtype) else _directly
+    stack = precise.reshape(-1, *precise.shape[-2:])
+    factor = over_stack(lambda matrix: iterate(_unit_norm(matrix, dtype), triples, tighten), stack)
+    factor = factor.reshape(precise.shape).astype(x.dtype)
     return factor if rows <= columns else factor.mT
+
+
+def _unit_norm(x: Array, dtype: DTypeLike | None) -> Array:
+    """X over its Frobenius norm, zero for zero, in that dtype when given."""
+    scaled, _ = unit_peak(x, axis=(-2, -1))
+    norm = jnp.linalg.norm(scaled, axis=(-2, -1), keepdims=True)
+    return (scaled / jnp.where(norm > 0, norm, 1)).astype(dtype or scaled.dtype)
 
 
 def _directly(x: Array, triples: Sequence[Coefficients], tighten: bool) -> Array:

@@ -22,7 +22,7 @@ from experiments.study.choices import StudyError
 from tests.two_processes import run_two_processes
 from workloads import load, long_sweep, run_keys, run_mesh, trainer
 
-CORRUPTIONS = 300
+CORRUPTIONS = 1000
 
 
 class State(NamedTuple):
