@@ -51,6 +51,7 @@ def run(
     with opened as study:
 
         def evaluate_with(chunk_runs: int, curve_steps: Sequence[int] = ()) -> Evaluate:
+            chunk_runs = study.together(chunk_runs, config.checkpoint_steps, config.vectorize)
             runner = _runner(config, workload, study.sweep, chunk_runs, curve_steps)
             return study.evaluator(runner, config.metric, chunk_runs)
 
@@ -80,6 +81,7 @@ def _runner(
         capacity=chunk_runs,
         vectorize=config.vectorize,
         curve_steps=curve_steps,
+        checkpoint_steps=config.checkpoint_steps,
     )
 
 

@@ -4,11 +4,11 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import PyTree
 from rich.console import Console
 
 import workloads
@@ -24,7 +24,7 @@ from experiments.study.session import open_study, publish
 from experiments.study.setup import workload_of
 from experiments.study.sweeping import Sweep
 from experiments.study.tuning import CONFIRM, SCREEN, Trial, Tuned, tune
-from workloads import Workload
+from workloads import Stages, Whole, Workload
 
 TIMING_REPEATS = 5
 
@@ -55,7 +55,8 @@ def run(
         tuned = {}
         for optimizer in config.compared:
             runner = trial_runner(optimizer, config, workload, study.sweep)
-            evaluate = study.evaluator(runner, config.metric, config.budget.runs_per_rate)
+            chunk_runs = study.together(config.budget.runs_per_rate, config.checkpoint_steps)
+            evaluate = study.evaluator(runner, config.metric, chunk_runs)
             tuned[optimizer] = _tune(optimizer, config, evaluate)
         timings = study.once(_timings_path(study.folder), lambda: step_seconds(tuned, config, workload))
         return _conclude(config, study.folder, study.journal, tuned, timings)
@@ -74,11 +75,10 @@ def trial_runner(
 ) -> Callable[[Sequence[Trial]], list[dict[str, float]]]:
     """(trials) → the metrics of each at its end; in confirming runs the scored metric along the way too."""
     root = jax.random.key(config.seed)
-
-    def program(evaluate_at: tuple[int, ...]):
-        return lambda row, data: _train(optimizer, config, workload, row, data, evaluate_at).metrics
-
-    programs = {SCREEN: program((config.num_steps,)), CONFIRM: program(config.curve_steps)}
+    programs = {
+        SCREEN: _measured(optimizer, config, workload, (config.num_steps,)),
+        CONFIRM: _measured(optimizer, config, workload, config.curve_steps),
+    }
 
     def run_trials(trials: Sequence[Trial]) -> list[dict[str, float]]:
         (stage,) = {trial.stage for trial in trials}
@@ -88,7 +88,14 @@ def trial_runner(
             "decay": np.array([trial.setting.decay for trial in trials], np.float32),
             "key_data": np.stack(keys),
         }
-        metrics = sweep(programs[stage], inputs, workload.data, capacity=config.budget.runs_per_rate)
+        metrics = sweep.staged(
+            programs[stage],
+            inputs,
+            workload.data,
+            num_steps=config.num_steps,
+            every=config.checkpoint_steps,
+            capacity=max(config.budget.runs_per_rate, len(trials)),  # more may have been left half-way
+        )
         metrics = jax.tree.map(np.asarray, metrics)
         ends = {name: values[:, -1] for name, values in metrics.items()}
         if stage == CONFIRM:
@@ -111,11 +118,8 @@ def step_seconds(tuned: Mapping[str, Tuned], config: Config, workload: Workload)
             "decay": jnp.float32(setting.decay),
             "key_data": jax.random.key_data(root),
         }
-        program = jax.jit(
-            lambda row, data, optimizer=optimizer: (
-                _train(optimizer, config, workload, row, data, (config.num_steps,)).metrics
-            )
-        )
+        stages = _measured(optimizer, config, workload, (config.num_steps,))
+        program = jax.jit(Whole(stages, config.num_steps))
         calls[optimizer] = program.lower(row, workload.data).compile(), row
     seconds: dict[str, list[float]] = {optimizer: [] for optimizer in tuned}
     for _ in range(TIMING_REPEATS):
@@ -126,23 +130,25 @@ def step_seconds(tuned: Mapping[str, Tuned], config: Config, workload: Workload)
     return seconds
 
 
-def _train(
-    optimizer: str, config: Config, workload: Workload, row: Any, data: Any, evaluate_at: Sequence[int]
-) -> workloads.Run:
-    peak = row["learning_rate"]
+def _measured(
+    optimizer: str, config: Config, workload: Workload, evaluate_at: Sequence[int]
+) -> Callable[[PyTree, PyTree], Stages]:
+    """(row, data) → a run, to its metrics after these numbers of updates."""
 
-    def build(schedule):
-        return OPTIMIZERS[optimizer].build(schedule, row["decay"] / peak)
+    def stages(row, data):
+        peak = row["learning_rate"]
+        trained = workloads.trainer(
+            workload,
+            data,
+            lambda schedule: OPTIMIZERS[optimizer].build(schedule, row["decay"] / peak),
+            peak * config.multipliers,
+            workloads.run_keys(jax.random.wrap_key_data(row["key_data"])),
+            batch_size=config.batch_size,
+            evaluate_at=evaluate_at,
+        )
+        return trained._replace(finish=lambda run: trained.finish(run).metrics)
 
-    return workloads.train(
-        workload,
-        data,
-        build,
-        peak * config.multipliers,
-        workloads.run_keys(jax.random.wrap_key_data(row["key_data"])),
-        batch_size=config.batch_size,
-        evaluate_at=evaluate_at,
-    )
+    return stages
 
 
 def _tune(optimizer: str, config: Config, evaluate: Evaluate) -> Tuned:

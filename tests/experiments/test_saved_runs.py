@@ -1,5 +1,6 @@
 """Runs that are saved on the way: left at any point, taken up again anywhere, with the same bits."""
 
+import importlib
 import os
 import signal
 
@@ -20,6 +21,14 @@ SAVED = {
     "checkpoint_steps": 6,
 }  # of 20 steps: after 6, 12 and 18
 SEGMENTS = 4
+OTHERS = {  # of 24 steps: after 10, 20 and 24
+    "optimizer_comparison": "--workload linear_regression --workload-options dimension 8 --optimizers signum"
+    " --num-steps 24 --batch-size 4 --first-rates 3 --more-rates 0 --decays 0 --screen-replicates 2"
+    " --confirm-replicates 3 --curve-points 2",
+    "loss_prediction": "--workload-options dimension 8 --batch-size 4 --num-steps 24 --largest-rate 1"
+    " --smallest-share 0.3 --curve-points 6 --fit-replicates 6 --families rex wsd --shapes 6"
+    " --choose-replicates 4 --score-replicates 4 --best-fraction 0.4 --confirm-replicates 5",
+}
 ADAPTIVE = (
     "--workload linear_regression --workload-options dimension 64 --metric train_loss --optimizers signum"
     " --small-batch 8 --large-batch 32 --parts 2 --samples 192 --curve-points 3 --measure-every 2"
@@ -155,3 +164,22 @@ def test_a_batch_that_grew_goes_on_growing(tmp_path, journal_rows, segments, cap
     assert rows == journal_rows(whole)
     grown = [row["metrics"]["batch_size"] for row in rows.values() if "batch_size" in row["metrics"]]
     assert max(grown) > 8
+
+
+@pytest.mark.parametrize("package", OTHERS)
+def test_other_studies_are_saved_too(tmp_path, package, journal_rows, segments, capsys, monkeypatch):
+    study = importlib.import_module(f"experiments.{package}.command")
+    monkeypatch.setattr(f"{study.run.__module__}.write_report", lambda results, folder: None)
+    whole, left = tmp_path / "whole", tmp_path / "left"
+    arguments = [*OTHERS[package].split(), "--devices", "2", "--folder"]
+    assert study.main([*arguments, str(whole)]) == 0
+    ends, actions = segments
+    assert ends == []
+    arguments = ["--checkpoint-steps", "10", *arguments, str(left)]
+    actions[5] = terminate
+    assert study.main(arguments) == 128 + signal.SIGTERM
+    assert ends == [10, 20, 24, 10, 20]
+    assert study.main(arguments) == 0
+    assert ends[5:7] == [24, 10]
+    assert "Going on after step 20 of 24" in capsys.readouterr().out
+    assert journal_rows(left) == journal_rows(whole)
