@@ -28,6 +28,12 @@ def forget_runs(folder: Path, condition: str) -> int:
     return len(lost)
 
 
+def asked(folder: Path, query: str) -> list[tuple]:
+    """The answer of a study's journal."""
+    with contextlib.closing(sqlite3.connect(Path(folder) / "journal.sqlite")) as connection:
+        return connection.execute(query).fetchall()
+
+
 def a_row(replicate, score=1.0, stage="screen", metrics=None):
     """A run of which only the replicate and the score matter."""
     metrics = {"train_loss": score} if metrics is None else metrics
