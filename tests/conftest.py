@@ -18,12 +18,9 @@ os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 QUICKLY = ("--xla_cpu_use_fusion_emitters=false", "--xla_cpu_parallel_codegen_split_count=1")
 os.environ["XLA_FLAGS"] = " ".join((os.environ.get("XLA_FLAGS", ""), *QUICKLY)).strip()
 
-# many of these programs are the same, made again by other functions: they are compiled once, for all workers
-# of pytest, whose environment tells them the folder; the processes that tests start have one of their own,
-# since one that is killed may leave half a file
-FIRST = "STEEPEST_TESTS_COMPILED" not in os.environ
-COMPILED = tempfile.mkdtemp(prefix="compiled-") if FIRST else os.environ["STEEPEST_TESTS_COMPILED"]
-os.environ["STEEPEST_TESTS_COMPILED"] = COMPILED
+# many of these programs are the same, made again by other functions: they are compiled once a session; the
+# processes that tests start have a folder of their own, since one that is killed may leave half a file
+COMPILED = tempfile.mkdtemp(prefix="compiled-")
 for name, value in {"min_compile_time_secs": 0, "min_entry_size_bytes": -1}.items():
     jax.config.update(f"jax_persistent_cache_{name}", value)
     os.environ[f"JAX_PERSISTENT_CACHE_{name.upper()}"] = str(value)
@@ -37,5 +34,4 @@ def pytest_collection_finish():
 
 
 def pytest_unconfigure():
-    if FIRST:
-        shutil.rmtree(COMPILED, ignore_errors=True)
+    shutil.rmtree(COMPILED, ignore_errors=True)

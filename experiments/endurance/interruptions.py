@@ -69,7 +69,8 @@ class Interruptions:
     studies: tuple[Literal[tuple(STUDIES)], ...] = tuple(STUDIES)
     """What to interrupt."""
     moments: int = 20
-    """How often, each in a fresh folder; uniform over the time the study takes uninterrupted."""
+    """How often while it runs, each in a fresh folder; uniform over the time the study takes. Where it ended
+    before, it is compared all the same, and another moment is drawn before that one."""
     signal: Literal["KILL", "TERM"] = "KILL"
     """How: SIGKILL, or SIGTERM, which a study meets between two chunks."""
     seed: int = 0
@@ -114,11 +115,12 @@ class Interruptions:
         if problems:
             raise StudyError(f"{name}: uninterrupted, it differs from itself: {'; '.join(problems)}.")
         moments = random.Random(f"{name} {self.seed}")
-        interruptions = []
-        for number in range(self.moments):
-            moment = moments.uniform(0, seconds)
+        interruptions, latest = [], seconds
+        while sum(one.stage != ENDED for one in interruptions) < self.moments:
+            moment, folder = moments.uniform(0, latest), place / str(len(interruptions))
             # with programs of its own, so that the first ones are interrupted while compiling
-            one = self.interrupt(study, moment, place / str(number), whole, place / "compiled again")
+            one = self.interrupt(study, moment, folder, whole, place / "compiled again")
+            latest = moment if one.stage == ENDED else latest
             interruptions.append(one)
         return Endured(name, len(recorded(whole)), seconds, tuple(interruptions))
 

@@ -1,13 +1,16 @@
 """Runs that are saved on the way: left at any point, taken up again anywhere, with the same bits."""
 
-import importlib
+import dataclasses
+import io
 import os
 import signal
 
 import pytest
+from rich.console import Console
 
-from experiments import adaptive_batch_size
+from experiments import adaptive_batch_size, loss_prediction, optimizer_comparison
 from experiments.shape_search import main
+from experiments.study.stopping import Stopped
 from workloads import LongSweep
 
 pytestmark = pytest.mark.usefixtures("no_report")
@@ -21,20 +24,38 @@ SAVED = {
     "checkpoint_steps": 6,
 }  # of 20 steps: after 6, 12 and 18
 SEGMENTS = 4
-OTHERS = {  # of 24 steps: after 10, 20 and 24
-    "optimizer_comparison": "--workload linear_regression --workload-options dimension 8 --optimizers signum"
-    " --num-steps 24 --batch-size 4 --first-rates 3 --more-rates 0 --decays 0 --screen-replicates 2"
-    " --confirm-replicates 3 --curve-points 2",
-    "loss_prediction": "--workload-options dimension 8 --batch-size 4 --num-steps 24 --largest-rate 1"
-    " --smallest-share 0.3 --curve-points 6 --fit-replicates 6 --families rex wsd --shapes 6"
-    " --choose-replicates 4 --score-replicates 4 --best-fraction 0.4 --confirm-replicates 5",
+LINEAR = {"workload": "linear_regression", "workload_options": {"dimension": 8}}
+OTHERS = {
+    optimizer_comparison: {
+        "optimizers": ("adamw",),
+        "num_steps": 24,
+        "batch_size": 4,
+        "first_rates": 3,
+        "more_rates": 0,
+        "decays": (0.0,),
+        "screen_replicates": 2,
+        "confirm_replicates": 3,
+        "curve_points": 2,
+    },
+    loss_prediction: {"num_steps": 24, "curve_points": 6, "fit_replicates": 6},
 }
-ADAPTIVE = (
-    "--workload linear_regression --workload-options dimension 64 --metric train_loss --optimizers signum"
-    " --small-batch 8 --large-batch 32 --parts 2 --samples 192 --curve-points 3 --measure-every 2"
-    " --first-rates 3 --more-rates 0 --screen-replicates 1 --confirm-replicates 3 --timing-repeats 1"
-    " --devices 3"
-)
+ADAPTIVE = {
+    "workload": "linear_regression",
+    "workload_options": {"dimension": 64},
+    "metric": "train_loss",
+    "optimizers": ("signum",),
+    "small_batch": 8,
+    "large_batch": 32,
+    "parts": 2,
+    "samples": 192,
+    "curve_points": 3,
+    "measure_every": 2,
+    "first_rates": 3,
+    "more_rates": 0,
+    "screen_replicates": 1,
+    "confirm_replicates": 3,
+    "checkpoint_steps": 7,
+}  # of 24 micro-batches
 
 
 @pytest.fixture(scope="module")
@@ -145,41 +166,49 @@ def test_a_damaged_checkpoint_is_named_and_costs_only_its_runs(
     assert same(tmp_path / "study", uninterrupted, journal_rows)
 
 
-def test_a_batch_that_grew_goes_on_growing(tmp_path, journal_rows, segments, capsys, monkeypatch):
-    monkeypatch.setattr("experiments.adaptive_batch_size.study.write_report", lambda results, folder: None)
-    whole, left = tmp_path / "whole", tmp_path / "left"
-    arguments = [*ADAPTIVE.split(), "--checkpoint-steps", "7", "--folder"]  # of 24 micro-batches
-    assert adaptive_batch_size.main([*arguments, str(whole)]) == 0
-    ends, actions = segments
+@pytest.fixture
+def trained_alone(monkeypatch):
+    """Studies other than the search end when all is trained: nothing is timed, concluded or drawn."""
+    for study in (adaptive_batch_size, *OTHERS):
+        monkeypatch.setattr(f"{study.run.__module__}._conclude", lambda *arguments: None)
+    monkeypatch.setattr("experiments.adaptive_batch_size.study.measure_timings", lambda *arguments: {})
+    monkeypatch.setattr("experiments.optimizer_comparison.comparison.step_seconds", lambda *arguments: {})
+
+
+def left_and_gone_on_with(study, config, folder):
+    """Run a study that SIGTERM stops, then again to its end; returns what it says then."""
+    with pytest.raises(Stopped):
+        study.run(config, folder, devices=3)
+    printed = io.StringIO()
+    study.run(config, folder, devices=3, console=Console(file=printed))
+    return printed.getvalue()
+
+
+@pytest.mark.usefixtures("trained_alone")
+def test_a_batch_that_grew_goes_on_growing(tmp_path, journal_rows, segments):
+    config, (ends, actions) = adaptive_batch_size.Config(**ADAPTIVE), segments
+    adaptive_batch_size.run(config, tmp_path / "whole", devices=3)
     third_growing = [place for place, until in enumerate(ends, start=1) if until == 14][-3]
     ends.clear()
     actions[third_growing] = terminate
-    assert adaptive_batch_size.main([*arguments, str(left)]) == 128 + signal.SIGTERM
-    ends.clear()
-    actions.clear()
-    assert adaptive_batch_size.main([*arguments, str(left)]) == 0
-    assert ends[:2] == [21, 24]
-    assert "Going on after step 14 of 24" in capsys.readouterr().out
-    rows = journal_rows(left)
-    assert rows == journal_rows(whole)
+    printed = left_and_gone_on_with(adaptive_batch_size, config, tmp_path / "left")
+    assert ends[third_growing : third_growing + 2] == [21, 24]
+    assert "Going on after step 14 of 24" in printed
+    rows = journal_rows(tmp_path / "left")
+    assert rows == journal_rows(tmp_path / "whole")
     grown = [row["metrics"]["batch_size"] for row in rows.values() if "batch_size" in row["metrics"]]
     assert max(grown) > 8
 
 
-@pytest.mark.parametrize("package", OTHERS)
-def test_other_studies_are_saved_too(tmp_path, package, journal_rows, segments, capsys, monkeypatch):
-    study = importlib.import_module(f"experiments.{package}.command")
-    monkeypatch.setattr(f"{study.run.__module__}.write_report", lambda results, folder: None)
-    whole, left = tmp_path / "whole", tmp_path / "left"
-    arguments = [*OTHERS[package].split(), "--devices", "2", "--folder"]
-    assert study.main([*arguments, str(whole)]) == 0
-    ends, actions = segments
+@pytest.mark.parametrize("study", OTHERS, ids=lambda study: study.__name__.split(".")[-1])
+@pytest.mark.usefixtures("trained_alone")
+def test_other_studies_are_saved_too(tmp_path, study, journal_rows, segments):
+    config, (ends, actions) = study.Config(**LINEAR, **OTHERS[study]), segments
+    study.run(config, tmp_path / "whole", devices=3)
     assert ends == []
-    arguments = ["--checkpoint-steps", "10", *arguments, str(left)]
     actions[5] = terminate
-    assert study.main(arguments) == 128 + signal.SIGTERM
-    assert ends == [10, 20, 24, 10, 20]
-    assert study.main(arguments) == 0
-    assert ends[5:7] == [24, 10]
-    assert "Going on after step 20 of 24" in capsys.readouterr().out
-    assert journal_rows(left) == journal_rows(whole)
+    config = dataclasses.replace(config, checkpoint_steps=10)
+    printed = left_and_gone_on_with(study, config, tmp_path / "left")
+    assert ends[:7] == [10, 20, 24, 10, 20, 24, 10]
+    assert "Going on after step 20 of 24" in printed
+    assert journal_rows(tmp_path / "left") == journal_rows(tmp_path / "whole")
