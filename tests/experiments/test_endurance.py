@@ -71,6 +71,9 @@ def test_growth_and_slowdown_are_of_what_they_say():
     assert soaked.growth == pytest.approx(0.04)
     assert soaked.slowdown == pytest.approx(1.375)
     assert [bar.held for bar in soak.bars(soaked)] == [True, False]
+    resident[30] = 106
+    grown = Soaked(np.ones(chunks), resident, 1, {})
+    assert [bar.held for bar in soak.bars(grown)] == [False, True]
 
 
 @pytest.mark.usefixtures("no_report")

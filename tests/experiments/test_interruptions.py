@@ -127,6 +127,17 @@ def test_an_interrupted_study_is_found_equal_and_its_runs_are_counted(measured):
         assert differences(TINY, measured.whole, measured.place / str(number)) == []
 
 
+def test_a_study_that_has_ended_is_interrupted_once_more_and_earlier(monkeypatch, tmp_path):
+    stages = iter([SOME_RUNS, ENDED, ENDED, NO_RUN])
+    monkeypatch.setattr(interruptions, "STUDIES", {"tiny": TINY})
+    monkeypatch.setattr(interruptions, "finish", lambda *_: 10.0)
+    monkeypatch.setattr(
+        Interruptions, "interrupt", lambda self, _, at, *__: Interruption(at, next(stages), 0, ())
+    )
+    moments = [one.moment for one in Interruptions(moments=2).measure("tiny", tmp_path).interruptions]
+    assert 10 > moments[1] > moments[2] > moments[3] > 0
+
+
 def test_compiled_programs_that_were_cut_short_change_nothing(tmp_path, measured):
     """As a kill leaves them while they are written."""
     compiled, cut = measured.place / "compiled", random.Random(0)
