@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from experiments.endurance.apart import finish, forkserver, output_of, start
 from experiments.endurance.bars import Bar, show_bars
@@ -168,7 +168,8 @@ def _stage(folder: Path, kept: int, runs: int) -> str:
 
 
 def _table(endured: list[Endured]) -> Table:
-    table = Table("study", "runs", "s", *(f"at {stage}" for stage in STAGES), "exit statuses", "equal")
+    named = Column("study", min_width=max(map(len, STUDIES)))  # the headings give way
+    table = Table(named, "runs", "s", *(f"at {stage}" for stage in STAGES), "exit statuses", "equal")
     for study, runs, seconds, interruptions in endured:
         stages = collections.Counter(one.stage for one in interruptions)
         statuses = collections.Counter(one.status for one in interruptions)
