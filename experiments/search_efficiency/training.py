@@ -20,7 +20,7 @@ from experiments.study.session import Session
 from experiments.study.shape_runs import ShapeRunner
 from schedules.search import STRATEGIES, Candidate, Race, Raced, Rung
 from schedules.search.drawing import RATES
-from schedules.search.racing import median_scores, race, replicate_scores, told_scores
+from schedules.search.racing import median_scores, race, replicate_scores, rung_medians, told_scores
 from workloads import Workload
 
 CHUNK_RUNS = 256
@@ -67,7 +67,7 @@ def run_search(search: Search, config: Training, evaluate: Evaluate) -> None:
     start = strategy.init(search.key(jax.random.key(config.seed)))
     points, raced, steps = start.points, (), 0
     while steps < config.budgets[search.strategy] * config.num_steps:
-        history = strategy.tell(start, points, told_scores(raced, rules))
+        history = strategy.tell(start, points, told_scores(rung_medians(raced, rules)))
         asked = strategy.ask(history)
         candidates = space.candidates(asked, len(points))
         new = race(search.name, {"": candidates}, {"": raced}, rules, evaluate)[""]

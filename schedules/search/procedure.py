@@ -26,6 +26,7 @@ from schedules.search.racing import (
     median_scores,
     race,
     replicate_scores,
+    rung_medians,
     told_scores,
 )
 from schedules.search.strategy import Strategy
@@ -116,7 +117,7 @@ def search_shapes(
         names = [space.family.name for space in spaces]
         raise ValueError(f"families must have different names, got {names}")
     screened = _screen(by_name, strategy, budget, key, evaluate)
-    told = {name: told_scores(of, budget.race) for name, of in screened.items()}
+    told = {name: told_scores(rung_medians(of, budget.race)) for name, of in screened.items()}
     chosen = _select(screened, budget, evaluate)
     return Findings(screened, told, confirm(chosen, budget, evaluate))
 
@@ -139,15 +140,19 @@ def _screen(
     starts = {name: one.init(named_key(key, "candidates", name)) for name, one in strategies.items()}
     points = {name: start.points for name, start in starts.items()}
     raced: dict[str, tuple[Raced, ...]] = dict.fromkeys(spaces, ())
+    medians = {name: rung_medians((), budget.race) for name in spaces}
     for first in range(0, budget.candidates, budget.batch):
         for name, one in strategies.items():
             # told anew each time: what finishes later changes what the score of those that dropped out means
-            history = one.tell(starts[name], points[name], told_scores(raced[name], budget.race))
+            history = one.tell(starts[name], points[name], told_scores(medians[name]))
             asked = one.ask(history)[: budget.candidates - first]
             points[name] = np.concatenate([points[name], asked])
         asked = {name: space.candidates(points[name][first:], first) for name, space in spaces.items()}
         batch = race(SCREEN, asked, raced, budget.race, evaluate)
         raced = {name: raced[name] + batch[name] for name in spaces}
+        medians = {
+            name: np.concatenate([of, rung_medians(batch[name], budget.race)]) for name, of in medians.items()
+        }
     return raced
 
 

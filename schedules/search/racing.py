@@ -8,7 +8,6 @@ seeds are paired: a replicate has the same keys for all. Source: Li et al. (2020
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -89,14 +88,22 @@ def race(
     return {name: tuple(of) for name, of in raced.items()}
 
 
-def told_scores(raced: Sequence[Raced], rules: Race) -> Float[np.ndarray, "candidates"]:
+def rung_medians(raced: Sequence[Raced], rules: Race) -> Float[np.ndarray, "candidates rungs"]:
+    """The median score of each candidate on each rung; NaN where it did not run."""
+    table = np.full((len(raced), len(rules.rungs)), np.nan)
+    for row, one in zip(table, raced, strict=True):
+        row[: len(one.medians)] = one.medians
+    return table
+
+
+def told_scores(medians: Float[np.ndarray, "candidates rungs"]) -> Float[np.ndarray, "candidates"]:
     """One comparable score each: the last rung's, or, for those that dropped out, that of their last rung
     times what the finished ones' medians gained between the two."""
-    full, medians = len(rules.rungs), [one.medians for one in raced]
-    finished = [of for of in medians if len(of) == full] if full > 1 else []
-    gains = [_gain([of[place] for of in finished], [of[-1] for of in finished]) for place in range(full - 1)]
-    rungs = np.fromiter(map(len, medians), int)
-    return np.fromiter(map(itemgetter(-1), medians), float) * np.array([*gains, 1.0])[rungs - 1]
+    ran = ~np.isnan(medians)
+    finished = medians[ran[:, -1]]
+    gains = [_gain(of, finished[:, -1]) for of in finished.T[:-1]]
+    last = ran.sum(axis=1) - 1
+    return np.take_along_axis(medians, last[:, None], axis=1)[:, 0] * np.array([*gains, 1.0])[last]
 
 
 def median_scores(stage: str, candidates: Sequence[Candidate], rung: Rung, evaluate: Evaluate) -> list[float]:
@@ -131,8 +138,8 @@ def _running(asked: Sequence[Raced], rivals: Sequence[Raced], place: int, rules:
     return [row for row, one in enumerate(asked) if len(one.medians) == place and one.medians[-1] <= worst]
 
 
-def _gain(before: Sequence[float], after: Sequence[float]) -> float:
-    if not before:
+def _gain(before: Float[np.ndarray, "finished"], after: Float[np.ndarray, "finished"]) -> float:
+    if not len(before):
         return 1.0
     reference = np.median(before)
     gain = np.median(after) / reference if 0 < reference < np.inf else 1.0

@@ -7,7 +7,7 @@ import pytest
 
 from schedules import FAMILIES
 from schedules.search import Candidate, Race, Raced, Rung
-from schedules.search.racing import median_scores, race, told_scores
+from schedules.search.racing import median_scores, race, rung_medians, told_scores
 
 RULES = Race((Rung(1, 10), Rung(2, 10), Rung(4, 20)))
 VALUES = [5.0, 1.0, 7.0, 3.0, 8.0, 2.0, 6.0, 4.0]
@@ -42,7 +42,7 @@ def test_a_race_with_one_rung_is_the_plain_median():
 
     raced = race("screen", {"group": candidates(6)}, {"group": ()}, rules, evaluate)["group"]
     np.testing.assert_array_equal([one.medians for one in raced], np.sort(scores, axis=1)[:, 2:3])
-    np.testing.assert_array_equal(told_scores(raced, rules), np.sort(scores, axis=1)[:, 2])
+    np.testing.assert_array_equal(told_scores(rung_medians(raced, rules)), np.sort(scores, axis=1)[:, 2])
 
 
 def test_the_better_half_of_each_rung_goes_on():
@@ -123,12 +123,12 @@ def raced(*medians):
     ],
 )
 def test_those_that_dropped_out_are_told_what_they_would_have_gained(medians, expected):
-    assert told_scores(raced(*medians), Race((Rung(1, 10), Rung(1, 20)))).tolist() == expected
+    assert told_scores(rung_medians(raced(*medians), Race((Rung(1, 10), Rung(1, 20))))).tolist() == expected
 
 
 def test_each_rung_has_its_own_gain():
     medians = raced((8.0, 4.0, 1.0), (12.0, 10.0), (16.0,))
-    assert told_scores(medians, RULES).tolist() == [1.0, 2.5, 2.0]
+    assert told_scores(rung_medians(medians, RULES)).tolist() == [1.0, 2.5, 2.0]
 
 
 def test_a_nan_score_is_refused_with_its_trial():
