@@ -198,6 +198,8 @@ def _iterated(x: Array, triples: Sequence[Coefficients], dtype: DTypeLike | None
     on_gram_side = max(x.shape[-2:]) >= _GRAM_ASPECT * min(x.shape[-2:])
     iterate = _on_gram_side if on_gram_side and _wide_enough(dtype or precise.dtype) else _directly
     stack = precise.reshape(-1, *precise.shape[-2:])
+    # normalised one by one as well: around a stack of one, XLA shapes the norm's sum in some programs
+    # otherwise than in others, to other last bits
     factor = over_stack(lambda matrix: iterate(_unit_norm(matrix, dtype), triples, tighten), stack)
     factor = factor.reshape(precise.shape).astype(x.dtype)
     return factor if rows <= columns else factor.mT

@@ -120,7 +120,7 @@ class LongSweep:
     def saved(self, state: SweepState) -> SweepState:
         """The state as NumPy arrays, the runs in the order of the rows, keys as their words.
 
-        The same in every process, and on any number of devices.
+        The same in every process; in its form, and as `sweep` says in its bits, on any number of devices.
         """
         return SweepState(
             np.asarray(state.step, np.int32),

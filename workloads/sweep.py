@@ -35,7 +35,8 @@ def sweep(
 
     The rows are split over the devices of the mesh (`shard_map`); a device takes its rows one group of
     `vectorize` after the other (`lax.map`), a group in one `vmap`. The result depends on `vectorize`, in
-    the last bits, and not on the number of devices or of rows. A second call with the same function, mesh
+    the last bits, and not on the number of rows or of several devices; between one device, for which XLA
+    compiles otherwise, and several, some programs differ there. A second call with the same function, mesh
     and shapes compiles nothing, nor does one with another number of rows within the same capacity. Where the
     mesh spans several processes (`jax.distributed`), each makes the same call and gets all results.
 

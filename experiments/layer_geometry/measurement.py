@@ -20,6 +20,7 @@ from geometry import (
     SPECTRAL,
     Moments,
     curvature_index,
+    hessian_product,
     isotropic_log_smoothness,
     nuclear_rank,
     path_geometry,
@@ -182,8 +183,8 @@ def _curvature(
     def loss(weights):
         return workload.loss(weights, batch, key)
 
-    gradient, product = jax.linearize(jax.grad(loss), params)
-    index = curvature_index(gradient, product, BY_NAME.optional_view)
+    gradient = jax.grad(loss)(params)
+    index = curvature_index(gradient, hessian_product(loss, params), BY_NAME.optional_view)
     return {
         "curvature_index": jnp.stack([index[layer.path] for layer in layers]),
         "nuclear_rank": _each(layers, leaves_by_path(gradient), lambda stack: jnp.mean(nuclear_rank(stack))),
