@@ -1,7 +1,9 @@
 """The winners of a search on disk: `winners.json`, and its way back to a schedule."""
 
 import json
-from collections.abc import Mapping
+import reprlib
+import sys
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,9 +31,15 @@ def load_winner(path: str | Path, family: str | None = None) -> LoadedWinner:
 
     Raises:
       FileNotFoundError: there is no such file.
-      ValueError: the file is not a search's winners, or holds none of that family.
+      ValueError: the file cannot be read or is not a search's winners, or holds none of that family.
     """
-    return parse_winner(Path(path).read_bytes(), path, family)
+    try:
+        text = Path(path).read_bytes()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read, {error.strerror}") from None
+    return parse_winner(text, path, family)
 
 
 def parse_winner(text: str | bytes, path: str | Path, family: str | None = None) -> LoadedWinner:
@@ -46,27 +54,64 @@ def parse_winner(text: str | bytes, path: str | Path, family: str | None = None)
     if name not in FAMILIES:
         raise ValueError(f"{path}: family {name!r} is not one of {list(FAMILIES)}")
     entry = winners[name]
-    found = FAMILIES[name].with_options(**entry["options"])
-    found.check(entry["params"])
+    try:
+        found = FAMILIES[name].with_options(**entry["options"])
+        found.check(entry["params"])
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path}: {error}") from None
     return LoadedWinner(found, entry["params"], entry["base_lr"], content["num_steps"])
 
 
 def _parsed(text: str | bytes, path: Path) -> dict[str, Any]:
     try:
         content = json.loads(text)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not a winners.json, {error}") from None
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ValueError(f"{path}: not a winners.json of the format {FORMAT!r}")
-    _require(path, content, {"num_steps": int, "winners": list})
-    if not content["winners"]:
-        raise ValueError(f"{path}: holds no winners")
+    _require(path, content, {"num_steps": NUM_STEPS, "winners": SOME})
     for entry in content["winners"]:
-        _require(path, entry, {"family": str, "options": dict, "params": dict, "base_lr": float | int})
+        _require(path, entry, {"family": NAME, "options": OPTIONS, "params": PARAMS, "base_lr": BASE_LR})
+    names = [entry["family"] for entry in content["winners"]]
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"{path}: more than one winner of family {', '.join(map(repr, repeated))}")
     return content
 
 
-def _require(path: Path, entry: Any, types: Mapping[str, type]) -> None:
-    for name, kind in types.items():
-        if not isinstance(entry, dict) or not isinstance(entry.get(name), kind):
+class Allowed(NamedTuple):
+    """What an entry may be."""
+
+    words: str
+    holds: Callable[[Any], bool]
+
+
+def _is_finite(value: Any) -> bool:
+    """Whether it is a number that a float can hold; JSON also knows NaN, Infinity and any whole number."""
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max
+
+
+NUM_STEPS = Allowed(
+    "a whole number from 1 to 2⁶³ - 1", lambda value: type(value) is int and 1 <= value < 2**63
+)
+SOME = Allowed("a list of at least one winner", lambda value: isinstance(value, list) and bool(value))
+NAME = Allowed("a name", lambda value: isinstance(value, str))
+OPTIONS = Allowed(
+    "an object of names and numbers",
+    lambda value: (
+        isinstance(value, dict) and all(isinstance(x, str) or _is_finite(x) for x in value.values())
+    ),
+)
+PARAMS = Allowed(
+    "an object of numbers", lambda value: isinstance(value, dict) and all(map(_is_finite, value.values()))
+)
+BASE_LR = Allowed("a positive number", lambda value: _is_finite(value) and value > 0)
+
+
+def _require(path: Path, entry: Any, fields: Mapping[str, Allowed]) -> None:
+    if not isinstance(entry, dict):
+        raise ValueError(f"{path}: a winner must be an object, got {reprlib.repr(entry)}")
+    for name, allowed in fields.items():
+        if name not in entry:
             raise ValueError(f"{path}: incomplete, an entry has no {name!r}")
+        if not allowed.holds(entry[name]):
+            raise ValueError(f"{path}: {name} must be {allowed.words}, got {reprlib.repr(entry[name])}")

@@ -1,6 +1,7 @@
 """Winners on disk, and their way back to a schedule."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -98,6 +99,56 @@ WHOLE = json.dumps(content(REX, WSD))
 def test_a_foreign_or_truncated_file_is_refused_by_name(written, foreign):
     with pytest.raises(ValueError, match=r"winners\.json"):
         load_winner(written(foreign))
+
+
+def test_a_folder_and_a_file_nested_deep_or_with_a_number_of_many_digits_are_refused_by_name(written):
+    path = written("[" * 100_000)
+    for refused in (path, path.parent, written(WHOLE.replace("500", "9" * 5000))):
+        with pytest.raises(ValueError, match=re.escape(str(refused))):
+            load_winner(refused)
+
+
+BASE_LRS = [
+    "NaN",
+    "Infinity",
+    "-Infinity",
+    "-1",
+    "0",
+    "true",
+    "1e400",
+    "1" + "0" * 400,
+    '"0.3"',
+    "null",
+    "[0.3]",
+]
+HORIZONS = ["0", "-1", "true", "1e30", "500.0", "1" + "0" * 30, '"500"', "null", "[500]"]
+NUMBERS = ["NaN", "Infinity", "1e400", "1" + "0" * 400, "true", '"0.25"', "null", "[0.25]", "{}"]
+
+
+@pytest.mark.parametrize(
+    ("written_as", "field", "values"),
+    [
+        ('"base_lr": 0.3', "base_lr", BASE_LRS),
+        ('"num_steps": 500', "num_steps", HORIZONS),
+        ('"warmup": 0.25', "warmup", NUMBERS),
+        ('"floor": 0.1', "floor", NUMBERS),
+    ],
+    ids=["base_lr", "num_steps", "params", "options"],
+)
+def test_what_is_no_number_or_not_in_its_range_is_refused_by_name(written, written_as, field, values):
+    cosine = {"family": "cosine", "params": {"warmup": 0.5}, "options": {"floor": 0.1}, "base_lr": 0.1}
+    whole, family = json.dumps(content(REX, cosine)), "cosine" if field == "floor" else "rex"
+    assert written_as in whole
+    load_winner(written(whole), family)
+    for value in values:
+        path = written(whole.replace(written_as, f'"{field}": {value}'))
+        with pytest.raises(ValueError, match=re.escape(str(path))):
+            load_winner(path, family)
+
+
+def test_a_family_that_stands_there_twice_is_refused(written):
+    with pytest.raises(ValueError, match=r"winners\.json: more than one winner of family 'rex'"):
+        load_winner(written(content(REX, WSD, REX)))
 
 
 @pytest.mark.parametrize("missing", REX)

@@ -65,6 +65,12 @@ SPOILT = {
     "the record is cut": ("record.json", lambda content: content[:-20]),
     "the record is another's": ("record.json", lambda content: b'{"made_from": 1, "sizes": [2]}'),
     "other options": ("record.json", lambda content: content.replace(b'"unk_id": 0', b'"unk_id": 9')),
+    "a record of no survey": ("record.json", lambda content: content.replace(b'"survey"', b'"surveyed"')),
+    "another count": ("record.json", lambda content: content.replace(b"600", b"601")),
+    "a record nested deep": ("record.json", lambda content: b"[" * 100_000),
+    "ids overwritten": ("train.uint16", lambda content: b"\xff" * len(content)),
+    "an id overwritten": ("validation.uint16", lambda content: b"\1\0" + content[2:]),
+    "a byte of the model": ("tokenizer.model", lambda content: content[:50] + b"\0" + content[51:]),
     "the ids are cut": ("train.uint16", lambda content: content[:-2]),
     "the model is cut": ("tokenizer.model", lambda content: content[:-1]),
     "ids are missing": ("validation.uint16", None),
@@ -86,6 +92,34 @@ def test_a_spoilt_cache_is_made_anew(name, wikitext_folder, monkeypatch, load_mi
     assert len(calls) == 1
     load_miniature(wikitext_folder)
     assert len(calls) == 1
+
+
+@pytest.mark.parametrize("file", ["record.json", "train.uint16"])
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(file, wikitext_folder, load_miniature):
+    expected = [np.array(blocks) for blocks in load_miniature(wikitext_folder)]
+    (wikitext_folder / CACHE / file).unlink()
+    os.mkfifo(wikitext_folder / CACHE / file)
+    for blocks, before in zip(load_miniature(wikitext_folder), expected, strict=True):
+        np.testing.assert_array_equal(blocks, before)
+
+
+def test_all_that_is_written_is_on_the_disk_before_the_cache_has_its_name(
+    wikitext_folder, monkeypatch, load_miniature
+):
+    """Else a machine that loses power may keep the name and not the content."""
+    events = []
+
+    def rename(path, target, rename=os.rename):
+        events.append("renamed")
+        rename(path, target)
+
+    monkeypatch.setattr(os, "fsync", lambda descriptor: events.append(os.fstat(descriptor).st_ino))
+    monkeypatch.setattr(os, "rename", rename)
+    load_miniature(wikitext_folder)
+    *content, folder, renamed, place = events
+    cache = wikitext_folder / CACHE
+    assert sorted(content) == sorted(path.stat().st_ino for path in cache.iterdir())
+    assert (folder, renamed, place) == (cache.stat().st_ino, "renamed", wikitext_folder.stat().st_ino)
 
 
 def test_a_load_that_is_interrupted_leaves_nothing(wikitext_folder, monkeypatch, load_miniature):

@@ -12,7 +12,7 @@ import sentencepiece
 from workloads import load, metric_names
 from workloads.datasets import wikitext103
 from workloads.datasets.token_cache import Counts
-from workloads.datasets.tokenizer import END_OF_LINE
+from workloads.datasets.tokenizer import END_OF_LINE, LONGEST_WORD, encode, train_tokenizer
 from workloads.datasets.wikitext103 import load_wikitext103
 
 VOCABULARY, CONTEXT = 330, 16
@@ -83,6 +83,19 @@ def test_every_form_of_a_text_gives_the_same_ids(
 def test_the_last_line_need_not_end(wikitext_folder, wikitext, tmp_path, load_miniature, write_plain):
     write_plain(tmp_path / "other", {split: text.removesuffix("\n") for split, text in wikitext.items()})
     np.testing.assert_array_equal(load_miniature(tmp_path / "other")[1], load_miniature(wikitext_folder)[1])
+
+
+def test_a_long_word_is_learnt_from_in_pieces_and_encoded_whole():
+    """To train on it at once takes the square of its length, and fails at 400,000 characters."""
+    word = "".join(np.random.default_rng(0).choice(list("abcdefghij"), 4 * LONGEST_WORD))
+    text = "a word " + word
+    model = train_tokenizer([text], VOCABULARY)
+    pieces = [word[start : start + LONGEST_WORD] for start in range(0, len(word), LONGEST_WORD)]
+    assert model == train_tokenizer(["a word " + pieces[0], *pieces[1:]], VOCABULARY)
+    (ids,) = encode(model, [text])
+    tokenizer = sentencepiece.SentencePieceProcessor(model_proto=model)
+    assert tokenizer.decode(ids[:-1].tolist()) == text
+    assert ids[-1] == END_OF_LINE
 
 
 def test_the_default_folder_is_the_environments(wikitext_folder, monkeypatch, load_miniature):

@@ -1,6 +1,7 @@
 """MNIST and Fashion-MNIST: images and labels in IDX files, plain or compressed by gzip."""
 
 import gzip
+import io
 import math
 import zlib
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ FILE_NAMES = (
 )
 UNSIGNED_BYTE = 8  # IDX's code for the type of the values
 IMAGE_AXES, LABEL_AXES = 3, 1
+PIECE = 2**20  # bytes uncompressed at a time
 
 
 class Source(NamedTuple):
@@ -81,17 +83,13 @@ def load_idx(
         together.
     """
     place = data_folder(name, SOURCES[name].where, folder, files)
-    paths = _paths(place)
-    contents = []
-    for path, published in zip(paths, SOURCES[name].published, strict=True):
-        file = _uncompressed(place.read(path))
-        file.check(published)
-        contents.append(file)
-    train_images, train_labels = _split(*contents[:2])
-    test_images, test_labels = _split(*contents[2:])
+    parts = zip(_paths(place), (IMAGE_AXES, LABEL_AXES) * 2, SOURCES[name].published, strict=True)
+    files = [_read(place, path, axes, published) for path, axes, published in parts]
+    train_images, train_labels = _split(*files[:2])
+    test_images, test_labels = _split(*files[2:])
     if test_images.shape[1:] != train_images.shape[1:]:
         train_shape, test_shape = ("×".join(map(str, x.shape[1:3])) for x in (train_images, test_images))
-        raise contents[2].problem(
+        raise files[2].file.problem(
             f"images of {train_shape} pixels as for training", f"images of {test_shape}"
         )
     return train_images, train_labels, test_images, test_labels
@@ -113,27 +111,56 @@ def _paths(place: DataFolder) -> list[Path]:
     return paths
 
 
-def _uncompressed(file: DataFile) -> DataFile:
-    if file.path.suffix != ".gz":
-        return file
+class _Array(NamedTuple):
+    """The bytes in an IDX file."""
+
+    file: DataFile
+    values: np.ndarray
+
+
+def _read(place: DataFolder, path: Path, axes: int, published: Published) -> _Array:
+    """The array in a file, plain or compressed, of which no more is uncompressed than its header promises."""
+    packed = place.read(path)
+    stream = io.BytesIO(packed.content)
     try:
-        return file._replace(content=gzip.decompress(file.content))
+        content = _content(packed, gzip.GzipFile(fileobj=stream) if path.suffix == ".gz" else stream, axes)
     except (OSError, EOFError, zlib.error) as error:
-        raise file.problem("a whole gzip file", f"{len(file.content):,} bytes: {error}") from error
+        raise packed.problem("a whole gzip file", f"{len(packed.content):,} bytes: {error}") from error
+    file = packed._replace(content=content)
+    file.check(published)
+    return _Array(file, _values(file, axes))
 
 
-def _split(images_file: DataFile, labels_file: DataFile) -> tuple[np.ndarray, np.ndarray]:
-    images = _array(images_file, IMAGE_AXES)[..., None]
-    return images, checked_labels(labels_file, _array(labels_file, LABEL_AXES), len(images))
+def _content(file: DataFile, stream: io.BufferedIOBase, axes: int) -> bytes:
+    """What the header promises, and one byte more where there are more: the stream may be endless."""
+    header = stream.read(_header_size(axes))
+    wanted = _header_size(axes) + math.prod(_shape(file._replace(content=header), axes)) + 1
+    pieces = [header]
+    while (missing := wanted - sum(map(len, pieces))) and (piece := stream.read(min(missing, PIECE))):
+        pieces.append(piece)
+    return b"".join(pieces)
 
 
-def _array(file: DataFile, axes: int) -> np.ndarray:
-    """The bytes in an IDX file.
+def _split(images: _Array, labels: _Array) -> tuple[np.ndarray, np.ndarray]:
+    return images.values[..., None], checked_labels(labels.file, labels.values, len(images.values))
 
-    It holds two zeros, the type of the values and the number of axes, a byte each; the length of each axis, a
-    big-endian number of four bytes; then the values, the last axis fastest.
+
+def _values(file: DataFile, axes: int) -> np.ndarray:
+    shape, header = _shape(file, axes), _header_size(axes)
+    size = header + math.prod(shape)
+    if len(file.content) != size:
+        found = f"{len(file.content):,} bytes" + (" and more" if len(file.content) > size else "")
+        raise file.problem(f"{size:,} bytes for values of shape {shape}", found)
+    return np.frombuffer(file.content, np.uint8, offset=header).reshape(shape)
+
+
+def _shape(file: DataFile, axes: int) -> list[int]:
+    """The lengths of the axes.
+
+    An IDX file holds two zeros, the type of the values and the number of axes, a byte each; the length of
+    each axis, a big-endian number of four bytes; then the values, the last axis fastest.
     """
-    magic, header = bytes([0, 0, UNSIGNED_BYTE, axes]), 4 + 4 * axes
+    magic, header = bytes([0, 0, UNSIGNED_BYTE, axes]), _header_size(axes)
     if file.content[:4] != magic:
         found = f"the first bytes {file.content[:4].hex()}" if file.content else "an empty file"
         raise file.problem(f"IDX's magic number {magic.hex()} (bytes, axes: {axes})", found)
@@ -142,7 +169,8 @@ def _array(file: DataFile, axes: int) -> np.ndarray:
     shape = np.frombuffer(file.content[4:header], ">u4").tolist()
     if 0 in shape:
         raise file.problem("at least one value", f"values of shape {shape}")
-    size = header + math.prod(shape)
-    if len(file.content) != size:
-        raise file.problem(f"{size:,} bytes for values of shape {shape}", f"{len(file.content):,} bytes")
-    return np.frombuffer(file.content, np.uint8, offset=header).reshape(shape)
+    return shape
+
+
+def _header_size(axes: int) -> int:
+    return 4 + 4 * axes

@@ -3,11 +3,12 @@
 import hashlib
 import itertools
 import json
+import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -47,7 +48,8 @@ def tokenized_text(
 
     The vocabulary is made of the split "train". The cache is a folder "sentencepiece-VOCABULARY", with the
     model and the ids, which appears when it is complete. It is made anew when the name, size or modification
-    time of a file has changed, or how ids are made, or when one of its own files is missing or cut.
+    time of a file has changed, or how ids are made, or when one of its own files is missing or has another
+    checksum than when it was made.
 
     Args:
       check: raises when what was read is not what was to be read; called before anything is made of it.
@@ -58,8 +60,9 @@ def tokenized_text(
     """
     cache = place.path / f"sentencepiece-{vocabulary}"
     made_from = _made_from(place, files, vocabulary)
-    if _is_made_from(cache, made_from):
-        check(_recorded_survey(cache))
+    survey = _recorded_survey(cache, made_from)
+    if survey is not None:
+        check(survey)
     else:
         survey = _survey(place, files)
         check(survey)
@@ -103,18 +106,18 @@ def _make(
             partial = Path(folder) / cache.name
             partial.mkdir()
             model = _train(place, files, vocabulary, survey)
-            sizes = {MODEL: (partial / MODEL).write_bytes(model)}
+            checksums = {MODEL: _write(partial / MODEL, [model])}
             for split in files:
                 path = _ids_path(partial, split)
-                with path.open("wb") as file:
-                    for ids in encode(model, _lines(place, files, split)):
-                        ids.tofile(file)
-                sizes[path.name] = path.stat().st_size
-            record = {"made_from": made_from, "sizes": sizes, **survey._asdict()}
-            (partial / RECORD).write_text(json.dumps(record, indent=2), encoding="utf-8")
-            if not _is_made_from(cache, made_from):  # another process may have been faster
+                checksums[path.name] = _write(path, encode(model, _lines(place, files, split)))
+            content = {"made_from": made_from, "checksums": checksums, "survey": survey._asdict()}
+            record = {"content": content, "checksum": _content_checksum(content)}
+            _write(partial / RECORD, [json.dumps(record, indent=2).encode()])
+            _on_disk(partial)
+            if _recorded_survey(cache, made_from) is None:  # else another process was faster
                 shutil.rmtree(cache, ignore_errors=True)
                 partial.rename(cache)
+                _on_disk(place.path)
     except OSError as error:
         raise place.problem(
             place.path, "a folder in which to keep the token ids", f"that writing fails: {error}"
@@ -139,21 +142,50 @@ def _ids_path(cache: Path, split: str) -> Path:
     return cache / f"{split}.uint16"
 
 
-def _is_made_from(cache: Path, made_from: dict[str, Any]) -> bool:
-    """Whether the cache says so and its files are there in full."""
+def _write(path: Path, pieces: Iterable[bytes | np.ndarray]) -> str:
+    """Write a file through to the disk, since a folder may otherwise outlive its content; its checksum."""
+    digest = hashlib.sha256()
+    with path.open("wb") as file:
+        for piece in pieces:
+            digest.update(piece)
+            file.write(piece)
+        file.flush()
+        os.fsync(file.fileno())
+    return digest.hexdigest()
+
+
+def _on_disk(folder: Path) -> None:
+    """Let the names in a folder be on the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        record = _record(cache)
-        whole = all((cache / name).stat().st_size == size for name, size in record["sizes"].items())
-        return whole and record["made_from"] == made_from
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):  # no cache, or a damaged one
-        return False
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
-def _recorded_survey(cache: Path) -> Survey:
-    record = _record(cache)
-    counts = {split: Counts(*found) for split, found in record["counts"].items()}
-    return Survey(counts, record["checksums"])
+def _recorded_survey(cache: Path, made_from: dict[str, Any]) -> Survey | None:
+    """What was read when the cache was made; None where it is of other files or options, or damaged."""
+    try:
+        with _opened(cache / RECORD) as file:
+            record = json.load(file)
+        content = record["content"]
+        if record["checksum"] != _content_checksum(content) or content["made_from"] != made_from:
+            return None
+        for name, checksum in content["checksums"].items():
+            with _opened(cache / name) as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != checksum:
+                    return None
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return None
+    counts = {split: Counts(*found) for split, found in content["survey"]["counts"].items()}
+    return Survey(counts, content["survey"]["checksums"])
 
 
-def _record(cache: Path) -> Any:
-    return json.loads((cache / RECORD).read_text(encoding="utf-8"))
+def _content_checksum(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _opened(path: Path) -> BinaryIO:
+    if not path.is_file():  # to open a pipe would wait for its writer
+        raise FileNotFoundError(path)
+    return path.open("rb")

@@ -6,6 +6,7 @@ the vocabulary becomes its bytes, for which 256 of the tokens stand; except that
 
 import io
 import itertools
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -15,6 +16,7 @@ END_OF_LINE = 1
 LARGEST_VOCABULARY = 2**16  # ids have 16 bits
 TRAINING_THREADS = 4  # sums of counts, and with them the vocabulary, depend on it in the last digits
 LINES_TOGETHER = 8192
+LONGEST_WORD = 4096  # characters between spaces; the time to train grows with their square
 OPTIONS = {
     "model_type": "unigram",
     "byte_fallback": True,
@@ -33,6 +35,8 @@ OPTIONS = {
 def train_tokenizer(lines: Iterable[str], vocabulary: int) -> bytes:
     """A unigram model of exactly `vocabulary` tokens, serialised.
 
+    A word of more than LONGEST_WORD characters is learnt from in pieces of so many; it is encoded whole.
+
     Raises:
       ValueError: the lines do not suffice for so many tokens, or have too many characters for so few.
       ImportError: SentencePiece is missing.
@@ -40,7 +44,7 @@ def train_tokenizer(lines: Iterable[str], vocabulary: int) -> bytes:
     model = io.BytesIO()
     try:
         _sentencepiece().SentencePieceTrainer.train(
-            sentence_iterator=iter(lines), model_writer=model, vocab_size=vocabulary, **OPTIONS
+            sentence_iterator=_sentences(lines), model_writer=model, vocab_size=vocabulary, **OPTIONS
         )
     except RuntimeError as error:
         reason = str(error).rpartition("] ")[2] or str(error)
@@ -57,6 +61,11 @@ def encode(model: bytes, lines: Iterable[str]) -> Iterator[np.ndarray]:
     while together := list(itertools.islice(lines, LINES_TOGETHER)):
         ids = tokenizer.encode(together, add_eos=True)
         yield np.fromiter(itertools.chain.from_iterable(ids), np.uint16)
+
+
+def _sentences(lines: Iterable[str]) -> Iterator[str]:
+    for line in lines:
+        yield from filter(None, re.sub(f"([^ ]{{{LONGEST_WORD}}})", "\\1\n", line).split("\n"))
 
 
 def _sentencepiece() -> Any:

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import pickle
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -138,6 +139,46 @@ class Malicious:
 
     def __reduce__(self):
         return os.system, (self.command,)
+
+
+def pickled(*pieces):
+    """A pickle of its opcodes and their arguments."""
+    return b"\x80\x02" + b"".join(pieces) + pickle.STOP
+
+
+def encoded(text, times):
+    """Protocol 2 for bytes, their text once and their making many times."""
+    made = [b"c_codecs\nencode\nh\0X\6\0\0\0latin1\x86R0"] * times
+    return pickled(b"X", struct.pack("<I", len(text)), text.encode(), b"q\0", *made)
+
+
+# a tuple of which each part is the one below twice: to hash it takes 2⁶⁰ steps
+NESTED = b"NN\x86" + b"2\x86" * 60
+
+# small files that would take long or grow large
+BOMBS = {
+    "hashes of a nested key": pickled(b"}", NESTED, b"Ns"),
+    "hashes of nested keys": pickled(b"}(", NESTED, b"Nu"),
+    "hashes of a nested member": pickled(pickle.EMPTY_SET, b"(", NESTED, pickle.ADDITEMS),
+    "hashes of a frozen member": pickled(b"(", NESTED, pickle.FROZENSET),
+    "keys of equal hashes": pickled(b"}(", *(b"L%d\nN" % (n * (2**61 - 1)) for n in range(60_000)), b"u"),
+    "a key in the old form": b"(I1\nI2\nd.",
+    "a memo of four billion places": pickled(b"Nr\xff\xff\xff\xff"),
+    "a buffer as large as it says": pickle.PROTO
+    + b"\5"
+    + pickle.BYTEARRAY8
+    + struct.pack("<Q", 2**60)
+    + b".",
+    "a text made again and again": encoded("a" * 1000, 1000),
+    "a state for a function": pickled(b"cnumpy.core.multiarray\n_reconstruct\n}b"),
+}
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_a_small_file_neither_takes_long_nor_grows_large(bomb, tmp_path, cifar_batches, write_python_batches):
+    write_python_batches(tmp_path, cifar_batches)
+    (tmp_path / "data_batch_2").write_bytes(BOMBS[bomb])
+    assert_refused(tmp_path, "data_batch_2", "found (a dict|a state|more text|KeyError|a NoneType)")
 
 
 # what is done to "data_batch_2" given its content and `pickle_batch`, and what the message says was found

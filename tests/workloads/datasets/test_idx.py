@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -159,6 +160,23 @@ def test_a_spoilt_compressed_file_is_refused(corruption, tmp_path, splits, write
     path = tmp_path / f"{idx_names[which]}.gz"
     path.write_bytes(spoil(path.read_bytes()))
     assert_refused("mnist", tmp_path, path.name, message)
+
+
+@pytest.mark.parametrize("rows", [6, 2**32 - 1])
+def test_no_more_is_uncompressed_than_the_header_promises(rows, tmp_path, splits, write_idx, idx_names):
+    """Zeros of 4 GiB take 4 MB: the memory a loader takes follows its header, or the end of the file."""
+    write_idx(tmp_path, *splits, ".gz")
+    path = tmp_path / f"{idx_names[0]}.gz"
+    header = gzip.decompress(path.read_bytes())[:8] + rows.to_bytes(4, "big") + (5).to_bytes(4, "big")
+    path.write_bytes(gzip.compress(header + bytes(50_000_000), 1))
+    found = "227 bytes and more" if rows == 6 else "50,000,016 bytes"
+    tracemalloc.start()
+    try:
+        assert_refused("mnist", tmp_path, path.name, f"for values of shape .*, found {found};")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < (4_000_000 if rows == 6 else 110_000_000)
 
 
 def test_missing_files_are_named(tmp_path, splits, write_idx, idx_names):
