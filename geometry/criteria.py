@@ -114,7 +114,7 @@ def nuclear_rank(x: Float[Array, "*batch rows columns"]) -> Float[Array, "*batch
     [3.0, 1.0, 0.0]
     """
     scaled, _ = unit_peak(widened(x), axis=(-2, -1))
-    stack = wide(scaled.reshape(-1, *scaled.shape[-2:]))
+    stack = wide(scaled.reshape(math.prod(x.shape[:-2]), *scaled.shape[-2:]))
     gram = full_product(stack, stack.mT)
     squares = jnp.sum(stack**2, axis=(-2, -1))
     rank = root_trace(gram) ** 2 / jnp.where(squares > 0, squares, 1)
@@ -128,7 +128,7 @@ def stable_rank(x: Float[Array, "*batch rows columns"]) -> Float[Array, "*batch"
     spectral step is to gain more than a Euclidean one (arXiv:2512.04299).
     """
     scaled, _ = unit_peak(widened(x), axis=(-2, -1))
-    stack = wide(scaled.reshape(-1, *scaled.shape[-2:]))
+    stack = wide(scaled.reshape(math.prod(x.shape[:-2]), *scaled.shape[-2:]))
     eigenvalues = jnp.linalg.eigvalsh(full_product(stack, stack.mT))
     largest = eigenvalues[:, -1]
     return (jnp.sum(stack**2, axis=(-2, -1)) / jnp.where(largest > 0, largest, 1)).reshape(x.shape[:-2])
