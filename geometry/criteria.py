@@ -46,7 +46,7 @@ def spec_sign_index(
       The index; infinite where one of the two is sure of nothing, and 0, undecided, where both are.
     """
     gains = [_sure_signal(scale, batch_size, tau) for scale in (spectral, sign)]
-    return _log_ratio(*(gain**2 for gain in gains), log_smoothness_ratio)
+    return _difference(*(2 * jnp.log(gain) for gain in gains), log_smoothness_ratio)
 
 
 def isotropic_log_smoothness(view: MatrixView, shape: tuple[int, ...]) -> float:
@@ -96,14 +96,14 @@ def curvature_index(
         direction = structure.unflatten(list(masked.values()))
         curvature = _inner(direction, product(direction))
         slope = _inner(direction, gradients)
-        return jnp.where(curvature > 0, slope**2 / jnp.where(curvature > 0, curvature, 1), jnp.nan)
+        return 2 * jnp.log(jnp.abs(slope)) - jnp.log(curvature)  # the square itself may over- or underflow
 
     spectral = {path: polar_of(path) for path in matrices}
     sign = {path: jnp.sign(leaves[path]) for path in matrices}
     every = jnp.arange(len(matrices))  # mapped over, so that one product is compiled for all leaves
     gains = [jax.lax.map(functools.partial(gain, of), every) for of in (spectral, sign)]
-    known = jnp.isfinite(gains[0] + gains[1])
-    index = _log_ratio(*(jnp.where(known, one, 0) for one in gains))
+    known = (gains[0] < jnp.inf) & (gains[1] < jnp.inf)  # no NaN is
+    index = jnp.where(known, _difference(*gains), 0)
     return dict(zip(matrices, index, strict=True))
 
 
@@ -165,10 +165,10 @@ def _sure_signal(scale: NoiseScale, batch_size: ArrayLike, tau: ArrayLike) -> Ar
     return jnp.maximum(scale.signal - tau * scale.noise / jnp.sqrt(batch_size), 0)
 
 
-def _log_ratio(above: Array, below: Array, shift: ArrayLike = 0.0) -> Array:
-    """log(above / below) + shift, and 0 where both are zero."""
-    both = (above > 0) | (below > 0)
-    return jnp.where(both, jnp.log(jnp.where(both, above, 1)) - jnp.log(jnp.where(both, below, 1)) + shift, 0)
+def _difference(above: Array, below: Array, shift: ArrayLike = 0.0) -> Array:
+    """above - below + shift of logarithms, and 0 where both are those of zero."""
+    neither = (above == -jnp.inf) & (below == -jnp.inf)
+    return jnp.where(neither, 0, above - below + shift)
 
 
 def _inner(a: PyTree, b: PyTree) -> Array:

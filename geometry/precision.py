@@ -44,6 +44,17 @@ def unit_peak(
     return (small * x) / jnp.where(peak > 0, small * peak, 1), peak
 
 
+def binary_unit(x: Float[Array, "*shape"]) -> Float[Array, ""]:
+    """A power of two near max |x|, by which everything is divided exactly; small for zeros.
+
+    Squares of x over it neither overflow nor all vanish, and the square of `x` may well do.
+    """
+    reach = int(0.8 * jnp.finfo(x.dtype).maxexp)  # the inverse of it is no subnormal number
+    peak = jnp.max(jnp.abs(x), initial=0)
+    exponent = jnp.where(peak > 0, jnp.frexp(peak)[1], -reach)
+    return jnp.ldexp(jnp.ones_like(peak), jnp.clip(exponent, -reach, reach))
+
+
 def full_product(a: Float[Array, "*batch i j"], b: Float[Array, "*batch j k"]) -> Float[Array, "*batch i k"]:
     """A B in full precision, where an accelerator's default would round float32 to bfloat16 or TF32."""
     return jnp.matmul(a, b, precision=Precision.HIGHEST)
