@@ -46,7 +46,7 @@ def spec_sign_index(
       The index; infinite where one of the two is sure of nothing, and 0, undecided, where both are.
     """
     gains = [_sure_signal(scale, batch_size, tau) for scale in (spectral, sign)]
-    return _log_ratio(*(gain**2 for gain in gains), log_smoothness_ratio)
+    return _difference(*(2 * jnp.log(gain) for gain in gains), log_smoothness_ratio)
 
 
 def isotropic_log_smoothness(view: MatrixView, shape: tuple[int, ...]) -> float:
@@ -96,14 +96,14 @@ def curvature_index(
         direction = structure.unflatten(list(masked.values()))
         curvature = _inner(direction, product(direction))
         slope = _inner(direction, gradients)
-        return jnp.where(curvature > 0, slope**2 / jnp.where(curvature > 0, curvature, 1), jnp.nan)
+        return 2 * jnp.log(jnp.abs(slope)) - jnp.log(curvature)  # the square itself may over- or underflow
 
     spectral = {path: polar_of(path) for path in matrices}
     sign = {path: jnp.sign(leaves[path]) for path in matrices}
     every = jnp.arange(len(matrices))  # mapped over, so that one product is compiled for all leaves
     gains = [jax.lax.map(functools.partial(gain, of), every) for of in (spectral, sign)]
-    known = jnp.isfinite(gains[0] + gains[1])
-    index = _log_ratio(*(jnp.where(known, one, 0) for one in gains))
+    known = (gains[0] < jnp.inf) & (gains[1] < jnp.inf)  # no NaN is
+    index = jnp.where(known, _difference(*gains), 0)
     return dict(zip(matrices, index, strict=True))
 
 
@@ -114,7 +114,7 @@ def nuclear_rank(x: Float[Array, "*batch rows columns"]) -> Float[Array, "*batch
     [3.0, 1.0, 0.0]
     """
     scaled, _ = unit_peak(widened(x), axis=(-2, -1))
-    stack = wide(scaled.reshape(-1, *scaled.shape[-2:]))
+    stack = wide(scaled.reshape(math.prod(x.shape[:-2]), *scaled.shape[-2:]))
     gram = full_product(stack, stack.mT)
     squares = jnp.sum(stack**2, axis=(-2, -1))
     rank = root_trace(gram) ** 2 / jnp.where(squares > 0, squares, 1)
@@ -128,7 +128,7 @@ def stable_rank(x: Float[Array, "*batch rows columns"]) -> Float[Array, "*batch"
     spectral step is to gain more than a Euclidean one (arXiv:2512.04299).
     """
     scaled, _ = unit_peak(widened(x), axis=(-2, -1))
-    stack = wide(scaled.reshape(-1, *scaled.shape[-2:]))
+    stack = wide(scaled.reshape(math.prod(x.shape[:-2]), *scaled.shape[-2:]))
     eigenvalues = jnp.linalg.eigvalsh(full_product(stack, stack.mT))
     largest = eigenvalues[:, -1]
     return (jnp.sum(stack**2, axis=(-2, -1)) / jnp.where(largest > 0, largest, 1)).reshape(x.shape[:-2])
@@ -165,10 +165,10 @@ def _sure_signal(scale: NoiseScale, batch_size: ArrayLike, tau: ArrayLike) -> Ar
     return jnp.maximum(scale.signal - tau * scale.noise / jnp.sqrt(batch_size), 0)
 
 
-def _log_ratio(above: Array, below: Array, shift: ArrayLike = 0.0) -> Array:
-    """log(above / below) + shift, and 0 where both are zero."""
-    both = (above > 0) | (below > 0)
-    return jnp.where(both, jnp.log(jnp.where(both, above, 1)) - jnp.log(jnp.where(both, below, 1)) + shift, 0)
+def _difference(above: Array, below: Array, shift: ArrayLike = 0.0) -> Array:
+    """above - below + shift of logarithms, and 0 where both are those of zero."""
+    neither = (above == -jnp.inf) & (below == -jnp.inf)
+    return jnp.where(neither, 0, above - below + shift)
 
 
 def _inner(a: PyTree, b: PyTree) -> Array:

@@ -163,7 +163,9 @@ def _mean_over_probes(
         return summary(signs * multiply(signs))
 
     values = jax.lax.map(probed, jax.random.split(key, probes), batch_size=_TOGETHER)
-    return ProbeMean(jnp.mean(values, axis=0), jnp.std(values, axis=0, ddof=1) / jnp.sqrt(probes))
+    scaled, peak = unit_peak(values, axis=0)  # of which no square over- or underflows
+    deviation = jnp.squeeze(peak, axis=0) * jnp.std(scaled, axis=0, ddof=1)
+    return ProbeMean(jnp.mean(values, axis=0), deviation / jnp.sqrt(probes))
 
 
 def _on_vectors(product: Product, like: PyTree) -> Callable[[Float[Array, "d"]], Float[Array, "d"]]:

@@ -18,7 +18,7 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PyTree
 
-from geometry.precision import widened
+from geometry.precision import binary_unit, widened
 
 
 def per_sample_gradients(
@@ -55,7 +55,7 @@ def takeuchi_exact(
     rows = jax.vmap(lambda gradient: ravel_pytree(gradient)[0])(gradients)
     damped = values + damping
     rounding = len(damped) * jnp.finfo(damped.dtype).eps * jnp.max(jnp.abs(damped))
-    return _sum_of_quotients(second_moments(rows @ vectors), damped, rounding)
+    return _sum_of_quotients(rows @ vectors, damped, rounding)
 
 
 def takeuchi_blocks(blocks: PyTree, gradients: PyTree, damping: ArrayLike = 0.0) -> Float[Array, ""]:
@@ -77,9 +77,7 @@ def takeuchi_diagonal(diagonal: PyTree, gradients: PyTree, damping: ArrayLike = 
     0.75
     """
     _check_damping(damping)
-    terms = jax.tree.map(
-        lambda h, c: _sum_of_quotients(c, widened(h) + damping, 0), diagonal, second_moments(gradients)
-    )
+    terms = jax.tree.map(lambda h, g: _sum_of_quotients(g, widened(h) + damping, 0), diagonal, gradients)
     return sum(jax.tree.leaves(terms))
 
 
@@ -94,16 +92,19 @@ def takeuchi_trace_ratio(
     0.0
     """
     _check_damping(damping)
-    total = sum(jnp.sum(c) for c in jax.tree.leaves(second_moments(gradients)))
-    return _sum_of_quotients(total, widened(trace) + damping, 0)
+    damped = widened(trace) + damping
+    return sum(_sum_of_quotients(g, damped, 0) for g in jax.tree.leaves(gradients))
 
 
 def _sum_of_quotients(
-    numerators: Float[Array, "*shape"], denominators: Float[Array, "*shape"], rounding: ArrayLike
+    gradients: Float[Array, "samples *shape"], denominators: Float[Array, "*#shape"], rounding: ArrayLike
 ) -> Float[Array, ""]:
-    """Σ c / h over those h whose magnitude exceeds `rounding`."""
-    kept = jnp.abs(denominators) > rounding
-    return jnp.sum(jnp.where(kept, numerators / jnp.where(kept, denominators, 1), 0))
+    """Σ c / h over those h whose magnitude exceeds `rounding`, with c the mean square of the gradients."""
+    unit = binary_unit(widened(gradients))
+    moments = second_moments(widened(gradients) / unit)
+    vanishing = jnp.abs(denominators) <= rounding  # NaN is not
+    quotients = jnp.where(vanishing, 0, moments / jnp.where(vanishing, 1, denominators))
+    return unit * (unit * jnp.sum(quotients))  # whose product may be in range where the square of u is not
 
 
 def _check_damping(damping: ArrayLike) -> None:

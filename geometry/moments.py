@@ -1,6 +1,8 @@
 """Moments of part gradients: what noise scales are estimated from."""
 
+import functools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import jax
@@ -8,10 +10,10 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PyTree
 
-from geometry.matrices import MatrixView, ViewRule, leaves_by_path, plain_matrices, tree_shapes, wide
-from geometry.noise import NoiseScale, Spread, leaf_scales, total_scale
+from geometry.matrices import MatrixView, ViewRule, leaves_by_path, plain_matrices, tree_shapes
+from geometry.noise import NoiseScale, Spread, grams_of_leaf, leaf_scales, total_scale
 from geometry.norms import SPECTRAL, Geometry
-from geometry.precision import full_product, widened
+from geometry.precision import binary_unit, widened
 
 Views = tuple[tuple[str, MatrixView], ...]
 Grams = dict[str, list[Float[Array, "matrices short short"]]]
@@ -25,19 +27,23 @@ class Moments:
     `init`, then `add` once a part (inside a `lax.scan` too, where the number of parts may be traced), then
     `across` the ranks if there are several, then `estimate`. `of` starts from parts stacked on a leading
     axis. Moments are kept around the mean (Welford's update), in float32 or wider: sums of squares would
-    lose a noise that is small beside the signal.
+    lose a noise that is small beside the signal. Squares are kept in units of their own, since those of
+    gradients beyond 1e±19 leave the range of float32.
 
     Attributes:
       count: the number of parts R.
       mean: the mean gradient.
-      squares: Σ (gʲ - mean)² of every entry.
-      grams: Σ D Dᵀ with D = Gʲ - mean on the shorter side, of every stack of matrices by leaf; see `Grams`.
+      units: u of every leaf, a power of two near the largest deviation of an entry yet; 0 before the first.
+      squares: Σ (gʲ - mean)² / u² of every entry.
+      grams: Σ D Dᵀ / u² with D = Gʲ - mean on the shorter side, of every stack of matrices by leaf; see
+        `Grams`.
       views: how these leaves are seen as matrices; None where matrices were left out.
     """
 
     # trees of anything, since JAX rebuilds the class around shapes and shardings too
     count: PyTree
     mean: PyTree
+    units: PyTree
     squares: PyTree
     grams: PyTree
     views: Views | None = field(metadata={"static": True})
@@ -54,7 +60,8 @@ class Moments:
         """
         views = _views(params, view)
         zeros = jax.tree.map(lambda leaf: jnp.zeros_like(widened(leaf)), params)
-        return cls(jnp.zeros([], jnp.int32), zeros, zeros, _zero_grams(zeros, views), views)
+        units = jax.tree.map(lambda leaf: jnp.zeros_like(leaf, shape=()), zeros)
+        return cls(jnp.zeros([], jnp.int32), zeros, units, zeros, _zero_grams(zeros, views), views)
 
     @classmethod
     def of(cls, part_gradients: PyTree, view: ViewRule | None = plain_matrices) -> "Moments":
@@ -62,17 +69,15 @@ class Moments:
         parts = unstacked(jax.tree.map(widened, part_gradients))
         # a chain of sums is one fused loop; on a CPU, XLA's mean over a leading axis is thirty times slower
         mean = jax.tree.map(lambda *leaves: sum(leaves) / len(parts), *parts)
-        moments = replace(cls.init(mean, view), count=len(parts), mean=mean)
-        for part in parts:
-            moments = moments._around(jax.tree.map(jnp.subtract, part, mean), 1)
-        return moments
+        gaps = [jax.tree.map(jnp.subtract, part, mean) for part in parts]
+        return replace(cls.init(mean, view), count=len(parts), mean=mean)._around(gaps, 1)
 
     def add(self, part_gradient: PyTree) -> "Moments":
         """With one more part."""
         gap, moments = self._add_to_mean(part_gradient)
         weight = jnp.asarray(self.count, float) / moments.count
-        around = self._around(gap, weight)
-        return replace(moments, squares=around.squares, grams=around.grams)
+        around = self._around([gap], weight)
+        return replace(moments, units=around.units, squares=around.squares, grams=around.grams)
 
     def add_to_mean(self, part_gradient: PyTree) -> "Moments":
         """With one more part in the count and the mean alone: for a batch that nobody measures."""
@@ -88,7 +93,8 @@ class Moments:
         share = jnp.asarray(self.count, float) / count
         mean = total(jax.tree.map(lambda centre: share.astype(centre.dtype) * centre, self.mean))
         gap = jax.tree.map(jnp.subtract, self.mean, mean)
-        around = self._around(gap, self.count)
+        around = self._around([gap], self.count)
+        around = around._in_units(jax.lax.pmax(around.units, axis_name))
         return replace(
             around, count=count, mean=mean, squares=total(around.squares), grams=total(around.grams)
         )
@@ -130,15 +136,30 @@ class Moments:
         mean = jax.tree.map(lambda centre, g: centre + share.astype(centre.dtype) * g, self.mean, gap)
         return gap, replace(self, count=count, mean=mean)
 
-    def _around(self, gap: PyTree, weight: ArrayLike) -> "Moments":
-        """With `weight` times the square of `gap` added to the squares, and to the grams likewise."""
+    def _around(self, gaps: Sequence[PyTree], weight: ArrayLike) -> "Moments":
+        """With `weight` times the square of each gap added to the squares, and to the grams likewise."""
 
         def add(total, new):
             return total + jnp.asarray(weight, total.dtype) * new
 
-        squares = jax.tree.map(lambda total, g: add(total, g**2), self.squares, gap)
-        grams = jax.tree.map(add, self.grams, _grams_of(gap, self.views))
-        return replace(self, squares=squares, grams=grams)
+        def largest(unit, *of_leaf):
+            return functools.reduce(jnp.maximum, map(binary_unit, of_leaf), unit)
+
+        moments = self._in_units(jax.tree.map(largest, self.units, *gaps))
+        for gap in gaps:
+            gap = jax.tree.map(jnp.divide, gap, moments.units)
+            squares = jax.tree.map(lambda total, g: add(total, g**2), moments.squares, gap)
+            grams = jax.tree.map(add, moments.grams, _grams_of(gap, self.views))
+            moments = replace(moments, squares=squares, grams=grams)
+        return moments
+
+    def _in_units(self, units: PyTree) -> "Moments":
+        """The same in other units, which are no smaller."""
+        factors = jax.tree.map(lambda old, new: (old / new) ** 2, self.units, units)
+        squares = jax.tree.map(jnp.multiply, self.squares, factors)
+        by_path = leaves_by_path(factors)
+        grams = {path: [by_path[path] * gram for gram in of_leaf] for path, of_leaf in self.grams.items()}
+        return replace(self, units=units, squares=squares, grams=grams)
 
     def _spreads(self, batch_size: ArrayLike, geometry: Geometry) -> dict[str, Spread]:
         """What the parts tell of each leaf, with what `geometry` needs of it."""
@@ -151,13 +172,12 @@ class Moments:
             raise ValueError("the spectral noise scale needs the matrices' moments, got view=None")
         count = jnp.asarray(self.count, float)
         factor = jnp.where(count > 1, batch_size / (count * (count - 1)), math.nan)
-        means, squares = leaves_by_path(self.mean), leaves_by_path(self.squares)
-        spreads = {path: Spread(mean, factor * squares[path]) for path, mean in means.items()}
+        means, units, squares = map(leaves_by_path, (self.mean, self.units, self.squares))
+        spreads = {path: Spread(mean, units[path], factor * squares[path]) for path, mean in means.items()}
         if geometry is SPECTRAL:
-            mean_grams = _grams_of(self.mean, self.views)
             for path, grams in self.grams.items():
                 covariances = [factor * gram for gram in grams]
-                spreads[path] = spreads[path]._replace(mean_grams=mean_grams[path], covariances=covariances)
+                spreads[path] = spreads[path]._replace(view=dict(self.views)[path], covariances=covariances)
         return spreads
 
 
@@ -208,7 +228,7 @@ def _views(tree: PyTree, view: ViewRule | None) -> Views | None:
 
 def _grams_of(tree: PyTree, views: Views | None) -> Grams:
     leaves = leaves_by_path(tree)
-    return {path: [_gram(wide(stack)) for stack in view.split(leaves[path])] for path, view in views or ()}
+    return {path: grams_of_leaf(leaves[path], view) for path, view in views or ()}
 
 
 def _zero_grams(zeros: PyTree, views: Views | None) -> Grams:
@@ -220,7 +240,3 @@ def _zero_grams(zeros: PyTree, views: Views | None) -> Grams:
         path: [jnp.zeros_like(leaves[path], shape=gram.shape) for gram in of_leaf]
         for path, of_leaf in grams.items()
     }
-
-
-def _gram(stack: Float[Array, "matrices short long"]) -> Float[Array, "matrices short short"]:
-    return full_product(stack, stack.mT)

@@ -21,9 +21,10 @@ from jax.scipy.special import gammaln
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from geometry.matrices import in_equal_batches
+from geometry.matrices import MatrixView, in_equal_batches, wide
 from geometry.matrix_root import root_trace
 from geometry.norms import EUCLIDEAN, SIGN, SPECTRAL, Geometry
+from geometry.precision import binary_unit, full_product
 
 NOISE_GEOMETRIES = (EUCLIDEAN, SIGN, SPECTRAL)
 
@@ -50,8 +51,7 @@ class NoiseScale:
     @property
     def value(self) -> Float[Array, "*mapped"]:
         """noise² / signal², in examples: 0 without noise, infinite where there is noise and no signal."""
-        silent = self.noise == 0
-        return jnp.where(silent, 0, (self.noise / jnp.where(silent, 1, self.signal)) ** 2)
+        return _squared_ratio(self.noise, self.signal)
 
     def relative_gain(self, batch_size: ArrayLike) -> Float[Array, "*mapped"]:
         """What the best step on a batch of B gains, as a fraction of what it gains on an infinite batch.
@@ -82,8 +82,7 @@ class NoiseScale:
         Raises ValueError for SPECTRAL, whose bias depends on the spectrum of the noise.
         """
         if self.geometry is EUCLIDEAN:
-            squared = self.signal**2 - self.noise**2 / batch_size
-            return replace(self, signal=jnp.sqrt(jnp.maximum(squared, 0)))
+            return replace(self, signal=self.signal * jnp.sqrt(jnp.maximum(1 - self.value / batch_size, 0)))
         if self.geometry is SIGN:
             return replace(self, noise=self.noise / c4(parts))
         raise ValueError("corrected: the bias of the spectral noise has no closed form")
@@ -92,18 +91,19 @@ class NoiseScale:
 class NoiseAverage(NamedTuple):
     """Running averages of noise² and signal², whose ratio is steadier than an average of ratios.
 
-    N ← βN + (1 - β) noise², M ← βM + (1 - β) signal², each divided by the sum of its weights. `init`, then
-    `add` every measurement; `value` is NaN before the first.
+    N ← βN + (1 - β) noise², M ← βM + (1 - β) signal², each divided by the sum of its weights. Their roots are
+    kept, which stay in the range of the numbers measured. `init`, then `add` every measurement; `value` is
+    NaN before the first.
 
     Attributes:
-      noise_squared: N.
-      signal_squared: M.
+      noise: √N.
+      signal: √M.
       noise_weight: the sum of the weights in N.
       signal_weight: that in M.
     """
 
-    noise_squared: Float[Array, ""]
-    signal_squared: Float[Array, ""]
+    noise: Float[Array, ""]
+    signal: Float[Array, ""]
     noise_weight: Float[Array, ""]
     signal_weight: Float[Array, ""]
 
@@ -117,21 +117,19 @@ class NoiseAverage(NamedTuple):
         """With one more measurement; the decays β are fractions in [0, 1)."""
 
         def blend(average, new, decay):
-            return decay * average + (1 - decay) * new
+            return jnp.hypot(jnp.sqrt(decay) * average, jnp.sqrt(1 - decay) * new)
 
         return NoiseAverage(
-            blend(self.noise_squared, scale.noise**2, noise_decay),
-            blend(self.signal_squared, scale.signal**2, signal_decay),
-            blend(self.noise_weight, 1.0, noise_decay),
-            blend(self.signal_weight, 1.0, signal_decay),
+            blend(self.noise, scale.noise, noise_decay),
+            blend(self.signal, scale.signal, signal_decay),
+            noise_decay * self.noise_weight + (1 - noise_decay),
+            signal_decay * self.signal_weight + (1 - signal_decay),
         )
 
     @property
     def value(self) -> Float[Array, ""]:
         """The noise scale, in examples."""
-        noise = self.noise_squared / self.noise_weight
-        signal = self.signal_squared / self.signal_weight
-        return jnp.where(noise == 0, 0, noise / signal)
+        return _squared_ratio(self.noise, self.signal) * (self.signal_weight / self.noise_weight)
 
 
 class Spread(NamedTuple):
@@ -139,15 +137,24 @@ class Spread(NamedTuple):
 
     Attributes:
       mean: the mean gradient.
-      variance: σ̂² of every entry.
-      mean_grams: G Gᵀ of every stack of its matrices, on the shorter side; empty where it is no matrix.
-      covariances: Ĉ_row of the same.
+      unit: u, of the squares that follow.
+      variance: σ̂² / u² of every entry.
+      view: how it is seen as matrices, and
+      covariances: Ĉ_row / u² of every stack of them; empty where it is no matrix.
     """
 
     mean: Float[Array, "*shape"]
+    unit: Float[Array, ""]
     variance: Float[Array, "*shape"]
-    mean_grams: Sequence[Float[Array, "matrices short short"]] = ()
+    view: MatrixView | None = None
     covariances: Sequence[Float[Array, "matrices short short"]] = ()
+
+
+def grams_of_leaf(
+    leaf: Float[Array, "*shape"], view: MatrixView
+) -> list[Float[Array, "matrices short short"]]:
+    """G Gᵀ of every stack of the leaf's matrices, on the shorter side."""
+    return [full_product(stack, stack.mT) for stack in map(wide, view.split(leaf))]
 
 
 def leaf_scales(leaves: Mapping[str, Spread], geometry: Geometry) -> dict[str, NoiseScale]:
@@ -191,25 +198,34 @@ def c4(parts: ArrayLike) -> Float[Array, "*mapped"]:
     return jnp.where(r < jnp.finfo(r.dtype).eps ** -0.2, exact, series)
 
 
+def _squared_ratio(noise: Array, signal: Array) -> Array:
+    silent = noise == 0
+    return jnp.where(silent, 0, (noise / jnp.where(silent, 1, signal)) ** 2)
+
+
 def _euclidean(leaf: Spread) -> NoiseScale:
-    return NoiseScale(jnp.sqrt(jnp.sum(leaf.variance)), EUCLIDEAN.dual(leaf.mean), EUCLIDEAN)
+    noise = leaf.unit * jnp.sqrt(jnp.sum(leaf.variance))
+    return NoiseScale(noise, EUCLIDEAN.dual(leaf.mean), EUCLIDEAN)
 
 
 def _sign(leaf: Spread, geometry: Geometry, by_sign: tuple[str, ...] = ()) -> NoiseScale:
-    return NoiseScale(jnp.sum(jnp.sqrt(leaf.variance)), SIGN.dual(leaf.mean), geometry, by_sign)
+    noise = leaf.unit * jnp.sum(jnp.sqrt(leaf.variance))
+    return NoiseScale(noise, SIGN.dual(leaf.mean), geometry, by_sign)
 
 
 def _spectral(leaves: Mapping[str, Spread]) -> dict[str, NoiseScale]:
     matrices = {path: leaf for path, leaf in leaves.items() if leaf.covariances}
     scales = {path: _sign(leaf, SPECTRAL, (path,)) for path, leaf in leaves.items() if path not in matrices}
     if matrices:
-        grams = [gram for leaf in matrices.values() for gram in leaf.mean_grams]
+        units = {path: binary_unit(leaf.mean) for path, leaf in matrices.items()}
+        scaled = {path: leaf.mean / units[path] for path, leaf in matrices.items()}
+        grams = [gram for path, leaf in matrices.items() for gram in grams_of_leaf(scaled[path], leaf.view)]
         covariances = [covariance for leaf in matrices.values() for covariance in leaf.covariances]
         signals, noises = (map(jnp.sum, roots) for roots in in_equal_batches(_roots, grams, covariances))
         for path, leaf in matrices.items():
             blocks = [(next(noises), next(signals)) for _ in leaf.covariances]
             noise, signal = (sum(column[1:], column[0]) for column in zip(*blocks, strict=True))
-            scales[path] = NoiseScale(noise, signal, SPECTRAL)
+            scales[path] = NoiseScale(leaf.unit * noise, units[path] * signal, SPECTRAL)
     return {path: scales[path] for path in leaves}
 
 

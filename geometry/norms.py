@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from geometry.polar_factor import leading_polar_factor, polar
-from geometry.precision import unit_peak, widened
+from geometry.precision import largest_magnitude, unit_peak, widened
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def _frobenius(x: Float[Array, "..."]) -> Float[Array, ""]:
 def _unit_vector(x: Float[Array, "..."]) -> Float[Array, "..."]:
     scaled, _ = unit_peak(widened(x))
     norm = jnp.sqrt(jnp.sum(scaled**2))
-    return (scaled / jnp.where(norm > 0, norm, 1)).astype(x.dtype)
+    return (scaled / jnp.where(norm == 0, 1, norm)).astype(x.dtype)
 
 
 def _singular_values(x: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -74,14 +74,14 @@ EUCLIDEAN = Geometry("euclidean", norm=_frobenius, dual=_frobenius, direction=_u
 
 SIGN = Geometry(
     "sign",
-    norm=lambda x: jnp.max(jnp.abs(widened(x))),
+    norm=lambda x: largest_magnitude(widened(x)),
     dual=lambda x: jnp.sum(jnp.abs(widened(x))),
     direction=jnp.sign,
 )
 
 SPECTRAL = Geometry(
     "spectral",
-    norm=lambda x: jnp.max(_singular_values(x), axis=-1),
+    norm=lambda x: jnp.sum(_singular_values(x)[..., :1], axis=-1),
     dual=lambda x: jnp.sum(_singular_values(x), axis=-1),
     direction=lambda x: polar(x, "svd"),
 )

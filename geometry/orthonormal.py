@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float
 
 from geometry.polar_factor import PolarExpress
@@ -33,7 +34,7 @@ def cholesky_qr(a: Float[Array, "batch long rank"]) -> CholeskyQR:
     lengths = jnp.linalg.norm(scaled, axis=-2, keepdims=True)
     normalised = scaled / jnp.where(lengths > 0, lengths, 1)
     rough, first = _cholesky_pass(normalised)
-    sound = _distance_from_orthonormal(rough) < 0.1  # False for NaN
+    sound = _nearly_orthonormal(rough, 0.1)
     q, second = _cholesky_pass(rough)
     return CholeskyQR(q, full_product(second.mT, first.mT) * lengths * peak, sound)
 
@@ -41,8 +42,8 @@ def cholesky_qr(a: Float[Array, "batch long rank"]) -> CholeskyQR:
 def range_basis(a: Float[Array, "batch long rank"]) -> Float[Array, "batch long rank"]:
     """An orthonormal basis of the columns' span; columns of zeros follow where it has fewer dimensions.
 
-    The Q of QR with a positive diagonal of R where the columns are independent, left singular vectors where
-    they are nearly dependent. What is shorter than the rounding errors of the longest column counts as zero:
+    The Q of QR with a positive diagonal of R where the columns are independent to rounding, left singular
+    vectors where they are not. What is shorter than the rounding errors of the longest column counts as zero:
     normalised, such noise would pass for a direction.
     """
     scaled, _ = unit_peak(a, axis=(-2, -1))
@@ -52,10 +53,18 @@ def range_basis(a: Float[Array, "batch long rank"]) -> Float[Array, "batch long 
         u, s, _ = jnp.linalg.svd(scaled, full_matrices=False)
         return u * (s > rounding * s[..., :1])[..., None, :]
 
+    def by_reflections():
+        q, r = _householder(scaled)
+        identity = jnp.broadcast_to(jnp.eye(r.shape[-1], dtype=r.dtype), r.shape)
+        inverse = jax.lax.linalg.triangular_solve(r, identity, left_side=True)
+        condition = jnp.linalg.norm(r, axis=(-2, -1)) * jnp.linalg.norm(inverse, axis=(-2, -1))
+        return _where_sound(sound | (rounding * condition < 1), q, left_singular_vectors)
+
     fast = cholesky_qr(a)
-    lengths = jnp.linalg.norm(scaled, axis=-2)
-    heard = jnp.min(lengths, axis=-1) > rounding * jnp.max(lengths, axis=-1)
-    return _where_sound(fast.sound & heard, fast.q, left_singular_vectors)
+    lengths = jnp.linalg.norm(scaled, axis=-2, keepdims=True)
+    heard = jnp.all(lengths > rounding * jnp.max(lengths, axis=-1, keepdims=True, initial=0), axis=(-2, -1))
+    sound = fast.sound & heard
+    return _where_sound(sound, fast.q, by_reflections)
 
 
 def signed_qr(a: Float[Array, "batch long rank"]) -> Float[Array, "batch long rank"]:
@@ -63,14 +72,8 @@ def signed_qr(a: Float[Array, "batch long rank"]) -> Float[Array, "batch long ra
 
     The sign matters: Householder's Q leaves it arbitrary, and half the columns point backwards.
     """
-
-    def householder():
-        scaled, _ = unit_peak(a, axis=(-2, -1))
-        q, r = jnp.linalg.qr(scaled)
-        return q * jnp.where(jnp.diagonal(r, axis1=-2, axis2=-1) < 0, -1, 1)[..., None, :].astype(a.dtype)
-
     fast = cholesky_qr(a)
-    return _where_sound(fast.sound, fast.q, householder)
+    return _where_sound(fast.sound, fast.q, lambda: _householder(unit_peak(a, axis=(-2, -1))[0])[0])
 
 
 def polar_columns(a: Float[Array, "batch long rank"]) -> Float[Array, "batch long rank"]:
@@ -83,7 +86,7 @@ def polar_columns(a: Float[Array, "batch long rank"]) -> Float[Array, "batch lon
 
     triangular = cholesky_qr(a)
     small = _POLAR.factor(triangular.r)
-    converged = _distance_from_orthonormal(small) < 10 * a.shape[-1] * jnp.finfo(a.dtype).eps
+    converged = _nearly_orthonormal(small, 10 * a.shape[-1] * jnp.finfo(a.dtype).eps)
     return _where_sound(triangular.sound & converged, full_product(triangular.q, small), by_svd)
 
 
@@ -115,11 +118,21 @@ def _cholesky_and_inverse(gram: Array) -> tuple[Array, Array]:
     )
 
 
-def _distance_from_orthonormal(q: Array) -> Array:
-    """The largest entry of |QᵀQ - I|."""
+def _householder(a: Array) -> tuple[Array, Array]:
+    """Q and R of each matrix, R with a positive diagonal."""
+    q, r = jnp.linalg.qr(a)
+    signs = jnp.where(jnp.diagonal(r, axis1=-2, axis2=-1) < 0, -1, 1).astype(a.dtype)
+    return q * signs[..., None, :], r * signs[..., :, None]
+
+
+def _nearly_orthonormal(q: Array, bound: ArrayLike) -> Bool[Array, "batch"]:
+    """Whether every entry of |QᵀQ - I| is below `bound`.
+
+    No NaN is; XLA's maximum would drop them on a CPU.
+    """
     gram = full_product(q.mT, q)
     identity = jnp.broadcast_to(jnp.eye(q.shape[-1], dtype=q.dtype), gram.shape)
-    return jnp.max(jnp.abs(gram - identity), axis=(-2, -1))
+    return jnp.all(jnp.abs(gram - identity) < bound, axis=(-2, -1))
 
 
 def _where_sound(sound: Bool[Array, "batch"], fast: Array, slow: Callable[[], Array]) -> Array:

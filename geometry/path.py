@@ -49,5 +49,5 @@ def path_geometry(gradient: PyTree, params: PyTree, reference: PyTree) -> PathGe
 
 
 def _ratio_or_zero(numerator: Float[Array, ""], denominator: Float[Array, ""]) -> Float[Array, ""]:
-    positive = denominator > 0
-    return jnp.where(positive, numerator / jnp.where(positive, denominator, 1), 0)
+    zero = denominator == 0
+    return jnp.where(zero, 0, numerator / jnp.where(zero, 1, denominator))

@@ -10,6 +10,7 @@ It is the steepest-descent direction under the spectral norm. Three methods comp
 """
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -137,9 +138,9 @@ METHODS: Mapping[str, PolarMethod] = MappingProxyType(
 def polar_method(method: str | PolarMethod) -> PolarMethod:
     """The method of that name, with its defaults, or the method itself.
 
-    Raises ValueError for an unknown name.
+    Raises ValueError for an unknown name, and for what is no method.
     """
-    if not isinstance(method, str):
+    if isinstance(method, PolarMethod):
         return method
     if method not in METHODS:
         raise ValueError(f"the polar method must be one of {list(METHODS)}, got {method!r}")
@@ -197,7 +198,7 @@ def _iterated(x: Array, triples: Sequence[Coefficients], dtype: DTypeLike | None
     # rounding errors of a narrow float survive only on X itself
     on_gram_side = max(x.shape[-2:]) >= _GRAM_ASPECT * min(x.shape[-2:])
     iterate = _on_gram_side if on_gram_side and _wide_enough(dtype or precise.dtype) else _directly
-    stack = precise.reshape(-1, *precise.shape[-2:])
+    stack = precise.reshape(math.prod(x.shape[:-2]), *precise.shape[-2:])
     # normalised one by one as well: around a stack of one, XLA shapes the norm's sum in some programs
     # otherwise than in others, to other last bits
     factor = over_stack(lambda matrix: iterate(_unit_norm(matrix, dtype), triples, tighten), stack)

@@ -139,7 +139,7 @@ class BatchController:
 
     def _averaged(self, average: NoiseAverage, scale: NoiseScale) -> NoiseAverage:
         new = average.add(scale, self.noise_decay, self.signal_decay)
-        measured = jnp.isfinite(new.noise_squared) & jnp.isfinite(new.signal_squared)
+        measured = jnp.isfinite(new.noise) & jnp.isfinite(new.signal)
         return jax.tree.map(lambda new, old: jnp.where(measured, new, old), new, average)
 
     def _grown(self, state: BatchState) -> BatchState:

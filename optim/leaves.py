@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from geometry.matrices import tree_shapes
+from geometry.matrices import leaves_by_path, tree_shapes
 from optim.plan import Record
 from optim.routing import Routing
 from optim.scales import shape_scales
@@ -34,7 +35,13 @@ def tree_of(stacks: Sequence[Array], like: PyTree, routing: Routing, scale: str 
 
 
 def matrix_record(params: PyTree, routing: Routing, scale: str | None) -> Record:
-    """Every leaf's view and the shape scales of its blocks. Raises ValueError where a leaf has no view."""
+    """Every leaf's view and the shape scales of its blocks.
+
+    Raises ValueError where a leaf has no view, and TypeError where it is not of real floats.
+    """
+    for path, leaf in leaves_by_path(params).items():
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            raise TypeError(f"{path}: a matrix must have a real floating dtype, got {leaf.dtype}")
     shapes = tree_shapes(params)
     return Record.of(
         {

@@ -26,12 +26,15 @@ from optim.step import COUPLED, Decay
 
 Right = Literal["normalize", "qr", "polar"]
 
+HEADROOM = 2.0**10  # sums and products of the largest gradients stay this much below the largest number
+
 
 class LowRankState(NamedTuple):
     """What Dion remembers.
 
     Attributes:
-      buffers: M, error feedback and momentum in one, shaped as the parameters, in float32 or wider.
+      buffers: M / HEADROOM, error feedback and momentum in one, shaped as the parameters, in float32 or
+        wider. The direction does not depend on the scale of M.
       warm_starts: for every leaf, a tuple with V of each block, (matrices, long side, rank).
       record: how each leaf is seen.
     """
@@ -105,7 +108,7 @@ def scale_by_dion(
         return LowRankState(buffers, starts, matrix_record(params, routing, scale))
 
     def step(updates, buffers, warm_starts):
-        sums = jax.tree.map(lambda m, g: m + g.astype(m.dtype), buffers, updates)
+        sums = jax.tree.map(lambda m, g: m + g.astype(m.dtype) / HEADROOM, buffers, updates)
         stacks = stacks_of(sums, routing)
         if not stacks:
             return updates, buffers, warm_starts
@@ -247,7 +250,7 @@ def _right_factor(
     if right == "normalize":
         scaled, _ = unit_peak(r, axis=(-2, -1))
         lengths = jnp.linalg.norm(scaled, axis=-2, keepdims=True)
-        return jnp.where(lengths > 0, scaled / jnp.where(lengths > 0, lengths, 1), previous)
+        return jnp.where(lengths == 0, previous, scaled / jnp.where(lengths == 0, 1, lengths))
     orthonormal = signed_qr(r) if right == "qr" else polar_columns(r)
     empty = jnp.all(r == 0, axis=(-2, -1), keepdims=True)
     return jnp.where(empty, previous, orthonormal)

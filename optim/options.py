@@ -3,6 +3,7 @@
 import math
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.typing import ArrayLike
@@ -14,8 +15,14 @@ def check_number(
     """Raise ValueError unless `value` is in [low, high); a traced value or a schedule is not looked at."""
     if callable(value) or isinstance(value, jax.core.Tracer):
         return
-    if not np.all((low <= np.asarray(value)) & (np.asarray(value) < high)):
+    if not (is_real(value) and np.all((low <= np.asarray(value)) & (np.asarray(value) < high))):
         raise ValueError(f"{name} must be in [{low:g}, {high:g}), got {value}")
+
+
+def is_real(value: object) -> bool:
+    """Whether `value` is a real number, or an array of them."""
+    dtype = np.asarray(value).dtype
+    return any(jnp.issubdtype(dtype, kind) for kind in (np.floating, np.integer, np.bool_))
 
 
 def check_choice(name: str, value: str | None, allowed: tuple[str | None, ...]) -> None:

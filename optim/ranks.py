@@ -6,6 +6,8 @@ from collections.abc import Callable
 import jax
 from jax.typing import ArrayLike
 
+from optim.options import is_real
+
 
 def rank_rule(rank: ArrayLike | None, fraction: ArrayLike, multiple: ArrayLike) -> Callable[[int], int]:
     """smaller side → r: `rank`, or the fraction rounded up to a multiple, and never more than the side.
@@ -25,12 +27,11 @@ def rank_rule(rank: ArrayLike | None, fraction: ArrayLike, multiple: ArrayLike) 
             f"{traced[0]} decides shapes and cannot be traced; with optax.inject_hyperparams, name it in"
             " static_args"
         )
-    if rank is not None and (rank < 1 or int(rank) != rank):
-        raise ValueError(f"rank must be a count of at least 1, got {rank}")
-    if not 0 < fraction <= 1:
+    for name, count in {"rank": 1 if rank is None else rank, "rank_multiple": multiple}.items():
+        if not (is_real(count) and count >= 1 and count % 1 == 0):
+            raise ValueError(f"{name} must be a count of at least 1, got {count}")
+    if not (is_real(fraction) and 0 < fraction <= 1):
         raise ValueError(f"rank_fraction must be in (0, 1], got {fraction}")
-    if multiple < 1:
-        raise ValueError(f"rank_multiple must be at least 1, got {multiple}")
 
     def rank_of(smaller_side):
         if rank is not None:

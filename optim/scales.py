@@ -20,7 +20,7 @@ SCALES: tuple[str | None, ...] = (*SHAPE_SCALES, None)
 
 
 def shape_scales(name: str | None, view: MatrixView, shape: tuple[int, ...]) -> tuple[float, ...]:
-    """The factor of each block of a tensor; 1 when `name` is None.
+    """The factor of each block of a tensor; 1 when `name` is None, and for an empty matrix.
 
     "width" is √max(1, out/in), "rms" 0.2·√max(in, out), which gives an orthogonal update the root mean
     square of AdamW's, "fan_ratio" √(out/in).
@@ -28,6 +28,7 @@ def shape_scales(name: str | None, view: MatrixView, shape: tuple[int, ...]) -> 
     >>> shape_scales("rms", MatrixView((0,), (1,)), (100, 25))
     (2.0,)
     """
-    if name is None:
-        return tuple(1.0 for _ in view.matrix_shapes(shape))
-    return tuple(SHAPE_SCALES[name](rows, columns) for _, rows, columns in view.matrix_shapes(shape))
+    return tuple(
+        1.0 if name is None or rows * columns == 0 else SHAPE_SCALES[name](rows, columns)
+        for _, rows, columns in view.matrix_shapes(shape)
+    )

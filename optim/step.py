@@ -1,7 +1,9 @@
 """The last link of every descent method: the learning rate and the weight decay."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Literal, NamedTuple, get_args
 
 import jax
@@ -31,8 +33,9 @@ class Decay:
     Attributes:
       coupling: one of these.
       peak_learning_rate: η_peak, for "schedule" alone.
-      mask: a tree of booleans shaped as the parameters, or a function from them to it; leaves that are
-        False do not decay. All do when None.
+      mask: a tree of booleans shaped as the parameters or as their beginning, where one boolean stands for
+        all leaves below it, or a function from the parameters to such a tree; leaves that are False do not
+        decay. All do when None.
     """
 
     coupling: Coupling = "learning_rate"
@@ -46,15 +49,18 @@ class Decay:
                 "peak_learning_rate must be given with the coupling 'schedule', and only then, got"
                 f" {self.peak_learning_rate} with {self.coupling!r}"
             )
-        if self.peak_learning_rate is not None and self.peak_learning_rate <= 0:
+        if self.peak_learning_rate is not None and not self.peak_learning_rate > 0:
             raise ValueError(f"peak_learning_rate must be positive, got {self.peak_learning_rate}")
 
     def fraction(
         self, weight_decay: ArrayLike, learning_rate: optax.ScalarOrSchedule
     ) -> optax.ScalarOrSchedule | ArrayLike:
-        """The fraction of a weight that a step removes, a schedule where the learning rate is one."""
-        if self.coupling == "independent":
-            check_number("weight_decay", weight_decay, 0, 1)
+        """The fraction of a weight that a step removes, a schedule where the learning rate is one.
+
+        Raises ValueError when a number is negative or infinite, or the fraction is 1 or more.
+        """
+        check_number("learning_rate", learning_rate, 0)
+        check_number("weight_decay", weight_decay, 0, 1 if self.coupling == "independent" else math.inf)
         if self.coupling == "independent" or (isinstance(weight_decay, float | int) and weight_decay == 0):
             return weight_decay
         factor = weight_decay / self.peak_learning_rate if self.coupling == "schedule" else weight_decay
@@ -131,7 +137,13 @@ def _decaying(params: PyTree, mask: Mask | None) -> dict[str, bool]:
         return dict.fromkeys(paths, True)
     tree = mask(params) if callable(mask) else mask
     decays = {leaf_path(path): bool(d) for path, d in jax.tree_util.tree_leaves_with_path(tree)}
-    missing = [path for path in paths if path not in decays]
+    covering = {path: [above for above in _prefixes(path) if above in decays] for path in paths}
+    missing = [path for path, above in covering.items() if not above]
     if missing:
         raise ValueError(f"the decay mask must cover every leaf, but lacks {', '.join(missing)}")
-    return {path: decays[path] for path in paths}
+    return {path: decays[above[0]] for path, above in covering.items()}
+
+
+def _prefixes(path: str) -> list[str]:
+    """ "a/b" → "", "a" and "a/b"."""
+    return ["", *accumulate(path.split("/"), "{}/{}".format)]

@@ -141,8 +141,8 @@ def control_probe(params, state, batch, gradients, key) -> dict[str, Array]:
         UPDATES: control.steps,
         BATCH_SIZE: control.batch_size,
         RATE_FACTOR: control.learning_rate_factor,
-        NOISE: average.noise_squared / average.noise_weight,
-        SIGNAL: average.signal_squared / average.signal_weight,
+        NOISE: average.noise**2 / average.noise_weight,
+        SIGNAL: average.signal**2 / average.signal_weight,
     }
 
 

@@ -42,9 +42,10 @@ def numpy_moments(part_gradients):
 
 def assert_moments(moments, part_gradients, rtol=1e-5):
     assert moments.count == len(part_gradients["bias"])
-    for computed, expected in zip(
-        (moments.mean, moments.squares, moments.grams), numpy_moments(part_gradients), strict=True
-    ):
+    squared_units = {leaf: np.square(unit, dtype=np.float64) for leaf, unit in moments.units.items()}
+    squares = {leaf: squared_units[leaf] * of_leaf for leaf, of_leaf in moments.squares.items()}
+    grams = {leaf: [squared_units[leaf] * g for g in of_leaf] for leaf, of_leaf in moments.grams.items()}
+    for computed, expected in zip((moments.mean, squares, grams), numpy_moments(part_gradients), strict=True):
         # entries of a Gram matrix are rounded relative to its diagonal, and means to the parts
         jax.tree.map(
             lambda ours, theirs: np.testing.assert_allclose(

@@ -155,10 +155,22 @@ def test_transposed_and_rotated_matrices_give_transposed_and_rotated_updates(rig
     np.testing.assert_allclose(rotated, left @ update @ turn, atol=EXACT)
 
 
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize("right", RIGHTS)
+def test_many_of_the_largest_gradients_stay_finite(right, dtype):
+    # a thousandth below the largest float32, heavy-ball momentum would sum up to ten times as much
+    largest = jnp.full((16, 24), 3.3e38, dtype)
+    tx, step = dion_of(right, rank=16)
+    state = tx.init({"w": largest})
+    for _ in range(20):
+        updates, state = step({"w": largest}, state)
+    np.testing.assert_allclose(np.float32(updates["w"]), (16 * 24) ** -0.5, rtol=2**-8)
+
+
 @pytest.mark.parametrize("right", RIGHTS)
 def test_the_scale_of_gradients_does_not_matter(right):
     gradients = [np.float32(normal(t, 6, 9)) for t in range(3)]
     update = one_matrix(dion_of(right), gradients)[-1][0]
-    for factor in np.float32([1e30, 1e-30]):
+    for factor in np.float32([1e38, 1e30, 1e-30]):
         scaled = one_matrix(dion_of(right), [factor * g for g in gradients])[-1][0]
         np.testing.assert_allclose(scaled, update, atol=2e-5)

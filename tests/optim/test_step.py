@@ -107,6 +107,26 @@ def test_masked_leaves_do_not_decay(mask):
     np.testing.assert_array_equal(updates["bias"], np.zeros(2))
 
 
+LAYERS = {"a": {"kernel": jnp.full((2, 2), 4.0), "bias": jnp.full(2, 4.0)}, "ab": jnp.full(3, 4.0)}
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [
+        True,
+        False,
+        {"a": True, "ab": False},
+        {"a": {"kernel": True, "bias": False}, "ab": True},
+        lambda params: {"a": False, "ab": True},
+    ],
+)
+def test_a_mask_may_be_a_prefix_as_optax_takes_it(mask):
+    zeros = jax.tree.map(jnp.zeros_like, LAYERS)
+    ours, theirs = descend(0.5, 0.25, mask), optax.add_decayed_weights(-0.25, mask)
+    found, expected = (tx.update(zeros, tx.init(LAYERS), LAYERS)[0] for tx in (ours, theirs))
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
+
+
 def test_without_decay_the_parameters_are_not_needed():
     tx = descend(0.5)
     update, _ = tx.update(jnp.float32([2.0]), tx.init(jnp.zeros(1)))
@@ -135,6 +155,8 @@ def test_a_mask_that_lacks_leaves_is_refused_with_their_paths():
         ((0.1, -0.1), "decay"),
         ((0.1, 1.0), "decay"),
         ((0.1, np.nan), "decay"),
+        ((0.1, np.array("x")), "decay"),
+        ((0.1, np.array(None)), "decay"),
     ],
 )
 def test_a_rate_outside_its_range_is_refused_by_name(rates, name):
@@ -150,6 +172,7 @@ def test_a_rate_outside_its_range_is_refused_by_name(rates, name):
         ({"coupling": "independent", "peak_learning_rate": 0.1}, "peak_learning_rate must be given"),
         ({"coupling": "schedule", "peak_learning_rate": 0.0}, "peak_learning_rate must be positive"),
         ({"coupling": "schedule", "peak_learning_rate": -0.1}, "peak_learning_rate must be positive"),
+        ({"coupling": "schedule", "peak_learning_rate": np.nan}, "peak_learning_rate must be positive"),
     ],
 )
 def test_a_peak_is_given_for_the_schedule_coupling_alone(options, message):

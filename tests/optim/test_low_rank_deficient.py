@@ -1,0 +1,79 @@
+"""Low-rank spectral descent where gradients lack rank, at sizes where XLA's maximum drops NaNs on a CPU."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import PartitionSpec
+
+from optim import scale_by_dion
+
+RIGHTS = ("normalize", "qr", "polar")
+
+
+def deficient(matrices, rows, columns, rank, dtype):
+    """Matrices of that rank, by name, of integers that bfloat16 holds: all ones, one row, one column too."""
+    rng = np.random.default_rng(rank)
+    stack = rng.integers(-1, 2, (matrices, rows, rank)) @ rng.integers(-1, 2, (matrices, rank, columns))
+    if rank == 1:
+        stack[0], stack[1:3] = 1, 0
+        stack[1:2, 3], stack[2:3, :, 5] = 1, 1
+    return {f"w{place}": jnp.asarray(matrix, dtype) for place, matrix in enumerate(stack)}
+
+
+def one_step(tx, gradients):
+    return tx.update(gradients, tx.init(gradients))[0]
+
+
+def many(transformed):
+    """With an axis of one mapped away."""
+
+    def step(tx, gradients):
+        stacked = jax.tree.map(lambda g: g[None], gradients)
+        return jax.tree.map(lambda u: u[0], transformed(lambda g: one_step(tx, g))(stacked))
+
+    return step
+
+
+def scanned(step):
+    return lambda stacked: jax.lax.scan(lambda carry, g: (carry, step(g)), 0, stacked)[1]
+
+
+def sharded(step):
+    mesh = jax.make_mesh((1,), ("x",), axis_types=(jax.sharding.AxisType.Auto,))
+    spec = PartitionSpec("x")
+    alone = lambda stacked: jax.tree.map(lambda u: u[None], step(jax.tree.map(lambda g: g[0], stacked)))  # noqa: E731
+    return jax.jit(jax.shard_map(alone, mesh=mesh, in_specs=spec, out_specs=spec))
+
+
+FORMS = {
+    "eager": one_step,
+    "jit": lambda tx, gradients: jax.jit(lambda g: one_step(tx, g))(gradients),
+    "vmap": many(jax.vmap),
+    "scan": many(scanned),
+    "shard_map": many(sharded),
+}
+CASES = [
+    # form, right, matrices, rows, columns, r, rank, dtype
+    *[(form, "normalize", 1, 64, 80, 64, 3, jnp.float32) for form in FORMS if form != "jit"],
+    *[("jit", right, 1, 75, 90, 75, 74, jnp.float32) for right in RIGHTS],
+    *[("jit", right, 1, 128, 130, 128, 3, jnp.bfloat16) for right in RIGHTS],
+    *[("jit", right, 4, 70, 64, 32, 1, jnp.bfloat16) for right in RIGHTS],
+    *[("jit", right, 24, 32, 48, 16, 1, jnp.float32) for right in RIGHTS],
+]
+
+
+@pytest.mark.parametrize(("form", "right", "matrices", "rows", "columns", "r", "rank", "dtype"), CASES)
+def test_a_step_has_the_rank_of_the_gradient(form, right, matrices, rows, columns, r, rank, dtype):
+    gradients = deficient(matrices, rows, columns, rank, dtype)
+    updates = FORMS[form](scale_by_dion(rank=r, right=right), gradients)
+    atol = 1e-3 if dtype == jnp.float32 else 2**-7
+    for name, update in updates.items():
+        assert update.dtype == dtype
+        direction = np.float64(update)
+        u, _, vt = np.linalg.svd(np.float64(gradients[name]), full_matrices=False)
+        left, right_vectors = u[:, :rank], vt[:rank]
+        np.testing.assert_allclose(left @ (left.T @ direction), direction, atol=atol)
+        assert np.sum(direction**2) == pytest.approx(rank, rel=atol)
+        if right == "polar":  # U polar(MᵀU)ᵀ is the polar factor of M where U spans its columns
+            np.testing.assert_allclose(direction, left @ right_vectors, atol=atol)

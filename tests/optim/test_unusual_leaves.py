@@ -1,0 +1,53 @@
+"""Matrices of no size, which are passed on, and of complex numbers, which are refused."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from geometry import EUCLIDEAN, SIGN, SPECTRAL, nuclear_rank
+from geometry.orthonormal import polar_columns, range_basis, signed_qr
+from optim import dion, muon, orth_dion, spectral_descent
+
+METHODS = {
+    "muon": muon,
+    "spectral_descent": spectral_descent,
+    "svd": lambda rate: muon(rate, polar="svd", scale="fan_ratio"),
+    "dion": dion,
+    "orth_dion": orth_dion,
+    "polar": lambda rate: orth_dion(rate, right="polar"),
+}
+EMPTY = ((0, 8), (8, 0), (3, 3, 2, 0))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_matrices_of_no_size_change_no_other_leaf(method):
+    gradients = {"full": {"kernel": jnp.float32(np.random.default_rng(0).normal(size=(8, 6)))}}
+    with_empty = {**gradients, **{f"leaf_{n}": {"kernel": jnp.zeros(shape)} for n, shape in enumerate(EMPTY)}}
+    tx, adam = METHODS[method](0.1), optax.adam(0.1)
+    updates = tx.update(with_empty, tx.init(with_empty), with_empty)[0]
+    alone = tx.update(gradients, tx.init(gradients), gradients)[0]
+    np.testing.assert_array_equal(updates.pop("full")["kernel"], alone["full"]["kernel"])
+    expected = adam.update(with_empty, adam.init(with_empty))[0]
+    jax.tree.map(np.testing.assert_array_equal, updates, {leaf: expected[leaf] for leaf in updates})
+
+
+def test_what_is_measured_of_nothing_is_zero():
+    for shape in (*EMPTY[:2], (0, 3, 2)):
+        x = jnp.zeros(shape)
+        for geometry in (EUCLIDEAN, SIGN, SPECTRAL):
+            assert not np.any(geometry.norm(x))
+            assert not np.any(geometry.dual(x))
+            assert geometry.direction(x).shape == shape
+        assert not np.any(nuclear_rank(x))
+    for shape in ((1, 8, 0), (0, 3, 2)):
+        for function in (range_basis, signed_qr, polar_columns):
+            assert function(jnp.zeros(shape)).shape == shape
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_complex_matrices_are_refused_by_name(method):
+    params = {"mlp": {"kernel": jnp.ones((3, 4), jnp.complex64)}}
+    with pytest.raises(TypeError, match=r"mlp/kernel: .* real floating dtype, got complex64"):
+        METHODS[method](0.1).init(params)
