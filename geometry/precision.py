@@ -1,5 +1,6 @@
 """The precision geometry computes in: float32 for narrower floats, their own for wider ones."""
 
+import jax
 import jax.numpy as jnp
 from jax.lax import Precision
 from jaxtyping import Array, Float
@@ -10,9 +11,12 @@ def widened(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
     Raises TypeError for anything but real floats.
     """
-    if not jnp.issubdtype(x.dtype, jnp.floating):
-        raise TypeError(f"x must have a real floating dtype, got {x.dtype}")
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    return x.astype(_widened(x.dtype))
+
+
+def widened_zeros(x: Float[Array, "*shape"] | jax.ShapeDtypeStruct) -> Float[Array, "*shape"]:
+    """Zeros like `widened(x)`, of which the shape and dtype are enough; sharded as `x` is."""
+    return jnp.zeros_like(x, dtype=_widened(x.dtype))
 
 
 def unit_peak(
@@ -30,3 +34,9 @@ def unit_peak(
 def full_product(a: Float[Array, "*batch i j"], b: Float[Array, "*batch j k"]) -> Float[Array, "*batch i k"]:
     """A B in full precision, where an accelerator's default would round float32 to bfloat16 or TF32."""
     return jnp.matmul(a, b, precision=Precision.HIGHEST)
+
+
+def _widened(dtype: jnp.dtype) -> jnp.dtype:
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise TypeError(f"x must have a real floating dtype, got {dtype}")
+    return jnp.promote_types(dtype, jnp.float32)

@@ -6,7 +6,7 @@ import jax
 from jaxtyping import Array, PyTree
 
 from geometry.matrices import tree_shapes
-from optim.plan import Record
+from optim.plan import tell
 from optim.routing import Routing
 from optim.scales import shape_scales
 
@@ -33,10 +33,10 @@ def tree_of(stacks: Sequence[Array], like: PyTree, routing: Routing, scale: str 
     return structure.unflatten([leaf_of(view, leaf) for view, leaf in zip(views, leaves, strict=True)])
 
 
-def matrix_record(params: PyTree, routing: Routing, scale: str | None) -> Record:
-    """Every leaf's view and the shape scales of its blocks. Raises ValueError where a leaf has no view."""
+def tell_matrices(params: PyTree, routing: Routing, scale: str | None) -> None:
+    """Tell every leaf's view and its blocks' shape scales. Raises ValueError where a leaf has no view."""
     shapes = tree_shapes(params)
-    return Record.of(
+    tell(
         {
             path: {"view": view, "scale": shape_scales(scale, view, shapes[path])}
             for path, view in routing.views(params).items()
