@@ -6,9 +6,9 @@ from jaxtyping import PyTree
 
 
 def beside_params(part: PyTree, params: PyTree) -> PyTree:
-    """`part`, whose structure follows the parameters and is not theirs; an empty leaf where there are none.
+    """`part`, whose structure follows the parameters and is not theirs; one number where there are none.
 
     `optax.tree_map_params` compares a state with that of a placeholder without leaves. A leaf in the latter
     stands for a whole part of the former that is no copy of the parameters.
     """
-    return part if jax.tree.leaves(params) else jnp.zeros(0)
+    return part if jax.tree.leaves(params) else jnp.zeros([])
