@@ -9,7 +9,7 @@ from jax.typing import ArrayLike
 
 
 def check_number(
-    name: str, value: optax.ScalarOrSchedule | ArrayLike, low: float | int, high: float | int = math.inf
+    name: str, value: optax.ScalarOrSchedule | ArrayLike, low: ArrayLike, high: ArrayLike = math.inf
 ) -> None:
     """Raise ValueError unless `value` is in [low, high); a traced value or a schedule is not looked at."""
     if callable(value) or isinstance(value, jax.core.Tracer):
