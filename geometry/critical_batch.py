@@ -21,10 +21,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
+from geometry.partial import Partial
 
-@dataclass(frozen=True, eq=False)
+
+@dataclass(frozen=True)
 class BatchForm:
     """The shape of S(b), free of units. Its functions take and return numbers, NumPy or JAX arrays.
+
+    A value, as a `Geometry` is: compare by ==.
 
     Attributes:
       name: how it is called.
@@ -44,34 +48,46 @@ class BatchForm:
         return self.name
 
 
-def _beyond_one(function: Callable[[ArrayLike], ArrayLike]) -> Callable[[ArrayLike], ArrayLike]:
-    """x → function(x) for x > 1, and infinity for all others."""
+def _beyond_one(function: Callable[[ArrayLike], ArrayLike], x: ArrayLike) -> ArrayLike:
+    """function(x) where x > 1, and infinity elsewhere."""
+    numpy = jnp if isinstance(x, jax.Array) else np
+    beyond = x > 1
+    return numpy.where(beyond, function(numpy.where(beyond, x, 2.0)), numpy.inf)
 
-    def guarded(x):
-        numpy = jnp if isinstance(x, jax.Array) else np
-        beyond = x > 1
-        return numpy.where(beyond, function(numpy.where(beyond, x, 2.0)), numpy.inf)
 
-    return guarded
+def _bound_steps(power: float, ratio: ArrayLike) -> ArrayLike:
+    return 1 / (1 - ratio**-power)
+
+
+def _bound_batch_size(power: float, steps: ArrayLike) -> ArrayLike:
+    return (1 - 1 / steps) ** (-1 / power)
 
 
 def _bound_form(name: str, power: float) -> BatchForm:
     """S/S_min = 1 / (1 - u^(-p)) for u = b/scale > 1; u S/S_min is least at u = (1 + p)^(1/p)."""
     return BatchForm(
         name,
-        relative_steps=_beyond_one(lambda ratio: 1 / (1 - ratio**-power)),
-        relative_batch_size=_beyond_one(lambda steps: (1 - 1 / steps) ** (-1 / power)),
+        relative_steps=Partial(_beyond_one, (Partial(_bound_steps, (power,)),)),
+        relative_batch_size=Partial(_beyond_one, (Partial(_bound_batch_size, (power,)),)),
         critical_ratio=(1 + power) ** (1 / power),
         noise_power=power,
     )
+
+
+def _hyperbola(ratio: ArrayLike) -> ArrayLike:
+    return 1 + 1 / ratio
+
+
+def _inverse_hyperbola(steps: ArrayLike) -> ArrayLike:
+    return 1 / (steps - 1)
 
 
 INVERSE_ROOT = _bound_form("inverse_root", 0.5)
 INVERSE = _bound_form("inverse", 1.0)
 HYPERBOLA = BatchForm(
     "hyperbola",
-    relative_steps=lambda ratio: 1 + 1 / ratio,
-    relative_batch_size=_beyond_one(lambda steps: 1 / (steps - 1)),
+    relative_steps=_hyperbola,
+    relative_batch_size=Partial(_beyond_one, (_inverse_hyperbola,)),
     critical_ratio=1.0,
 )
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.flatten_util import ravel_pytree
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PyTree
@@ -108,5 +109,5 @@ def _sum_of_quotients(
 
 
 def _check_damping(damping: ArrayLike) -> None:
-    if not isinstance(damping, jax.core.Tracer) and damping < 0:
+    if not isinstance(damping, jax.core.Tracer) and np.any(np.asarray(damping) < 0):
         raise ValueError(f"damping must not be negative, got {damping}")

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field, replace
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PyTree
 
 from geometry.matrices import MatrixView, ViewRule, leaves_by_path, plain_matrices, tree_shapes
 from geometry.noise import NoiseScale, Spread, grams_of_leaf, leaf_scales, total_scale
 from geometry.norms import SPECTRAL, Geometry
-from geometry.precision import binary_unit, widened
+from geometry.precision import binary_unit, widened, widened_zeros
 
 Views = tuple[tuple[str, MatrixView], ...]
 Grams = dict[str, list[Float[Array, "matrices short short"]]]
@@ -58,10 +59,11 @@ class Moments:
           view: which leaves are matrices, and how; None leaves the matrices' moments out, and with them
             the spectral scale.
         """
-        views = _views(params, view)
-        zeros = jax.tree.map(lambda leaf: jnp.zeros_like(widened(leaf)), params)
-        units = jax.tree.map(lambda leaf: jnp.zeros_like(leaf, shape=()), zeros)
-        return cls(jnp.zeros([], jnp.int32), zeros, units, zeros, _zero_grams(zeros, views), views)
+        views = views_of(params, view)
+        # each its own arrays: one buffer in two places of a state could not be donated
+        mean, squares = (jax.tree.map(widened_zeros, params) for _ in range(2))
+        units = jax.tree.map(lambda leaf: jnp.zeros_like(leaf, shape=()), mean)
+        return cls(jnp.zeros([], jnp.int32), mean, units, squares, _zero_grams(mean, views), views)
 
     @classmethod
     def of(cls, part_gradients: PyTree, view: ViewRule | None = plain_matrices) -> "Moments":
@@ -163,18 +165,19 @@ class Moments:
 
     def _spreads(self, batch_size: ArrayLike, geometry: Geometry) -> dict[str, Spread]:
         """What the parts tell of each leaf, with what `geometry` needs of it."""
-        if not isinstance(self.count, jax.core.Tracer) and self.count < 2:
+        # in NumPy: under a trace, JAX would trace the comparison of a known count too
+        if not isinstance(self.count, jax.core.Tracer) and np.asarray(self.count) < 2:
             raise ValueError(
                 f"a noise scale needs the gradients of at least two parts, got {self.count}: split the batch"
                 " in micro-batches, or name the axis of the ranks"
             )
-        if geometry is SPECTRAL and self.views is None:
+        if geometry == SPECTRAL and self.views is None:
             raise ValueError("the spectral noise scale needs the matrices' moments, got view=None")
         count = jnp.asarray(self.count, float)
         factor = jnp.where(count > 1, batch_size / (count * (count - 1)), math.nan)
         means, units, squares = map(leaves_by_path, (self.mean, self.units, self.squares))
         spreads = {path: Spread(mean, units[path], factor * squares[path]) for path, mean in means.items()}
-        if geometry is SPECTRAL:
+        if geometry == SPECTRAL:
             for path, grams in self.grams.items():
                 covariances = [factor * gram for gram in grams]
                 spreads[path] = spreads[path]._replace(view=dict(self.views)[path], covariances=covariances)
@@ -208,7 +211,7 @@ def noise_scale(
     Raises:
       ValueError: as `Moments.estimate` does, to which this is the short way.
     """
-    moments = Moments.of(part_gradients, view if geometry is SPECTRAL else None)
+    moments = Moments.of(part_gradients, view if geometry == SPECTRAL else None)
     moments = moments if axis_name is None else moments.across(axis_name)
     return moments.estimate(batch_size, geometry, corrected=corrected)
 
@@ -219,7 +222,8 @@ def unstacked(part_gradients: PyTree) -> list[PyTree]:
     return [structure.unflatten(part) for part in zip(*map(jnp.unstack, leaves), strict=True)]
 
 
-def _views(tree: PyTree, view: ViewRule | None) -> Views | None:
+def views_of(tree: PyTree, view: ViewRule | None) -> Views | None:
+    """How the leaves that are matrices are seen, by path; None without a rule."""
     if view is None:
         return None
     seen = ((path, view(path, shape)) for path, shape in tree_shapes(tree).items())

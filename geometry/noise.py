@@ -60,7 +60,7 @@ class NoiseScale:
         example at B = 4𝓑.
         """
         ratio = self.value / batch_size
-        if self.geometry is EUCLIDEAN:
+        if self.geometry == EUCLIDEAN:
             return 1 / (1 + ratio)
         return jnp.maximum(1 - jnp.sqrt(ratio), 0) ** 2
 
@@ -69,7 +69,7 @@ class NoiseScale:
 
         EUCLIDEAN: κ/(1 - κ) 𝓑. SIGN and SPECTRAL: 𝓑 / (1 - √κ)².
         """
-        if self.geometry is EUCLIDEAN:
+        if self.geometry == EUCLIDEAN:
             return gain_fraction / (1 - gain_fraction) * self.value
         return self.value / (1 - jnp.sqrt(gain_fraction)) ** 2
 
@@ -81,9 +81,9 @@ class NoiseScale:
 
         Raises ValueError for SPECTRAL, whose bias depends on the spectrum of the noise.
         """
-        if self.geometry is EUCLIDEAN:
+        if self.geometry == EUCLIDEAN:
             return replace(self, signal=self.signal * jnp.sqrt(jnp.maximum(1 - self.value / batch_size, 0)))
-        if self.geometry is SIGN:
+        if self.geometry == SIGN:
             return replace(self, noise=self.noise / c4(parts))
         raise ValueError("corrected: the bias of the spectral noise has no closed form")
 
@@ -162,11 +162,11 @@ def leaf_scales(leaves: Mapping[str, Spread], geometry: Geometry) -> dict[str, N
 
     Raises ValueError for a geometry without a noise scale.
     """
-    if geometry is EUCLIDEAN:
+    if geometry == EUCLIDEAN:
         return {path: _euclidean(leaf) for path, leaf in leaves.items()}
-    if geometry is SIGN:
+    if geometry == SIGN:
         return {path: _sign(leaf, SIGN) for path, leaf in leaves.items()}
-    if geometry is SPECTRAL:
+    if geometry == SPECTRAL:
         return _spectral(leaves)
     known = ", ".join(one.name for one in NOISE_GEOMETRIES)
     raise ValueError(f"geometry: only {known} have a noise scale, got {geometry.name}")
@@ -180,7 +180,7 @@ def total_scale(leaves: Mapping[str, NoiseScale]) -> NoiseScale:
     (geometry,) = {leaf.geometry for leaf in leaves.values()}
     noise = jnp.stack([leaf.noise for leaf in leaves.values()])
     signal = jnp.stack([leaf.signal for leaf in leaves.values()])
-    add = EUCLIDEAN.norm if geometry is EUCLIDEAN else jnp.sum
+    add = EUCLIDEAN.norm if geometry == EUCLIDEAN else jnp.sum
     by_sign = tuple(path for leaf in leaves.values() for path in leaf.by_sign)
     return NoiseScale(add(noise), add(signal), geometry, by_sign)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from geometry.partial import Partial
 from geometry.polar_factor import leading_polar_factor, polar
 from geometry.precision import largest_magnitude, unit_peak, widened
 
@@ -21,6 +22,9 @@ class Geometry:
     EUCLIDEAN and SIGN take an array of any shape as one vector and return scalar norms. SPECTRAL and
     `ky_fan` take matrices in the last two axes and return a norm for each. Norms come in float32, or wider
     where the array is; directions keep the array's dtype.
+
+    A geometry is a value: one that was pickled or copied is equal to the first. So compare by ==, not by
+    identity; functions of your own pickle where they have a name in a module.
     """
 
     name: str
@@ -42,17 +46,21 @@ def ky_fan(rank: int) -> Geometry:
     if rank < 1:
         raise ValueError(f"rank must be at least 1, got {rank}")
 
-    def norm(x):
-        s = _singular_values(x)
-        return jnp.maximum(s[..., 0], jnp.sum(s, axis=-1) / rank)
-
-    def dual(x):
-        return jnp.sum(_singular_values(x)[..., :rank], axis=-1)
-
-    def direction(x):
-        return leading_polar_factor(x, rank)
-
+    norm, dual, direction = (Partial(function, (rank,)) for function in (_ky_fan_norm, _ky_fan, _leading))
     return Geometry(f"ky_fan({rank})", norm, dual, direction)
+
+
+def _ky_fan_norm(rank: int, x: Float[Array, "..."]) -> Float[Array, "..."]:
+    s = _singular_values(x)
+    return jnp.maximum(s[..., 0], jnp.sum(s, axis=-1) / rank)
+
+
+def _ky_fan(rank: int, x: Float[Array, "..."]) -> Float[Array, "..."]:
+    return jnp.sum(_singular_values(x)[..., :rank], axis=-1)
+
+
+def _leading(rank: int, x: Float[Array, "..."]) -> Float[Array, "..."]:
+    return leading_polar_factor(x, rank)
 
 
 def _frobenius(x: Float[Array, "..."]) -> Float[Array, ""]:
@@ -70,18 +78,31 @@ def _singular_values(x: Float[Array, "..."]) -> Float[Array, "..."]:
     return jnp.linalg.svd(widened(x), compute_uv=False)
 
 
+def _largest_entry(x: Float[Array, "..."]) -> Float[Array, ""]:
+    return largest_magnitude(widened(x))
+
+
+def _sum_of_entries(x: Float[Array, "..."]) -> Float[Array, ""]:
+    return jnp.sum(jnp.abs(widened(x)))
+
+
+def _sign(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    return jnp.sign(x)
+
+
+def _spectral_norm(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    return jnp.sum(_singular_values(x)[..., :1], axis=-1)
+
+
+def _nuclear_norm(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    return jnp.sum(_singular_values(x), axis=-1)
+
+
+def _polar_factor(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    return polar(x, "svd")
+
+
 EUCLIDEAN = Geometry("euclidean", norm=_frobenius, dual=_frobenius, direction=_unit_vector)
 
-SIGN = Geometry(
-    "sign",
-    norm=lambda x: largest_magnitude(widened(x)),
-    dual=lambda x: jnp.sum(jnp.abs(widened(x))),
-    direction=jnp.sign,
-)
-
-SPECTRAL = Geometry(
-    "spectral",
-    norm=lambda x: jnp.sum(_singular_values(x)[..., :1], axis=-1),
-    dual=lambda x: jnp.sum(_singular_values(x), axis=-1),
-    direction=lambda x: polar(x, "svd"),
-)
+SIGN = Geometry("sign", norm=_largest_entry, dual=_sum_of_entries, direction=_sign)
+SPECTRAL = Geometry("spectral", norm=_spectral_norm, dual=_nuclear_norm, direction=_polar_factor)

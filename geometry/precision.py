@@ -1,5 +1,6 @@
 """The precision geometry computes in: float32 for narrower floats, their own for wider ones."""
 
+import jax
 import jax.numpy as jnp
 from jax.lax import Precision
 from jax.typing import DTypeLike
@@ -11,8 +12,12 @@ def widened(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 
     Raises TypeError for anything but real floats.
     """
-    _check_real(x.dtype)
-    return x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    return x.astype(_widened(x.dtype))
+
+
+def widened_zeros(x: Float[Array, "*shape"] | jax.ShapeDtypeStruct) -> Float[Array, "*shape"]:
+    """Zeros like `widened(x)`, of which the shape and dtype are enough; sharded as `x` is."""
+    return jnp.zeros_like(x, dtype=_widened(x.dtype))
 
 
 def largest_magnitude(
@@ -58,6 +63,11 @@ def binary_unit(x: Float[Array, "*shape"]) -> Float[Array, ""]:
 def full_product(a: Float[Array, "*batch i j"], b: Float[Array, "*batch j k"]) -> Float[Array, "*batch i k"]:
     """A B in full precision, where an accelerator's default would round float32 to bfloat16 or TF32."""
     return jnp.matmul(a, b, precision=Precision.HIGHEST)
+
+
+def _widened(dtype: DTypeLike) -> jnp.dtype:
+    _check_real(dtype)
+    return jnp.promote_types(dtype, jnp.float32)
 
 
 def _check_real(dtype: DTypeLike) -> None:

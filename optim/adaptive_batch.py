@@ -7,16 +7,29 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Int, PyTree
 
 from geometry import SPECTRAL, Moments
-from geometry.moments import unstacked
+from geometry.matrices import ViewRule
+from geometry.moments import unstacked, views_of
 from optim.batch_control import BatchController, BatchState
 from optim.options import check_number
 from optim.routing import BY_NAME, Routing
 from optim.sharding import call_in_auto_mode
+from optim.state import beside_params
+
+
+class MomentSums(NamedTuple):
+    """The arrays of `geometry.Moments`, without how matrices are seen, which is no part of a state."""
+
+    count: PyTree
+    mean: PyTree
+    units: PyTree
+    squares: PyTree
+    grams: PyTree
 
 
 class AdaptiveBatchState(NamedTuple):
@@ -31,7 +44,7 @@ class AdaptiveBatchState(NamedTuple):
     """
 
     control: BatchState
-    moments: Moments
+    moments: MomentSums
     begun: Int[Array, ""]
     accumulated: Int[Array, ""]
     inner: PyTree
@@ -56,7 +69,8 @@ def adaptive_batch(
 
     The noise scale is that of the accumulated micro-batches, and of the ranks where there are several. An
     `update` that is given `part_gradients`, as `workloads.train(parts=...)` hands them over, takes each part
-    for itself. Runs are to be mapped and not `vmap`ped, which would compute both sides of every branch.
+    for itself. One that is not finite spoils its batch: `optax.apply_if_finite` around this leaves its
+    micro-batch out. Runs are to be mapped and not `vmap`ped, which would compute both sides of every branch.
 
     Args:
       optimizer: schedule → transformation, such as `optax.adam`; it gets ω times `schedule`.
@@ -92,11 +106,13 @@ class _Accumulation(NamedTuple):
     routing: Routing
 
     def init(self, params: PyTree) -> AdaptiveBatchState:
-        control, nothing = self.controller.init(), jnp.zeros([], jnp.int32)
+        control = self.controller.init()
+        begun, accumulated = (jnp.zeros([], jnp.int32) for _ in range(2))
         of_rank = params if self.axis_name is None else jax.lax.pcast(params, self.axis_name, to="varying")
-        view = self.routing.optional_view if self.controller.geometry is SPECTRAL else None
-        inner = self._inner_optimizer(control, nothing).init(params)
-        return AdaptiveBatchState(control, Moments.init(of_rank, view), nothing, nothing, inner)
+        sums = _sums(Moments.init(of_rank, self._view))
+        sums = sums._replace(grams=beside_params(sums.grams, params) if self._view else {})
+        inner = self._inner_optimizer(control, begun).init(params)
+        return AdaptiveBatchState(control, sums, begun, accumulated, inner)
 
     def update(
         self,
@@ -111,44 +127,60 @@ class _Accumulation(NamedTuple):
         if self.axis_name is None:
             _check_parts(self.controller, self.microbatch_size, len(parts))
         due, first = self.controller.due(state.control), state.accumulated == 0
-        moments = call_in_auto_mode(_accumulated, first, due, state.moments, parts, like=state.moments)
-        state = state._replace(moments=moments, accumulated=state.accumulated + 1)
+        moments = Moments(*state.moments, views_of(gradient, self._view))
+        moments = call_in_auto_mode(_accumulated, first, due, moments, parts, like=moments)
+        state = state._replace(moments=_sums(moments), accumulated=state.accumulated + 1)
 
-        def step():
-            return self._step(gradient, state, params, extra)
+        step = functools.partial(self._step, extra=extra)
 
-        def wait():
-            still = jax.tree.map(lambda g: jnp.zeros(g.shape, g.dtype), gradient)
+        def wait(*operands):
+            still = jax.tree.map(jnp.zeros_like, jax.eval_shape(step, *operands)[0])  # its dtypes, shardings
             return still, (state.control, state.begun, state.accumulated, state.inner)
 
         complete = self.microbatch_size * state.accumulated >= state.control.batch_size
         if self.num_microbatches is not None:
             complete |= state.begun + state.accumulated == self.num_microbatches
-        # the moments stay outside of the branches, which would copy them
-        updates, (control, begun, accumulated, inner) = jax.lax.cond(complete, step, wait)
-        return updates, AdaptiveBatchState(control, moments, begun, accumulated, inner)
+        # of the moments the branches return nothing, which would be a copy; operands, and nothing captured,
+        # so that outside of jit too a batch that is not complete is not looked at
+        operands = (gradient, state, moments, params)
+        updates, (control, begun, accumulated, inner) = jax.lax.cond(complete, step, wait, *operands)
+        return updates, AdaptiveBatchState(control, state.moments, begun, accumulated, inner)
 
     def _step(
-        self, gradient: PyTree, state: AdaptiveBatchState, params: PyTree | None, extra: dict[str, Any]
+        self,
+        gradient: PyTree,
+        state: AdaptiveBatchState,
+        moments: Moments,
+        params: PyTree | None,
+        extra: dict[str, Any],
     ) -> tuple[PyTree, tuple[BatchState, Int[Array, ""], Int[Array, ""], PyTree]]:
         """The update on the batch that is complete, and the state after it but for the moments."""
-        batch = state.moments if self.axis_name is None else state.moments.across(self.axis_name)
+        batch = moments if self.axis_name is None else moments.across(self.axis_name)
         samples = self.microbatch_size * state.accumulated
         control = call_in_auto_mode(self._controlled, state.control, batch, samples, like=state.control)
         mean = jax.tree.map(lambda centre, g: centre.astype(g.dtype), batch.mean, gradient)
         transformation = self._inner_optimizer(state.control, state.begun)
         updates, inner = transformation.update(mean, state.inner, params, **extra)
+        inner = optax.tree.cast_like(inner, state.inner)  # wider gradients widen some averages
         return updates, (control, state.begun + state.accumulated, jnp.zeros([], jnp.int32), inner)
 
     def _controlled(self, control: BatchState, batch: Moments, samples: Int[Array, ""]) -> BatchState:
         measure = functools.partial(batch.estimate, samples, self.controller.geometry)
         return self.controller.update(control, measure, samples)
 
+    @property
+    def _view(self) -> ViewRule | None:
+        return self.routing.optional_view if self.controller.geometry == SPECTRAL else None
+
     def _inner_optimizer(
         self, control: BatchState, microbatches: Int[Array, ""]
     ) -> optax.GradientTransformationExtraArgs:
         rate = control.learning_rate_factor * self.schedule(microbatches)
         return optax.with_extra_args_support(self.optimizer(lambda _: rate))
+
+
+def _sums(moments: Moments) -> MomentSums:
+    return MomentSums(moments.count, moments.mean, moments.units, moments.squares, moments.grams)
 
 
 def _accumulated(
@@ -180,13 +212,13 @@ def _check_sizes(
         check_number("num_microbatches", num_microbatches, 1)
     for name in ("batch_size", "max_batch_size", "quantum"):
         size = getattr(controller, name)
-        if not isinstance(size, jax.core.Tracer) and size % microbatch_size:
+        if not isinstance(size, jax.core.Tracer) and np.asarray(size) % microbatch_size:
             raise ValueError(f"{name} must be a multiple of microbatch_size={microbatch_size}, got {size}")
 
 
 def _check_parts(controller: BatchController, microbatch_size: int, parts: int) -> None:
     size = controller.batch_size
-    if not isinstance(size, jax.core.Tracer) and size * parts < 2 * microbatch_size:
+    if not isinstance(size, jax.core.Tracer) and np.asarray(size) * parts < 2 * microbatch_size:
         raise ValueError(
             f"the noise in a batch of {size} examples cannot be told from one gradient: take smaller"
             " micro-batches, or hand over part_gradients"

@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
@@ -95,17 +96,18 @@ class BatchController:
             check_number(name, getattr(self, name), least)
         if not isinstance(self.batch_size, jax.core.Tracer):
             check_number("max_batch_size", self.max_batch_size, self.batch_size)
-        if self.theta is not None and not isinstance(self.theta, jax.core.Tracer) and not 0 < self.theta < 1:
-            raise ValueError(f"theta must be between 0 and 1, got {self.theta}")
+        theta = self.theta
+        if theta is not None and not isinstance(theta, jax.core.Tracer) and not 0 < np.asarray(theta) < 1:
+            raise ValueError(f"theta must be between 0 and 1, got {theta}")
         check_number("noise_decay", self.noise_decay, 0, 1)
         check_number("signal_decay", self.signal_decay, 0, 1)
         check_choice("coupling", self.coupling, get_args(RateCoupling))
 
     def init(self) -> BatchState:
         """Before the first batch."""
-        batch_size = jnp.asarray(self.batch_size, jnp.int32)
-        nothing = jnp.zeros([], jnp.int32)
-        return BatchState(batch_size, jnp.ones([]), NoiseAverage.init(), nothing, nothing)
+        batch_size = jnp.array(self.batch_size, jnp.int32)  # a copy: the state may be donated
+        steps, samples = (jnp.zeros([], jnp.int32) for _ in range(2))
+        return BatchState(batch_size, jnp.ones([]), NoiseAverage.init(), steps, samples)
 
     def due(self, state: BatchState) -> Bool[Array, ""]:
         """Whether the next batch is to be measured."""
@@ -128,7 +130,7 @@ class BatchController:
 
         def adapted():
             scale = measure()
-            if scale.geometry is not self.geometry:
+            if scale.geometry != self.geometry:
                 raise ValueError(
                     f"measure must return the noise scale in the geometry {self.geometry.name},"
                     f" got {scale.geometry.name}"
@@ -157,7 +159,7 @@ class BatchController:
 
     @property
     def _theta(self) -> ArrayLike:
-        default = 0.3 if self.geometry is EUCLIDEAN else 0.6
+        default = 0.3 if self.geometry == EUCLIDEAN else 0.6
         return default if self.theta is None else self.theta
 
 

@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ import optax
 from jaxtyping import PyTree
 
 from geometry.matrices import MatrixView, tree_shapes
-from optim.plan import Record
+from optim.plan import Facts, heard
 from optim.step import StepState
 
 HEADINGS = ("leaf", "shape", "route", "matrices", "scale", "learning rate", "decay")
@@ -69,8 +69,8 @@ def describe(
 ) -> Description:
     """Say, leaf by leaf, what the transformations of this package in `tx` do with a model's parameters.
 
-    It is read from the records that `init` leaves in the state, so the transformations may sit anywhere
-    inside `optax.chain`, `optax.partition`, `optax.MultiSteps` or `optax.inject_hyperparams`.
+    They tell it while `tx.init` is traced, so they may sit anywhere inside `optax.chain`, `optax.partition`,
+    `optax.MultiSteps` or `optax.inject_hyperparams`.
 
     Args:
       tx: the whole optimizer.
@@ -81,16 +81,15 @@ def describe(
       UserWarning: hidden matrices were told apart, but no leaf was recognised as the output head; then the
         head is among them unless there is none.
     """
-    structure = jax.eval_shape(tx.init, params) if state is None else state
     rates = _first_rates(tx, params) if state is None else _rates(state)
     facts: dict[str, dict[str, Any]] = {path: {"shape": shape} for path, shape in tree_shapes(params).items()}
-    for record in _nodes(structure, Record):
-        for path, fields in record.fields().items():
+    for told in _told(tx, params):
+        for path, fields in told.items():
             facts[path].update(fields)
-    for step, (learning_rate, decay) in zip(_nodes(structure, StepState), rates, strict=True):
-        for path, fields in step.record.fields().items():
-            decays = fields["decays"]
-            facts[path].update(learning_rate=float(learning_rate), decay=float(decay) if decays else 0.0)
+    for fields in facts.values():
+        if fields.get("step") is not None:
+            eta, delta = rates[fields["step"]]
+            fields.update(learning_rate=float(eta), decay=float(delta) if fields["decays"] else 0.0)
     description = Description(tuple(_leaf_plan(path, fields) for path, fields in facts.items()))
     routes = {leaf.route for leaf in description.leaves}
     if "hidden" in routes and "head" not in routes:
@@ -116,13 +115,31 @@ def _leaf_plan(path: str, fields: dict[str, Any]) -> LeafPlan:
     )
 
 
-def _nodes(state: PyTree, kind: type) -> Iterator[Any]:
-    found = jax.tree.leaves(state, is_leaf=lambda node: isinstance(node, kind))
-    return (node for node in found if isinstance(node, kind))
+def _told(tx: optax.GradientTransformation, params: PyTree) -> list[Facts]:
+    """What the transformations tell; in place of the state of its last step, that one's place in the tree."""
+    told = []
+
+    def init(params):
+        with heard() as facts, jax.disable_jit():  # or an `init` that was compiled before would tell nothing
+            places = {id(step): place for place, step in enumerate(_steps(tx.init(params)))}
+        for leaves in facts:
+            told.append({path: _placed(fields, places) for path, fields in leaves.items()})
+
+    jax.eval_shape(init, params)
+    return told
+
+
+def _placed(fields: Mapping[str, Any], places: Mapping[int, int]) -> dict[str, Any]:
+    return {**fields, "step": places.get(id(fields["step"]))} if "step" in fields else dict(fields)
+
+
+def _steps(state: PyTree) -> list[StepState]:
+    found = jax.tree.leaves(state, is_leaf=lambda node: isinstance(node, StepState))
+    return [node for node in found if isinstance(node, StepState)]
 
 
 def _rates(state: PyTree) -> list[tuple[Any, Any]]:
-    return [(step.learning_rate, step.decay) for step in _nodes(state, StepState)]
+    return [(step.eta, step.delta) for step in _steps(state)]
 
 
 def _first_rates(tx: optax.GradientTransformation, params: PyTree) -> list[tuple[Any, Any]]:

@@ -12,15 +12,15 @@ from jaxtyping import Array, Bool, Int, PyTree
 
 from geometry import PolarMethod, polar_method
 from geometry.matrices import leaf_path, leaves_by_path, tree_shapes
-from optim.leaves import matrix_record
+from optim.leaves import tell_matrices
 from optim.method import ADAM, matrix_method
 from optim.momentum import MomentumState, scale_by_momentum
 from optim.options import check_choice, check_number
-from optim.plan import Record
 from optim.routing import BY_NAME, Kind, Routing
 from optim.scales import SCALES
 from optim.sharding import call_in_auto_mode
 from optim.spectral import polar_factors
+from optim.state import beside_params
 from optim.step import COUPLED, Decay
 
 GeometryName = Literal["sign", "spectral"]
@@ -56,13 +56,12 @@ class Choice:
 
 
 class SpecSignState(NamedTuple):
-    """The momentum; and of every leaf that may change, by path, whether it is spectral, and locked."""
+    """The running average; and of every leaf that may change, by path, whether it is spectral, and locked."""
 
     count: Int[Array, ""]
-    momentum: MomentumState
+    average: MomentumState | optax.EmptyState
     spectral: dict[str, Bool[Array, ""]]
     locked: dict[str, Bool[Array, ""]]
-    record: Record
 
 
 def scale_by_spec_sign(
@@ -126,26 +125,28 @@ def scale_by_spec_sign(
         return spectral, locked
 
     def init(params):
+        tell_matrices(params, routing, scale)
         paths = may_change(params)
-        if not paths:
+        if not paths and jax.tree.leaves(params):
             raise ValueError(f"kinds must be those of some leaves, but none is {list(choice.kinds)}")
         return SpecSignState(
             jnp.zeros([], jnp.int32),
             average.init(params),
-            {path: jnp.asarray(choice.initial == "spectral") for path in paths},
-            {path: jnp.asarray(False) for path in paths},
-            matrix_record(params, routing, scale),
+            beside_params({path: jnp.asarray(choice.initial == "spectral") for path in paths}, params),
+            beside_params({path: jnp.asarray(False) for path in paths}, params),
         )
 
     def update(updates, state, params=None, **extra):
+        if not jax.tree.leaves(updates):
+            return updates, state
         look = (state.count > 0) & (state.count % choice.every == 0)
         spectral, locked = jax.lax.cond(
             look, lambda: changed(updates, state, extra), lambda: (state.spectral, state.locked)
         )
-        averaged, momentum_state = average.update(updates, state.momentum)
+        averaged, average_state = average.update(updates, state.average)
         direction = call_in_auto_mode(directions, averaged, spectral, like=averaged)
         count = optax.safe_increment(state.count)
-        return direction, SpecSignState(count, momentum_state, spectral, locked, state.record)
+        return direction, SpecSignState(count, average_state, spectral, locked)
 
     return optax.GradientTransformationExtraArgs(init, update)
 
@@ -170,7 +171,8 @@ def spec_sign(
     """Spectral or sign descent with momentum on every matrix, as an index of its gradients says.
 
     Hidden matrices, embeddings and the head descend by `scale_by_spec_sign`, vectors and scalars by the
-    fallback. See `Choice` for what may change and when, `muon` for the other arguments.
+    fallback. See `Choice` for what may change and when, `muon` for the other arguments, and both
+    `muon` and `signum` for what a gradient does that is not finite.
 
     Raises:
       ValueError: an option is outside what it may be; or, at init, no rule covers a leaf.

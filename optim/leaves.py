@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from geometry.matrices import leaves_by_path, tree_shapes
-from optim.plan import Record
+from optim.plan import tell
 from optim.routing import Routing
 from optim.scales import shape_scales
 
@@ -34,8 +34,8 @@ def tree_of(stacks: Sequence[Array], like: PyTree, routing: Routing, scale: str 
     return structure.unflatten([leaf_of(view, leaf) for view, leaf in zip(views, leaves, strict=True)])
 
 
-def matrix_record(params: PyTree, routing: Routing, scale: str | None) -> Record:
-    """Every leaf's view and the shape scales of its blocks.
+def tell_matrices(params: PyTree, routing: Routing, scale: str | None) -> None:
+    """Tell every leaf's view and the shape scales of its blocks.
 
     Raises ValueError where a leaf has no view, and TypeError where it is not of real floats.
     """
@@ -43,7 +43,7 @@ def matrix_record(params: PyTree, routing: Routing, scale: str | None) -> Record
         if not jnp.issubdtype(leaf.dtype, jnp.floating):
             raise TypeError(f"{path}: a matrix must have a real floating dtype, got {leaf.dtype}")
     shapes = tree_shapes(params)
-    return Record.of(
+    tell(
         {
             path: {"view": view, "scale": shape_scales(scale, view, shapes[path])}
             for path, view in routing.views(params).items()

@@ -11,17 +11,17 @@ from jax.sharding import PartitionSpec
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from geometry.matrices import as_wide_was, in_equal_batches, wide
+from geometry.matrices import as_wide_was, in_equal_batches, leaves_by_path, tree_shapes, wide
 from geometry.orthonormal import polar_columns, range_basis, signed_qr
 from geometry.precision import unit_peak
-from optim.leaves import matrix_record, stacks_of, tree_of
+from optim.leaves import stacks_of, tell_matrices, tree_of
 from optim.method import ADAM, matrix_method
 from optim.options import check_choice, check_number
-from optim.plan import Record
 from optim.ranks import rank_rule
 from optim.routing import BY_NAME, Routing
 from optim.scales import SCALES
 from optim.sharding import call_in_auto_mode
+from optim.state import beside_params
 from optim.step import COUPLED, Decay
 
 Right = Literal["normalize", "qr", "polar"]
@@ -35,13 +35,11 @@ class LowRankState(NamedTuple):
     Attributes:
       buffers: M / HEADROOM, error feedback and momentum in one, shaped as the parameters, in float32 or
         wider. The direction does not depend on the scale of M.
-      warm_starts: for every leaf, a tuple with V of each block, (matrices, long side, rank).
-      record: how each leaf is seen.
+      warm_starts: by the path of every leaf, a tuple with V of each block, (matrices, long side, rank).
     """
 
     buffers: PyTree
-    warm_starts: PyTree
-    record: Record
+    warm_starts: dict[str, tuple[Float[Array, "matrices long rank"], ...]]
 
 
 def scale_by_dion(
@@ -104,24 +102,28 @@ def scale_by_dion(
         buffers = jax.tree.map(
             lambda p: jnp.zeros_like(p, dtype=jnp.promote_types(p.dtype, jnp.float32)), params
         )
+        tell_matrices(params, routing, scale)
         starts = _warm_starts(buffers, routing, rank_of, jax.random.key(seed))
-        return LowRankState(buffers, starts, matrix_record(params, routing, scale))
+        return LowRankState(buffers, beside_params(starts, params))
 
     def step(updates, buffers, warm_starts):
         sums = jax.tree.map(lambda m, g: m + g.astype(m.dtype) / HEADROOM, buffers, updates)
         stacks = stacks_of(sums, routing)
         if not stacks:
             return updates, buffers, warm_starts
-        starts, structure = jax.tree.flatten(warm_starts)
+        # in the tree's order, which is not that of the sorted paths
+        starts = [start for path in tree_shapes(updates) for start in warm_starts[path]]
         directions, fed_back, new_starts = in_equal_batches(dion, list(map(wide, stacks)), starts)
         directions = tree_of(list(map(as_wide_was, directions, stacks)), updates, routing, scale)
         buffers = tree_of(list(map(as_wide_was, fed_back, stacks)), buffers, routing)
-        return directions, buffers, structure.unflatten(new_starts)
+        remaining = iter(new_starts)
+        kept = {path: tuple(next(remaining) for _ in warm_starts[path]) for path in tree_shapes(updates)}
+        return directions, buffers, kept
 
     def update(updates, state, params=None):
         like = (updates, state.buffers, state.warm_starts)
         directions, buffers, starts = call_in_auto_mode(step, *like, like=like)
-        return directions, LowRankState(buffers, starts, state.record)
+        return directions, LowRankState(buffers, starts)
 
     return optax.GradientTransformation(init, update)
 
@@ -147,6 +149,9 @@ def dion(
 
     The columns of V are normalised and not orthogonalised, so the update's Frobenius norm is √r and its
     spectral norm anything from 1 to √r. See `scale_by_dion` for the method, `muon` for the other arguments.
+
+    A gradient that is not finite makes NaN of its whole matrix, and stays in M for good;
+    `optax.apply_if_finite` around this leaves such steps out.
 
     With `axis_name` the gradients are those of one data-parallel rank, and the fallback averages its own;
     see `compressed_specs`.
@@ -258,24 +263,21 @@ def _right_factor(
 
 def _warm_starts(
     buffers: PyTree, routing: Routing, rank_of: Callable[[int], int], root: PRNGKeyArray
-) -> PyTree:
+) -> dict[str, tuple[Float[Array, "matrices long rank"], ...]]:
     """Random orthonormal columns for every block of every leaf, from a key named after the leaf's path."""
 
     def start(key, dtype, matrices, *sides):
         gaussian = jax.random.normal(key, (matrices, max(sides), rank_of(min(sides))), dtype)
         return jnp.linalg.qr(gaussian)[0]
 
-    leaves, structure = jax.tree.flatten(buffers)
-    starts = []
-    for leaf, (path, view) in zip(leaves, routing.views(buffers).items(), strict=True):
-        key = jax.random.fold_in(root, zlib.crc32(path.encode()))
-        starts.append(
-            tuple(
-                start(jax.random.fold_in(key, block), leaf.dtype, *sizes)
-                for block, sizes in enumerate(view.matrix_shapes(leaf.shape))
-            )
+    leaves, starts = leaves_by_path(buffers), {}
+    for path, view in routing.views(buffers).items():
+        key, leaf = jax.random.fold_in(root, zlib.crc32(path.encode())), leaves[path]
+        starts[path] = tuple(
+            start(jax.random.fold_in(key, block), leaf.dtype, *sizes)
+            for block, sizes in enumerate(view.matrix_shapes(leaf.shape))
         )
-    return structure.unflatten(starts)
+    return starts
 
 
 def _mean_over(axis_name: str) -> optax.GradientTransformation:

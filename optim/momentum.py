@@ -8,7 +8,7 @@ import optax
 from jax.typing import ArrayLike
 from jaxtyping import PyTree
 
-from optim.options import check_number
+from optim.options import check_number, is_zero
 
 
 class MomentumState(NamedTuple):
@@ -23,7 +23,10 @@ def scale_by_momentum(
     """M ← βM + (1 - β)G; the direction is M, or (1 - β)G + βM with Nesterov's look ahead.
 
     Directions that ignore scale (sign, polar factor) are the same for the sum M ← βM + G, which is
-    `optax.trace`. The average is not debiased. β = 0 passes G on.
+    `optax.trace`. The average is not debiased. β = 0 passes G on, and keeps no M.
+
+    A NaN or an infinity in G stays in M for good, unless β = 0: `optax.apply_if_finite` around the optimizer
+    leaves such steps out.
 
     Args:
       momentum: β in [0, 1).
@@ -34,10 +37,13 @@ def scale_by_momentum(
       ValueError: `momentum` is outside [0, 1).
     """
     check_number("momentum", momentum, 0, 1)
+    if is_zero(momentum):
+        return optax.identity()
     momentum = jnp.asarray(momentum, dtype=float)
 
     def blend(average, gradient):
-        return momentum * average + (1 - momentum) * gradient
+        # a momentum that is 0 by injection or in one of many runs forgets M, even where that is infinite
+        return jnp.where(momentum == 0, 0, momentum * average) + (1 - momentum) * gradient
 
     def init(params):
         return MomentumState(optax.tree.zeros_like(params, dtype=dtype))

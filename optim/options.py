@@ -10,11 +10,12 @@ from jax.typing import ArrayLike
 
 
 def check_number(
-    name: str, value: optax.ScalarOrSchedule | ArrayLike, low: float | int, high: float | int = math.inf
+    name: str, value: optax.ScalarOrSchedule | ArrayLike, low: ArrayLike, high: ArrayLike = math.inf
 ) -> None:
     """Raise ValueError unless `value` is in [low, high); a traced value or a schedule is not looked at."""
     if callable(value) or isinstance(value, jax.core.Tracer):
         return
+    low, high = np.asarray(low), np.asarray(high)  # in NumPy: under a trace, JAX would trace the comparison
     if not (is_real(value) and np.all((low <= np.asarray(value)) & (np.asarray(value) < high))):
         raise ValueError(f"{name} must be in [{low:g}, {high:g}), got {value}")
 
@@ -29,6 +30,16 @@ def check_choice(name: str, value: str | None, allowed: tuple[str | None, ...]) 
     """Raise ValueError unless `value` is one of the allowed names."""
     if value not in allowed:
         raise ValueError(f"{name} must be one of {list(allowed)}, got {value!r}")
+
+
+def could_be_zero(value: optax.ScalarOrSchedule | ArrayLike) -> bool:
+    """Whether a number is 0, or traced; a schedule is not looked at."""
+    return isinstance(value, jax.core.Tracer) or not (callable(value) or np.any(np.asarray(value)))
+
+
+def is_zero(value: optax.ScalarOrSchedule | ArrayLike) -> bool:
+    """Whether a number is 0 for good: an array of JAX's may be a hyperparameter, and another one later."""
+    return could_be_zero(value) and not isinstance(value, jax.Array)
 
 
 def at_step(value: optax.ScalarOrSchedule | ArrayLike, count: jax.Array) -> ArrayLike:

@@ -1,44 +1,29 @@
-"""Static records: what a transformation does with each leaf, left in its state by `init` to be read later."""
+"""What transformations do with each leaf: told to who asks while their `init` runs, and kept in no state."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
 
-import jax
-import optax
-from jaxtyping import PyTree
+Facts = Mapping[str, Mapping[str, Any]]
 
-Fields = Mapping[str, Any]
-
-
-@jax.tree_util.register_static
-@dataclass(frozen=True)
-class Record:
-    """Facts by leaf, hashable and without arrays: a part of the state's structure, not of its content."""
-
-    leaves: tuple[tuple[str, tuple[tuple[str, Any], ...]], ...]
-
-    @classmethod
-    def of(cls, fields: Mapping[str, Fields]) -> "Record":
-        return cls(tuple((path, tuple(facts.items())) for path, facts in fields.items()))
-
-    def fields(self) -> dict[str, dict[str, Any]]:
-        return {path: dict(facts) for path, facts in self.leaves}
+_asked: ContextVar[list[Facts] | None] = ContextVar("asked", default=None)
 
 
-class RecordState(NamedTuple):
-    """The state of a transformation that only leaves a record."""
+def tell(facts: Facts) -> None:
+    """Say what becomes of each leaf, by its path; heard inside `heard` alone.
 
-    record: Record
+    A plan in the state would be no array, which serialization, sharding and copying of states stumble over.
+    """
+    if (told := _asked.get()) is not None:
+        told.append(facts)
 
 
-def record(facts: Callable[[PyTree], Mapping[str, Fields]]) -> optax.GradientTransformation:
-    """Leave `facts(params)` in the state and the updates as they are."""
-
-    def init(params):
-        return RecordState(Record.of(facts(params)))
-
-    def update(updates, state, params=None):
-        return updates, state
-
-    return optax.GradientTransformation(init, update)
+@contextmanager
+def heard() -> Iterator[list[Facts]]:
+    """The facts told inside, in order."""
+    token = _asked.set(told := [])
+    try:
+        yield told
+    finally:
+        _asked.reset(token)

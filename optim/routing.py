@@ -12,7 +12,7 @@ from jaxtyping import PyTree
 
 from geometry.matrices import MatrixView, leaf_path, tree_shapes
 from optim.options import check_choice
-from optim.plan import record
+from optim.plan import tell
 
 Kind = Literal["hidden", "embed", "head", "other"]
 Heads = Literal["flattened", "separate"]
@@ -172,5 +172,10 @@ def routed(
     def labels(tree):
         return jax.tree_util.tree_map_with_path(label, tree)
 
-    transformations = {"matrices": matrices, "others": others}
-    return optax.chain(record(routes), optax.partition(transformations, labels))
+    partition = optax.partition({"matrices": matrices, "others": others}, labels)
+
+    def init(params):
+        tell(routes(params))
+        return partition.init(params)
+
+    return optax.GradientTransformationExtraArgs(init, partition.update)

@@ -13,6 +13,9 @@ def sign_descent(
 ) -> optax.GradientTransformation:
     """W ← W - η sign(G), with decoupled weight decay.
 
+    A NaN in G is one in W; an infinity is a step as any other. Neither is remembered. Around this, as around
+    every method here, `optax.apply_if_finite` leaves steps out whose gradient is not finite.
+
     >>> import jax.numpy as jnp
     >>> tx = sign_descent(0.1)
     >>> tx.update(jnp.array([3.0, 0.0, -1e-30]), tx.init(jnp.zeros(3)))[0]
@@ -39,6 +42,9 @@ def signum(
     momentum_dtype: str | None = None,
 ) -> optax.GradientTransformation:
     """M ← βM + (1 - β)G, W ← W - η sign(M), with decoupled weight decay (arXiv:1802.04434).
+
+    A NaN in G stays in M, and so in W, for good; after an infinity its weight steps to one side for ever,
+    by finite steps that nothing tells from others. `optax.apply_if_finite` around this leaves such steps out.
 
     Args:
       learning_rate: η, a number or a schedule.

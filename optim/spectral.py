@@ -6,11 +6,10 @@ from jaxtyping import PyTree
 
 from geometry import PolarMethod, polar_method
 from geometry.matrices import as_wide_was, in_equal_batches, wide
-from optim.leaves import matrix_record, stacks_of, tree_of
+from optim.leaves import stacks_of, tell_matrices, tree_of
 from optim.method import ADAM, matrix_method
 from optim.momentum import scale_by_momentum
 from optim.options import check_choice
-from optim.plan import RecordState
 from optim.routing import BY_NAME, Routing
 from optim.scales import SCALES
 from optim.sharding import call_in_auto_mode
@@ -41,7 +40,8 @@ def scale_by_polar(
         return polar_factors(tree, method, scale, routing)
 
     def init(params):
-        return RecordState(matrix_record(params, routing, scale))
+        tell_matrices(params, routing, scale)
+        return optax.EmptyState()
 
     def update(updates, state, params=None):
         return call_in_auto_mode(factors, updates, like=updates), state
@@ -70,7 +70,10 @@ def spectral_descent(
     fallback_weight_decay: ArrayLike = 0.0,
     routing: Routing = BY_NAME,
 ) -> optax.GradientTransformationExtraArgs:
-    """Muon without momentum: W ← W - η · scale · polar(G) on hidden matrices; see `muon`."""
+    """Muon without momentum: W ← W - η · scale · polar(G) on hidden matrices; see `muon`.
+
+    Of a G that is not finite, nothing is remembered but by the fallback.
+    """
     return muon(
         learning_rate,
         momentum=0.0,
@@ -107,6 +110,9 @@ def muon(
 
     Embeddings, the output head, vectors and scalars go to the fallback. `optim.describe` shows which leaf
     went where, and at which rate.
+
+    A G that is not finite makes NaN of its whole matrix, and stays in M for good; `optax.apply_if_finite`
+    around this leaves such steps out.
 
     Args:
       learning_rate: η, a number or a schedule.

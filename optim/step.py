@@ -13,8 +13,8 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, PyTree
 
 from geometry.matrices import leaf_path
-from optim.options import at_step, check_choice, check_number
-from optim.plan import Record
+from optim.options import at_step, check_choice, check_number, could_be_zero, is_zero
+from optim.plan import tell
 
 Coupling = Literal["learning_rate", "schedule", "independent"]
 Mask = PyTree | Callable[[PyTree], PyTree]
@@ -61,7 +61,7 @@ class Decay:
         """
         check_number("learning_rate", learning_rate, 0)
         check_number("weight_decay", weight_decay, 0, 1 if self.coupling == "independent" else math.inf)
-        if self.coupling == "independent" or (isinstance(weight_decay, float | int) and weight_decay == 0):
+        if self.coupling == "independent" or is_zero(weight_decay):
             return weight_decay
         factor = weight_decay / self.peak_learning_rate if self.coupling == "schedule" else weight_decay
         if callable(learning_rate):
@@ -74,12 +74,15 @@ COUPLED = Decay()
 
 
 class StepState(NamedTuple):
-    """Updates so far; the learning rate and decay fraction of the last one, or of the first one to come."""
+    """Updates so far; η and δ of the last one, or of the first one to come.
+
+    They have no name of a hyperparameter, so that `optax.tree_utils.tree_get` and `tree_set` find those that
+    `optax.inject_hyperparams` keeps, and no others.
+    """
 
     count: Int[Array, ""]
-    learning_rate: Float[Array, ""]
-    decay: Float[Array, ""]
-    record: Record
+    eta: Float[Array, ""]
+    delta: Float[Array, ""]
 
 
 def descend(
@@ -96,36 +99,40 @@ def descend(
 
     Raises:
       ValueError: a number is negative or infinite, or δ is 1 or more; or, in an update, decay without params.
+        There a traced δ, such as an injected one, makes NaN of what decays, unless it is 0.
     """
     check_number("learning_rate", learning_rate, 0)
     check_number("decay", decay, 0, 1)
-    decays_at_all = not (isinstance(decay, float | int) and decay == 0)
+    decays_at_all = not is_zero(decay)
 
     def rates(count):
-        # not weakly typed, so that a state from init and one from update have the same type
-        return tuple(jnp.asarray(at_step(value, count), dtype=float) for value in (learning_rate, decay))
+        # copies, or two parts of a state might hold one buffer, which could not be donated; not weakly
+        # typed, so that a state from init and one from update have the same type
+        return tuple(jnp.array(at_step(value, count), dtype=float) for value in (learning_rate, decay))
 
     def init(params):
         count = jnp.zeros([], jnp.int32)
+        state = StepState(count, *rates(count))
         decaying = _decaying(params, mask)
-        facts = {path: {"decays": decays_at_all and d} for path, d in decaying.items()}
-        return StepState(count, *rates(count), Record.of(facts))
+        tell({path: {"decays": decays_at_all and d, "step": state} for path, d in decaying.items()})
+        return state
 
     def update(updates, state, params=None):
         eta, delta = rates(state.count)
-        if decays_at_all and params is None:
+        if params is None and not could_be_zero(decay):
             raise ValueError("params are needed for weight decay: call update(updates, state, params)")
         decaying = _decaying(updates if params is None else params, mask)
 
         def step(key_path, direction, weight=None):
             stepped = -eta * direction
             if decays_at_all and decaying[leaf_path(key_path)]:
-                stepped -= delta * weight
+                lost = jnp.where(delta == 0, 0, jnp.nan) if weight is None else delta * weight
+                stepped -= lost
             return stepped.astype(direction.dtype)
 
-        trees = (updates, params) if decays_at_all else (updates,)
+        trees = (updates,) if params is None or not decays_at_all else (updates, params)
         stepped = jax.tree_util.tree_map_with_path(step, *trees)
-        return stepped, StepState(optax.safe_increment(state.count), eta, delta, state.record)
+        return stepped, StepState(optax.safe_increment(state.count), eta, delta)
 
     return optax.GradientTransformation(init, update)
 
@@ -133,7 +140,7 @@ def descend(
 def _decaying(params: PyTree, mask: Mask | None) -> dict[str, bool]:
     """Whether each leaf decays, by path: under `optax.partition` a mask may have leaves that params lacks."""
     paths = [leaf_path(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
-    if mask is None:
+    if mask is None or not paths:
         return dict.fromkeys(paths, True)
     tree = mask(params) if callable(mask) else mask
     decays = {leaf_path(path): bool(d) for path, d in jax.tree_util.tree_leaves_with_path(tree)}

@@ -6,6 +6,7 @@ project's.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 
 import jax.numpy as jnp
@@ -25,15 +26,16 @@ def _rise(x: Array, peak_at: Array, form: str) -> Array:
     return WARMUPS[form](jnp.clip(x / jnp.maximum(peak_at, jnp.finfo(x.dtype).eps), 0, 1))
 
 
-def _warmed_up(decay: Callable[..., Array]) -> Callable[..., Array]:
+@dataclass(frozen=True)
+class _WarmedUp:
     """The curve of a family that rises until x = warmup and then follows `decay(v, **params)`."""
 
-    def curve(x, *, warmup, warmup_form, **params):
+    decay: Callable[..., Array]
+
+    def __call__(self, x, *, warmup, warmup_form, **params):
         horizon = 1 - jnp.minimum(warmup, 1 - jnp.finfo(x.dtype).eps)
         remaining = jnp.clip((1 - x) / horizon, 0, 1)
-        return jnp.where(x < warmup, _rise(x, warmup, warmup_form), decay(remaining, **params))
-
-    return curve
+        return jnp.where(x < warmup, _rise(x, warmup, warmup_form), self.decay(remaining, **params))
 
 
 def _constant(v: Array) -> Array:
@@ -44,18 +46,19 @@ def _linear(v: Array) -> Array:
     return v
 
 
-def _two_point(interpolate: Callable[..., Array]) -> Callable[..., Array]:
+@dataclass(frozen=True)
+class _TwoPoint:
     """A straight warm-up to (x0, 1), then through (x0, 1), (x1, y1), (x2, y2) and (1, y_end·y2)."""
 
-    def curve(x, *, x0, y1, dx1, dx2, dy2, y_end=0.0):
+    interpolate: Callable[..., Array]
+
+    def __call__(self, x, *, x0, y1, dx1, dx2, dy2, y_end=0.0):
         x1 = x0 + dx1 * (1 - x0)
         x2 = x1 + dx2 * (1 - x1)
         y2 = dy2 * y1
         one = jnp.ones_like(x0)
-        decay = interpolate(x, (x0, x1, x2, one), (one, y1, y2, y_end * y2))
+        decay = self.interpolate(x, (x0, x1, x2, one), (one, y1, y2, y_end * y2))
         return jnp.where(x < x0, _rise(x, x0, "linear"), decay)
-
-    return curve
 
 
 def _smooth_nonmonotonic(x, *, y_start, y_end, x_peak, y1, dx1, y2, dx2):
@@ -96,7 +99,7 @@ def _warmed_up_family(
     name: str, decay: Callable[..., Array], parameters: Mapping[str, tuple[Interval, Interval]], **options
 ) -> Family:
     parameters = {"warmup": (FRACTION_BELOW_1, Interval(0.0, 0.3)), **parameters}
-    return _family(name, _warmed_up(decay), parameters, warmup_form="linear", **options)
+    return _family(name, _WarmedUp(decay), parameters, warmup_form="linear", **options)
 
 
 def _family(name: str, curve, parameters: Mapping[str, tuple[Interval, Interval]], **options) -> Family:
@@ -124,9 +127,9 @@ _ALL = (
     _warmed_up_family("cosine_floor", shapes.cosine, {"floor": (UNIT, UNIT)}),
     _warmed_up_family("sqrt", shapes.sqrt, {"a": (UNIT, UNIT)}),
     _warmed_up_family("rex", shapes.rex, {"beta": (NON_NEGATIVE, Interval(0.01, 10.0, log=True))}),
-    _family("two_point_linear", _two_point(piecewise_linear), _TWO_POINT),
-    _family("two_point_spline", _two_point(pchip), _TWO_POINT),
-    _family("two_point_spline_floor", _two_point(pchip), {**_TWO_POINT, "y_end": (UNIT, UNIT)}),
+    _family("two_point_linear", _TwoPoint(piecewise_linear), _TWO_POINT),
+    _family("two_point_spline", _TwoPoint(pchip), _TWO_POINT),
+    _family("two_point_spline_floor", _TwoPoint(pchip), {**_TWO_POINT, "y_end": (UNIT, UNIT)}),
     _family(
         "smooth_nonmonotonic",
         _smooth_nonmonotonic,

@@ -31,9 +31,12 @@ OPTIONS: Mapping[str, tuple[str, ...] | Interval] = MappingProxyType(
 )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Family:
-    """A schedule family; hashable by identity, so usable as a static argument of a jitted function.
+    """A schedule family; hashable, so usable as a static argument of a jitted function.
+
+    It is a value: one that was pickled or copied is equal to the first, and what was compiled for that serves
+    it. A curve of your own pickles where it has a name in a module.
 
     Attributes:
       name: its key in `FAMILIES`.
@@ -59,6 +62,13 @@ class Family:
                 raise ValueError(
                     f"{self.name}: the space {interval} of {name!r} leaves its domain {self.domain[name]}"
                 )
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.curve, frozenset(self.options.items())))
+
+    def __reduce__(self) -> tuple:
+        mappings = (dict(getattr(self, name)) for name in ("domain", "space", "options"))
+        return type(self), (self.name, self.curve, *mappings)  # its views of them do not pickle
 
     def multipliers(self, params: Params, num_steps: int) -> Float[Array, "steps"]:
         """The curve at x = t / num_steps for t = 0 … num_steps - 1.
@@ -124,9 +134,7 @@ class Family:
             allowed = OPTIONS[name]
             if value not in allowed:
                 raise ValueError(f"{self.name}: {name} must be in {allowed}, got {value!r}")
-        changed = {**self.options, **options}
-        # the same family for the same options: whatever was compiled for it serves again
-        return self if changed == dict(self.options) else replace(self, options=changed)
+        return replace(self, options={**self.options, **options})
 
     def check(self, params: Params) -> None:
         """Raise ValueError unless `params` has exactly the family's names and, where concrete, values inside

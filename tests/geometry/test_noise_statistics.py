@@ -48,7 +48,8 @@ def z_scores(estimates, truth, deviation=None):
 @jax.vmap
 def squares_and_grams(part_gradients):
     moments = Moments.of({"kernel": part_gradients})
-    return moments.squares["kernel"], moments.grams["kernel"][0][0]
+    square_unit = moments.units["kernel"] ** 2
+    return square_unit * moments.squares["kernel"], square_unit * moments.grams["kernel"][0][0]
 
 
 def test_squares_and_grams_are_unbiased_however_the_batch_is_split():

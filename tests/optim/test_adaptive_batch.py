@@ -253,6 +253,37 @@ def test_a_batch_that_grows_16_fold_compiles_nothing_anew():
     assert state.control.batch_size == 16 * 2 * MICRO
 
 
+@pytest.mark.parametrize("build", [optax.adam, optim.muon])
+@pytest.mark.parametrize(
+    ("kept", "given"), [(jnp.float32, jnp.bfloat16), (jnp.bfloat16, jnp.float32)], ids=["narrow", "wide"]
+)
+def test_gradients_of_another_dtype_are_those_of_multi_steps(kept, given, build):
+    fixed = BatchController(SPECTRAL, 2 * MICRO, 2 * MICRO, quantum=MICRO, every=1)
+    ours = adaptive_batch(build, lambda _: 0.1, fixed, microbatch_size=MICRO)
+    theirs, params = optax.MultiSteps(build(lambda _: 0.1), 2), jax.tree.map(kept, drawn(0))
+    state, reference = ours.init(params), theirs.init(params)
+    update, expected_update = jax.jit(ours.update), jax.jit(theirs.update)
+    for step in range(4):
+        gradients = jax.tree.map(given, drawn(step))
+        updates, state = update(gradients, state, params)
+        expected, reference = expected_update(gradients, reference, params)
+        # ours is of the mean in float32, theirs of one in the narrower dtype
+        chex.assert_trees_all_equal_dtypes(updates, expected)
+        chex.assert_trees_all_close(updates, expected, atol=2**-6)
+    chex.assert_trees_all_equal_dtypes(state.inner, reference.inner_opt_state)
+
+
+def test_outside_jit_it_is_the_same():
+    tx = adaptive_batch(optax.sgd, table, controlled(SIGN, every=1, warmup_samples=0), microbatch_size=MICRO)
+    updates, states = (tx.update, jax.jit(tx.update)), [tx.init(single(drawn(0)))] * 2
+    for step in range(6):
+        gradients = single(drawn(step))
+        results = [update(gradients, state) for update, state in zip(updates, states, strict=True)]
+        chex.assert_trees_all_close(*(update for update, _ in results), rtol=1e-5, atol=1e-7)
+        states = [state for _, state in results]
+    assert states[0].control.batch_size == states[1].control.batch_size > 2 * MICRO
+
+
 def test_gradients_keep_their_dtype():
     tx = adaptive_batch(optax.sgd, table, controlled(SIGN), microbatch_size=MICRO)
     params = jax.tree.map(lambda x: jnp.bfloat16(x), drawn(0))

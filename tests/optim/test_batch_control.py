@@ -1,16 +1,19 @@
 """The batch controller against its recursion in NumPy, the published traces, and the gain it promises."""
 
+import copy
 import functools
 import math
+import pickle
 
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
-from geometry import EUCLIDEAN, SIGN, SPECTRAL, NoiseScale, ky_fan
-from optim import BatchController, BatchState
+from geometry import EUCLIDEAN, SIGN, SPECTRAL, Moments, NoiseScale, ky_fan
+from optim import BatchController, BatchState, adaptive_batch
 
 
 def scale(noise, signal, geometry=SIGN):
@@ -26,6 +29,42 @@ def trajectory(controller, noises, signals) -> BatchState:
 
     measurements = jnp.float32(noises), jnp.float32(signals)
     return jax.jit(lambda m: jax.lax.scan(step, controller.init(), m)[1])(measurements)
+
+
+def test_outside_jit_moments_are_estimated_as_inside():
+    parts = np.random.default_rng(0).normal(1, 4, (4, 30)).astype(np.float32)
+    noise, signal = np.sqrt(64 * parts.var(0, ddof=1) / 4).sum(), np.abs(parts.mean(0)).sum()
+    controller = BatchController(SIGN, 64, 10_000, every=1)
+    parts = [jnp.asarray(part) for part in parts]
+    moments = functools.reduce(Moments.add, parts, Moments.init(parts[0]))
+    state = controller.update(controller.init(), lambda: moments.estimate(64, SIGN))
+    assert state.batch_size == math.ceil((noise / signal / 0.6) ** 2)
+    one = Moments.init(parts[0]).add(parts[0])
+    with pytest.raises(ValueError, match="at least two parts, got 1"):
+        controller.update(controller.init(), lambda: one.estimate(64, SIGN))
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda value: pickle.loads(pickle.dumps(value))])
+def test_a_copied_controller_has_the_threshold_of_its_geometry(copied):
+    # 51.6804 / 0.3² = 574.2, and at the other geometries' 0.6: 143.6
+    controller = copied(BatchController(EUCLIDEAN, 64, 4096, every=1))
+    state = controller.update(controller.init(), lambda: scale(math.sqrt(51.6804), 1, EUCLIDEAN))
+    assert state.batch_size == 575
+
+
+def test_numbers_may_be_arrays_while_something_is_traced():
+    sizes = [jnp.asarray(size) for size in (8, 64, 4)]
+    theta, bad = jnp.float32(0.5), jnp.float32(1.5)
+
+    @jax.jit
+    def first_batch():
+        controller = BatchController(SIGN, *sizes, theta=theta)
+        tx = adaptive_batch(optax.sgd, lambda _: 0.1, controller, microbatch_size=4)
+        with pytest.raises(ValueError, match=r"theta must be between 0 and 1, got 1\.5"):
+            BatchController(SIGN, *sizes, theta=bad)
+        return tx.init(jnp.zeros(2)).control.batch_size
+
+    assert first_batch() == 8
 
 
 @pytest.mark.parametrize(

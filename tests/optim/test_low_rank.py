@@ -84,7 +84,7 @@ def test_it_is_the_six_steps_in_numpy(right):
     expected = {}
     for leaf, shape in SHAPES.items():
         matrices = [g[leaf].reshape(-1, shape[-1]) for g in gradients]
-        expected[leaf] = numpy_dion(right, matrices, np.asarray(state.warm_starts[leaf]["kernel"][0][0]))
+        expected[leaf] = numpy_dion(right, matrices, np.asarray(state.warm_starts[f"{leaf}/kernel"][0][0]))
     for t, gradient in enumerate(gradients):
         updates, state = step({leaf: {"kernel": jnp.asarray(g)} for leaf, g in gradient.items()}, state)
         for leaf, shape in SHAPES.items():
@@ -149,7 +149,7 @@ def test_attention_heads_and_fused_blocks_step_as_matrices_of_their_own():
     gradients = {"query": {"kernel": jnp.asarray(query)}, "qkv": {"kernel": jnp.asarray(qkv)}}
     state = tx.init(gradients)
     updates, _ = jax.jit(tx.update)(gradients, state)
-    starts = [*state.warm_starts["query"]["kernel"][0], *(v[0] for v in state.warm_starts["qkv"]["kernel"])]
+    starts = [*state.warm_starts["query/kernel"][0], *(v[0] for v in state.warm_starts["qkv/kernel"])]
     places = [("query", np.s_[:, head]) for head in range(3)] + [("qkv", np.s_[:, :4]), ("qkv", np.s_[:, 4:])]
     for (leaf, cut), start in zip(places, starts, strict=True):
         ((expected, _),) = numpy_dion("qr", [gradients[leaf]["kernel"][cut]], np.asarray(start, np.float64))

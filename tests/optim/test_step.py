@@ -59,8 +59,8 @@ def test_the_state_holds_the_count_and_the_rates_of_the_last_step(coupling):
     state = tx.init(params)
     for updates_so_far, last in enumerate([0, 0, 1, 2]):
         assert int(state.count) == updates_so_far
-        np.testing.assert_allclose(state.learning_rate, rate(last), rtol=1e-6)
-        np.testing.assert_allclose(state.decay, FRACTIONS[coupling](last), rtol=1e-6)
+        np.testing.assert_allclose(state.eta, rate(last), rtol=1e-6)
+        np.testing.assert_allclose(state.delta, FRACTIONS[coupling](last), rtol=1e-6)
         _, state = tx.update(params, state, params)
 
 

@@ -1,10 +1,14 @@
 """What a family refuses, and what its message names."""
 
+import copy
+import pickle
 import re
 from dataclasses import FrozenInstanceError, replace
 
+import cloudpickle
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from schedules import FAMILIES, Interval
@@ -109,6 +113,26 @@ def test_with_options_leaves_the_family_as_it_was():
     changed = FAMILIES["cosine"].with_options(floor=0.5)
     assert (FAMILIES["cosine"].options["floor"], changed.options["floor"]) == (0.0, 0.5)
     assert changed.options["warmup_form"] == "linear"
+
+
+CHANGED = FAMILIES["wsd"].with_options(decay_form="1-sqrt")
+
+
+@pytest.mark.parametrize("family", [*FAMILIES.values(), CHANGED], ids=lambda family: family.name)
+def test_a_copy_is_the_family_itself(family):
+    """So that it finds what was compiled for it, and others do not."""
+    for dump in (pickle, cloudpickle):
+        assert dump.loads(dump.dumps(family)) == family
+    copied = copy.deepcopy(family)
+    assert [other for other in (*FAMILIES.values(), CHANGED) if copied == other] == [family]
+    params = {name: interval.from_unit(jnp.float32(0.5)) for name, interval in family.space.items()}
+    compiled = jax.jit(lambda family, params: family.multipliers(params, 4), static_argnums=0)
+    jax.tree.map(np.testing.assert_array_equal, compiled(copied, params), compiled(family, params))
+    assert compiled._cache_size() == 1
+
+
+def test_a_curve_of_ones_own_is_not_taken_for_one_of_the_same_name():
+    assert replace(FAMILIES["linear"], curve=FAMILIES["rex"].curve) != FAMILIES["linear"]
 
 
 def test_a_family_cannot_be_changed_in_place():

@@ -1,0 +1,368 @@
+"""optax's contract, kept by whatever `optim` exports and studies train with; new names must be listed."""
+
+import copy
+import dataclasses
+import functools
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+
+import cloudpickle
+import flax.serialization
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import orbax.checkpoint as ocp
+import pytest
+from flax import nnx
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+import optim
+from experiments.study.optimizers import OPTIMIZERS
+from geometry import SPECTRAL
+
+TO_SPECTRAL = optim.Choice(
+    lambda gradients, **_: jax.tree.map(lambda g: jnp.sum(g * g), gradients), 2, initial="sign"
+)
+RANKS = ("rank_fraction", "rank_multiple")
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """A learning rate → transformation; how fast and how long it takes to optax's targets; and what has
+    hyperparameters to inject, with those that decide shapes."""
+
+    build: Callable
+    rate: float = 0.03
+    steps: int = 3000
+    factory: Callable | None = None
+    static: tuple[str, ...] = ()
+    parts: bool = False
+
+
+def matrices(*directions):
+    """Directions for matrices alone, with Adam elsewhere: what is exported link by link."""
+    return lambda rate: optim.routed(optax.chain(*directions, optim.descend(rate)), optax.adam(rate))
+
+
+def adaptive(rate):
+    controller = optim.BatchController(SPECTRAL, 8, 8, quantum=4, every=2)
+    return optim.adaptive_batch(optim.muon, lambda _: rate, controller, microbatch_size=4)
+
+
+def studied(name, factory, rate=0.03, steps=3000, static=()):
+    return Case(lambda rate: OPTIMIZERS[name].build(rate, 0.0), rate, steps, factory, static)
+
+
+CASES = {
+    "sgd": studied("sgd", optax.sgd, 0.0018, 12_000),
+    "momentum": studied("momentum", None, 0.001, 6000),
+    "adam": studied("adam", optax.adam),
+    "adamw": studied("adamw", optax.adamw),
+    "lion": studied("lion", optax.lion, 0.01),
+    "optax_muon": studied("optax_muon", None),
+    "sign_descent": studied("sign_descent", optim.sign_descent, 0.0008, 36_000),
+    "signum": studied("signum", optim.signum, 0.01),
+    "spectral_descent": studied("spectral_descent", optim.spectral_descent),
+    "muon": studied("muon", optim.muon),
+    "dion": studied("dion", optim.dion, static=RANKS),
+    "orth_dion": studied("orth_dion", optim.orth_dion, static=RANKS),
+    "orth_dion_polar": Case(functools.partial(optim.orth_dion, right="polar")),
+    "spec_sign": Case(
+        functools.partial(optim.spec_sign, choice=TO_SPECTRAL, momentum=0.9),
+        factory=functools.partial(optim.spec_sign, choice=TO_SPECTRAL),
+    ),
+    "adaptive_batch": Case(adaptive, steps=6000),
+    "record_noise": Case(lambda rate: optax.chain(optim.record_noise(8), optax.adam(rate)), parts=True),
+    "scale_by_dion": Case(matrices(optim.scale_by_dion(rank=2))),
+    "scale_by_momentum": Case(matrices(optim.scale_by_momentum(0.9), optim.scale_by_polar())),
+    "scale_by_spec_sign": Case(
+        lambda rate: optim.routed(
+            optax.chain(optim.scale_by_spec_sign(TO_SPECTRAL), optim.descend(rate)),
+            optax.adam(rate),
+            kinds=("hidden", "embed", "head"),
+        )
+    ),
+}
+INSIDE = {"descend", "routed", "scale_by_polar"}  # in those called `matrices`
+NO_TRANSFORMATION = {
+    "SHAPE_SCALES", "AdaptiveBatchState", "BatchController", "BatchState", "Choice", "Decay", "Description",
+    "LeafPlan", "NoiseIndex", "NoiseState", "Route", "Routing", "by_name", "compressed_specs", "describe",
+    "shape_scales",
+}  # fmt: skip
+
+
+def test_every_public_name_is_here():
+    assert set(optim.__all__) <= {*CASES, *INSIDE, *NO_TRANSFORMATION}
+    assert set(OPTIMIZERS) <= set(CASES)
+
+
+TARGET = np.float32([[3.0, -2.0], [1.0, 4.0], [0.0, 1.0]])
+SOLUTION = {
+    "dense": {"kernel": TARGET},
+    "embed": {"embedding": TARGET},
+    "head": {"kernel": TARGET},
+    "parabola": {"bias": np.float32([1.0, -1.0, 1.0])},
+    "rosenbrock": {"bias": np.float32([1.0, 1.0])},
+}
+START = jax.tree.map(np.zeros_like, SOLUTION) | {"parabola": {"bias": np.float32([-1.0, 10.0, 1.0])}}
+SPECS = {  # over Explicit axes
+    "dense": {"kernel": PartitionSpec(None, "x")},
+    "embed": {"embedding": PartitionSpec(None, "x")},
+    "head": {"kernel": PartitionSpec()},
+    "parabola": {"bias": PartitionSpec()},
+    "rosenbrock": {"bias": PartitionSpec("x")},
+}
+
+
+def objective(params):
+    """optax's parabolas and its Rosenbrock function."""
+    x, y = params["rosenbrock"]["bias"]
+    parabolas = jax.tree.map(lambda w, best: jnp.sum((w - best) ** 2), params, SOLUTION)
+    del parabolas["rosenbrock"]
+    return (1 - x) ** 2 + 100 * (y - x**2) ** 2 + sum(jax.tree.leaves(parabolas))
+
+
+def drawn(seed, dtype=np.float32):
+    rng = np.random.default_rng(seed)
+    return jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape), dtype), START)
+
+
+def extra(case, gradients):
+    if not case.parts:
+        return {}
+    return {"part_gradients": jax.tree.map(lambda g: jnp.stack([g - 0.1, g + 0.1]), gradients)}
+
+
+def close(found, expected, atol=1e-5):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=atol, rtol=1e-5), found, expected)
+
+
+def equal(found, expected):
+    assert jax.tree.structure(found) == jax.tree.structure(expected)
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
+
+
+def converges(case):
+    """Within optax's own bar, in one scan whose rates are data."""
+    rates = case.rate * (1 - jnp.arange(case.steps) / case.steps)
+
+    def step(carry, rate):
+        params, state = carry
+        gradients = jax.grad(objective)(params)
+        updates, state = case.build(rate).update(gradients, state, params, **extra(case, gradients))
+        return (optax.apply_updates(params, updates), state), None
+
+    def run(params):
+        return jax.lax.scan(step, (params, case.build(rates[0]).init(params)), rates)[0][0]
+
+    jax.tree.map(
+        lambda w, best: np.testing.assert_allclose(w, best, atol=3e-2, rtol=3e-2),
+        jax.jit(run)(START),
+        SOLUTION,
+    )
+
+
+def compiles_once_and_vmaps(case):
+    """Updates of two rows, from one program for both and from a vmapped one."""
+    tx = case.build(0.1)
+    update = jax.jit(lambda g, s, p: tx.update(g, s, p, **extra(case, g)))
+    rows, states = [], []
+    for row in range(2):
+        params, state = drawn(row), tx.init(drawn(row))
+        for step in range(2):
+            updates, state = update(drawn(10 * step + row), state, params)
+        rows.append(updates)
+        states.append(tx.init(params))
+    assert update._cache_size() == 1
+
+    def stack(*trees):
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+
+    params, state = stack(drawn(0), drawn(1)), stack(*states)
+    mapped = jax.jit(jax.vmap(lambda g, s, p: tx.update(g, s, p, **extra(case, g))))
+    for step in range(2):
+        updates, state = mapped(stack(drawn(10 * step), drawn(10 * step + 1)), state, params)
+    close(updates, stack(*rows))
+
+
+def goes_inside_optax_wrappers(case):
+    """A bad gradient is left out, two good ones make the update of their mean, in the chosen leaves alone."""
+    tx = case.build(0.1)
+    inner = {
+        "trained": optax.masked(
+            tx, lambda p: {**jax.tree.map(lambda _: True, p), "parabola": {"bias": False}}
+        ),
+        "frozen": optax.set_to_zero(),
+    }
+    apart = optax.partition(
+        inner, lambda p: {name: "frozen" if name == "rosenbrock" else "trained" for name in p}
+    )
+    multi = optax.MultiSteps(apart, 2)
+    wrapped = optax.apply_if_finite(optax.GradientTransformationExtraArgs(multi.init, multi.update), 3)
+    first, second, params = drawn(1), drawn(2), drawn(3)
+    mean = jax.tree.map(lambda a, b: (a + b) / 2, first, second)
+    update = jax.jit(lambda g, s: wrapped.update(g, s, params, **extra(case, mean)))
+    nothing, state = update(first, wrapped.init(params))
+    skipped, after = update(jax.tree.map(lambda g: g.at[0].set(jnp.inf), second), state)
+    equal(after.inner_state, state.inner_state)
+    updates, _ = update(second, after)
+    for zeros in (nothing, skipped, updates["rosenbrock"]):
+        assert not any(np.any(leaf) for leaf in jax.tree.leaves(zeros))
+    close(updates["parabola"], mean["parabola"])
+    expected, _ = jax.jit(lambda g, p: tx.update(g, tx.init(p), p, **extra(case, g)))(mean, params)
+    for leaf in ("dense", "embed", "head"):
+        close(updates[leaf], expected[leaf])
+
+
+def injects(case):
+    """With its updates and its state, asking for parameters where nothing decays no more than optax does."""
+    inject = optax.inject_hyperparams(case.factory, static_args=case.static)
+    plain, injected = case.factory(0.1), inject(learning_rate=0.1)
+    gradients, params = drawn(0), drawn(1)
+    state = jax.jit(injected.init)(params)
+    for name in state.hyperparams:
+        found = optax.tree_utils.tree_get_all_with_path(state, name)
+        assert [optax.tree_utils.tree_get(state, name)] == [value for _, value in found]
+    assert optax.tree_utils.tree_get(plain.init(params), "learning_rate") is None  # as in optax.adam's
+    rest = () if case.factory.__module__.startswith("optim") or case.factory is optax.adam else (params,)
+    updates, after = jax.jit(injected.update)(gradients, state, *rest)
+    expected, expected_state = jax.jit(plain.update)(gradients, plain.init(params), params)
+    close(updates, expected)
+    close(after.inner_state, expected_state)
+    assert jax.tree.structure(after) == jax.tree.structure(state)
+    donated = jax.jit(lambda s: jax.tree.map(lambda x: x + 1, s), donate_argnums=0)
+    donated(injected.init(params))
+
+
+def keeps_dtypes(case):
+    """Of gradients, and of the state whatever the gradients are; from shapes as from arrays."""
+    tx = case.build(0.1)
+    for kept, given in ((jnp.bfloat16, jnp.bfloat16), (jnp.float16, jnp.float16), (jnp.float32, jnp.float32)):
+        params, gradients = (
+            jax.tree.map(lambda x, dtype=dtype: jax.ShapeDtypeStruct(x.shape, dtype), START)
+            for dtype in (kept, given)
+        )
+
+        def step(gradients, state, params):
+            updates, new = tx.update(gradients, state, params, **extra(case, gradients))
+            return updates, jax.lax.cond(jnp.sum(updates["head"]["kernel"]) > 0, lambda: new, lambda: state)
+
+        updates, _ = jax.eval_shape(step, gradients, tx.init(params), params)
+        assert {leaf.dtype for leaf in jax.tree.leaves(updates)} == {jnp.dtype(given)}
+    equal(tx.init(params), tx.init(jax.tree.map(jnp.zeros_like, params)))
+
+
+def is_sharded(case):
+    """On Explicit and Auto axes the update is that of whole arrays, and states keep their types."""
+    tx, params, gradients = case.build(0.1), drawn(0), drawn(1)
+    expected, _ = jax.jit(tx.update)(gradients, tx.init(params), params, **extra(case, gradients))
+    for kind in (AxisType.Explicit, AxisType.Auto):
+        mesh = jax.make_mesh((2,), ("x",), axis_types=(kind,))
+        put = functools.partial(
+            jax.tree.map, lambda x, spec, mesh=mesh: jax.device_put(x, NamedSharding(mesh, spec))
+        )
+
+        def step(gradients, state, params):
+            update = lambda: tx.update(gradients, state, params, **extra(case, gradients))  # noqa: E731
+            return jax.lax.cond(gradients["parabola"]["bias"][0] < 9, update, lambda: (gradients, state))
+
+        sharded = put(params, SPECS)
+        updates, _ = jax.jit(step)(put(gradients, SPECS), tx.init(sharded), sharded)
+        close(updates, expected)
+
+
+def state_is_handled(case):
+    """By flax.serialization, optax.tree_map_params, donation, pickles and copies."""
+    tx, params = case.build(0.1), drawn(0)
+    state = tx.init(params)
+    _, state = tx.update(drawn(1), state, params, **extra(case, drawn(1)))
+    equal(flax.serialization.from_bytes(tx.init(params), flax.serialization.to_bytes(state)), state)
+    for dump in (pickle, cloudpickle):
+        equal(dump.loads(dump.dumps(state)), state)
+    equal(copy.deepcopy(state), state)
+    equal(copy.deepcopy(tx).init(params), tx.init(params))
+    equal(optax.tree_utils.tree_map_params(tx, lambda leaf: leaf, state), state)
+    halves = optax.tree_utils.tree_map_params(tx, lambda leaf: leaf.astype(jnp.bfloat16), state)
+    assert jax.tree.structure(halves) == jax.tree.structure(state)
+    masked = lambda node: isinstance(node, optax.MaskedNode)  # noqa: E731
+    told = optax.tree_utils.tree_map_params(
+        tx,
+        lambda leaf, spec: None if masked(leaf) else f"{leaf.shape} {spec}",
+        state,
+        SPECS,
+        transform_non_params=lambda _: None,
+        is_leaf=masked,
+    )
+    shapes_and_specs = jax.tree.map(lambda leaf, spec: f"{leaf.shape} {spec}", START, SPECS)
+    assert set(jax.tree.leaves(told)) <= set(jax.tree.leaves(shapes_and_specs))
+    donate = jax.jit(lambda s: jax.tree.map(lambda leaf: leaf * 1, s), donate_argnums=0)
+    equal(donate(tx.init(params)), tx.init(params))
+
+
+class Model(nnx.Module):
+    """With the leaves of START."""
+
+    def __init__(self):
+        for name, leaves in START.items():
+            layer = nnx.Module()
+            for leaf, value in leaves.items():
+                setattr(layer, leaf, nnx.Param(jnp.asarray(value)))
+            setattr(self, name, layer)
+
+
+def is_restored_by_orbax(case, path):
+    """In an NNX optimizer, and bare."""
+    optimizer = nnx.Optimizer(Model(), case.build(0.1), wrt=nnx.Param)
+    bare = case.build(0.1).init(drawn(0))
+    for name, state in {"nnx": nnx.state(optimizer), "bare": bare}.items():
+        with ocp.StandardCheckpointer() as checkpointer:
+            checkpointer.save(path / name, state)
+            checkpointer.wait_until_finished()
+            equal(checkpointer.restore(path / name, jax.tree.map(jnp.zeros_like, state)), state)
+
+
+CHECKS = (
+    converges, compiles_once_and_vmaps, goes_inside_optax_wrappers, injects, keeps_dtypes, is_sharded,
+    state_is_handled, is_restored_by_orbax,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("check", "name"),
+    [
+        (check, name)
+        for check in CHECKS
+        for name, case in CASES.items()
+        if case.factory or check is not injects
+        if name != "optax_muon" or check is not is_sharded  # its products refuse Explicit axes
+    ],
+    ids=lambda value: value if isinstance(value, str) else value.__name__,
+)
+def test_it_keeps_optax_contract(check, name, tmp_path):
+    check(CASES[name], *((tmp_path,) if check is is_restored_by_orbax else ()))
+
+
+IN_A_PROCESS = """
+import cloudpickle, jax, numpy as np, optax, geometry, optim
+choice = optim.Choice(lambda gradients, **_: {"kernel": 1.0}, 1, kinds=("hidden",))
+controller = optim.BatchController(geometry.SPECTRAL, 8, 8, quantum=4)
+params = {"kernel": np.float32([[3, 1], [1, 2], [0, 1]])}
+for tx in (
+    optim.sign_descent(0.1), optim.signum(0.1), optim.spectral_descent(0.1), optim.muon(0.1), optim.dion(0.1),
+    optim.orth_dion(0.1), optim.spec_sign(0.1, choice=choice), optim.record_noise(8), optim.descend(0.1),
+    optim.adaptive_batch(optim.muon, lambda _: 0.1, controller, microbatch_size=4),
+):
+    parts, results = {"kernel": np.ones((2, 3, 2))}, []
+    for one in (tx, cloudpickle.loads(cloudpickle.dumps(tx))):
+        update = optax.with_extra_args_support(one).update
+        results.append(update(params, one.init(params), params, part_gradients=parts))
+    jax.tree.map(np.testing.assert_array_equal, *results)
+"""
+
+
+def test_transformations_go_through_cloudpickle():
+    """In a process of its own: the type checker of these tests wraps functions in what no pickle takes."""
+    subprocess.run([sys.executable, "-c", IN_A_PROCESS], check=True, capture_output=True, timeout=300)
