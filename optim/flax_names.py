@@ -37,9 +37,9 @@ def by_name(
     """The route of a leaf by Flax's or Haiku's names; None where they do not tell.
 
     "other" are vectors and scalars, and whatever is called bias, scale, offset, gamma or beta, is a
-    normalisation's, or is a stack of what is called b. A name with "embed", or that ends in "emb", says embedding; `head`, `…_head`,
-    `classifier`, `logits` and `unembed…` say output head, and so do `output` and `score` at the top level.
-    All else is hidden, fan-in first:
+    normalisation's, or is a stack of what is called b. A name with "embed", or that ends in "emb", says
+    embedding; `head`, `…_head`, `classifier`, `logits` and `unembed…` say output head, and so do `output` and
+    `score` at the top level. All else is hidden, fan-in first:
 
     - a leaf of two axes is a matrix;
     - of three or more it is a convolution where its layer's name has "conv" or "patch" in it: (…, in, out) is

@@ -145,6 +145,10 @@ def dion(
     The columns of V are normalised and not orthogonalised, so the update's Frobenius norm is √r and its
     spectral norm anything from 1 to √r. See `scale_by_dion` for the method, `muon` for the other arguments.
 
+    Its momentum swings for several times 1/(1 - μ) steps, in which the loss also rises:
+    `optax.contrib.reduce_on_plateau` needs a patience of that length, such as 50 at μ = 0.95. At its default
+    of 10 it takes the first swing for the end, as it does with `optax.sgd(momentum=0.95)`.
+
     With `axis_name` the gradients are those of one data-parallel rank, and the fallback averages its own;
     see `compressed_specs`.
 
