@@ -1,8 +1,9 @@
 """What an optimizer does with each parameter of a model, as a table."""
 
 import math
+import re
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from geometry.matrices import MatrixView, tree_shapes
 from optim.plan import Facts, heard
 from optim.step import StepState
 
+_FAN_OUT_FIRST = re.compile(r"(^|/)weight(_[ih]h)?$")
 HEADINGS = ("leaf", "shape", "route", "matrices", "scale", "learning rate", "decay")
 
 
@@ -79,7 +81,8 @@ def describe(
 
     Warns:
       UserWarning: hidden matrices were told apart, but no leaf was recognised as the output head; then the
-        head is among them unless there is none.
+        head is among them unless there is none. Or weights have names of Equinox or PyTorch, which keep them
+        as (out, in), and are seen fan-in first.
     """
     rates = _first_rates(tx, params) if state is None else _rates(state)
     facts: dict[str, dict[str, Any]] = {path: {"shape": shape} for path, shape in tree_shapes(params).items()}
@@ -91,14 +94,29 @@ def describe(
             eta, delta = rates[fields["step"]]
             fields.update(learning_rate=float(eta), decay=float(delta) if fields["decays"] else 0.0)
     description = Description(tuple(_leaf_plan(path, fields) for path, fields in facts.items()))
-    routes = {leaf.route for leaf in description.leaves}
-    if "hidden" in routes and "head" not in routes:
-        warnings.warn(
-            "describe: no leaf was recognised as the output head, which a hidden-matrix method does not suit;"
-            " name it `head`, or give a Routing whose rule knows it",
-            stacklevel=2,
-        )
+    for message in _doubts(description.leaves):
+        warnings.warn(f"describe: {message}", stacklevel=2)
     return description
+
+
+def _doubts(leaves: Sequence[LeafPlan]) -> Iterator[str]:
+    """What may have been taken for something else."""
+    routes = {leaf.route for leaf in leaves}
+    if "hidden" in routes and "head" not in routes:
+        yield (
+            "no leaf was recognised as the output head, which a hidden-matrix method does not suit; name it"
+            " `head`, or give a Routing whose rule knows it"
+        )
+    foreign = [
+        leaf.path
+        for leaf in leaves
+        if leaf.view and leaf.view.rows < leaf.view.columns and _FAN_OUT_FIRST.search(leaf.path)
+    ]
+    if foreign:
+        yield (
+            f"{', '.join(foreign)}: Equinox and PyTorch keep what they call weight as (out, in), and here it"
+            " is seen fan-in first; for an Equinox model give optim.equinox_routing(model)"
+        )
 
 
 def _leaf_plan(path: str, fields: dict[str, Any]) -> LeafPlan:

@@ -153,6 +153,10 @@ def dion(
     A gradient that is not finite makes NaN of its whole matrix, and stays in M for good;
     `optax.apply_if_finite` around this leaves such steps out.
 
+    Its momentum swings for several times 1/(1 - μ) steps, in which the loss also rises:
+    `optax.contrib.reduce_on_plateau` needs a patience of that length, such as 50 at μ = 0.95. At its default
+    of 10 it takes the first swing for the end, as it does with `optax.sgd(momentum=0.95)`.
+
     With `axis_name` the gradients are those of one data-parallel rank, and the fallback averages its own;
     see `compressed_specs`.
 

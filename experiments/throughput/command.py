@@ -39,8 +39,8 @@ class Options(Checked):
 
     subjects: Annotated[tuple[Subject, ...], entries(1), EACH_ONCE] = tuple(REPORTS)
     """What to measure."""
-    repeats: Count = 5
-    """Alternating repeats of each comparison; medians are reported."""
+    repeats: Count = 9
+    """Alternating repeats of each comparison; medians are reported, of updates with the interval."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -28,16 +28,17 @@ METHODS: Mapping[str, PolarMethod] = MappingProxyType(
 )
 OPTAX = "optax's Newton–Schulz"
 LOW_RANK_SIDE, RANK_FRACTION = 1024, 1 / 8
-LAYERS, WIDTH = 12, 128
+LAYERS, WIDTHS = 12, (32, 128)
 FLOPS_A_CALL = 2e10  # a call repeats small problems until it does about this much work
 
 
 def report_descent(repeats: int, console: Console) -> None:
     """Print time and accuracy of polar factors, low-rank and batched updates, and compile times."""
     console.print(polar_table(repeats))
-    table = Table("update", "ms", "against", "its ms", "times faster")
+    table = Table("update", "ms", "against", "its ms", "times faster [interval]")
     for ours, theirs, row in update_comparisons(repeats):
-        table.add_row(ours, f"{1e3 / row.ours:.2f}", theirs, f"{1e3 / row.baseline:.2f}", f"{row.ratio:.2f}×")
+        faster = f"{row.ratio:.2f}× [{row.interval[0]:.2f}, {row.interval[1]:.2f}]"
+        table.add_row(ours, f"{1e3 / row.ours:.2f}", theirs, f"{1e3 / row.baseline:.2f}", faster)
     console.print(table)
     table = Table(f"update of a {LAYERS}-layer transformer of width 768", "s to compile")
     for name, seconds in compile_seconds().items():
@@ -76,11 +77,17 @@ def update_comparisons(repeats: int):
         compare("", low_rank, _updates(theirs, square, 1), repeats),
     )
     yield "the same", "muon", compare("", low_rank, _updates(muon, square, 1), repeats)
-    layers = transformer_matrices(WIDTH)
-    name = f"muon, {LAYERS}-layer transformer of width {WIDTH}, equal matrices batched"
-    batched = _updates(muon, layers, 3)
-    yield name, "leaf by leaf", compare("", batched, _updates(leaf_by_leaf(layers), layers, 3), repeats)
-    yield "the same", "optax.contrib.muon", compare("", batched, _updates(theirs, layers, 3), repeats)
+    for width in WIDTHS:
+        layers = transformer_matrices(width)
+        count = 3 * (max(WIDTHS) // width)
+        name = f"muon, {LAYERS}-layer transformer of width {width}, equal matrices together"
+        together, apart = _updates(muon, layers, count), _updates(leaf_by_leaf(layers), layers, count)
+        yield name, "leaf by leaf", compare("", together, apart, repeats)
+        yield (
+            "the same",
+            "optax.contrib.muon",
+            compare("", together, _updates(theirs, layers, count), repeats),
+        )
 
 
 def transformer_matrices(width: int) -> dict[str, dict[str, Array]]:
@@ -101,7 +108,7 @@ def transformer_matrices(width: int) -> dict[str, dict[str, Array]]:
 
 
 def leaf_by_leaf(params: PyTree) -> optax.GradientTransformation:
-    """Our muon with a transformation of its own for each leaf, so that nothing is batched."""
+    """Our muon with a transformation of its own for each leaf, so that nothing is joined."""
     paths = [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
     labels = jax.tree.unflatten(jax.tree.structure(params), paths)
     return optax.partition({path: optim.muon(0.02) for path in paths}, labels)

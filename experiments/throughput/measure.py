@@ -1,12 +1,13 @@
 """Two sides of a comparison, timed in turn."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.stats
 
 GEMM_SIZE = 2048
 
@@ -19,12 +20,16 @@ class Side(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """Runs per second of both sides, and how many times faster the first is, over alternating repeats."""
+    """Runs per second of both sides, and how many times faster the first is, over alternating repeats.
+
+    All are medians; `interval` is that of the ratio, see `median_interval`.
+    """
 
     subject: str
     ours: float
     baseline: float
     ratio: float
+    interval: tuple[float, float]
 
 
 def compare(subject: str, ours: Side, baseline: Side, repeats: int) -> Comparison:
@@ -32,7 +37,7 @@ def compare(subject: str, ours: Side, baseline: Side, repeats: int) -> Compariso
     _seconds(ours.call), _seconds(baseline.call)
     times = np.array([(_seconds(ours.call), _seconds(baseline.call)) for _ in range(repeats)])
     speeds = np.array([ours.runs, baseline.runs]) / times
-    return Comparison(subject, *np.median(speeds, axis=0), np.median(speeds[:, 0] / speeds[:, 1]))
+    return _comparison(subject, *speeds.T)
 
 
 def share_of_gemm_peak(call: Callable[[], object], flops: float, repeats: int) -> Comparison:
@@ -42,7 +47,27 @@ def share_of_gemm_peak(call: Callable[[], object], flops: float, repeats: int) -
     times = np.array([[_seconds(timed) for timed in (peak.call, call, peak.call)] for _ in range(repeats)])
     speeds = np.array([peak.runs, flops, peak.runs]) / times
     peaks = (speeds[:, 0] + speeds[:, 2]) / 2
-    return Comparison("", np.median(speeds[:, 1]), np.median(peaks), np.median(speeds[:, 1] / peaks))
+    return _comparison("", speeds[:, 1], peaks)
+
+
+def median_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
+    """The narrowest order statistics, as far from either end, that hold the median that often.
+
+    They are the range below six values, which holds it less often.
+
+    >>> median_interval([5, 1, 2, 4, 9, 7, 8, 3, 6])
+    (2.0, 8.0)
+    """
+    ordered = np.sort(np.asarray(values, float))
+    cut = max(int(scipy.stats.binom.ppf((1 - confidence) / 2, len(ordered), 0.5)) - 1, 0)
+    return float(ordered[cut]), float(ordered[-1 - cut])
+
+
+def _comparison(subject: str, ours: np.ndarray, baseline: np.ndarray) -> Comparison:
+    ratios = ours / baseline
+    return Comparison(
+        subject, np.median(ours), np.median(baseline), np.median(ratios), median_interval(ratios)
+    )
 
 
 def gemms(count: int = 4) -> Side:

@@ -96,7 +96,20 @@ def test_routes_of_a_transformer_in_linen_and_in_nnx(heads, expected, linen_tran
         ("Head/kernel", "head"),
         ("unembed/kernel", "head"),
         ("unembedding", "head"),
+        ("LMHead_0/Dense_0/kernel", "head"),
+        ("classifier/kernel", "head"),
+        ("logits/kernel", "head"),
+        ("logits_dense/kernel", "head"),
+        ("pos_emb", "embed"),
+        ("PosEmb_0/table", "embed"),
         ("header/kernel", "hidden"),
+        ("patch_embed/kernel", "hidden"),
+        ("attention_head/kernel", "hidden"),
+        ("AttentionHead_0/Dense_0/kernel", "hidden"),
+        ("multi_head/kernel", "hidden"),
+        ("attention/head/kernel", "hidden"),
+        ("attention/output/kernel", "hidden"),
+        ("output/dense/kernel", "hidden"),
         ("heads/kernel", "hidden"),
         ("MultiHeadAttention_0/proj/kernel", "hidden"),
         ("wte_block/kernel", "hidden"),
@@ -104,6 +117,10 @@ def test_routes_of_a_transformer_in_linen_and_in_nnx(heads, expected, linen_tran
         ("dense/w", "hidden"),
         ("query/bias", "other"),
         ("norm/scale", "other"),
+        ("norm/weight", "other"),
+        ("ln_1/w", "other"),
+        ("dense/gamma", "other"),
+        ("dense/b", "hidden"),  # a vector in stacks alone
     ],
 )
 def test_kinds_of_matrices_by_the_names_of_their_modules(path, kind):
@@ -117,26 +134,74 @@ def test_vectors_and_scalars_are_other_whatever_their_name(shape):
         assert Routing().route(path, shape) == VECTOR
 
 
+@pytest.mark.parametrize("name", ["output", "score", "output_layer"])
+def test_outputs_and_scores_are_the_head_where_nothing_above_them_is_repeated(name):
+    for above in ("", "params/", "decoder/"):
+        assert by_name(f"{above}{name}/kernel", (4, 6)).kind == "head"
+        assert by_name(f"{above}{name}", (4, 6)).kind == "head"
+    for above in ("layers_0/", "layers/0/", "Block_3/", "attention/", "layers/"):
+        assert by_name(f"{above}{name}/kernel", (4, 6)).kind == "hidden"
+    assert by_name(f"layers/{name}/kernel", (2, 4, 6)).kind == "hidden"
+
+
+@pytest.mark.parametrize("path", ["patch_embed/kernel", "patch_embed/proj_conv/kernel", "embed_conv/kernel"])
+def test_a_convolution_is_never_an_embedding(path):
+    assert by_name(path, (3, 3, 4, 8)) == Route("hidden", MatrixView((0, 1, 2), (3,)))
+
+
 @pytest.mark.parametrize("make", [muon, lambda rate: routed(optax.sgd(rate), optax.adam(rate))])
-def test_stacked_layers_are_refused_with_the_leaf_and_its_shape(make):
-    params = {"layers": {"Dense_0": {"kernel": jnp.ones((4, 8, 8)), "bias": jnp.ones((4, 8))}}}
-    with pytest.raises(ValueError, match=r"layers/Dense_0/kernel: .* shape \(4, 8, 8\)"):
+def test_what_no_name_tells_is_refused_at_init_with_the_leaf_and_its_shape(make):
+    params = {"tower": {"Dense_0": {"kernel": jnp.ones((4, 8, 8)), "bias": jnp.ones((4, 8))}}}
+    with pytest.raises(ValueError, match=r"tower/Dense_0/kernel: .* shape \(4, 8, 8\)"):
         make(0.1).init(params)
+
+
+def test_two_leaves_of_one_path_are_refused():
+    params = {"a/b": jnp.ones((2, 3)), "a": {"b": jnp.ones((3, 2))}}
+    for tx in (muon(0.1), routed(optax.sgd(0.1), optax.adam(0.1))):
+        with pytest.raises(ValueError, match=r"^a/b: two leaves have this path"):
+            tx.init(params)
+
+
+VECTORS = {"norm": {"scale": jnp.ones(3)}, "bias": jnp.ones(3)}
+
+
+@pytest.mark.parametrize(
+    ("tx", "params"),
+    [
+        (muon(0.1), VECTORS),
+        (optax.flatten(muon(0.1)), {"dense": {"kernel": jnp.ones((2, 3))}}),
+        (routed(optax.sgd(0.1), optax.sgd(0.1), kinds=("embed", "head")), {"dense": jnp.ones((2, 3))}),
+    ],
+    ids=["vectors", "optax.flatten", "no embedding and no head"],
+)
+def test_a_matrix_method_without_a_matrix_warns(tx, params):
+    with pytest.warns(UserWarning, match="so that all [12] take the fallback"):
+        tx.init(params)
+
+
+def test_a_part_of_a_model_may_have_no_matrix():
+    # a warning would be an error
+    params = {**VECTORS, "dense": jnp.ones((2, 3))}
+    labels = {"norm": "slow", "bias": "slow", "dense": "fast"}
+    optax.partition({"slow": muon(0.01), "fast": muon(0.1)}, labels).init(params)
+    optax.masked(muon(0.1), {"norm": True, "bias": True, "dense": False}).init(params)
+    muon(0.1).init({})
 
 
 def test_a_rule_of_the_users_own_replaces_what_it_covers(run, draw):
     stacked = MatrixView((1,), (2,), batch=(0,))
 
     def rule(path, shape):
-        return Route("hidden", stacked) if path.startswith("layers/") else by_name(path, shape)
+        return Route("hidden", stacked) if path.startswith("tower/") else by_name(path, shape)
 
-    params, gradients = draw({"layers": {"kernel": (2, 3, 4)}, "dense": {"kernel": (3, 4)}}, 2)
+    params, gradients = draw({"tower": {"kernel": (2, 3, 4)}, "dense": {"kernel": (3, 4)}}, 2)
     tx = muon(0.1, polar="svd", routing=Routing(rule))
     together = run(tx, params, gradients)[-1]
     for layer in range(2):  # as two layers apart
-        start, *steps = [{"kernel": tree["layers"]["kernel"][layer]} for tree in (params, *gradients)]
+        start, *steps = [{"kernel": tree["tower"]["kernel"][layer]} for tree in (params, *gradients)]
         alone = run(tx, start, steps)[-1]
-        np.testing.assert_allclose(together["layers"]["kernel"][layer], alone["kernel"], rtol=0, atol=1e-5)
+        np.testing.assert_allclose(together["tower"]["kernel"][layer], alone["kernel"], rtol=0, atol=1e-5)
     assert Routing(rule).route("dense/kernel", (3, 4)) == HIDDEN
 
 
