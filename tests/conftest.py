@@ -1,7 +1,7 @@
 """Every test runs on eight simulated CPU devices, with silent rank promotion forbidden.
 
-All are compiled quickly but those marked `bits`, which are promises to users: they are a session of their own,
-`pytest -m bits`, and compiled as for users.
+They are compiled quickly, but for those marked `bits`: what they promise is tested as users compile it, in a
+session of its own, `pytest -m bits`.
 """
 
 import gc
@@ -18,8 +18,8 @@ import pytest
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
-# the older code generator, where a jaxlib still has it, twice as quick on small programs, and in one piece: XLA
-# would cut a program into modules to compile in parallel, and the workers of pytest keep all cores busy already
+# the older code generator, twice as quick on small programs and not in every jaxlib; and in one piece: XLA
+# would cut a program to compile it in parallel, and the workers of pytest keep all cores busy already
 QUICKLY = ("--xla_cpu_use_fusion_emitters=false", "--xla_cpu_parallel_codegen_split_count=1")
 
 
@@ -30,7 +30,7 @@ def pytest_configure(config):
 
 
 def compile_quickly() -> None:
-    """Compile quickly rather than well: the tests compile thousands of programs and run each for microseconds.
+    """Compile quickly rather than well: of thousands of programs, each runs for microseconds.
 
     The processes that tests start do the same, to agree in the last bit.
     """
@@ -53,7 +53,7 @@ def known(flags: Sequence[str]) -> list[str]:
 def keep_compiled_programs(config) -> None:
     """Compile only once what other functions make again, in this process and in those that tests start.
 
-    Every worker has a folder of its own, since JAX writes in place: another one may read half a file, and warn.
+    A worker has a folder of its own, since JAX writes in place: another would read half a file, and warn.
     """
     folder = tempfile.mkdtemp(prefix="compiled-")
     config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
