@@ -1,31 +1,67 @@
-"""Every test runs on eight simulated CPU devices, with silent rank promotion forbidden."""
+"""Every test runs on eight simulated CPU devices, with silent rank promotion forbidden.
+
+They are compiled quickly, but for those marked `bits`: what they promise is tested as users compile it, in a
+session of its own, `pytest -m bits`.
+"""
 
 import gc
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
+from collections.abc import Sequence
 
 import jax
+import pytest
 
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
-# compile quickly rather than well: the tests compile thousands of programs and run each for microseconds;
-# the processes that tests start must do the same, to agree in the last bit
-jax.config.update("jax_disable_most_optimizations", True)
-os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
-# likewise the older code generator, four times as quick on such small programs, and in one piece: XLA would
-# cut a program into modules to compile in parallel, and the workers of pytest keep all cores busy already
-QUICKLY = ("--xla_cpu_use_fusion_emitters=false", "--xla_cpu_parallel_codegen_split_count=1")
-os.environ["XLA_FLAGS"] = " ".join((os.environ.get("XLA_FLAGS", ""), *QUICKLY)).strip()
 
-# many of these programs are the same, made again by other functions: they are compiled once a session; the
-# processes that tests start have a folder of their own, since one that is killed may leave half a file
-COMPILED = tempfile.mkdtemp(prefix="compiled-")
-for name, value in {"min_compile_time_secs": 0, "min_entry_size_bytes": -1}.items():
-    jax.config.update(f"jax_persistent_cache_{name}", value)
-    os.environ[f"JAX_PERSISTENT_CACHE_{name.upper()}"] = str(value)
-jax.config.update("jax_compilation_cache_dir", COMPILED)
-os.environ["JAX_COMPILATION_CACHE_DIR"] = os.path.join(COMPILED, "processes")
+# the older code generator, twice as quick on small programs and not in every jaxlib; and in one piece: XLA
+# would cut a program to compile it in parallel, and the workers of pytest keep all cores busy already
+QUICKLY = ("--xla_cpu_use_fusion_emitters=false", "--xla_cpu_parallel_codegen_split_count=1")
+
+
+def pytest_configure(config):
+    if config.getoption("markexpr") != "bits":
+        compile_quickly()
+    keep_compiled_programs(config)
+
+
+def compile_quickly() -> None:
+    """Compile quickly rather than well: of thousands of programs, each runs for microseconds.
+
+    The processes that tests start do the same, to agree in the last bit.
+    """
+    jax.config.update("jax_disable_most_optimizations", True)
+    if "PYTEST_XDIST_WORKER" not in os.environ:  # a worker has the environment of the process that starts it
+        os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+        os.environ["XLA_FLAGS"] = " ".join((os.environ.get("XLA_FLAGS", ""), *known(QUICKLY))).strip()
+
+
+def known(flags: Sequence[str]) -> list[str]:
+    """Those flags that XLA knows here; at one that it does not know, a process ends."""
+    command = [sys.executable, "-c", "import jax; jax.devices()"]
+    children = [
+        subprocess.Popen(command, env={**os.environ, "XLA_FLAGS": flag}, stderr=subprocess.DEVNULL)
+        for flag in flags
+    ]
+    return [flag for flag, child in zip(flags, children, strict=True) if child.wait() == 0]
+
+
+def keep_compiled_programs(config) -> None:
+    """Compile only once what other functions make again, in this process and in those that tests start.
+
+    A worker has a folder of its own, since JAX writes in place: another would read half a file, and warn.
+    """
+    folder = tempfile.mkdtemp(prefix="compiled-")
+    config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+    for name, value in {"min_compile_time_secs": 0, "min_entry_size_bytes": -1}.items():
+        jax.config.update(f"jax_persistent_cache_{name}", value)
+        os.environ[f"JAX_PERSISTENT_CACHE_{name.upper()}"] = str(value)
+    jax.config.update("jax_compilation_cache_dir", folder)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = os.path.join(folder, "processes")
 
 
 def pytest_collection_finish():
@@ -33,5 +69,9 @@ def pytest_collection_finish():
     gc.freeze()
 
 
-def pytest_unconfigure():
-    shutil.rmtree(COMPILED, ignore_errors=True)
+@pytest.fixture(scope="module", autouse=True)
+def programs_of_one_module():
+    """Forget what was compiled for a module after it: a program takes some twenty memory maps, Linux gives a
+    process 65,530, and where they are used up XLA ends in a segmentation fault."""
+    yield
+    jax.clear_caches()

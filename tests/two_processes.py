@@ -8,6 +8,7 @@ from pathlib import Path
 
 from experiments.study.processes import free_address
 
+PATIENCE = 600  # seconds after which a process has hung: far more than any takes on a busy machine
 START = """
 import sys
 import jax
@@ -29,5 +30,5 @@ def run_two_processes(program: str, module: str, arguments: Sequence[str]) -> No
         )
         for number, argument in enumerate(arguments)
     ]
-    errors = [process.communicate(timeout=120)[1].decode() for process in processes]
+    errors = [process.communicate(timeout=PATIENCE)[1].decode() for process in processes]
     assert [process.returncode for process in processes] == [0, 0], errors

@@ -188,10 +188,11 @@ def test_what_was_reported_as_saved_outlives_sigkill(tmp_path):
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(timeout=draw.uniform(0, 0.2))
         process.send_signal(signal.SIGKILL)
-        reported += [int(line) for line in process.communicate()[0].splitlines()]
+        reported += [int(line) for line in process.stdout.read().splitlines()]
+        process.communicate()
         step, problems = newest_step(Checkpoints(tmp_path / "checkpoints"))
         assert problems == []
-        assert step - reported[-1] in (0, 1)  # complete, and not reported yet
+        assert step >= reported[-1]  # later where one is complete and was not yet reported
 
 
 def test_a_full_disk_is_named_and_what_was_there_remains(tmp_path):

@@ -68,15 +68,15 @@ def test_a_journal_killed_again_and_again_holds_every_chunk_that_was_reported(tm
         reported = [process.stdout.readline() for _ in range(moments.randrange(1, 4))]
         time.sleep(moments.uniform(0, 0.02))
         process.kill()
-        later, _ = process.communicate()
+        numbers = [int(line) for line in (*reported, *process.stdout.read().splitlines())]
+        process.communicate()
         assert process.returncode == -9
-        numbers = [int(line) for line in (*reported, *later.splitlines())]
         assert numbers == list(range(kept, kept + len(numbers)))  # it went on where the last one was killed
         shutil.copytree(path.parent, tmp_path / str(kill))  # the next one meets what the kill left
         with Journal(tmp_path / str(kill) / path.name) as journal:
-            before, kept = kept, len(journal.scores()) // 100
+            kept = len(journal.scores()) // 100
             assert journal.scores() == scores_of(kept, 100)
-        assert kept - before - len(numbers) in (0, 1)  # the last may have been recorded and not yet reported
+        assert numbers[-1] < kept  # which may hold more: what was recorded and not yet reported
 
 
 def test_a_full_disk_keeps_what_was_reported_and_the_study_goes_on(tmp_path):

@@ -12,7 +12,7 @@ from experiments.study.folder import open_folder
 from experiments.study.journal import Journal
 from experiments.study.lock import locked
 from experiments.study.redraw import redraw_from_journal
-from tests.experiments.processes import started
+from tests.experiments.processes import PATIENCE, started
 
 HOLD = """
 import sys
@@ -104,7 +104,7 @@ def test_no_two_of_many_processes_are_ever_in_together(tmp_path):
     (tmp_path / "count").write_text("0")
     processes = [started(COUNT, tmp_path, 100) for _ in range(4)]
     for process in processes:
-        process.communicate(timeout=60)
+        process.communicate(timeout=PATIENCE)
         assert process.returncode == 0
     assert (tmp_path / "count").read_text() == "400"
 

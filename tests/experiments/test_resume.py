@@ -3,53 +3,27 @@
 import contextlib
 import random
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
-import time
-from pathlib import Path
 
 import pytest
 
 from experiments.shape_search import run
 from experiments.study.journal import Journal
 from tests.experiments.journals import forget_runs
+from tests.experiments.processes import KILLED_SEARCH, PATIENCE, ROOT
 
 KILLS = 3
-ROOT = Path(__file__).parents[2]
 
 
-def start(folder, options):
-    command = [sys.executable, "-m", "experiments.shape_search", *options, "--chunk-runs", "3"]
-    return subprocess.Popen(
-        [*command, "--folder", str(folder)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-
-
-def finish(folder, options):
-    process = start(folder, options)
-    output, _ = process.communicate(timeout=120)
-    assert process.returncode == 0, output.decode()
-
-
-def rows_so_far(folder):
-    """Rows committed so far, seen from outside; none before there is a journal."""
-    if not (folder / "journal.sqlite").exists():
-        return 0
-    with contextlib.closing(sqlite3.connect(f"file:{folder}/journal.sqlite?mode=ro", uri=True)) as connection:
-        return connection.execute("SELECT COUNT(*) FROM trials").fetchone()[0]
-
-
-def kill_after(folder, options, rows, delay):
-    """Start the study, and SIGKILL it `delay` seconds after it has recorded `rows` rows."""
-    process = start(folder, options)
-    deadline = time.monotonic() + 120
-    while process.poll() is None and rows_so_far(folder) < rows and time.monotonic() < deadline:
-        time.sleep(0.002)
-    time.sleep(delay)
-    process.kill()
-    process.communicate()
-    assert process.returncode == -9
+def ended(folder, options, *program):
+    """The status with which a process ends that runs the search in a folder, and what it prints."""
+    command = [sys.executable, *program, *options, "--chunk-runs", "3", "--folder", str(folder)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    process = subprocess.run(command, cwd=ROOT, timeout=PATIENCE, **pipes)
+    return process.returncode, process.stdout
 
 
 def sound_rows(folder, scratch):
@@ -70,14 +44,17 @@ def test_a_study_killed_again_and_again_ends_as_an_uninterrupted_one(
     kept, seen = [], {}
     for number in range(KILLS):
         rows = moments.randrange(number * len(expected) // KILLS, (number + 1) * len(expected) // KILLS)
-        kill_after(killed, options, rows, delay=moments.uniform(0, 0.03))
+        delay = moments.uniform(0.001, 0.03)
+        status, output = ended(killed, options, "-c", KILLED_SEARCH, str(rows), str(delay))
+        assert status == -signal.SIGPROF, output
         rows = sound_rows(killed, tmp_path / f"after_kill_{number}")
         assert seen.items() <= rows.items()  # what was recorded before is still there
         seen = rows
         kept.append(len(rows))
         assert not (killed / "winners.json").exists()
     assert sum(0 < count < len(expected) for count in kept) >= 2, kept  # kills in the middle of the search
-    finish(killed, options)
+    status, output = ended(killed, options, "-m", "experiments.shape_search")
+    assert status == 0, output
     assert journal_rows(killed) == expected
     assert (killed / "winners.json").read_bytes() == (finished.folder / "winners.json").read_bytes()
     assert not list(killed.glob(".*"))

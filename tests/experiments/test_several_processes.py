@@ -1,13 +1,10 @@
 """A study in two processes: what each is told, the same results, and a lost process."""
 
-import contextlib
 import io
 import os
-import sqlite3
+import signal
 import subprocess
 import sys
-import time
-from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -15,6 +12,7 @@ from rich.console import Console
 from experiments.shape_search import main
 from experiments.study.choices import StudyError
 from experiments.study.processes import Cluster, free_address, from_all, from_first
+from tests.experiments.processes import KILLED_SEARCH, PATIENCE, ROOT
 
 ONE_PROGRAM = {
     "families": ("constant",),
@@ -24,7 +22,6 @@ ONE_PROGRAM = {
     "rung_replicates": (2,),
     "rung_horizons": (1.0,),
 }
-ROOT = Path(__file__).parents[2]
 EXCHANGE = """
 import sys
 import jax
@@ -63,7 +60,7 @@ def start_both(words, devices):
 
 def outputs(processes):
     """What each printed, and its errors; without what the transport of collectives says of itself."""
-    printed = [[part.decode() for part in process.communicate(timeout=240)] for process in processes]
+    printed = [[part.decode() for part in process.communicate(timeout=PATIENCE)] for process in processes]
     return [["\n".join(line for line in out.splitlines() if "Gloo" not in line), err] for out, err in printed]
 
 
@@ -101,30 +98,21 @@ def test_a_place_that_is_not_known_is_refused_by_its_field(monkeypatch, cluster,
         cluster.join(Console(file=io.StringIO()))
 
 
-def rows_so_far(folder):
-    with contextlib.suppress(sqlite3.Error):  # not made yet, or in the middle of a transaction
-        connection = sqlite3.connect(f"file:{folder}/journal.sqlite?mode=ro", uri=True)
-        with contextlib.closing(connection):
-            return connection.execute("SELECT COUNT(*) FROM trials").fetchone()[0]
-    return 0
-
-
 def test_a_study_that_lost_a_process_resumes_and_ends_as_in_one(tmp_path, command_options, journal_rows):
     options = command_options(**ONE_PROGRAM)
     assert main([*options, "--folder", str(tmp_path / "alone")]) == 0
-    study = ["-m", "experiments.shape_search", *options, "--folder", str(tmp_path / "study")]
-    place = ["--chunk-runs", "8", "--num-processes", "2"]
+    place = ["--folder", str(tmp_path / "study"), "--chunk-runs", "8", "--num-processes", "2"]
 
-    def words(address, number):
-        return [*study, *place, "--coordinator", address, "--process-id", number]
+    def words(address, number, program=("-m", "experiments.shape_search")):
+        return [*program, *options, *place, "--coordinator", address, "--process-id", number]
 
-    first, second = start_both(words, devices=4)
-    deadline = time.monotonic() + 120
-    while rows_so_far(tmp_path / "study") < 20 and time.monotonic() < deadline:
-        time.sleep(0.01)
-    first.kill()
+    def words_with_a_kill(address, number):
+        killed = [("-c", KILLED_SEARCH, "20", "0.001")] if number == "0" else []
+        return words(address, number, *killed)
+
+    first, second = start_both(words_with_a_kill, devices=4)
     outputs([first, second])
-    assert first.returncode == -9
+    assert first.returncode == -signal.SIGPROF
     assert second.returncode != 0
     kept = journal_rows(tmp_path / "study")
     expected = journal_rows(tmp_path / "alone")
