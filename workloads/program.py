@@ -60,9 +60,8 @@ class Program(NamedTuple):
     ) -> tuple[PyTree, PyTree]:
         """The states and the results of the rows in the first `used` groups of each device, after a segment.
 
-        There is room for the states of one group: those of several are known where the segment begins them,
-        and of the last one afterwards. What is not finished has the result zero. The memory of `runs` is
-        taken.
+        `runs` has the states of one group, and its memory is taken for those of the last: only what begins
+        and ends in the segment can be several. What does not end has the result zero.
         """
         return _computed(self, used, inputs, runs, segment, data)
 

@@ -22,8 +22,9 @@ def sweep(
 
     The rows are split over the devices of the mesh (`shard_map`); a device takes its rows one group of
     `vectorize` after the other, a group in one `vmap`. The results of a row are the same, bit for bit, where
-    its group is computed by the same program: for any number of rows within one `capacity`. They differ by
-    round-off between one device and several, which XLA compiles otherwise, and between values of `vectorize`.
+    its group is computed by the same program: for any number of rows within one `capacity`, and on any number
+    of devices beyond one. They differ by round-off between one device and several, which XLA compiles
+    otherwise, and between values of `vectorize`.
     A second call with the same function, mesh and shapes compiles nothing, nor does one with another number
     of rows within the same capacity. Where the mesh spans several processes (`jax.distributed`), each makes
     the same call and gets all results.

@@ -40,7 +40,7 @@ STRATEGIES = (SMALL, LARGE, *ADAPTIVE)
 
 @dataclass(frozen=True)
 class Config(WorkloadConfig):
-    """What is compared; it alone decides the scores, bit for bit."""
+    """What is compared; on one device or on several, it alone decides the scores, bit for bit."""
 
     workload: str = "digits"
     """What to train."""

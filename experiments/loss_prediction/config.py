@@ -37,7 +37,7 @@ FITTED: Sequence[tuple[str, Mapping[str, float], float]] = (
 
 @dataclass(frozen=True)
 class Config(WorkloadConfig):
-    """What is fitted and predicted; it alone decides the results, bit for bit."""
+    """What is fitted and predicted; on one device or several, it alone decides the results, bit for bit."""
 
     workload: str = "linear_regression"
     """What to train."""

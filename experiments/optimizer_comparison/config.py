@@ -33,7 +33,7 @@ CONTENDERS: Mapping[str, float] = MappingProxyType(  # the middle of the learnin
 
 @dataclass(frozen=True)
 class Config(WorkloadConfig):
-    """What is compared; it alone decides the scores, bit for bit."""
+    """What is compared; on one device or on several, it alone decides the scores, bit for bit."""
 
     workload: str = "digits"
     """What to train: digits, shakespeare or linear_regression."""

@@ -42,7 +42,7 @@ class Command(Generic[ConfigT]):
     folder: Path | None = None
     """Where the study lives; runs/shape_search, with _PRESET, _OPTION varied or _quick behind it."""
     devices: int | None = None
-    """How many devices to use, all when not given; without effect on the results."""
+    """How many devices to use, all when not given; a study keeps to one, or to several of any number."""
     cluster: tyro.conf.OmitArgPrefixes[Cluster] = field(default_factory=Cluster)
     chunk_runs: int = 256
     """Runs computed and recorded together at most; without effect on the results."""

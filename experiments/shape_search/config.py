@@ -38,7 +38,7 @@ Horizons = Annotated[
 
 @dataclass(frozen=True)
 class Config(WorkloadConfig):
-    """What is searched; it alone decides the results, bit for bit."""
+    """What is searched; on one device or on several, it alone decides the results, bit for bit."""
 
     workload: str = "digits"
     """What to train: digits, cifar10, fashion_mnist, mnist, shakespeare, wikitext103 or linear_regression."""

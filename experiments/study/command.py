@@ -37,7 +37,7 @@ class Command(Generic[ConfigT]):
     folder: Path | None = None
     """Where the study lives; a folder in runs/ with the study's name when not given."""
     devices: int | None = None
-    """How many devices to use, all when not given; without effect on the scores."""
+    """How many devices to use, all when not given; a study keeps to one, or to several of any number."""
     cluster: tyro.conf.OmitArgPrefixes[Cluster] = field(default_factory=Cluster)
 
 

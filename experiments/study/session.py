@@ -15,6 +15,7 @@ from rich.console import Console
 import workloads
 from experiments.study.checkpoints import Checkpoints
 from experiments.study.choices import StudyError, raise_problems
+from experiments.study.devices import DEVICES, device_class
 from experiments.study.evaluation import Evaluate, RunTrials, Trial, journaled
 from experiments.study.folder import StudyFolder, open_folder, write_atomically
 from experiments.study.journal import Journal
@@ -111,7 +112,7 @@ def open_study(
       folder: where the study lives; no other process may use it meanwhile.
       plan: its config, as far as all studies know it.
       problems: what is wrong with the config, beyond what it says of itself.
-      devices: how many devices to use, all when None.
+      devices: how many devices to use, all when None; a study keeps to one, or to several of any number.
       console: where progress is shown; nowhere when None.
       saving: when runs are saved on the way.
 
@@ -123,7 +124,8 @@ def open_study(
     quiet = console is None or not is_first()
     with contextlib.ExitStack() as stack:
         study = StudyFolder(Path(folder))
-        journal = stack.enter_context(_open_journal(study, plan.fields, stack))
+        fields = {**plan.fields, DEVICES: device_class(mesh)}
+        journal = stack.enter_context(_open_journal(study, fields, stack))
         progress = stack.enter_context(Progress(plan.planned_runs, console or Console(), quiet=quiet))
         stop = stack.enter_context(StopRequest())
         shown = None if quiet else console

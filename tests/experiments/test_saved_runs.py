@@ -108,20 +108,28 @@ def test_saving_changes_no_bit(tmp_path, words, uninterrupted, journal_rows, seg
     assert same(tmp_path / "study", uninterrupted, journal_rows)
 
 
-@pytest.mark.parametrize("devices", [2, 8])
+@pytest.mark.parametrize(
+    ("devices", "saving", "segments_after"),
+    [
+        (2, STEPS, [18, 20, 6]),
+        (8, STEPS, [18, 20, 6]),
+        (8, ("--checkpoint-steps", "7"), [19, 20, 7]),
+        (8, (), [20]),
+    ],
+)
 def test_a_run_that_sigterm_left_goes_on_where_it_was_on_several_devices(
-    tmp_path, words, uninterrupted, journal_rows, segments, capsys, devices
+    tmp_path, command_options, uninterrupted, journal_rows, segments, capsys, devices, saving, segments_after
 ):
     ends, actions = segments
     actions[2 * SEGMENTS + 2] = terminate  # in the third group of runs, after the second segment
-    arguments = [*words, "--folder", str(tmp_path / "study")]
-    assert main([*arguments, "--devices", "2"]) == 128 + signal.SIGTERM
+    arguments = [*command_options(**SAVED), "--folder", str(tmp_path / "study")]
+    assert main([*arguments, *STEPS, "--devices", "2"]) == 128 + signal.SIGTERM
     assert ends == [6, 12, 18, 20, 6, 12, 18, 20, 6, 12]
     assert len(journal_rows(tmp_path / "study")) == 4  # two groups of two
     ends.clear()
     actions.clear()
-    assert main([*arguments, "--devices", str(devices)]) == 0
-    assert ends[:3] == [18, 20, 6]
+    assert main([*arguments, *saving, "--devices", str(devices)]) == 0
+    assert ends[:3] == segments_after
     assert "Going on after step 12 of 20" in capsys.readouterr().out
     assert same(tmp_path / "study", uninterrupted, journal_rows)
 
