@@ -5,19 +5,19 @@ from workloads.long_sweep import LongSweep, SweepState, long_sweep
 from workloads.mesh import run_mesh
 from workloads.precision import with_compute_dtype
 from workloads.rows import replicated
-from workloads.run import Run, RunKeys, Stages, Whole, run_keys
+from workloads.run import AtOnce, Run, RunKeys, Stages, run_keys
 from workloads.sweep import sweep
 from workloads.training import train, trainer
 from workloads.workload import Workload, epoch_indices, metric_names, subset_indices
 
 __all__ = [
     "WORKLOADS",
+    "AtOnce",
     "LongSweep",
     "Run",
     "RunKeys",
     "Stages",
     "SweepState",
-    "Whole",
     "Workload",
     "epoch_indices",
     "load",

@@ -1,33 +1,21 @@
-"""A sweep in segments: its state can be saved between two of them, and restored on other devices."""
+"""A sweep of runs that go through stages: at once, or in segments between which its state can be saved."""
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.experimental.multihost_utils import process_allgather
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh
 from jaxtyping import Array, Int, PyTree
 
-from workloads.mesh import RUNS, run_mesh
-from workloads.rows import (
-    Layout,
-    computed,
-    layout,
-    on_each_device,
-    over_runs,
-    placed,
-    readable,
-    replaced,
-    replicated,
-    taken,
-)
+from workloads.mesh import run_mesh
+from workloads.program import Program, Segment, segment
+from workloads.rows import layout, over_runs, placed, replicated, taken
 from workloads.run import Stages
-
-HERE, ALL = PartitionSpec(RUNS), PartitionSpec()  # a device's own rows, and what all of them share
 
 
 class SweepState(NamedTuple):
@@ -35,7 +23,8 @@ class SweepState(NamedTuple):
 
     Attributes:
       step: how many steps all its runs have done.
-      runs: their states, stacked.
+      runs: their states: a tuple with those of the runs that are computed at a time, stacked; where it was
+        saved, those of all runs, stacked.
     """
 
     step: int | Int[np.ndarray, ""]
@@ -53,50 +42,45 @@ def long_sweep(
 ) -> "LongSweep":
     """The sweep of runs that go from stage to stage, side by side.
 
-    As `sweep` does of `run(row, data)`, it computes the stages `stages(row, data)` of every row of `inputs`;
-    the results do not depend on where the sweep is cut, nor on whether its state was saved and restored.
+    As `sweep` does of `run(row, data)`, it computes the stages `stages(row, data)` of every row of `inputs`.
+    One compiled program serves every segment, and all of them at once: where the sweep is cut, and whether
+    its state was saved and restored, changes no bit of its results.
 
     Args:
-      stages: a pure function; pass the same object again to reuse its compiled programs.
+      stages: a pure function; pass the same object again to reuse its compiled program.
       inputs, data, mesh, vectorize, capacity: see `sweep`.
 
     Raises:
       ValueError: as `sweep` does.
     """
     mesh = run_mesh() if mesh is None else mesh
-    place = layout(inputs, mesh, vectorize, capacity)
-    used, padding = replicated((np.int32(place.used), place.padding), mesh)
-    rows = placed(taken(replicated(inputs, mesh), padding), over_runs(mesh))
-    return LongSweep(stages, mesh, vectorize, place, used, rows, replicated(data, mesh))
+    layout(inputs, mesh, vectorize, capacity)  # raises what is wrong
+    capacity = len(jax.tree.leaves(inputs)[0]) if capacity is None else capacity
+    return LongSweep(Program(stages, mesh, vectorize), inputs, replicated(data, mesh), capacity)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LongSweep:
-    """A sweep in segments, see `long_sweep`.
+    """A sweep at once or in segments, see `long_sweep`.
 
-    Where the mesh spans several processes, each makes the same calls.
-
-    Attributes:
-      stages: of a row and the data.
-      mesh: whose devices share the rows.
-      vectorize: runs that a device computes side by side.
-      layout: the places of the rows.
-      used: how many groups of rows each device computes.
-      rows: the padded inputs, a share on each device.
-      data: on every device.
+    At once it holds the states of the runs that are computed at a time, `vectorize` on each device; in
+    segments those of all its runs. Where the mesh spans several processes, each makes the same calls.
     """
 
-    stages: Callable[[PyTree, PyTree], Stages]
-    mesh: Mesh
-    vectorize: int
-    layout: Layout
-    used: Int[Array, ""]
-    rows: PyTree
+    program: Program
+    inputs: PyTree
     data: PyTree
+    capacity: int
+
+    def whole(self, num_steps: int) -> PyTree:
+        """The results after that many steps, stacked in the order of the rows."""
+        rows = self._placed(self.inputs)
+        return self._after(segment(0, num_steps, begins=True, ends=True), rows, self._room(rows))[1]
 
     def begin(self) -> SweepState:
         """The state before the first step; every device holds that of its own rows."""
-        return SweepState(0, _begun(*self._program, self.used, self.rows, self.data))
+        rooms = [self._room(rows) for rows in self._groups]
+        return SweepState(0, self._each_after(segment(0, 0, begins=True), rooms)[0])
 
     def advance(self, state: SweepState, until: int) -> SweepState:
         """The state after `until` steps, at most as many as the runs have.
@@ -108,24 +92,23 @@ class LongSweep:
         """
         if until < state.step:
             raise ValueError(f"until must be at least {state.step}, the steps done, got {until}")
-        start, end = replicated((np.int32(state.step), np.int32(until)), self.mesh)
-        runs = _advanced(*self._program, self.used, self.rows, state.runs, start, end, self.data)
-        return SweepState(until, runs)
+        return SweepState(until, self._each_after(segment(state.step, until), state.runs)[0])
 
     def finish(self, state: SweepState) -> PyTree:
-        """The results, stacked in the order of the rows, of a state after the last step."""
-        results = _finished(*self._program, self.used, self.rows, state.runs, self.data)
-        return taken(results, replicated(self.layout.kept, self.mesh))
+        """The results, stacked in the order of the rows, of a state after the last step, which is gone."""
+        _, results = self._each_after(segment(state.step, state.step, ends=True), state.runs)
+        return results[0] if len(results) == 1 else jax.tree.map(_joined, *results)
 
     def saved(self, state: SweepState) -> SweepState:
         """The state as NumPy arrays, the runs in the order of the rows, keys as their words.
 
         The same in every process; in its form, and as `sweep` says in its bits, on any number of devices.
         """
-        return SweepState(
-            np.asarray(state.step, np.int32),
-            jax.tree.map(lambda leaf: _on_host(leaf)[self.layout.kept], state.runs),
-        )
+
+        def save(*leaves):
+            return np.concatenate([_on_host(leaf) for leaf in leaves])[: self._num_rows]
+
+        return SweepState(np.asarray(state.step, np.int32), jax.tree.map(save, *state.runs))
 
     def restored(self, saved: SweepState) -> SweepState:
         """The state that was saved, on the devices of this sweep. Raises ValueError for other shapes."""
@@ -133,87 +116,91 @@ class LongSweep:
         if found != self.saved_shapes():
             raise ValueError(f"saved must have the shapes {self.saved_shapes()}, got {found}")
 
-        def restore(shape, words):
-            values = words[self.layout.padding]
-            if _is_key(shape):
-                values = jax.random.wrap_key_data(
-                    values, impl=jax.random.key_impl(jnp.zeros((), shape.dtype))
-                )
-            return placed(values, over_runs(self.mesh))
+        def restore(start):
+            rows = np.minimum(np.arange(start, start + self.program.together), self._num_rows - 1)
+            return jax.tree.map(
+                lambda shape, words: placed(_from_words(shape, words[rows]), over_runs(self.program.mesh)),
+                self._states,
+                saved.runs,
+            )
 
-        return SweepState(int(saved.step), jax.tree.map(restore, self._shapes(), saved.runs))
+        return SweepState(int(saved.step), tuple(map(restore, self._starts)))
 
     def saved_shapes(self) -> SweepState:
         """The shapes and dtypes of what `saved` returns; nothing is computed."""
-        num_rows = len(self.layout.kept)
 
         def stacked(leaf):
             words = jax.eval_shape(jax.random.key_data, leaf) if _is_key(leaf) else leaf
-            return jax.ShapeDtypeStruct((num_rows, *words.shape[1:]), words.dtype)
+            return jax.ShapeDtypeStruct((self._num_rows, *words.shape[1:]), words.dtype)
 
-        return SweepState(jax.ShapeDtypeStruct((), np.int32), jax.tree.map(stacked, self._shapes()))
+        return SweepState(jax.ShapeDtypeStruct((), np.int32), jax.tree.map(stacked, self._states))
 
     @property
-    def _program(self) -> tuple[Callable[[PyTree, PyTree], Stages], Mesh, int]:
-        return self.stages, self.mesh, self.vectorize
+    def _num_rows(self) -> int:
+        return len(jax.tree.leaves(self.inputs)[0])
 
-    def _shapes(self) -> PyTree:
-        """The shapes of the states at all places; nothing is traced that was before."""
-        return _begun.eval_shape(*self._program, self.used, self.rows, self.data)
+    @property
+    def _starts(self) -> range:
+        """The first row of each group of runs that are computed at a time."""
+        return range(0, self._num_rows, self.program.together)
 
+    @functools.cached_property
+    def _groups(self) -> list["_Rows"]:
+        return [
+            self._placed(
+                jax.tree.map(
+                    lambda leaf, start=start: leaf[start : start + self.program.together], self.inputs
+                )
+            )
+            for start in self._starts
+        ]
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def _begun(stages, mesh: Mesh, vectorize: int, used: Int[Array, ""], rows: PyTree, data: PyTree) -> PyTree:
-    def on_one_device(used, rows, data):
-        return computed(lambda row: stages(row, data).begin(), vectorize, used, rows)
+    @property
+    def _states(self) -> PyTree:
+        return self.program.states(self._groups[0].inputs, self.data)
 
-    return _shared_out(on_each_device(on_one_device, mesh, (ALL, HERE, ALL))(used, rows, data), mesh)
+    def _placed(self, inputs: PyTree) -> "_Rows":
+        mesh = self.program.mesh
+        place = layout(inputs, mesh, self.program.vectorize, self.capacity)
+        used, padding, kept = replicated((np.int32(place.used), place.padding, place.kept), mesh)
+        return _Rows(used, placed(taken(replicated(inputs, mesh), padding), over_runs(mesh)), kept)
 
+    def _room(self, rows: "_Rows") -> PyTree:
+        return self.program.room(rows.inputs, self.data)
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2), donate_argnums=5)
-def _advanced(
-    stages,
-    mesh: Mesh,
-    vectorize: int,
-    used: Int[Array, ""],
-    rows: PyTree,
-    runs: PyTree,
-    start: Int[Array, ""],
-    until: Int[Array, ""],
-    data: PyTree,
-) -> PyTree:
-    def on_one_device(used, rows, runs, start, until, data):
-        def advance(row, run):
-            return stages(row, data).advance(run, start, until)
+    def _after(self, segment: Segment, rows: "_Rows", runs: PyTree) -> tuple[PyTree, PyTree]:
+        """The states and the results of rows after a segment."""
+        segment = replicated(segment, self.program.mesh)
+        runs, results = self.program(rows.used, rows.inputs, runs, segment, self.data)
+        return runs, taken(results, rows.kept)
 
-        return replaced(advance, vectorize, used, rows, runs)
-
-    mapped = on_each_device(on_one_device, mesh, (ALL, HERE, HERE, ALL, ALL, ALL))
-    return _shared_out(mapped(used, rows, runs, start, until, data), mesh)
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def _finished(
-    stages, mesh: Mesh, vectorize: int, used: Int[Array, ""], rows: PyTree, runs: PyTree, data: PyTree
-) -> PyTree:
-    def on_one_device(used, rows, runs, data):
-        def finish(row_and_run):
-            row, run = row_and_run
-            return stages(row, data).finish(run)
-
-        return computed(finish, vectorize, used, (rows, runs))
-
-    return readable(on_each_device(on_one_device, mesh, (ALL, HERE, HERE, ALL))(used, rows, runs, data), mesh)
+    def _each_after(self, segment: Segment, runs: Sequence[PyTree]) -> tuple[tuple, tuple]:
+        pairs = zip(self._groups, runs, strict=True)
+        return tuple(zip(*(self._after(segment, *pair) for pair in pairs), strict=True))
 
 
-def _shared_out(runs: PyTree, mesh: Mesh) -> PyTree:
-    """One sharding for the states of all segments: left to itself, the compiler may choose another."""
-    return jax.lax.with_sharding_constraint(runs, over_runs(mesh))
+class _Rows(NamedTuple):
+    """Rows on the devices: how many groups each computes, the padded inputs, the places of the results."""
+
+    used: Int[Array, ""]
+    inputs: PyTree
+    kept: Int[Array, "rows"]
+
+
+@jax.jit
+def _joined(*parts: Array) -> Array:
+    return jnp.concatenate(parts)
 
 
 def _on_host(leaf: Array) -> np.ndarray:
     words = jax.random.key_data(leaf) if _is_key(leaf) else leaf
     return np.asarray(words if words.is_fully_addressable else process_allgather(words, tiled=True))
+
+
+def _from_words(shape: jax.ShapeDtypeStruct, words: np.ndarray) -> Array | np.ndarray:
+    if not _is_key(shape):
+        return words
+    return jax.random.wrap_key_data(words, impl=jax.random.key_impl(jnp.zeros((), shape.dtype)))
 
 
 def _is_key(leaf: Array | jax.ShapeDtypeStruct) -> bool:

@@ -9,14 +9,17 @@ from jax.sharding import Mesh
 from jaxtyping import PyTree
 
 from workloads.mesh import RUNS, run_mesh
-from workloads.sweep import lower_sweep
+from workloads.program import Program
+from workloads.run import Stages
 
 
 class SweepMemory(NamedTuple):
-    """Bytes on each device: of what all runs share, of the rows, of the results, and of the work itself."""
+    """Bytes on each device: of what all runs share, of the rows, of the states of the runs that are computed
+    at a time, of the results, and of the work itself."""
 
     data: int
     rows: int
+    states: int
     results: int
     work: int
 
@@ -26,22 +29,32 @@ class SweepMemory(NamedTuple):
 
 
 def sweep_memory(
-    run: Callable[[PyTree, PyTree], PyTree], inputs: PyTree, data: PyTree, **options: Any
+    stages: Callable[[PyTree, PyTree], Stages],
+    inputs: PyTree,
+    data: PyTree,
+    *,
+    mesh: Mesh | None = None,
+    vectorize: int = 1,
+    capacity: int | None = None,
 ) -> SweepMemory:
-    """What `sweep(run, inputs, data, **options)` takes at its peak on each device, as its compiler plans it.
+    """What a `long_sweep` of so many rows takes at its peak on each device, as its compiler plans it; that of
+    `sweep(run, …)` with the stages `AtOnce(run)`.
 
     Nothing is computed, and of arrays, shapes will do. What is not in the plan is the program itself and
     the room in which a library of matrix products rearranges its operands.
 
     Raises ValueError as `sweep` does.
     """
-    plans = _plans(lower_sweep(run, inputs, data, **options))
+    program = Program(stages, run_mesh() if mesh is None else mesh, vectorize)
+    plans = _plans(program.lower(inputs, data, capacity))
     shared = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(data))
+    states = plans[0].alias_size_in_bytes  # given, and taken for those that are returned
     return SweepMemory(
-        shared,
-        plans[0].argument_size_in_bytes - shared,
-        plans[0].output_size_in_bytes,
-        max(plan.temp_size_in_bytes for plan in plans),
+        data=shared,
+        rows=plans[0].argument_size_in_bytes - shared - states,
+        states=states,
+        results=plans[0].output_size_in_bytes - states,
+        work=max(plan.temp_size_in_bytes for plan in plans),
     )
 
 
@@ -60,7 +73,7 @@ def _plans(lowered: jax.stages.Lowered) -> list[Any]:
 
 
 def fitting_vectorize(
-    run: Callable[[PyTree, PyTree], PyTree],
+    stages: Callable[[PyTree, PyTree], Stages],
     inputs: PyTree,
     data: PyTree,
     memory: int,
@@ -77,7 +90,7 @@ def fitting_vectorize(
     mesh = run_mesh() if mesh is None else mesh
 
     def needed(vectorize: int) -> int:
-        return sweep_memory(run, inputs, data, mesh=mesh, vectorize=vectorize).total
+        return sweep_memory(stages, inputs, data, mesh=mesh, vectorize=vectorize).total
 
     alone = needed(1)
     if alone > memory:

@@ -96,40 +96,41 @@ def on_each_device(
     )
 
 
-def computed(run: Callable[[PyTree], PyTree], vectorize: int, used: Int[Array, ""], rows: PyTree) -> PyTree:
-    """run(row) of a device's rows in its first `used` groups of `vectorize`, zeros for the others."""
-    row = jax.tree.map(lambda leaf: leaf[0], rows)
-    shapes = jax.eval_shape(run, row)
-    count = len(jax.tree.leaves(rows)[0])
-    outputs = jax.tree.map(lambda leaf: jnp.zeros((count, *leaf.shape), leaf.dtype), shapes)
-    return replaced(lambda row, _: run(row), vectorize, used, rows, outputs)
+def side_by_side(run: Callable[..., PyTree], vectorize: int) -> Callable[..., PyTree]:
+    """`run` of every row of a group of `vectorize`."""
+    if vectorize > 1:
+        return jax.vmap(run)
+
+    def alone(*group):  # vmap of one row would compile to a slower program
+        return jax.tree.map(lambda leaf: leaf[None], run(*jax.tree.map(lambda leaf: leaf[0], group)))
+
+    return alone
 
 
-def replaced(
-    run: Callable[[PyTree, PyTree], PyTree],
+def in_turn(
+    compute: Callable[[PyTree, PyTree], tuple[PyTree, PyTree]],
     vectorize: int,
     used: Int[Array, ""],
     rows: PyTree,
-    outputs: PyTree,
-) -> PyTree:
-    """A device's outputs, those in its first `used` groups of `vectorize` replaced by run(row, output)."""
+    state: PyTree,
+) -> tuple[PyTree, PyTree]:
+    """compute(group, state) → (state, results) of a device's first `used` groups of `vectorize` rows.
 
-    def compute(group):
-        if vectorize > 1:
-            return jax.vmap(run)(*group)
-        # vmap of one row would compile to a slower program
-        return jax.tree.map(lambda leaf: leaf[None], run(*jax.tree.map(lambda leaf: leaf[0], group)))
+    Returns the state that the last group left, and the results of all, zeros for the other groups.
+    """
+    groups = jax.tree.map(lambda leaf: leaf.reshape(-1, vectorize, *leaf.shape[1:]), rows)
+    first = jax.tree.map(lambda leaf: leaf[0], groups)
+    count = len(jax.tree.leaves(groups)[0])
+    _, shapes = jax.eval_shape(compute, first, state)
+    results = jax.tree.map(lambda leaf: jnp.zeros((count, *leaf.shape), leaf.dtype), shapes)
 
-    def compute_next(index, outputs):
-        group = jax.tree.map(lambda leaf: leaf[index], (groups, outputs))
-        return jax.tree.map(lambda out, new: out.at[index].set(new), outputs, compute(group))
+    def compute_next(index, carry):
+        state, results = carry
+        state, found = compute(jax.tree.map(lambda leaf: leaf[index], groups), state)
+        return state, jax.tree.map(lambda all_, new: all_.at[index].set(new), results, found)
 
-    def grouped(tree):
-        return jax.tree.map(lambda leaf: leaf.reshape(-1, vectorize, *leaf.shape[1:]), tree)
-
-    groups = grouped(rows)
-    outputs = jax.lax.fori_loop(0, used, compute_next, grouped(outputs))
-    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), outputs)
+    state, results = jax.lax.fori_loop(0, used, compute_next, (state, results))
+    return state, jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), results)
 
 
 def readable(outputs: PyTree, mesh: Mesh) -> PyTree:

@@ -72,18 +72,16 @@ class Stages(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Whole:
-    """(row, data) → the results of a run that goes through its stages at once, as `sweep` wants it.
+class AtOnce:
+    """(row, data) → the stages of a computation that has none, and so no state: all of it is the last one.
 
     Two of the same are one program.
 
     Attributes:
-      stages: (row, data) → the stages.
-      num_steps: how many the run has.
+      run: (row, data) → the results.
     """
 
-    stages: Callable[[PyTree, PyTree], Stages]
-    num_steps: int
+    run: Callable[[PyTree, PyTree], PyTree]
 
-    def __call__(self, row: PyTree, data: PyTree) -> PyTree:
-        return self.stages(row, data).whole(self.num_steps)
+    def __call__(self, row: PyTree, data: PyTree) -> Stages:
+        return Stages(lambda: None, lambda state, start, until: state, lambda state: self.run(row, data))

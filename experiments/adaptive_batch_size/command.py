@@ -14,6 +14,7 @@ STUDY = Study(
     run=run,
     redraw=redraw,
     show=show,
+    saved=True,
 )
 
 

@@ -15,7 +15,6 @@ from experiments.study.checks import (
     Between,
     Confidence,
     Count,
-    CountOrNone,
     OneOf,
     Seed,
     Several,
@@ -41,7 +40,7 @@ STRATEGIES = (SMALL, LARGE, *ADAPTIVE)
 
 @dataclass(frozen=True)
 class Config(WorkloadConfig):
-    """What is compared; it alone decides the scores, bit for bit."""
+    """What is compared; on one device or on several, it alone decides the scores, bit for bit."""
 
     workload: str = "digits"
     """What to train."""
@@ -90,9 +89,6 @@ class Config(WorkloadConfig):
     """Evaluations along each run after the first one; divides samples / large_batch."""
     timing_repeats: Count = 9
     """Runs of each that are timed, all in turn."""
-    checkpoint_steps: CountOrNone = 0
-    """Runs of more steps, micro-batches where the batch grows, are saved on the way, at multiples of these:
-    when a minute has gone since, and when SIGTERM comes; none when 0. It may change last bits."""
     confidence: Confidence = 0.95
     """Level of all intervals, between 0 and 1."""
     seed: Seed = 0

@@ -18,6 +18,7 @@ from experiments.study.evaluation import Evaluate, UnfinishedStudy
 from experiments.study.folder import StudyFolder
 from experiments.study.journal import Journal
 from experiments.study.redraw import redraw_from_journal
+from experiments.study.segments import NOT_SAVED, Saving
 from experiments.study.session import open_study, publish
 from experiments.study.setup import workload_of
 from experiments.study.tuning import Tuned, tune
@@ -30,6 +31,7 @@ def run(
     workload: Workload | None = None,
     *,
     devices: int | None = None,
+    saving: Saving = NOT_SAVED,
     console: Console | None = None,
 ) -> Results:
     """Compare, or go on with what `folder` holds; write claims, figures and report there.
@@ -38,20 +40,20 @@ def run(
       config: see `Config`.
       folder: where the study lives; the same config comes back to it and runs only what is missing.
       workload: what to train, when it is the caller's own; `config.workload` is then only its name.
-      devices: how many devices to use, all when None; without effect on the scores.
+      devices: how many devices to use, all when None; a study keeps to one, or to several of any number.
+      saving: when runs are saved on the way; without effect on the results.
       console: where progress is shown; nowhere when None.
 
     Raises:
       StudyError: the config, the folder or the journal in it does not serve; nothing was trained.
     """
     workload, problems = workload_of(config, workload)
-    opened = open_study(folder, config, problems, devices=devices, console=console)
+    opened = open_study(folder, config, problems, devices=devices, saving=saving, console=console)
     with opened as study:
 
         def evaluate(contestant: Contestant) -> Evaluate:
             runner = trial_runner(contestant, config, workload, study.sweep)
-            chunk_runs = study.together(config.budget.runs_per_rate, config.checkpoint_steps)
-            return study.evaluator(runner, config.metric, chunk_runs)
+            return study.evaluator(runner, config.metric, config.budget.runs_per_rate)
 
         def measured() -> dict[str, Any]:
             timings = measure_timings(tuned, config, workload)

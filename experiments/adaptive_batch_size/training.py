@@ -39,7 +39,6 @@ def trial_runner(
             rows,
             workload.data,
             num_steps=contestant.num_steps(config),
-            every=config.checkpoint_steps,
             capacity=max(config.budget.runs_per_rate, len(trials)),  # more may have been left half-way
         )
         columns = {}

@@ -33,7 +33,7 @@ LEAST_BATCHES = 3  # a law has two constants
 
 @dataclass(frozen=True)
 class Config(WorkloadConfig):
-    """What is measured; it alone decides the results, bit for bit."""
+    """What is measured; on one device or on several, it alone decides the results, bit for bit."""
 
     workload: str = "digits"
     """What to train."""

@@ -21,7 +21,7 @@ from experiments.study import session
 from experiments.study.checkpoints import Checkpoints
 from experiments.study.choices import raise_problems
 from experiments.study.journal import Journal
-from experiments.study.segments import SAVE_EVERY_SECONDS
+from experiments.study.segments import SAVE_EVERY_SECONDS, Saving
 from workloads import LongSweep
 
 MAX_SHARE = 0.02
@@ -36,8 +36,8 @@ CHECKPOINTED = Config(
     rung_replicates=(8,),
     checked=0,
     vectorize=64,
-    checkpoint_steps=25,
 )
+OFTEN = Saving(checkpoint_steps=25, checkpoint_seconds=0)
 
 
 class Paid(NamedTuple):
@@ -72,7 +72,7 @@ class Overhead:
         """Print what is paid; returns whether all bars held."""
         with scratch_folder(self.folder) as scratch, one_process(scratch / "compiled") as pool:
             pairs = pool.submit(journal_pairs, Config(), self.repeats, scratch).result()
-            saves = pool.submit(checkpoint_seconds, CHECKPOINTED, scratch).result()
+            saves = pool.submit(checkpoint_seconds, CHECKPOINTED, OFTEN, scratch).result()
         console.print(_table(pairs))
         ratios = [pair.written.study / pair.unwritten.study for pair in pairs]
         console.print(f"The study over the same with its journal in memory: {range_text(ratios, '.3f')}.")
@@ -100,10 +100,10 @@ def study(config: Config, folder: Path) -> Paid:
     return Paid(seconds, runs, sum(map(sum, paid)))
 
 
-def checkpoint_seconds(config: Config, scratch: Path) -> list[float]:
-    """Make a study that saves its runs at every opportunity, in this process: the seconds of each save."""
+def checkpoint_seconds(config: Config, saving: Saving, scratch: Path) -> list[float]:
+    """Make a study that saves its runs, in this process: the seconds of each save."""
     with timed(CHECKPOINTS) as paid:
-        run(config, scratch / "checkpointed", checkpoint_seconds=0)
+        run(config, scratch / "checkpointed", saving=saving)
     return [sum(parts) for parts in zip(*paid, strict=True)]
 
 

@@ -1,4 +1,4 @@
-"""Studies on one device, on eight, and in two processes with four each: do they give the same bits?"""
+"""Studies on two devices, on eight, and in two processes with four each: do they give the same bits?"""
 
 import random
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ from experiments.study.choices import StudyError
 from experiments.study.processes import free_address
 
 PROCESSES, EACH = 2, 4
-ALONE = (1, PROCESSES * EACH)  # devices of a single process
+ALONE = (2, PROCESSES * EACH)  # devices of a single process; one device has bits of its own
 
 
 class Placed(NamedTuple):
@@ -31,7 +31,7 @@ class Placed(NamedTuple):
       seconds: that it took, by place.
       lost: which of the two processes was killed.
       kept: how many runs were recorded by then.
-      problems: what is not the same as on one device.
+      problems: what is not the same as on two devices.
     """
 
     study: str
@@ -44,9 +44,9 @@ class Placed(NamedTuple):
 
 @dataclass(frozen=True)
 class Placements:
-    """Run every study on one device, on eight, and in two processes with four devices each; and once more in
+    """Run every study on two devices, on eight, and in two processes with four devices each; and once more in
     two, of which one is killed at a random moment, before both are started again. All journals and winners
-    must be the same, bit for bit."""
+    must be the same, bit for bit: on several devices a program is the same whatever their number."""
 
     studies: tuple[Literal[tuple(STUDIES)], ...] = tuple(STUDIES)
     """What to place."""
@@ -66,20 +66,20 @@ class Placements:
         return show_bars(_bars(placed), console)
 
     def measure(self, name: str, scratch: Path) -> Placed:
-        """One study, in folders of its own. Raises StudyError where it fails on one device."""
+        """One study, in folders of its own. Raises StudyError where it fails in one process."""
         study, place = STUDIES[name], scratch / name
         place.mkdir()
         moments = random.Random(f"{name} {self.seed}")
-        one, eight = place / "one device", place / "eight devices"
+        two, eight = place / "two devices", place / "eight devices"
         seconds = [
             finish(study, folder, place / "compiled", devices=devices)
-            for folder, devices in zip((one, eight), ALONE, strict=True)
+            for folder, devices in zip((two, eight), ALONE, strict=True)
         ]
-        problems = [f"eight devices: {of}" for of in differences(study, one, eight)]
-        problems += _together(study, one, place / "two processes")
+        problems = [f"eight devices: {of}" for of in differences(study, two, eight)]
+        problems += _together(study, two, place / "two processes")
         lost, moment = moments.randrange(PROCESSES), moments.uniform(0.3, 1) * max(seconds)
-        kept, of_resumed = _resumed(study, one, place / "one was lost", lost, moment)
-        return Placed(name, len(recorded(one)), tuple(seconds), lost, kept, (*problems, *of_resumed))
+        kept, of_resumed = _resumed(study, two, place / "one was lost", lost, moment)
+        return Placed(name, len(recorded(two)), tuple(seconds), lost, kept, (*problems, *of_resumed))
 
 
 def start_together(study: SmallStudy, folder: Path) -> list[BaseProcess]:
@@ -97,19 +97,19 @@ def start_together(study: SmallStudy, folder: Path) -> list[BaseProcess]:
     ]
 
 
-def _together(study: SmallStudy, one: Path, folder: Path) -> Iterator[str]:
-    """In what the study differs in two processes from one device."""
+def _together(study: SmallStudy, whole: Path, folder: Path) -> Iterator[str]:
+    """In what the study differs in two processes from the one in `whole`."""
     try:
         for process in start_together(study, folder):
             ended_well(process, folder)
     except StudyError as error:
         yield f"two processes: {error}"
         return
-    for problem in differences(study, one, folder):
+    for problem in differences(study, whole, folder):
         yield f"two processes: {problem}"
 
 
-def _resumed(study: SmallStudy, one: Path, folder: Path, lost: int, moment: float) -> tuple[int, list[str]]:
+def _resumed(study: SmallStudy, whole: Path, folder: Path, lost: int, moment: float) -> tuple[int, list[str]]:
     """How many runs were recorded when a process was killed after `moment` seconds, and what is wrong when
     both have been started again."""
     processes = start_together(study, folder)
@@ -119,14 +119,14 @@ def _resumed(study: SmallStudy, one: Path, folder: Path, lost: int, moment: floa
         process.join()  # the other one ends by itself
     kept = recorded(folder)
     problems = [
-        f"one of two was lost: {of.removeprefix('two processes: ')}" for of in _together(study, one, folder)
+        f"one of two was lost: {of.removeprefix('two processes: ')}" for of in _together(study, whole, folder)
     ]
     gone = lost_rows(kept, recorded(folder))
     return len(kept), [*problems, *([f"{gone} recorded rows were lost or run again"] if gone else [])]
 
 
 def _table(placed: list[Placed]) -> Table:
-    table = Table("study", "runs", "s on 1 device", "s on 8", "process killed", "runs kept", "the same")
+    table = Table("study", "runs", "s on 2 devices", "s on 8", "process killed", "runs kept", "the same")
     for one in placed:
         table.add_row(
             one.study,

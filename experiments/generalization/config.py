@@ -32,7 +32,7 @@ Steps = Annotated[Count, Check(f"a multiple of {RUNGS[0]}", lambda num_steps: nu
 
 @dataclass(frozen=True)
 class Config(StudyConfig):
-    """What is studied; it alone decides the results, bit for bit."""
+    """What is studied; on one device or on several, it alone decides the results, bit for bit."""
 
     widths: Annotated[tuple[Count, ...], entries(1), EACH_ONCE] = (4, 8, 16)
     """Hidden units of the networks."""

@@ -22,7 +22,7 @@ WAYS = (BY_INDEX, SPECTRAL_ONLY, SIGN_ONLY)  # to choose each layer's geometry
 
 @dataclass(frozen=True)
 class Config(WorkloadConfig):
-    """What is measured; it alone decides the results, bit for bit."""
+    """What is measured; on one device or on several, it alone decides the results, bit for bit."""
 
     workload: str = "digits"
     """What to train: digits or shakespeare."""

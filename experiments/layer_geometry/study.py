@@ -37,7 +37,7 @@ def run(
       folder: where the study lives; the same config comes back to it and runs only what is missing.
       workload: what to train, when it is the caller's own; `config.workload` is then only its name, and
         `report FOLDER` cannot draw it again.
-      devices: how many devices to use, all when None; without effect on the results.
+      devices: how many devices to use, all when None; a study keeps to one, or to several of any number.
       console: where progress is shown; nowhere when None.
 
     Raises:

@@ -17,6 +17,7 @@ STUDY = Study(
     run=run,
     redraw=redraw,
     show=show,
+    saved=True,
 )
 
 

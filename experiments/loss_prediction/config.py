@@ -10,7 +10,6 @@ from experiments.study.checks import (
     Between,
     Confidence,
     Count,
-    CountOrNone,
     OneOf,
     Positive,
     Seed,
@@ -38,7 +37,7 @@ FITTED: Sequence[tuple[str, Mapping[str, float], float]] = (
 
 @dataclass(frozen=True)
 class Config(WorkloadConfig):
-    """What is fitted and predicted; it alone decides the results, bit for bit."""
+    """What is fitted and predicted; on one device or several, it alone decides the results, bit for bit."""
 
     workload: str = "linear_regression"
     """What to train."""
@@ -86,9 +85,6 @@ class Config(WorkloadConfig):
     """Fresh seeds that compare the laws' proposals with the winner."""
     vectorize: Count = 1
     """Runs that a device computes side by side."""
-    checkpoint_steps: CountOrNone = 0
-    """Runs of more steps are saved on the way, at multiples of these: when a minute has gone since, and when
-    SIGTERM comes; none when 0. It may change last bits, so it belongs to the study."""
     confidence: Confidence = 0.95
     """Level of all intervals, between 0 and 1."""
     seed: Seed = 0

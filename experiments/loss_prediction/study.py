@@ -16,6 +16,7 @@ from experiments.study.folder import StudyFolder
 from experiments.study.journal import Journal
 from experiments.study.optimizers import OPTIMIZERS
 from experiments.study.redraw import redraw_from_journal
+from experiments.study.segments import NOT_SAVED, Saving
 from experiments.study.session import open_study, publish
 from experiments.study.setup import device_problems, workload_of
 from experiments.study.shape_runs import ShapeRunner
@@ -29,6 +30,7 @@ def run(
     workload: Workload | None = None,
     *,
     devices: int | None = None,
+    saving: Saving = NOT_SAVED,
     console: Console | None = None,
 ) -> Results:
     """Make the study, or go on with the one in `folder`; write its findings, figures and report there.
@@ -37,7 +39,8 @@ def run(
       config: see `Config`.
       folder: where the study lives; the same config comes back to it and runs only what is missing.
       workload: what to train, when it is the caller's own; `config.workload` is then only its name.
-      devices: how many devices to use, all when None; without effect on the results.
+      devices: how many devices to use, all when None; a study keeps to one, or to several of any number.
+      saving: when runs are saved on the way; without effect on the results.
       console: where progress is shown; nowhere when None.
 
     Raises:
@@ -47,13 +50,12 @@ def run(
     workload, problems = workload_of(config, workload)
     raise_problems([*problems, *device_problems(devices)])
     unseen_schedules(config)  # whether there are as many of each family
-    opened = open_study(folder, config, problems, devices=devices, console=console)
+    opened = open_study(folder, config, problems, devices=devices, saving=saving, console=console)
     with opened as study:
 
         def evaluate_with(chunk_runs: int, curve_steps: Sequence[int] = ()) -> Evaluate:
-            chunk_runs = study.together(chunk_runs, config.checkpoint_steps, config.vectorize)
             runner = _runner(config, workload, study.sweep, chunk_runs, curve_steps)
-            return study.evaluator(runner, config.metric, chunk_runs)
+            return study.evaluator(runner, config.metric, chunk_runs, config.vectorize)
 
         evaluate_curves = evaluate_with(config.fit_replicates, config.curve_steps)
         for schedule in fitted_schedules(config):
@@ -81,7 +83,6 @@ def _runner(
         capacity=chunk_runs,
         vectorize=config.vectorize,
         curve_steps=curve_steps,
-        checkpoint_steps=config.checkpoint_steps,
     )
 
 

@@ -74,7 +74,7 @@ class Setting(NamedTuple):
 
 @dataclass(frozen=True)
 class Config(StudyConfig):
-    """What is sought; it alone decides the results, bit for bit."""
+    """What is sought; on one device or on several, it alone decides the results, bit for bit."""
 
     dimension: Annotated[int, at_least(2), at_most(LARGEST_DIMENSION)] = 24
     """D: how many parameters and examples linear regression has."""

@@ -20,11 +20,12 @@ from experiments.study.folder import StudyFolder
 from experiments.study.journal import Journal
 from experiments.study.optimizers import OPTIMIZERS
 from experiments.study.redraw import redraw_from_journal
+from experiments.study.segments import NOT_SAVED, Saving
 from experiments.study.session import open_study, publish
 from experiments.study.setup import workload_of
 from experiments.study.sweeping import Sweep
 from experiments.study.tuning import CONFIRM, SCREEN, Trial, Tuned, tune
-from workloads import Stages, Whole, Workload
+from workloads import Stages, Workload
 
 TIMING_REPEATS = 5
 
@@ -35,6 +36,7 @@ def run(
     workload: Workload | None = None,
     *,
     devices: int | None = None,
+    saving: Saving = NOT_SAVED,
     console: Console | None = None,
 ) -> Results:
     """Compare, or go on with the comparison in `folder`; write its winners, figures and report there.
@@ -43,20 +45,20 @@ def run(
       config: see `Config`.
       folder: where the study lives; the same config comes back to it and runs only what is missing.
       workload: what to train, when it is the caller's own; `config.workload` is then only its name.
-      devices: how many devices to use, all when None; without effect on the scores.
+      devices: how many devices to use, all when None; a study keeps to one, or to several of any number.
+      saving: when runs are saved on the way; without effect on the results.
       console: where progress is shown; nowhere when None.
 
     Raises:
       StudyError: the config, the folder or the journal in it does not serve; nothing was trained.
     """
     workload, problems = workload_of(config, workload)
-    opened = open_study(folder, config, problems, devices=devices, console=console)
+    opened = open_study(folder, config, problems, devices=devices, saving=saving, console=console)
     with opened as study:
         tuned = {}
         for optimizer in config.compared:
             runner = trial_runner(optimizer, config, workload, study.sweep)
-            chunk_runs = study.together(config.budget.runs_per_rate, config.checkpoint_steps)
-            evaluate = study.evaluator(runner, config.metric, chunk_runs)
+            evaluate = study.evaluator(runner, config.metric, config.budget.runs_per_rate)
             tuned[optimizer] = _tune(optimizer, config, evaluate)
         timings = study.once(_timings_path(study.folder), lambda: step_seconds(tuned, config, workload))
         return _conclude(config, study.folder, study.journal, tuned, timings)
@@ -93,7 +95,6 @@ def trial_runner(
             inputs,
             workload.data,
             num_steps=config.num_steps,
-            every=config.checkpoint_steps,
             capacity=max(config.budget.runs_per_rate, len(trials)),  # more may have been left half-way
         )
         metrics = jax.tree.map(np.asarray, metrics)
@@ -119,7 +120,7 @@ def step_seconds(tuned: Mapping[str, Tuned], config: Config, workload: Workload)
             "key_data": jax.random.key_data(root),
         }
         stages = _measured(optimizer, config, workload, (config.num_steps,))
-        program = jax.jit(Whole(stages, config.num_steps))
+        program = jax.jit(lambda row, data, stages=stages: stages(row, data).whole(config.num_steps))
         calls[optimizer] = program.lower(row, workload.data).compile(), row
     seconds: dict[str, list[float]] = {optimizer: [] for optimizer in tuned}
     for _ in range(TIMING_REPEATS):

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from jaxtyping import Array, Float
 
-from experiments.study.checks import EACH_ONCE, BelowOne, Confidence, Count, CountOrNone, OneOf, Seed
+from experiments.study.checks import EACH_ONCE, BelowOne, Confidence, Count, OneOf, Seed
 from experiments.study.config import WorkloadConfig
 from experiments.study.options import WorkloadOptions
 from experiments.study.tuning import Budget, Decays, FirstRates, MoreRates
@@ -33,7 +33,7 @@ CONTENDERS: Mapping[str, float] = MappingProxyType(  # the middle of the learnin
 
 @dataclass(frozen=True)
 class Config(WorkloadConfig):
-    """What is compared; it alone decides the scores, bit for bit."""
+    """What is compared; on one device or on several, it alone decides the scores, bit for bit."""
 
     workload: str = "digits"
     """What to train: digits, shakespeare or linear_regression."""
@@ -63,9 +63,6 @@ class Config(WorkloadConfig):
     """Fresh seeds that score each optimizer at its best; only these scores are reported."""
     curve_points: Count = 10
     """Evaluations along each confirming run."""
-    checkpoint_steps: CountOrNone = 0
-    """Runs of more steps are saved on the way, at multiples of these: when a minute has gone since, and when
-    SIGTERM comes; none when 0. It may change last bits, so it belongs to the study."""
     confidence: Confidence = 0.95
     """Level of all intervals, between 0 and 1."""
     seed: Seed = 0

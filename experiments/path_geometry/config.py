@@ -37,7 +37,7 @@ SGD_AMONG_THEM = Check("names with sgd among them", lambda names: "sgd" in names
 
 @dataclass(frozen=True)
 class Config(WorkloadConfig):
-    """What is measured; it alone decides the results, bit for bit."""
+    """What is measured; on one device or on several, it alone decides the results, bit for bit."""
 
     workload: str = "digits"
     """What to train; its data must have train_labels."""

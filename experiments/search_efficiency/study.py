@@ -25,7 +25,7 @@ def run(
     Args:
       config: a `Landscape` or a `Training`.
       folder: where the study lives; the same config comes back to it and runs only what is missing.
-      devices: how many devices to use, all when None; without effect on the results.
+      devices: how many devices to use, all when None; a study keeps to one, or to several of any number.
       console: where progress is shown; nowhere when None.
 
     Raises:

@@ -11,16 +11,15 @@ from rich.console import Console
 
 from experiments.shape_search import dependence
 from experiments.shape_search.config import QUICK_CHANGES, Config
-from experiments.shape_search.presets import DIGITS, PRESETS
+from experiments.shape_search.presets import DIGITS, PRESETS, SAVING
 from experiments.shape_search.results import exported, show
 from experiments.shape_search.search import redraw, run
 from experiments.shape_search.width import filled
-from experiments.study.checks import NotNegative, value_problems
 from experiments.study.choices import StudyError
 from experiments.study.command import command_line
 from experiments.study.folder import StudyFolder, read_config
 from experiments.study.processes import Cluster
-from experiments.study.segments import SAVE_EVERY_SECONDS
+from experiments.study.segments import NOT_SAVED, Saving
 from experiments.study.setup import chunk_problems
 from experiments.study.typed import checked, unchecked
 from schedules import load_winner
@@ -43,13 +42,11 @@ class Command(Generic[ConfigT]):
     folder: Path | None = None
     """Where the study lives; runs/shape_search, with _PRESET, _OPTION varied or _quick behind it."""
     devices: int | None = None
-    """How many devices to use, all when not given; without effect on the results."""
+    """How many devices to use, all when not given; a study keeps to one, or to several of any number."""
     cluster: tyro.conf.OmitArgPrefixes[Cluster] = field(default_factory=Cluster)
     chunk_runs: int = 256
     """Runs computed and recorded together at most; without effect on the results."""
-    checkpoint_seconds: float = SAVE_EVERY_SECONDS
-    """The least time from one checkpoint to the next, of runs that are saved on the way (checkpoint_steps);
-    without effect on the results."""
+    saving: tyro.conf.OmitArgPrefixes[Saving] = field(default_factory=Saving)
     fill_memory: bool = False
     """Let vectorize be the largest power of two that the devices' memory has room for; a study that is
     resumed keeps what it began with."""
@@ -86,7 +83,7 @@ def _run(arguments: Sequence[str], console: Console) -> None:
     options = {
         "devices": command.devices,
         "chunk_runs": command.chunk_runs,
-        "checkpoint_seconds": command.checkpoint_seconds,
+        "saving": command.saving,
         "console": console,
     }
     if command.vary:
@@ -102,8 +99,7 @@ def _run(arguments: Sequence[str], console: Console) -> None:
 
 def _option_problems(command: Command) -> list[str]:
     """What is wrong with the options beside the config."""
-    often = value_problems("checkpoint_seconds", command.checkpoint_seconds, NotNegative)
-    problems = [*chunk_problems(command.chunk_runs), *often]
+    problems = [*chunk_problems(command.chunk_runs), *command.saving.problems()]
     if not command.vary:
         return problems + ["values: they need vary, the option that they are of."] * bool(command.values)
     alone = [name for name in ("export", "fill_memory") if getattr(command, name)]
@@ -126,6 +122,6 @@ def _parse(arguments: Sequence[str]) -> tuple[str | None, Command]:
         Command[type(config)],
         prog="python -m experiments.shape_search",
         args=arguments[arguments[:1] == [preset] :],
-        default=Command(config=config),
+        default=Command(config=config, saving=SAVING.get(preset, NOT_SAVED)),
     )
     return preset, command

@@ -38,7 +38,7 @@ Horizons = Annotated[
 
 @dataclass(frozen=True)
 class Config(WorkloadConfig):
-    """What is searched; it alone decides the results, bit for bit."""
+    """What is searched; on one device or on several, it alone decides the results, bit for bit."""
 
     workload: str = "digits"
     """What to train: digits, cifar10, fashion_mnist, mnist, shakespeare, wikitext103 or linear_regression."""
@@ -107,9 +107,6 @@ class Config(WorkloadConfig):
     """Level of all intervals, between 0 and 1."""
     seed: Seed = 0
     """Root of everything random."""
-    checkpoint_steps: CountOrNone = 0
-    """Runs of more steps are saved on the way, at multiples of these: when a minute has gone since, and when
-    SIGTERM comes; none when 0. It may change last bits, so it belongs to the study."""
     vectorize: Count = 1
     """Runs a device computes side by side; it changes last bits, so it belongs to the study."""
     data_parallel: Count = 1

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from experiments.shape_search.config import QUICK_CHANGES, Config
+from experiments.study.segments import Saving
 
 PAPER_FAMILIES = (
     "constant",
@@ -34,7 +35,6 @@ PAPER_SCALE = Config(
     checked=1,
     local_replicates=3,
     check_replicates=30,
-    checkpoint_steps=500,
 )
 DIGITS = "digits"
 PRESETS: Mapping[str, Config] = MappingProxyType(
@@ -78,5 +78,5 @@ PRESETS: Mapping[str, Config] = MappingProxyType(
     }
 )
 
-
+SAVING = {name: Saving(checkpoint_steps=500) for name in ("cifar10", "wikitext103")}
 QUICK = Config(**QUICK_CHANGES)

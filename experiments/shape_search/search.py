@@ -16,7 +16,7 @@ from experiments.study.folder import StudyFolder
 from experiments.study.journal import Journal
 from experiments.study.optimizers import OPTIMIZERS, with_independent_decay
 from experiments.study.redraw import redraw_from_journal
-from experiments.study.segments import SAVE_EVERY_SECONDS
+from experiments.study.segments import NOT_SAVED, Saving
 from experiments.study.session import Session, open_study, publish
 from experiments.study.setup import chunk_problems, workload_of
 from experiments.study.shape_runs import ShapeRunner
@@ -32,7 +32,7 @@ def run(
     *,
     devices: int | None = None,
     chunk_runs: int = 256,
-    checkpoint_seconds: float = SAVE_EVERY_SECONDS,
+    saving: Saving = NOT_SAVED,
     console: Console | None = None,
 ) -> Results:
     """Search, or go on with the search in `folder`; write its winners, figures and report there.
@@ -41,10 +41,9 @@ def run(
       config: see `Config`.
       folder: where the study lives; the same config comes back to it and runs only what is missing.
       workload: what to train, when it is the caller's own; `config.workload` is then only its name.
-      devices: how many devices to use, all when None; without effect on the results.
+      devices: how many devices to use, all when None; a study keeps to one, or to several of any number.
       chunk_runs: runs computed and recorded together at most; without effect on the results.
-      checkpoint_seconds: the least time from one checkpoint of long runs to the next; without effect on the
-        results.
+      saving: when runs are saved on the way; without effect on the results.
       console: where progress is shown; nowhere when None.
 
     Raises:
@@ -57,7 +56,7 @@ def run(
         [*problems, *chunk_problems(chunk_runs)],
         devices=devices,
         console=console,
-        checkpoint_seconds=checkpoint_seconds,
+        saving=saving,
     )
     with opened as study:
         evaluate = evaluator(config, workload, study, chunk_runs)
@@ -86,9 +85,8 @@ def transformation(config: Config, schedule: optax.Schedule) -> optax.GradientTr
 
 def evaluator(config: Config, workload: Workload, study: Session, chunk_runs: int) -> Evaluate:
     """What trains the trials of a search."""
-    chunk_runs = study.together(chunk_runs, config.checkpoint_steps, config.vectorize)
     runner = trial_runner(config, workload, study.sweep, chunk_runs)
-    return study.evaluator(runner, config.metric, chunk_runs)
+    return study.evaluator(runner, config.metric, chunk_runs, config.vectorize)
 
 
 def trial_runner(config: Config, workload: Workload, sweep: Sweep, chunk_runs: int) -> ShapeRunner:
@@ -102,7 +100,6 @@ def trial_runner(config: Config, workload: Workload, sweep: Sweep, chunk_runs: i
         capacity=chunk_runs,
         vectorize=config.vectorize,
         evaluations=config.evaluations,
-        checkpoint_steps=config.checkpoint_steps,
         training={"microbatches": config.microbatches, "average_decay": config.average_decay},
     )
 

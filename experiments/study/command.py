@@ -17,6 +17,7 @@ from experiments.study.choices import StudyError
 from experiments.study.devices import keep_compiled_programs, one_device_per_core
 from experiments.study.folder import StudyFolder
 from experiments.study.processes import Cluster, is_first
+from experiments.study.segments import Saving
 from experiments.study.stopping import Stopped
 from experiments.study.typed import checked, unchecked
 
@@ -36,8 +37,13 @@ class Command(Generic[ConfigT]):
     folder: Path | None = None
     """Where the study lives; a folder in runs/ with the study's name when not given."""
     devices: int | None = None
-    """How many devices to use, all when not given; without effect on the scores."""
+    """How many devices to use, all when not given; a study keeps to one, or to several of any number."""
     cluster: tyro.conf.OmitArgPrefixes[Cluster] = field(default_factory=Cluster)
+
+
+@dataclass(frozen=True)
+class SavedCommand(Command[ConfigT]):
+    saving: tyro.conf.OmitArgPrefixes[Saving] = field(default_factory=Saving)
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,7 @@ class Study(Generic[ConfigT, ResultsT]):
       run: (config, folder, devices=, console=) → results.
       redraw: folder → the results of a finished study, whose report is written again.
       show: (results, folder, console) → None, prints them.
+      saved: whether its runs can be saved on the way; `run` then has the argument `saving` too.
     """
 
     name: str
@@ -68,6 +75,7 @@ class Study(Generic[ConfigT, ResultsT]):
     run: Callable[..., ResultsT]
     redraw: Callable[[Path], ResultsT]
     show: Callable[[ResultsT, StudyFolder, Console], None]
+    saved: bool = False
 
     def main(self, arguments: Sequence[str] | None = None) -> int:
         """The command line `[PRESET] [options]` or `report FOLDER`; returns the exit status."""
@@ -78,17 +86,19 @@ class Study(Generic[ConfigT, ResultsT]):
         preset = arguments[0] if arguments and arguments[0] in self.presets else default
         config = unchecked(self.presets[preset])
         command = tyro.cli(
-            Command[type(config)],
+            (SavedCommand if self.saved else Command)[type(config)],
             prog=f"python -m experiments.{self.name}",
             description=f"{self.description}\n\n{self._presets_help()}{FOLDER_HELP}",
             args=arguments[arguments[:1] == [preset] :],
-            default=Command(config=config),
+            default=(SavedCommand if self.saved else Command)(config=config),
         )
-        config = checked(command.config, command.cluster, command.devices)
+        saving = {"saving": command.saving} if self.saved else {}
+        problems = [problem for option in saving.values() for problem in option.problems()]
+        config = checked(command.config, command.cluster, command.devices, problems)
         command.cluster.join(console)
         own_folder = self.name if len(self.presets) == 1 else f"{self.name}_{preset}"
         folder = command.folder or Path("runs", own_folder)
-        results = self.run(config, folder, devices=command.devices, console=console)
+        results = self.run(config, folder, devices=command.devices, console=console, **saving)
         self.show(results, StudyFolder(folder), console)
 
     def _report(self, folder: Path, console: Console) -> None:

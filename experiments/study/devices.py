@@ -7,6 +7,17 @@ from pathlib import Path
 import jax
 from jax.sharding import Mesh
 
+DEVICES = "devices"  # the field of config.json that `device_class` is kept in
+
+
+def device_class(mesh: Mesh) -> str:
+    """Whether a study has one device or several, for which XLA compiles the same program otherwise.
+
+    Results differ by round-off between the two, and a search that branches on them may take another path; so
+    it belongs to a study's config.
+    """
+    return "one" if mesh.size == 1 else "several"
+
 
 def one_device_per_core() -> None:
     """Let a CPU count as one device per core, so that the runs of a sweep use them all.

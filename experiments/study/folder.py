@@ -11,9 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from experiments.study.choices import StudyError
+from experiments.study.devices import DEVICES
 from experiments.study.lock import LOCK
 
 PARTIAL = ".partial"  # what a killed process may leave behind; never read
+ADVICE = {  # by field of config.json, what is allowed where it differs
+    DEVICES: "A study goes on with one device, or with several of any number, as it began: see --devices.",
+    "checkpoint_steps": "It was made by an earlier version, in which saving a run changed its last bits.",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +66,7 @@ def open_folder(path: Path, config: Mapping[str, Any]) -> StudyFolder:
         if difference:
             raise StudyError(
                 f"{path} holds a study with another config:\n{difference}\n"
-                "Choose another folder with --folder, or delete this one."
+                f"Choose another folder with --folder, or delete this one.{_advice(difference)}"
             )
     elif any(entry.name != LOCK and not _is_partial(entry) for entry in path.iterdir()):
         raise StudyError(f"{path} is not empty and holds no config.json: it is not a study's folder.")
@@ -127,6 +132,11 @@ def _check_writable(path: Path) -> None:
             pass
     except OSError as error:
         raise StudyError(f"{path} cannot be written to: {error.strerror or error}.") from None
+
+
+def _advice(difference: str) -> str:
+    named = {line.split(":")[0].strip() for line in difference.splitlines()}
+    return "".join(f"\n{advice}" for name, advice in ADVICE.items() if name in named)
 
 
 def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:

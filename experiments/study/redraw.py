@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from experiments.study.choices import StudyError
+from experiments.study.devices import DEVICES
 from experiments.study.evaluation import Evaluate, UnfinishedStudy, remembered
 from experiments.study.folder import StudyFolder, read_config
 from experiments.study.journal import Journal
@@ -32,6 +33,7 @@ def redraw_from_journal(
     """
     study = StudyFolder(Path(folder))
     content = _with_tuples(read_config(study))
+    content.pop(DEVICES, None)  # which decided the runs, and no more decides anything
     try:
         config = build_config(**content)
     except (TypeError, StudyError) as error:

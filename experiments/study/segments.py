@@ -2,25 +2,44 @@
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import dataclass
 
 import jax
 import numpy as np
 from jaxtyping import PyTree
 from rich.console import Console
 
-import workloads
 from experiments.study.checkpoints import Checkpoints
+from experiments.study.checks import CountOrNone, NotNegative, value_problems
 from experiments.study.processes import from_all, from_first
 from experiments.study.stopping import Stopped, StopRequest
-from workloads import LongSweep, Stages, SweepState
+from workloads import LongSweep, SweepState
 
 SAVE_EVERY_SECONDS = 60
 
 
+@dataclass(frozen=True)
+class Saving:
+    """When runs are saved on the way. It changes no bit of their results, and may change when a study is
+    resumed."""
+
+    checkpoint_steps: int = 0
+    """Runs of more steps (micro-batches where the batch grows) may be saved at multiples of these, and when
+    SIGTERM comes; none when 0. Without effect on the results."""
+    checkpoint_seconds: float = SAVE_EVERY_SECONDS
+    """The least time from one checkpoint to the next; without effect on the results."""
+
+    def problems(self) -> list[str]:
+        """What is wrong with the options."""
+        steps = value_problems("checkpoint_steps", self.checkpoint_steps, CountOrNone)
+        return steps + value_problems("checkpoint_seconds", self.checkpoint_seconds, NotNegative)
+
+
+NOT_SAVED = Saving()
+
+
 class Segments:
-    """Computes long sweeps in segments, and leaves checkpoints between them.
+    """Computes long sweeps, in segments where they are saved on the way, and leaves checkpoints between them.
 
     A checkpoint is of one sweep, the first of the session that comes after the one that left it.
     """
@@ -29,12 +48,12 @@ class Segments:
         self,
         checkpoints: Checkpoints,
         stop: StopRequest,
-        seconds: float,
+        saving: Saving,
         console: Console | None,
     ):
-        """`stop`: SIGTERM, after which the state is saved and the study ends; `seconds`: the least from one
-        checkpoint to the next; `console`: where damaged checkpoints and those gone on from are told."""
-        self._checkpoints, self._stop, self._console, self._seconds = checkpoints, stop, console, seconds
+        """`stop`: SIGTERM, after which the state is saved and the study ends; `console`: where damaged
+        checkpoints and those gone on from are told."""
+        self._checkpoints, self._stop, self._console, self._saving = checkpoints, stop, console, saving
         self._first = True
 
     def rows_left(self) -> int | None:
@@ -42,26 +61,20 @@ class Segments:
         identity = from_first(self._checkpoints.newest_identity)
         return None if identity is None else int(identity.split()[0])
 
-    def sweep(
-        self,
-        stages: Callable[[PyTree, PyTree], Stages],
-        inputs: PyTree,
-        data: PyTree,
-        *,
-        num_steps: int,
-        every: int,
-        options: Mapping[str, Any],
-    ) -> PyTree:
-        """The results of `workloads.long_sweep` after `num_steps`, which may be saved every so many steps.
+    def results(self, sweep: LongSweep, num_steps: int) -> PyTree:
+        """Those of a sweep after `num_steps`, which may be saved every so many steps.
 
         Raises Stopped, with the state saved, where SIGTERM came to one of the processes.
         """
-        sweep = workloads.long_sweep(stages, inputs, data, **options)
-        identity = _identity(inputs, num_steps, options["vectorize"])
-        state, saved_at = self._begun_or_resumed(sweep, identity, num_steps), time.monotonic()
+        identity, every = _identity(sweep, num_steps), self._saving.checkpoint_steps or num_steps
+        state, saved_at = self._resumed(sweep, identity, num_steps), time.monotonic()
+        if state is None:
+            if every >= num_steps:
+                return sweep.whole(num_steps)
+            state = sweep.begin()
         while state.step < num_steps:
             state = jax.block_until_ready(sweep.advance(state, min(state.step + every, num_steps)))
-            due = time.monotonic() - saved_at >= self._seconds
+            due = time.monotonic() - saved_at >= self._saving.checkpoint_seconds
             stopping, saving = np.any(from_all([self._stop.received, due or self._stop.received]), axis=0)
             if saving and state.step < num_steps:
                 self._save(sweep, state, identity)
@@ -74,16 +87,17 @@ class Segments:
         """Delete all checkpoints."""
         from_first(self._checkpoints.clear)
 
-    def _begun_or_resumed(self, sweep: LongSweep, identity: str, num_steps: int) -> SweepState:
+    def _resumed(self, sweep: LongSweep, identity: str, num_steps: int) -> SweepState | None:
+        """The state that an earlier session left, if any."""
         if not self._first:
-            return sweep.begin()
+            return None
         self._first = False
         shapes = sweep.saved_shapes()
         found, problems = from_first(lambda: self._checkpoints.newest(identity, shapes))
         for problem in problems:
             self._say(problem)
         if found is None:
-            return sweep.begin()
+            return None
         self._say(f"Going on after step {found.step:,} of {num_steps:,}, as it was saved.")
         return sweep.restored(found.saved)
 
@@ -96,11 +110,11 @@ class Segments:
             self._console.print(message)
 
 
-def _identity(inputs: PyTree, num_steps: int, vectorize: int) -> str:
+def _identity(sweep: LongSweep, num_steps: int) -> str:
     """What makes a sweep the same one in a resumed study, whatever the devices; its number of rows first."""
-    digest = hashlib.sha256(repr((num_steps, vectorize)).encode())
-    for path, leaf in jax.tree.leaves_with_path(inputs):
+    digest = hashlib.sha256(repr((num_steps, sweep.program.vectorize)).encode())
+    for path, leaf in jax.tree.leaves_with_path(sweep.inputs):
         values = np.asarray(leaf)
         digest.update(repr((jax.tree_util.keystr(path), values.dtype.str, values.shape)).encode())
         digest.update(values.tobytes())
-    return f"{len(jax.tree.leaves(inputs)[0])} {digest.hexdigest()}"
+    return f"{len(jax.tree.leaves(sweep.inputs)[0])} {digest.hexdigest()}"

@@ -14,15 +14,15 @@ from rich.console import Console
 
 import workloads
 from experiments.study.checkpoints import Checkpoints
-from experiments.study.checks import NotNegative, value_problems
 from experiments.study.choices import StudyError, raise_problems
+from experiments.study.devices import DEVICES, device_class
 from experiments.study.evaluation import Evaluate, RunTrials, Trial, journaled
 from experiments.study.folder import StudyFolder, open_folder, write_atomically
 from experiments.study.journal import Journal
 from experiments.study.lock import locked
 from experiments.study.processes import from_all, from_first, is_first
 from experiments.study.progress import Progress
-from experiments.study.segments import SAVE_EVERY_SECONDS, Segments
+from experiments.study.segments import NOT_SAVED, Saving, Segments
 from experiments.study.setup import device_problems
 from experiments.study.stopping import Stopped, StopRequest
 from experiments.study.sweeping import Sweep
@@ -50,7 +50,9 @@ class StudyPlan(Protocol):
 class Session:
     """An open study. In a process other than the first, its journal is a copy in memory.
 
-    Its first chunk has as many runs as `left` says, once, where an earlier session left them half-way.
+    Runs are recorded in chunks; where they are `saved` on the way, only as many together as are computed at a
+    time, so that no finished run is lost, and only those under way take memory. The first chunk has as many
+    runs as `left` says, once, where an earlier session left them half-way.
     """
 
     folder: StudyFolder
@@ -58,17 +60,14 @@ class Session:
     sweep: Sweep
     progress: Progress
     stop: StopRequest
+    saved: bool
     left: Iterator[int]
 
-    def evaluator(self, run: RunTrials, metric: str, chunk_runs: int) -> Evaluate:
+    def evaluator(self, run: RunTrials, metric: str, chunk_runs: int, vectorize: int = 1) -> Evaluate:
         """See `journaled`; between chunks the study may stop."""
+        size = min(chunk_runs, self.sweep.together(vectorize)) if self.saved else chunk_runs
         left = functools.partial(next, self.left, None)
-        return journaled(self.journal, run, metric, chunk_runs, self.progress, self.before_chunk, left)
-
-    def together(self, chunk_runs: int, checkpoint_steps: int, vectorize: int = 1) -> int:
-        """How many runs to record together. Where they are saved on the way, only as many as are computed at
-        a time, so that no finished run is lost, and only those under way take memory."""
-        return min(chunk_runs, self.sweep.together(vectorize)) if checkpoint_steps else chunk_runs
+        return journaled(self.journal, run, metric, size, self.progress, self.before_chunk, left)
 
     def before_chunk(self, *trials: Trial) -> None:
         """A point between two chunks, before the one of these trials.
@@ -103,7 +102,7 @@ def open_study(
     *,
     devices: int | None,
     console: Console | None,
-    checkpoint_seconds: float = SAVE_EVERY_SECONDS,
+    saving: Saving = NOT_SAVED,
 ) -> Iterator[Session]:
     """Open the study in `folder`, a new one where there is none, until the end of the `with` statement.
 
@@ -113,26 +112,27 @@ def open_study(
       folder: where the study lives; no other process may use it meanwhile.
       plan: its config, as far as all studies know it.
       problems: what is wrong with the config, beyond what it says of itself.
-      devices: how many devices to use, all when None.
+      devices: how many devices to use, all when None; a study keeps to one, or to several of any number.
       console: where progress is shown; nowhere when None.
-      checkpoint_seconds: the least time from one checkpoint to the next.
+      saving: when runs are saved on the way.
 
     Raises StudyError, before anything is computed, where there are problems or not these devices, or the
     folder or the journal in it does not serve.
     """
-    often = value_problems("checkpoint_seconds", checkpoint_seconds, NotNegative)
-    raise_problems([*problems, *often, *device_problems(devices, plan.data_parallel)])
+    raise_problems([*problems, *saving.problems(), *device_problems(devices, plan.data_parallel)])
     mesh = workloads.run_mesh(devices, data_parallel=plan.data_parallel)
     quiet = console is None or not is_first()
     with contextlib.ExitStack() as stack:
         study = StudyFolder(Path(folder))
-        journal = stack.enter_context(_open_journal(study, plan.fields, stack))
+        fields = {**plan.fields, DEVICES: device_class(mesh)}
+        journal = stack.enter_context(_open_journal(study, fields, stack))
         progress = stack.enter_context(Progress(plan.planned_runs, console or Console(), quiet=quiet))
         stop = stack.enter_context(StopRequest())
         shown = None if quiet else console
-        segments = Segments(Checkpoints(study.checkpoints), stop, checkpoint_seconds, shown)
+        segments = Segments(Checkpoints(study.checkpoints), stop, saving, shown)
         left = iter(filter(None, [segments.rows_left()]))
-        yield Session(study, journal, Sweep(mesh, journal, segments, shown), progress, stop, left)
+        sweep = Sweep(mesh, journal, segments, shown)
+        yield Session(study, journal, sweep, progress, stop, saving.checkpoint_steps > 0, left)
         segments.clear()
 
 

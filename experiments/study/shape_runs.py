@@ -14,7 +14,7 @@ from jaxtyping import PRNGKeyArray, PyTree
 import workloads
 from experiments.study.sweeping import Sweep
 from schedules.search import Trial
-from workloads import Run, Stages, Whole, Workload
+from workloads import Run, Stages, Workload
 from workloads.memory import fitting_vectorize
 
 
@@ -38,8 +38,6 @@ class ShapeRunner:
         and the like; of a run whose final value is not finite, that value.
       curve_steps: numbers of updates, ascending, after which all metrics are recorded too, as
         "train_loss@STEP" and the like.
-      checkpoint_steps: steps from one point to the next at which a run that is longer may be saved; no run
-        is saved when 0.
       training: further options of `workloads.train`, such as `microbatches`.
     """
 
@@ -52,7 +50,6 @@ class ShapeRunner:
     vectorize: int = 1
     evaluations: int = 1
     curve_steps: Sequence[int] = ()
-    checkpoint_steps: int = 0
     training: dict[str, Any] = field(default_factory=dict)
 
     def __call__(self, trials: Sequence[Trial]) -> list[dict[str, float]]:
@@ -62,7 +59,6 @@ class ShapeRunner:
             rows,
             self._data,
             num_steps=rows["learning_rates"].shape[1],
-            every=self.checkpoint_steps,
             capacity=max(self.capacity, len(trials)),  # more were left half-way on more devices
             vectorize=self.vectorize,
         )
@@ -79,9 +75,7 @@ class ShapeRunner:
             "learning_rates": jax.ShapeDtypeStruct((self.capacity, num_steps), np.float32),
             "key_data": jax.ShapeDtypeStruct((self.capacity, *key_data.shape), key_data.dtype),
         }
-        return fitting_vectorize(
-            Whole(self.stages, num_steps), rows, self.workload.data, memory, mesh=self.sweep.mesh
-        )
+        return fitting_vectorize(self.stages, rows, self.workload.data, memory, mesh=self.sweep.mesh)
 
     def stages(self, row: dict[str, PyTree], data: PyTree) -> Stages:
         """One run: its learning rates and the words of its key to its metrics."""

@@ -13,7 +13,7 @@ import workloads
 from experiments.study.choices import StudyError
 from experiments.study.journal import Journal
 from experiments.study.segments import Segments
-from workloads import Stages, Whole
+from workloads import Stages
 from workloads.mesh import RUNS
 
 NARROWED = "vectorize narrowed"  # an event of the journal
@@ -64,18 +64,14 @@ class Sweep:
         data: PyTree,
         *,
         num_steps: int,
-        every: int,
         capacity: int | None = None,
         vectorize: int = 1,
     ) -> PyTree:
-        """The results of runs in stages after `num_steps`; where these are more than `every`, and that is not
-        0, the runs may be saved every so many steps."""
-        if not 0 < every < num_steps:
-            whole = Whole(stages, num_steps)
-            return self(whole, inputs, data, capacity=capacity, vectorize=vectorize)
+        """The results of runs in stages after `num_steps`, which may be saved on the way."""
 
         def compute(rows: PyTree, **options: Any) -> PyTree:
-            return self._segments.sweep(stages, rows, data, num_steps=num_steps, every=every, options=options)
+            sweep = workloads.long_sweep(stages, rows, data, **options)
+            return self._segments.results(sweep, num_steps) if self._segments else sweep.whole(num_steps)
 
         return self._computed(compute, stages, inputs, capacity, vectorize)
 

@@ -87,16 +87,18 @@ def measure(setting: Setting, num_devices: int | None = None) -> Measured:
         "key": jax.random.split(jax.random.key(0), mesh.size * setting.vectorize),
     }
 
-    def run(row, data):
+    def stages(row, data):
         keys = workloads.run_keys(row["key"])
         options = {"batch_size": setting.batch_size}
-        return workloads.train(workload, data, optax.adam, row["rates"], keys, **options).metrics
+        trained = workloads.trainer(workload, data, optax.adam, row["rates"], keys, **options)
+        return trained._replace(finish=lambda run: trained.finish(run).metrics)
 
     def sweep():
         data = workloads.replicated(host, mesh)
-        return jax.block_until_ready(workloads.sweep(run, rows, data, mesh=mesh, vectorize=setting.vectorize))
+        long = workloads.long_sweep(stages, rows, data, mesh=mesh, vectorize=setting.vectorize)
+        return jax.block_until_ready(long.whole(STEPS))
 
-    memory = sweep_memory(run, rows, workload.data, mesh=mesh, vectorize=setting.vectorize)
+    memory = sweep_memory(stages, rows, workload.data, mesh=mesh, vectorize=setting.vectorize)
     host = jax.tree.map(np.asarray, workload.data)
     sweep()  # compiles
     return Measured(mesh.size * memory.total, mesh.size * memory.data, _peak_above(sweep))

@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 import pytest
 
-import workloads
 from experiments.shape_search import Config, main
 from experiments.shape_search import search as search_module
+from workloads import LongSweep
 
 TINY = {
     "workload": "linear_regression",
@@ -109,7 +109,8 @@ def no_training(monkeypatch):
     def train(*arguments, **options):
         pytest.fail("a run was trained")
 
-    monkeypatch.setattr(workloads, "sweep", train)
+    monkeypatch.setattr(LongSweep, "whole", train)
+    monkeypatch.setattr(LongSweep, "begin", train)
 
 
 @pytest.fixture(scope="session")

@@ -30,6 +30,8 @@ MISTAKES = {
         "checked": [["-1"], HUGE],
         "vectorize": COUNT,
         "chunk_runs": COUNT,
+        "checkpoint_steps": [["-1"], HUGE],
+        "checkpoint_seconds": [["-1"], ["nan"]],
         "devices": [["0"], ["9"], HUGE],
         "values": [["1"], ["a", "b"]],
     },
@@ -54,6 +56,7 @@ MISTAKES = {
         "curve_points": [["1"], HUGE],
         "families": [*NAMES, [], ["rex", "rex"]],
         "fit_replicates": COUNT,
+        "checkpoint_steps": [["-1"], HUGE],
     },
     "search_efficiency": {
         **COMMON,

@@ -21,6 +21,7 @@ from experiments.adaptive_batch_size.strategies import Contestant
 from experiments.adaptive_batch_size.training import adaptive_training, along_examples, control_probe
 from tests.experiments.journals import forget_runs
 from tests.experiments.small_study import SmallStudy
+from workloads import LongSweep
 
 SMALL, LARGE, SAMPLES = 8, 32, 192
 OPTIONS = {
@@ -179,8 +180,8 @@ def test_a_study_that_lost_runs_resumes_to_the_same_results(finished, journal_ro
     status, output = called("report", copy)
     assert (status, "not finished" in output) == (2, True)
     trained = []
-    sweep = workloads.sweep
-    monkeypatch.setattr(workloads, "sweep", lambda *a, **k: trained.append(a) or sweep(*a, **k))
+    whole = LongSweep.whole
+    monkeypatch.setattr(LongSweep, "whole", lambda *a: trained.append(a) or whole(*a))
     assert called(*options(), "--folder", copy)[0] == 0
     assert trained
     assert journal_rows(copy) == journal_rows(finished[0])

@@ -19,6 +19,7 @@ from experiments.study.noise import FreshNoise
 from experiments.study.optimizers import OPTIMIZERS
 from tests.experiments.journals import forget_runs
 from tests.experiments.small_study import SmallStudy
+from workloads import LongSweep
 
 DIMENSION, BATCHES, TARGET, REPLICATES = 16, (2, 4, 8), 0.06, 3
 NOISE_BATCH, PARTS = 16, 4
@@ -230,8 +231,8 @@ def test_a_study_that_lost_runs_resumes_to_the_same_results(finished, journal_ro
     assert forget_runs(copy, "family = 'momentum @ 4' AND replicate > 0")
     assert forget_runs(copy, "family = 'momentum β=0.5 @ 4'")
     trained = []
-    sweep = workloads.sweep
-    monkeypatch.setattr(workloads, "sweep", lambda *a, **k: trained.append(a) or sweep(*a, **k))
+    whole = LongSweep.whole
+    monkeypatch.setattr(LongSweep, "whole", lambda *a: trained.append(a) or whole(*a))
     assert called(*options(), "--folder", copy)[0] == 0
     assert trained
     assert journal_rows(copy) == journal_rows(finished[0])

@@ -19,6 +19,7 @@ from experiments.shape_search.dependence import DEFAULTS, FACTORS, Dependence, r
 from experiments.study.choices import StudyError
 from schedules import load_winner
 from tests.experiments.journals import forget_runs
+from workloads import LongSweep
 
 SETTINGS = {"num_steps_5": 5, "num_steps_10": 10}
 SELECT, CONFIRM, RATES = 3, 5, 12
@@ -182,7 +183,7 @@ def test_a_stopped_study_runs_what_is_missing_and_nothing_again(finished, study_
     assert journal(second) == journal(finished.folder / "settings" / "num_steps_5")
     assert journal(study_copy) == journal(finished.folder)
     assert content(study_copy) == content(finished.folder)
-    monkeypatch.setattr("workloads.sweep", lambda *a, **k: pytest.fail("a run was trained"))
+    monkeypatch.setattr(LongSweep, "whole", lambda *a: pytest.fail("a run was trained"))
     run(dependence, study_copy)
 
 

@@ -1,10 +1,11 @@
-"""The number of devices and the size of chunks change how long a study takes, and not one bit of it."""
+"""How many devices, beyond one, and how large chunks change how long a study takes, and not one bit of it."""
 
 import jax
 import pytest
 
-import workloads
 from experiments.shape_search import run
+from experiments.study.choices import StudyError
+from workloads import LongSweep
 
 pytestmark = pytest.mark.usefixtures("no_report")
 
@@ -15,8 +16,8 @@ def executed(folder, config, devices, chunk_runs):
     return folder
 
 
-@pytest.mark.parametrize(("devices", "chunk_runs"), [(1, 1000), (2, 7), (8, 20)])
-def test_linear_regression_is_the_same_on_any_devices_in_any_chunks(
+@pytest.mark.parametrize(("devices", "chunk_runs"), [(3, 1000), (2, 7), (8, 20)])
+def test_linear_regression_is_the_same_on_several_devices_in_any_chunks(
     tmp_path, finished, tiny_config, journal_rows, devices, chunk_runs
 ):
     folder = executed(tmp_path / "study", tiny_config(), devices, chunk_runs)
@@ -25,11 +26,11 @@ def test_linear_regression_is_the_same_on_any_devices_in_any_chunks(
 
 
 def test_two_studies_of_one_folder_may_change_devices_half_way(tmp_path, finished, tiny_config, journal_rows):
-    """What was recorded on one device and what was added on eight make the same study."""
+    """What was recorded on two devices and what was added on eight make the same study."""
     with pytest.MonkeyPatch.context() as patch:
         stop_after(patch, chunks=9)
         with pytest.raises(KeyboardInterrupt):
-            run(tiny_config(), tmp_path, devices=1, chunk_runs=10)
+            run(tiny_config(), tmp_path, devices=2, chunk_runs=10)
     asked = {candidate for stage, _, candidate, *_ in journal_rows(tmp_path) if stage == "screen"}
     assert max(asked) == 7  # in the middle of the second batch, which a model asked for
     run(tiny_config(), tmp_path, devices=8, chunk_runs=64)
@@ -37,13 +38,33 @@ def test_two_studies_of_one_folder_may_change_devices_half_way(tmp_path, finishe
     assert (tmp_path / "winners.json").read_bytes() == (finished.folder / "winners.json").read_bytes()
 
 
-def stop_after(patch, chunks):
-    sweep, calls = workloads.sweep, []
+@pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1)])
+def test_a_study_keeps_to_one_device_or_to_several(tmp_path, tiny_config, journal_rows, before, after):
+    with pytest.MonkeyPatch.context() as patch:
+        stop_after(patch, chunks=1)
+        with pytest.raises(KeyboardInterrupt):
+            run(tiny_config(), tmp_path, devices=before, chunk_runs=10)
+    rows, names = journal_rows(tmp_path), {1: "one", 2: "several"}
+    with pytest.raises(StudyError, match="with one device, or with several of any number") as error:
+        run(tiny_config(), tmp_path, devices=after)
+    assert f"devices: '{names[before]}' there, '{names[after]}' asked for" in str(error.value)
+    assert journal_rows(tmp_path) == rows
 
-    def interrupted(*arguments, **options):
+
+def test_a_study_on_one_device_is_its_own_in_any_chunks(tmp_path, one_rung_config, journal_rows):
+    config = one_rung_config()
+    for chunk_runs in (7, 500):
+        run(config, tmp_path / str(chunk_runs), devices=1, chunk_runs=chunk_runs)
+    assert journal_rows(tmp_path / "7") == journal_rows(tmp_path / "500")
+
+
+def stop_after(patch, chunks):
+    whole, calls = LongSweep.whole, []
+
+    def interrupted(*arguments):
         calls.append(1)
         if len(calls) > chunks:
             raise KeyboardInterrupt
-        return sweep(*arguments, **options)
+        return whole(*arguments)
 
-    patch.setattr(workloads, "sweep", interrupted)
+    patch.setattr(LongSweep, "whole", interrupted)

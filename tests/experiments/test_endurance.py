@@ -13,6 +13,7 @@ from experiments.endurance.small_studies import STUDIES
 from experiments.endurance.soak import CHUNK, Soaked
 from experiments.endurance.watching import watched
 from experiments.shape_search import run
+from experiments.study.segments import Saving
 from experiments.throughput.training import SETTINGS
 from tests.experiments.journals import asked
 
@@ -99,8 +100,8 @@ def test_every_call_that_writes_is_timed(tmp_path, small_config):
 
 @pytest.mark.usefixtures("no_report")
 def test_every_checkpoint_is_timed(tmp_path, small_config):
-    config = small_config(checkpoint_steps=8, rung_replicates=(1,), rung_horizons=(1.0,))
-    saves = overhead.checkpoint_seconds(config, tmp_path)
+    config = small_config(rung_replicates=(1,), rung_horizons=(1.0,))
+    saves = overhead.checkpoint_seconds(config, Saving(8, 0), tmp_path)
     ((chunks,),) = asked(tmp_path / "checkpointed", "SELECT COUNT(*) FROM chunks")
     assert len(saves) == 2 * chunks  # after steps 8 and 16
     assert all(seconds > 0 for seconds in saves)

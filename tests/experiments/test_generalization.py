@@ -16,6 +16,7 @@ import workloads
 from experiments.generalization import main
 from tests.experiments.journals import forget_runs
 from tests.experiments.small_study import SmallStudy
+from workloads import LongSweep
 from workloads.images import MLP
 
 WIDTH, STEPS, BATCH, LARGEST, VALIDATION, DAMPING = 3, 16, 16, 64, 40, 0.01
@@ -195,8 +196,8 @@ def test_a_study_that_lost_runs_resumes_to_the_same_results(finished, journal_ro
     assert forget_runs(copy, "stage = 'measure' AND variant > 0")
     assert forget_runs(copy, "stage = 'fresh'")
     trained = []
-    sweep = workloads.sweep
-    monkeypatch.setattr(workloads, "sweep", lambda *a, **k: trained.append(a) or sweep(*a, **k))
+    whole = LongSweep.whole
+    monkeypatch.setattr(LongSweep, "whole", lambda *a: trained.append(a) or whole(*a))
     assert called(*options(), "--folder", copy)[0] == 0
     assert trained
     assert journal_rows(copy) == journal_rows(finished[0])

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-import workloads
 from experiments.loss_prediction import main
 from schedules import FAMILIES
 from tests.experiments.journals import forget_runs
 from tests.experiments.small_study import SmallStudy
+from workloads import LongSweep
 
 STEPS, LARGEST, SHARE = 24, 1.0, 0.3
 FAMILIES_DRAWN, SHAPES, FIT, SEEDS, CONFIRM = ("rex", "wsd"), 6, 6, 4, 5
@@ -209,8 +209,8 @@ def test_a_study_that_lost_runs_resumes_to_the_same_results(
     assert forget_runs(copy, "stage = 'fit' AND replicate > 0")
     assert forget_runs(copy, "stage = 'score' AND candidate > 1")
     trained = []
-    sweep = workloads.sweep
-    monkeypatch.setattr(workloads, "sweep", lambda *a, **k: trained.append(a) or sweep(*a, **k))
+    whole = LongSweep.whole
+    monkeypatch.setattr(LongSweep, "whole", lambda *a: trained.append(a) or whole(*a))
     assert called(*options(), "--folder", copy)[0] == 0
     assert trained
     assert journal_rows(copy) == rows

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import workloads
 from experiments.optimal_schedule import Config, main, study
 from experiments.optimal_schedule.claims import schedule_claims
 from experiments.optimal_schedule.config import Setting
@@ -17,6 +16,7 @@ from experiments.optimal_schedule.trials import MEAN_FIELD, Found, all_trials, p
 from schedules import FAMILIES
 from tests.experiments.journals import forget_runs
 from tests.experiments.small_study import SmallStudy
+from workloads import LongSweep
 
 OPTIONS = {
     "--dimension": [6],
@@ -116,8 +116,8 @@ def test_a_study_that_lost_runs_asks_for_those_alone_and_ends_the_same(
     assert forget_runs(copy, "stage = 'certify' AND candidate = 2 AND family != 'rex'")
     status, output = called("report", copy)
     assert (status, "not finished (5 runs" in output) == (2, True)
-    sweeps, sweep = [], workloads.sweep
-    monkeypatch.setattr(workloads, "sweep", lambda *a, **k: sweeps.append(a) or sweep(*a, **k))
+    sweeps, whole = [], LongSweep.whole
+    monkeypatch.setattr(LongSweep, "whole", lambda *a: sweeps.append(a) or whole(*a))
     monkeypatch.setattr(study, "write_report", lambda results, folder: None)
     assert called(*options(), "--folder", copy)[0] == 0
     assert len(sweeps) == 1

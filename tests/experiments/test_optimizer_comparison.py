@@ -17,6 +17,7 @@ import workloads
 from experiments.optimizer_comparison import PRESETS, main
 from tests.experiments.journals import forget_runs
 from tests.experiments.small_study import SmallStudy
+from workloads import LongSweep
 
 STEPS, BATCH = 6, 32
 OPTIONS = {
@@ -130,8 +131,8 @@ def test_a_comparison_that_lost_runs_resumes_to_the_same_scores(
     assert forget_runs(copy, "stage = 'confirm' AND replicate > 1")
     assert forget_runs(copy, "family = 'signum'")
     trained = []
-    sweep = workloads.sweep
-    monkeypatch.setattr(workloads, "sweep", lambda *a, **k: trained.append(a) or sweep(*a, **k))
+    whole = LongSweep.whole
+    monkeypatch.setattr(LongSweep, "whole", lambda *a: trained.append(a) or whole(*a))
     assert called(*options(), "--folder", copy)[0] == 0
     assert trained
     assert journal_rows(copy) == journal_rows(finished[0])

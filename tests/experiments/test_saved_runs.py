@@ -1,6 +1,5 @@
 """Runs that are saved on the way: left at any point, taken up again anywhere, with the same bits."""
 
-import dataclasses
 import io
 import os
 import signal
@@ -10,6 +9,7 @@ from rich.console import Console
 
 from experiments import adaptive_batch_size, loss_prediction, optimizer_comparison
 from experiments.shape_search import main
+from experiments.study.segments import Saving
 from experiments.study.stopping import Stopped
 from workloads import LongSweep
 
@@ -21,8 +21,8 @@ SAVED = {
     "batch": 8,
     "rung_replicates": (2,),
     "rung_horizons": (1.0,),
-    "checkpoint_steps": 6,
-}  # of 20 steps: after 6, 12 and 18
+}
+STEPS = ("--checkpoint-steps", "6")  # of 20: after 6, 12 and 18
 SEGMENTS = 4
 LINEAR = {"workload": "linear_regression", "workload_options": {"dimension": 8}}
 OTHERS = {
@@ -54,20 +54,19 @@ ADAPTIVE = {
     "more_rates": 0,
     "screen_replicates": 1,
     "confirm_replicates": 3,
-    "checkpoint_steps": 7,
-}  # of 24 micro-batches
+}  # 24 micro-batches
 
 
 @pytest.fixture(scope="module")
 def words(command_options):
-    return command_options(**SAVED)
+    return [*command_options(**SAVED), *STEPS]
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory, words, journal_rows):
-    """The rows of the study, and its winners."""
+def uninterrupted(tmp_path_factory, command_options, journal_rows):
+    """The rows of the study whose runs are never saved, and its winners."""
     folder = tmp_path_factory.mktemp("uninterrupted") / "study"
-    assert main([*words, "--folder", str(folder)]) == 0
+    assert main([*command_options(**SAVED), "--folder", str(folder)]) == 0
     return journal_rows(folder), (folder / "winners.json").read_bytes()
 
 
@@ -103,27 +102,34 @@ def same(folder, uninterrupted, journal_rows):
     return journal_rows(folder) == rows and (folder / "winners.json").read_bytes() == winners
 
 
-def test_saving_changes_no_bit(tmp_path, words, command_options, uninterrupted, journal_rows, segments):
-    in_one = command_options(**{**SAVED, "checkpoint_steps": 0})
-    assert main([*in_one, "--folder", str(tmp_path / "study")]) == 0
-    assert segments[0] == []
+def test_saving_changes_no_bit(tmp_path, words, uninterrupted, journal_rows, segments):
+    assert main([*words, "--folder", str(tmp_path / "study")]) == 0
+    assert segments[0][: SEGMENTS + 1] == [6, 12, 18, 20, 6]
     assert same(tmp_path / "study", uninterrupted, journal_rows)
 
 
-@pytest.mark.parametrize("devices", [1, 2, 8])
-def test_a_run_that_sigterm_left_goes_on_where_it_was_on_any_devices(
-    tmp_path, words, uninterrupted, journal_rows, segments, capsys, devices
+@pytest.mark.parametrize(
+    ("devices", "saving", "segments_after"),
+    [
+        (2, STEPS, [18, 20, 6]),
+        (8, STEPS, [18, 20, 6]),
+        (8, ("--checkpoint-steps", "7"), [19, 20, 7]),
+        (8, (), [20]),
+    ],
+)
+def test_a_run_that_sigterm_left_goes_on_where_it_was_on_several_devices(
+    tmp_path, command_options, uninterrupted, journal_rows, segments, capsys, devices, saving, segments_after
 ):
     ends, actions = segments
     actions[2 * SEGMENTS + 2] = terminate  # in the third group of runs, after the second segment
-    arguments = [*words, "--folder", str(tmp_path / "study")]
-    assert main([*arguments, "--devices", "2"]) == 128 + signal.SIGTERM
+    arguments = [*command_options(**SAVED), "--folder", str(tmp_path / "study")]
+    assert main([*arguments, *STEPS, "--devices", "2"]) == 128 + signal.SIGTERM
     assert ends == [6, 12, 18, 20, 6, 12, 18, 20, 6, 12]
     assert len(journal_rows(tmp_path / "study")) == 4  # two groups of two
     ends.clear()
     actions.clear()
-    assert main([*arguments, "--devices", str(devices)]) == 0
-    assert ends[:3] == [18, 20, 6]
+    assert main([*arguments, *saving, "--devices", str(devices)]) == 0
+    assert ends[:3] == segments_after
     assert "Going on after step 12 of 20" in capsys.readouterr().out
     assert same(tmp_path / "study", uninterrupted, journal_rows)
 
@@ -175,27 +181,29 @@ def trained_alone(monkeypatch):
     monkeypatch.setattr("experiments.optimizer_comparison.comparison.step_seconds", lambda *arguments: {})
 
 
-def left_and_gone_on_with(study, config, folder):
+def left_and_gone_on_with(study, config, saving, folder):
     """Run a study that SIGTERM stops, then again to its end; returns what it says then."""
     with pytest.raises(Stopped):
-        study.run(config, folder, devices=3)
+        study.run(config, folder, devices=3, saving=saving)
     printed = io.StringIO()
-    study.run(config, folder, devices=3, console=Console(file=printed))
+    study.run(config, folder, devices=3, saving=saving, console=Console(file=printed))
     return printed.getvalue()
 
 
 @pytest.mark.usefixtures("trained_alone")
 def test_a_batch_that_grew_goes_on_growing(tmp_path, journal_rows, segments):
     config, (ends, actions) = adaptive_batch_size.Config(**ADAPTIVE), segments
-    adaptive_batch_size.run(config, tmp_path / "whole", devices=3)
+    adaptive_batch_size.run(config, tmp_path / "saved", devices=3, saving=Saving(7))
     third_growing = [place for place, until in enumerate(ends, start=1) if until == 14][-3]
     ends.clear()
+    adaptive_batch_size.run(config, tmp_path / "whole", devices=3)
+    assert ends == []
     actions[third_growing] = terminate
-    printed = left_and_gone_on_with(adaptive_batch_size, config, tmp_path / "left")
+    printed = left_and_gone_on_with(adaptive_batch_size, config, Saving(7), tmp_path / "left")
     assert ends[third_growing : third_growing + 2] == [21, 24]
     assert "Going on after step 14 of 24" in printed
     rows = journal_rows(tmp_path / "left")
-    assert rows == journal_rows(tmp_path / "whole")
+    assert rows == journal_rows(tmp_path / "whole") == journal_rows(tmp_path / "saved")
     grown = [row["metrics"]["batch_size"] for row in rows.values() if "batch_size" in row["metrics"]]
     assert max(grown) > 8
 
@@ -207,8 +215,7 @@ def test_other_studies_are_saved_too(tmp_path, study, journal_rows, segments):
     study.run(config, tmp_path / "whole", devices=3)
     assert ends == []
     actions[5] = terminate
-    config = dataclasses.replace(config, checkpoint_steps=10)
-    printed = left_and_gone_on_with(study, config, tmp_path / "left")
+    printed = left_and_gone_on_with(study, config, Saving(10), tmp_path / "left")
     assert ends[:7] == [10, 20, 24, 10, 20, 24, 10]
     assert "Going on after step 20 of 24" in printed
     assert journal_rows(tmp_path / "left") == journal_rows(tmp_path / "whole")

@@ -12,6 +12,7 @@ import pytest
 from experiments.shape_search import main, run
 from experiments.study.choices import StudyError
 from experiments.study.folder import StudyFolder, open_folder, read_config, sync_directory, write_atomically
+from experiments.study.segments import Saving
 from tests.experiments.processes import output_of
 
 CONFIG = {"workload": "digits", "learning_rates": (0.1, 0.2), "options": {"model": "cnn"}, "seed": 3}
@@ -56,6 +57,7 @@ def test_the_same_config_comes_back(tmp_path):
         ({"options": {}}, ["options: {'model': 'cnn'} there, {} asked for"]),
         ({"seed": 0, "workload": "mnist"}, ["seed: 3 there, 0", "workload: 'digits' there, 'mnist'"]),
         ({"new": 1}, ["new: '(absent)' there, 1 asked for"]),
+        ({"devices": "one"}, ["devices: '(absent)' there, 'one' asked for", "or with several of any number"]),
     ],
 )
 def test_another_config_is_refused_with_both_values_of_what_differs(tmp_path, changes, shown):
@@ -66,7 +68,7 @@ def test_another_config_is_refused_with_both_values_of_what_differs(tmp_path, ch
     message = str(error.value)
     assert str(tmp_path) in message
     assert all(difference in message for difference in shown)
-    assert sum(" there, " in line for line in message.splitlines()) == len(shown)
+    assert sum(" there, " in line for line in message.splitlines()) == len(changes)
     assert (tmp_path / "config.json").read_bytes() == before
 
 
@@ -85,7 +87,14 @@ def test_a_study_refuses_a_changed_field_before_training(study_copy, tiny_config
 
 
 @pytest.mark.usefixtures("no_training", "no_report")
-@pytest.mark.parametrize("execution", [{"devices": 1, "chunk_runs": 3}, {"devices": 5, "chunk_runs": 500}])
+@pytest.mark.parametrize(
+    "execution",
+    [
+        {"devices": 2, "chunk_runs": 3},
+        {"devices": 5, "chunk_runs": 500},
+        {"saving": Saving(checkpoint_steps=3)},
+    ],
+)
 def test_how_a_study_is_executed_is_no_difference(study_copy, tiny_config, execution):
     winners = (study_copy / "winners.json").read_bytes()
     run(tiny_config(), study_copy, **execution)
@@ -94,7 +103,7 @@ def test_how_a_study_is_executed_is_no_difference(study_copy, tiny_config, execu
 
 def test_the_config_on_disk_gives_back_the_config(finished, tiny_config):
     stored = json.loads((finished.folder / "config.json").read_text())
-    fields = dataclasses.asdict(tiny_config())
+    fields = {**dataclasses.asdict(tiny_config()), "devices": "several"}
     assert stored == json.loads(json.dumps(fields))
     assert list(stored) == list(fields)
 

@@ -85,6 +85,8 @@ BESIDE = {  # options that are no field of a config
 }
 BESIDE_SEARCH = {
     "chunk_runs": int,
+    "checkpoint_steps": int,
+    "checkpoint_seconds": float,
     "values": tuple[str, ...],
     "vary": Literal["b1", "batch_size", "optimizer"],
 }

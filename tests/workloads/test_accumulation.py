@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from workloads import Workload, run_keys, train
+from workloads import AtOnce, Workload, run_keys, train
 from workloads.memory import sweep_memory
 
 POINTS = np.random.default_rng(0).normal(size=(24, 3)).astype(np.float32)
@@ -132,7 +132,7 @@ def test_a_microbatch_at_a_time_takes_that_much_less_memory():
             options = {"batch_size": BATCH, "microbatches": microbatches}
             return train(wide, data, optax.sgd, rates, KEYS, **options).metrics
 
-        return sweep_memory(run, RATES[None], wide.data, capacity=1).work
+        return sweep_memory(AtOnce(run), RATES[None], wide.data, capacity=1).work
 
     activations = BATCH * 4096 * 4
     assert work(1) - work(12) > activations  # of at least one layer, eleven twelfths of it and of others

@@ -6,10 +6,10 @@ import numpy as np
 import optax
 import pytest
 
-from workloads import Workload, epoch_indices, run_keys, run_mesh, sweep, train
+from workloads import AtOnce, Workload, epoch_indices, run_keys, run_mesh, sweep, train
 from workloads.evaluation import mean_over_examples
 from workloads.images import CNN, ImageData, classification
-from workloads.sweep import lower_sweep
+from workloads.program import Program
 
 STEPS, BATCH = 4, 32
 POINTS = np.random.default_rng(0).normal(size=(80, 6)).astype(np.float32)
@@ -88,7 +88,7 @@ def test_noise_inside_the_loss_does_not_depend_on_who_computes_it():
 
 def test_a_device_computes_its_share_of_every_batch_alone():
     def batch_rows(mesh):
-        text = lower_sweep(runner(), rows(1), NETWORK.data, mesh=mesh).compile().as_text()
+        text = Program(AtOnce(runner()), mesh, 1).lower(rows(1), NETWORK.data, 1).compile().as_text()
         return {size for size in (32, 16, 8) if f"f32[{size},128]" in text}, "all-reduce" in text
 
     assert batch_rows(run_mesh(1)) == ({32}, False)

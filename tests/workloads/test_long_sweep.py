@@ -47,35 +47,44 @@ def assert_identical(first, second):
     jax.tree.map(np.testing.assert_array_equal, first, second)
 
 
+def assert_close(first, second):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), first, second)
+
+
 @pytest.mark.parametrize("vectorize", [1, 4])
 def test_a_sweep_in_segments_is_the_sweep_at_once(vectorize):
     expected = sweep(at_once, rows_of(11), REGRESSION.data, mesh=run_mesh(2), vectorize=vectorize)
     assert len(set(expected.metrics["train_loss"][:, -1].tolist())) == 11
     # two programs, whose last bits may differ
-    close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)  # noqa: E731
-    jax.tree.map(close, results_of(sweep_on(2, vectorize=vectorize), 3, 7), expected)
+    assert_close(results_of(sweep_on(2, vectorize=vectorize), 3, 7), expected)
 
 
 @pytest.mark.parametrize("vectorize", [1, 4])
-def test_cuts_devices_rows_and_room_change_no_bit(vectorize):
-    reference = results_of(sweep_on(8, vectorize=vectorize))
-    assert_identical(results_of(sweep_on(8, vectorize=vectorize), 0, 1, 1, 7), reference)
-    assert_identical(results_of(sweep_on(1, vectorize=vectorize), 5), reference)
-    assert_identical(results_of(sweep_on(2, vectorize=vectorize, capacity=32), 5), reference)
-    fewer = results_of(sweep_on(2, count=3, vectorize=vectorize, capacity=32), 2, 11)
-    assert_identical(fewer, jax.tree.map(lambda leaf: leaf[:3], reference))
+@pytest.mark.parametrize("devices", [1, 2, 8])
+def test_cuts_and_fewer_rows_change_no_bit(devices, vectorize):
+    swept = sweep_on(devices, vectorize=vectorize, capacity=32)
+    reference = swept.whole(STEPS)
+    for cuts in ((), (5,), (0, 1, 1, 7)):
+        assert_identical(results_of(swept, *cuts), reference)
+    fewer = sweep_on(devices, count=3, vectorize=vectorize, capacity=32)
+    assert_identical(results_of(fewer, 2, 11), jax.tree.map(lambda leaf: leaf[:3], reference))
 
 
 @pytest.mark.parametrize("vectorize", [1, 4])
-@pytest.mark.parametrize(("before", "after"), [(1, 8), (8, 2), (2, 1)])
+@pytest.mark.parametrize(("before", "after"), [(1, 1), (8, 8), (8, 2), (2, 8)])
 def test_a_state_goes_on_where_it_is_restored(before, after, vectorize):
-    reference = results_of(sweep_on(8, vectorize=vectorize))
-    first = sweep_on(before, vectorize=vectorize)
-    second = sweep_on(after, vectorize=vectorize, capacity=20)
+    first, second = (sweep_on(devices, vectorize=vectorize, capacity=32) for devices in (before, after))
     saved = first.saved(advanced(first, 4))
     state = second.advance(second.restored(saved), 9)
     assert state.step == 9
-    assert_identical(second.finish(second.advance(state, STEPS)), reference)
+    assert_identical(second.finish(second.advance(state, STEPS)), first.whole(STEPS))
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 8), (8, 1)])
+def test_one_device_and_several_go_on_for_each_other_up_to_round_off(before, after):
+    first, second = sweep_on(before, vectorize=4), sweep_on(after, vectorize=4)
+    resumed = second.finish(second.advance(second.restored(first.saved(advanced(first, 4))), STEPS))
+    assert_close(resumed, first.whole(STEPS))
 
 
 def test_devices_that_share_batches_go_on_as_they_began():
@@ -89,7 +98,7 @@ def test_devices_that_share_batches_go_on_as_they_began():
 
 
 def test_what_is_saved_is_that_of_the_rows_in_order_on_any_devices():
-    mine, other = sweep_on(8, vectorize=2, capacity=20), sweep_on(1, vectorize=2)
+    mine, other = (sweep_on(devices, vectorize=2, capacity=20) for devices in (8, 3))
     saved = mine.saved(advanced(mine, 5))
     assert_identical(saved, other.saved(advanced(other, 2, 5)))
     assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(saved))
@@ -138,15 +147,14 @@ def test_keys_in_a_state_are_saved_as_their_words_and_restored(vectorize, device
 
 
 def test_the_state_is_spread_over_the_devices_and_its_memory_used_again():
-    swept = sweep_on(4, count=8)
+    swept = sweep_on(4, count=11, vectorize=2)
     state = swept.begin()
-    shards = state.runs.params.addressable_shards
-    assert sorted(shard.data.shape for shard in shards) == [(2, 6)] * 4
+    for runs in state.runs:  # of eight rows, and of three
+        assert [shard.data.shape for shard in runs.params.addressable_shards] == [(2, 6)] * 4
     later = swept.advance(state, 3)
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state.runs))
-    assert jax.tree.map(lambda leaf: leaf.sharding, later.runs) == jax.tree.map(
-        lambda leaf: swept.rows["rates"].sharding, later.runs
-    )
+    shardings = {leaf.sharding.spec for leaf in jax.tree.leaves(later.runs)}
+    assert shardings == {jax.sharding.PartitionSpec("runs")}
 
 
 def test_another_sweep_of_the_same_stages_compiles_nothing():

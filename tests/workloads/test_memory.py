@@ -1,22 +1,34 @@
 """The memory of a sweep, against arithmetic."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from workloads import run_mesh
+from workloads import AtOnce, Stages, run_mesh
 from workloads.memory import fitting_vectorize, sweep_memory
 
 WIDTH = 512
 
 
+@AtOnce
 def square(row, data):
     """A product of which every entry is needed before the next product."""
     return jnp.sum(jnp.tanh(jnp.tanh(data * row @ data) @ data))
 
 
+@AtOnce
 def matrix(row, data):
     return data * row
+
+
+def walk(row, data):
+    """A state as large as the data, to which they are added at every step."""
+    return Stages(
+        begin=lambda: data * row,
+        advance=lambda state, start, until: jax.lax.fori_loop(start, until, lambda t, at: at + data, state),
+        finish=jnp.sum,
+    )
 
 
 DATA = np.zeros((WIDTH, WIDTH), np.float32)
@@ -28,7 +40,17 @@ def test_data_rows_and_results_are_counted_in_bytes_a_device():
     assert memory.data == 4 * WIDTH**2
     assert memory.results == 16 * 4 * WIDTH**2
     assert 16 * 4 <= memory.rows < 16 * 4 + 64  # the rows, and how many groups to compute
+    assert memory.states == 0
     assert memory.total == memory.data + memory.rows + memory.results + memory.work
+
+
+@pytest.mark.parametrize("vectorize", [1, 4])
+def test_the_states_of_the_runs_that_are_computed_at_a_time_are_counted_and_no_others(vectorize):
+    memory = sweep_memory(walk, ROWS, DATA, mesh=run_mesh(4), vectorize=vectorize)
+    assert memory.states == vectorize * 4 * WIDTH**2
+    assert memory.results < 16 * 4 + 64  # and where both results are
+    assert memory.total == memory.data + memory.rows + memory.states + memory.results + memory.work
+    assert memory.work < 0.1 * memory.states  # a state begins and is advanced in place
 
 
 def test_room_that_is_not_used_is_counted():

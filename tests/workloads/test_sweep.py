@@ -62,16 +62,19 @@ def test_a_sweep_equals_a_python_loop_over_its_runs():
 
 
 @pytest.mark.parametrize("vectorize", [1, 4])
-def test_devices_and_numbers_of_rows_change_no_bit(vectorize):
+def test_numbers_of_several_devices_and_of_rows_change_no_bit(vectorize):
     def swept(count, num_devices):
-        mesh = run_mesh(num_devices)
-        return sweep(regression_run, rows_of(count), REGRESSION.data, mesh=mesh, vectorize=vectorize)
+        options = {"mesh": run_mesh(num_devices), "vectorize": vectorize, "capacity": 64}
+        return sweep(regression_run, rows_of(count), REGRESSION.data, **options)
 
     reference = swept(11, 8)
     assert reference.metrics["train_loss"].shape == (11, 3)
-    assert_identical(swept(11, 1), reference)
+    assert_identical(swept(11, 3), reference)
     assert_identical(swept(7, 2), row_of(reference, slice(7)))
-    assert_identical(swept(1, 1), row_of(reference, slice(1)))
+    assert_identical(swept(1, 8), row_of(reference, slice(1)))
+    alone = swept(11, 1)
+    assert_identical(swept(7, 1), row_of(alone, slice(7)))
+    assert_close(alone, reference)  # another program
 
 
 @pytest.mark.parametrize("vectorize", [1, 4])
@@ -99,14 +102,14 @@ def test_more_rows_than_there_is_room_for_are_refused():
         sweep(regression_run, rows_of(5), REGRESSION.data, capacity=4)
 
 
-def test_devices_change_no_bit_of_a_network():
+def test_the_number_of_several_devices_changes_no_bit_of_a_network():
     digits = load("digits")
 
     def run(row, data):
         return train(digits, data, optax.adam, row["rates"] / 100, run_keys(row["key"]), batch_size=16)
 
-    one, eight = (sweep(run, rows_of(3), digits.data, mesh=run_mesh(count)) for count in (1, 8))
-    assert_identical(eight, one)
+    two, eight = (sweep(run, rows_of(3), digits.data, mesh=run_mesh(count), capacity=16) for count in (2, 8))
+    assert_identical(eight, two)
 
 
 def test_momenta_and_seeds_of_a_nested_pytree_reach_their_runs():

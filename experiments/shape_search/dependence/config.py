@@ -13,7 +13,7 @@ from experiments.study.choices import StudyError, choice_problem, raise_problems
 
 @dataclass(frozen=True)
 class Dependence:
-    """A shape search with one of its options varied; it alone decides the results, bit for bit.
+    """A shape search with one of its options varied; it alone decides the results as `Config` does.
 
     Attributes:
       search: how every setting is searched, but for what is varied. Its `select_replicates` also tune the

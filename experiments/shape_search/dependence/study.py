@@ -17,7 +17,7 @@ from experiments.study.folder import StudyFolder
 from experiments.study.journal import Journal
 from experiments.study.processes import from_first
 from experiments.study.redraw import redraw_from_journal
-from experiments.study.segments import SAVE_EVERY_SECONDS
+from experiments.study.segments import NOT_SAVED, Saving
 from experiments.study.session import open_study, publish
 from experiments.study.setup import chunk_problems, workload_of
 from schedules.winners import LoadedWinner, parse_winner
@@ -31,7 +31,7 @@ def run(
     *,
     devices: int | None = None,
     chunk_runs: int = 256,
-    checkpoint_seconds: float = SAVE_EVERY_SECONDS,
+    saving: Saving = NOT_SAVED,
     console: Console | None = None,
 ) -> Results:
     """Make the study, or go on with the one in `folder`; write its findings, figures and report there.
@@ -40,7 +40,7 @@ def run(
       dependence: what is varied, see `Dependence`.
       folder: where the study lives, each setting's search in `settings/NAME`; the same study comes back to
         it and runs only what is missing.
-      workload, devices, chunk_runs, checkpoint_seconds, console: as a shape search has them.
+      workload, devices, chunk_runs, saving, console: as a shape search has them.
 
     Raises:
       StudyError: the workload, the folder or a journal in it does not serve; nothing was trained.
@@ -52,7 +52,7 @@ def run(
         [*problems, *chunk_problems(chunk_runs)],
         devices=devices,
         console=console,
-        checkpoint_seconds=checkpoint_seconds,
+        saving=saving,
     )
     with opened as study:
         for place, (name, setting) in enumerate(dependence.settings.items(), start=1):
@@ -67,7 +67,7 @@ def run(
                 workload,
                 devices=devices,
                 chunk_runs=chunk_runs,
-                checkpoint_seconds=checkpoint_seconds,
+                saving=saving,
                 console=console,
             )
 
