@@ -110,7 +110,7 @@ def _workload_of(dependence: Dependence, workload: Workload | None) -> tuple[Wor
 def _conclude(dependence: Dependence, runs: Runs, evaluate_in: Callable[[Config], Evaluate]) -> Results:
     shapes = {name: _best_shape(runs.folder, name) for name in dependence.settings}
     transferred = {
-        name: transfer(name, shapes, config.budget, evaluate_in(config))
+        name: transfer(name, shapes, config.budget, evaluate_in(config), runs.once)
         for name, config in dependence.settings.items()
     }
     results = collect(dependence, shapes, transferred, runs.journal)
