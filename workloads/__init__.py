@@ -1,6 +1,8 @@
 """What is trained, and the run itself."""
 
 from workloads.catalog import WORKLOADS, load
+from workloads.contract import contract_problems
+from workloads.fingerprint import fingerprint
 from workloads.long_sweep import LongSweep, SweepState, long_sweep
 from workloads.mesh import run_mesh
 from workloads.precision import with_compute_dtype
@@ -19,7 +21,9 @@ __all__ = [
     "Stages",
     "SweepState",
     "Workload",
+    "contract_problems",
     "epoch_indices",
+    "fingerprint",
     "load",
     "long_sweep",
     "metric_names",

@@ -1,6 +1,5 @@
 """The study itself: every contestant tuned and scored, journaled, then timed."""
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,7 @@ from experiments.adaptive_batch_size.results import Results, collect
 from experiments.adaptive_batch_size.strategies import Contestant, contestants
 from experiments.adaptive_batch_size.timing import Timing, measure_timings
 from experiments.adaptive_batch_size.training import trial_runner
-from experiments.study.evaluation import Evaluate, UnfinishedStudy
-from experiments.study.folder import StudyFolder
-from experiments.study.journal import Journal
+from experiments.study.evaluation import Evaluate, Runs
 from experiments.study.redraw import redraw_from_journal
 from experiments.study.segments import NOT_SAVED, Saving
 from experiments.study.session import open_study, publish
@@ -47,21 +44,16 @@ def run(
     Raises:
       StudyError: the config, the folder or the journal in it does not serve; nothing was trained.
     """
-    workload, problems = workload_of(config, workload)
-    opened = open_study(folder, config, problems, devices=devices, saving=saving, console=console)
+    own = workload
+    workload, problems = workload_of(config, own)
+    opened = open_study(folder, config, problems, own=own, devices=devices, saving=saving, console=console)
     with opened as study:
 
         def evaluate(contestant: Contestant) -> Evaluate:
             runner = trial_runner(contestant, config, workload, study.sweep)
             return study.evaluator(runner, config.metric, config.budget.runs_per_rate)
 
-        def measured() -> dict[str, Any]:
-            timings = measure_timings(tuned, config, workload)
-            return {name: timing._asdict() for name, timing in timings.items()}
-
-        tuned = _tune_all(config, evaluate)
-        timings = _timings(study.once(_timings_path(study.folder), measured))
-        return _conclude(config, study.folder, study.journal, tuned, timings)
+        return _conclude(config, study, _tune_all(config, evaluate), workload)
 
 
 def redraw(folder: str | Path) -> Results:
@@ -76,27 +68,14 @@ def _tune_all(config: Config, evaluate: Callable[[Contestant], Evaluate]) -> dic
     return {str(c): tune(str(c), c.centre(config), config.budget, evaluate(c)) for c in contestants(config)}
 
 
-def _conclude_again(config: Config, study: StudyFolder, journal: Journal, evaluate: Evaluate) -> Results:
-    tuned = _tune_all(config, lambda contestant: evaluate)
-    path = _timings_path(study)
-    if not path.exists():
-        raise UnfinishedStudy("the timings are missing")
-    return _conclude(config, study, journal, tuned, _timings(json.loads(path.read_text())))
+def _conclude_again(config: Config, runs: Runs, evaluate: Evaluate) -> Results:
+    return _conclude(config, runs, _tune_all(config, lambda contestant: evaluate), None)
 
 
-def _conclude(
-    config: Config,
-    study: StudyFolder,
-    journal: Journal,
-    tuned: Mapping[str, Tuned],
-    timings: Mapping[str, Timing],
-) -> Results:
-    return publish(collect(tuned, timings, config, journal), study, winners_json, write_report)
+def _conclude(config: Config, runs: Runs, tuned: Mapping[str, Tuned], workload: Workload | None) -> Results:
+    def measured() -> dict[str, Any]:
+        timings = measure_timings(tuned, config, workload)
+        return {name: timing._asdict() for name, timing in timings.items()}
 
-
-def _timings_path(study: StudyFolder) -> Path:
-    return study.path / "timings.json"
-
-
-def _timings(content: Mapping[str, Mapping[str, Any]]) -> dict[str, Timing]:
-    return {name: Timing(**of) for name, of in content.items()}
+    timings = {name: Timing(**fields) for name, fields in runs.once("timings", measured).items()}
+    return publish(collect(tuned, timings, config, runs.journal), runs, winners_json, write_report)

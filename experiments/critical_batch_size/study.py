@@ -14,9 +14,7 @@ from experiments.critical_batch_size.results import Results, collect
 from experiments.critical_batch_size.trials import STEPS, Trial, group_name, trial_runner
 from experiments.critical_batch_size.variants import Variant
 from experiments.study import tuning
-from experiments.study.evaluation import Evaluate
-from experiments.study.folder import StudyFolder
-from experiments.study.journal import Journal
+from experiments.study.evaluation import Evaluate, Runs
 from experiments.study.redraw import redraw_from_journal
 from experiments.study.session import open_study, publish
 from experiments.study.setup import workload_of
@@ -44,8 +42,9 @@ def run(
     Raises:
       StudyError: the config, the folder or the journal in it does not serve; nothing was trained.
     """
-    workload, problems = workload_of(config, workload)
-    opened = open_study(folder, config, problems, devices=devices, console=console)
+    own = workload
+    workload, problems = workload_of(config, own)
+    opened = open_study(folder, config, problems, own=own, devices=devices, console=console)
     with opened as study:
         tuned = {}
         for optimizer, batch_size in itertools.product(config.optimizers, config.batch_sizes):
@@ -54,7 +53,7 @@ def run(
             for variant in config.variants:
                 if variant.optimizer == optimizer:
                     tuned[variant, batch_size] = _tune(variant, batch_size, config, evaluate)
-        return _conclude(config, study.folder, study.journal, tuned)
+        return _conclude(config, study, tuned)
 
 
 def redraw(folder: str | Path) -> Results:
@@ -74,16 +73,14 @@ def _tune(variant: Variant, batch_size: int, config: Config, evaluate: Evaluate)
     return tune(name, variant.centre(batch_size), config.budget, evaluate_tuned)
 
 
-def _conclude_again(config: Config, study: StudyFolder, journal: Journal, evaluate: Evaluate) -> Results:
+def _conclude_again(config: Config, runs: Runs, evaluate: Evaluate) -> Results:
     tuned = {
         (variant, batch_size): _tune(variant, batch_size, config, evaluate)
         for variant, batch_size in itertools.product(config.variants, config.batch_sizes)
     }
-    return _conclude(config, study, journal, tuned)
+    return _conclude(config, runs, tuned)
 
 
-def _conclude(
-    config: Config, study: StudyFolder, journal: Journal, tuned: Mapping[tuple[Variant, int], Tuned]
-) -> Results:
-    results = collect(measured_curves(tuned, config, journal), config, journal)
-    return publish(results, study, winners_json, write_report)
+def _conclude(config: Config, runs: Runs, tuned: Mapping[tuple[Variant, int], Tuned]) -> Results:
+    results = collect(measured_curves(tuned, config, runs.journal), config, runs.journal)
+    return publish(results, runs, winners_json, write_report)

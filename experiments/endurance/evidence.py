@@ -16,6 +16,7 @@ from typing import Any
 JOURNAL, WINNERS = "journal.sqlite", "winners.json"
 KEYS = {"trials": ("stage", "family", "candidate", "variant", "replicate"), "events": ("number",)}
 DECIDED_ELSEWHERE = ("seconds", "chunk")  # by the clock, and by how many runs were computed together
+TIMED_EVENTS = ("timings", "winners")  # of which the latter is compared as winners.json
 
 Place = tuple[Any, ...]  # journal, table, key
 Columns = Mapping[str, Any]  # by name, numbers to the last bit
@@ -35,11 +36,17 @@ def recorded(folder: Path) -> dict[Place, Columns]:
     }
 
 
+def run_count(rows: Mapping[Place, Columns]) -> int:
+    """How many of the rows are runs."""
+    return sum(table == "trials" for _, table, *_ in rows)
+
+
 def untimed(rows: Mapping[Place, Columns]) -> dict[Place, Columns]:
     """Rows without what the clock and the number of devices decide."""
     return {
         place: {name: value for name, value in of.items() if name not in DECIDED_ELSEWHERE}
         for place, of in rows.items()
+        if of.get("kind") not in TIMED_EVENTS
     }
 
 

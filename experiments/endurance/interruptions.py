@@ -14,7 +14,7 @@ from rich.table import Column, Table
 
 from experiments.endurance.apart import finish, forkserver, output_of, start
 from experiments.endurance.bars import Bar, show_bars
-from experiments.endurance.evidence import journals, lost_rows, recorded, untimed, winners
+from experiments.endurance.evidence import journals, lost_rows, recorded, run_count, untimed, winners
 from experiments.endurance.scratch import scratch_folder
 from experiments.endurance.small_studies import STUDIES, SmallStudy
 from experiments.study.choices import StudyError, raise_problems
@@ -122,7 +122,7 @@ class Interruptions:
             one = self.interrupt(study, moment, folder, whole, place / "compiled again")
             latest = moment if one.stage == ENDED else latest
             interruptions.append(one)
-        return Endured(name, len(recorded(whole)), seconds, tuple(interruptions))
+        return Endured(name, run_count(recorded(whole)), seconds, tuple(interruptions))
 
     def interrupt(
         self, study: SmallStudy, moment: float, folder: Path, whole: Path, compiled: Path
@@ -135,7 +135,7 @@ class Interruptions:
         {"KILL": process.kill, "TERM": process.terminate}[self.signal]()
         process.join()
         problems, kept = [], recorded(folder)
-        stage = ENDED if ended else _stage(folder, len(kept), len(recorded(whole)))
+        stage = ENDED if ended else _stage(folder, run_count(kept), run_count(recorded(whole)))
         if process.exitcode not in STATUSES[self.signal]:
             problems.append(f"interrupted, it ended with {process.exitcode}, see {output_of(folder)}")
         try:

@@ -24,9 +24,7 @@ from experiments.generalization.measures import (
 )
 from experiments.generalization.results import Results, collect
 from experiments.generalization.trials import MEASURE, Trial, groups, trials
-from experiments.study.evaluation import Evaluate
-from experiments.study.folder import StudyFolder
-from experiments.study.journal import Journal
+from experiments.study.evaluation import Evaluate, Runs
 from experiments.study.optimizers import OPTIMIZERS
 from experiments.study.redraw import redraw_from_journal
 from experiments.study.session import open_study, publish
@@ -59,7 +57,7 @@ def run(
         evaluate = study.evaluator(trial_runner(config, data, study.sweep), config.score, config.chunk_runs)
         for group in groups(config):
             evaluate(group)
-        return _conclude(config, study.folder, study.journal)
+        return _conclude(config, study)
 
 
 def redraw(folder: str | Path) -> Results:
@@ -136,10 +134,10 @@ def _split(config: Config, row: Mapping[str, PyTree], data: ImageData) -> Split:
     return draw_split(key, data, row["train_size"], config.largest_size, config.validation_size)
 
 
-def _conclude(config: Config, study: StudyFolder, journal: Journal) -> Results:
-    return publish(collect(config, journal), study, winners_json, write_report)
+def _conclude(config: Config, runs: Runs) -> Results:
+    return publish(collect(config, runs.journal), runs, winners_json, write_report)
 
 
-def _conclude_again(config: Config, study: StudyFolder, journal: Journal, evaluate: Evaluate) -> Results:
+def _conclude_again(config: Config, runs: Runs, evaluate: Evaluate) -> Results:
     evaluate(trials(config))  # raises where a run is missing
-    return _conclude(config, study, journal)
+    return _conclude(config, runs)

@@ -12,9 +12,7 @@ from experiments.layer_geometry.measurement import measured_trials, measurement_
 from experiments.layer_geometry.report import write_report
 from experiments.layer_geometry.results import Results, collect, winners_json
 from experiments.layer_geometry.series import read_series
-from experiments.study.evaluation import Evaluate
-from experiments.study.folder import StudyFolder
-from experiments.study.journal import Journal
+from experiments.study.evaluation import Evaluate, Runs
 from experiments.study.redraw import redraw_from_journal
 from experiments.study.session import open_study, publish
 from experiments.study.setup import load_workload, workload_of
@@ -44,8 +42,9 @@ def run(
       StudyError: the config, the folder or the journal in it does not serve, and nothing was trained; or
         nearly all measured runs diverged.
     """
-    workload, problems = workload_of(config, workload)
-    opened = open_study(folder, config, problems, devices=devices, console=console)
+    own = workload
+    workload, problems = workload_of(config, own)
+    opened = open_study(folder, config, problems, own=own, devices=devices, console=console)
     with opened as study:
         measure = measurement_runner(config, workload, study.sweep)
         study.evaluator(measure, config.metric, study.sweep.mesh.size)(measured_trials(config))
@@ -54,7 +53,7 @@ def run(
             runner = choosing_runner(way, config, workload, study.sweep)
             return study.evaluator(runner, config.metric, config.budget.runs_per_rate)
 
-        return _conclude(config, study.folder, study.journal, evaluate, layers_of(workload))
+        return _conclude(config, study, evaluate, layers_of(workload))
 
 
 def redraw(folder: str | Path) -> Results:
@@ -63,20 +62,16 @@ def redraw(folder: str | Path) -> Results:
     Raises StudyError where the folder holds no finished study of layer geometry.
     """
 
-    def conclude(config: Config, study: StudyFolder, journal: Journal, evaluate: Evaluate) -> Results:
+    def conclude(config: Config, runs: Runs, evaluate: Evaluate) -> Results:
         layers = layers_of(load_workload(config.workload, config.workload_options))
-        return _conclude(config, study, journal, lambda way: evaluate, layers)
+        return _conclude(config, runs, lambda way: evaluate, layers)
 
     return redraw_from_journal(folder, "a study of layer geometry", Config, conclude)
 
 
 def _conclude(
-    config: Config,
-    study: StudyFolder,
-    journal: Journal,
-    evaluate: Callable[[str], Evaluate],
-    layers: tuple[Layer, ...],
+    config: Config, runs: Runs, evaluate: Callable[[str], Evaluate], layers: tuple[Layer, ...]
 ) -> Results:
     tuned = {way: tune(way, config.central_rate, config.budget, evaluate(way)) for way in WAYS}
-    results = collect(read_series(journal, layers, config), tuned, config, journal)
-    return publish(results, study, winners_json, write_report)
+    results = collect(read_series(runs.journal, layers, config), tuned, config, runs.journal)
+    return publish(results, runs, winners_json, write_report)

@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,7 @@ from experiments.study.tables import median_or_worse
 from schedules import FAMILIES
 from schedules.loss_law import MultiPowerLaw, final_losses, predicted_losses
 from schedules.loss_law_fit import fit_law
-from schedules.search import Candidate, named_key
+from schedules.search import Candidate, Once, named_key
 
 AS_PUBLISHED, WITH_WARMUP = "law", "law with warm-up"
 COUNTS_WARMUP: Mapping[str, bool] = MappingProxyType({AS_PUBLISHED: False, WITH_WARMUP: True})
@@ -74,15 +74,21 @@ def measured_curves(config: Config, journal: Journal) -> Curves:
     return Curves(schedules, np.array(config.curve_steps), losses)
 
 
-def fitted_law(curves: Curves, count_warmup: bool, config: Config) -> FittedLaw:
+def fitted_law(curves: Curves, count_warmup: bool, config: Config, once: Once) -> FittedLaw:
     """The law that fits the curves best."""
     rates = learning_rates(curves.schedules, config)
     key = named_key(jax.random.key(config.seed), "law")
-    with jax.enable_x64(True):
+
+    def fit() -> dict[str, Any]:
         fitted_on = jnp.asarray(rates), jnp.asarray(curves.losses), jnp.asarray(curves.steps)
         law, error = fit_law(*fitted_on, key, count_warmup=count_warmup)
+        return {"constants": [float(constant) for constant in law], "error": float(error)}
+
+    with jax.enable_x64(True):
+        fitted = once(f"law, warm-up counted: {count_warmup}", fit)
+        law = MultiPowerLaw(*map(jnp.float64, fitted["constants"]))
         losses = _curves(law, jnp.asarray(rates), jnp.asarray(curves.steps), count_warmup)
-        return FittedLaw(law, count_warmup, float(error), np.asarray(losses))
+        return FittedLaw(law, count_warmup, fitted["error"], np.asarray(losses))
 
 
 def predicted_finals(
@@ -95,26 +101,26 @@ def predicted_finals(
     return np.array([float(f"{loss:.{DIGITS}g}") for loss in losses])
 
 
-def proposal(law: FittedLaw, config: Config) -> Candidate:
+def proposal(law: FittedLaw, config: Config, once: Once) -> Candidate:
     """The two-point spline, with a peak in the fitted range, of which the law predicts the lowest loss.
 
     Found by Adam on the unconstrained coordinates of the unit cube of shape parameters and log learning
     rate, from many starts.
     """
     key = named_key(jax.random.key(config.seed), "proposal")
-    with jax.enable_x64(True):
-        starts = jax.random.normal(key, (PROPOSAL_STARTS, len(PROPOSED.space) + 1), jnp.float64)
-        params, rate = _lowest(
-            law.constants,
-            law.count_warmup,
-            starts,
-            rate_at(0, config),
-            rate_at(1, config),
-            config.num_steps,
-        )
-    params = {name: float(np.float32(params[name])) for name in PROPOSED.space}
     number = 2 * config.shapes + int(law.count_warmup)  # the unseen shapes come before
-    return Candidate(PROPOSED, number, params, float(rate))
+
+    def lowest() -> dict[str, Any]:
+        with jax.enable_x64(True):
+            starts = jax.random.normal(key, (PROPOSAL_STARTS, len(PROPOSED.space) + 1), jnp.float64)
+            rates = rate_at(0, config), rate_at(1, config)
+            params, rate = _lowest(law.constants, law.count_warmup, starts, *rates, config.num_steps)
+        return {
+            "params": {name: float(np.float32(params[name])) for name in PROPOSED.space},
+            "base_lr": float(rate),
+        }
+
+    return Candidate(PROPOSED, number, **once(f"proposal {number}", lowest))
 
 
 @jax.jit

@@ -26,11 +26,10 @@ from experiments.loss_prediction.trials import (
     fitted_schedules,
     learning_rates,
     runs,
-    unseen_schedules,
+    unseen_once,
 )
-from experiments.study.evaluation import Evaluate
-from experiments.study.journal import Journal
-from schedules.search import Candidate, Standing, standings
+from experiments.study.evaluation import Evaluate, Runs
+from schedules.search import Candidate, Once, Standing, standings
 
 WINNER, MOST = "measured winner", "largest Σ LR"
 
@@ -82,15 +81,18 @@ def optimised(law: str) -> str:
     return f"{law}: optimum"
 
 
-def collect(config: Config, journal: Journal, evaluate: Evaluate) -> Results:
+def collect(config: Config, study: Runs, evaluate: Evaluate) -> Results:
     """Fit, predict, and compare with what `evaluate` makes of the unseen shapes and of the proposals."""
+    once = study.once
     evaluate([t for s in fitted_schedules(config) for t in runs(s, FIT, config.fit_replicates, config)])
-    curves = measured_curves(config, journal)
-    laws = {name: fitted_law(curves, counts, config) for name, counts in COUNTS_WARMUP.items()}
-    unseen = unseen_schedules(config)
-    pools = {name: _measured(name, schedules, laws, config, evaluate) for name, schedules in unseen.items()}
+    curves = measured_curves(config, study.journal)
+    laws = {name: fitted_law(curves, counts, config, once) for name, counts in COUNTS_WARMUP.items()}
+    unseen = unseen_once(config, once)
+    pools = {
+        name: _measured(name, schedules, laws, config, evaluate, once) for name, schedules in unseen.items()
+    }
     contests = {
-        name: _contest(_entrants(name, pool, unseen[name], laws, config), config, evaluate)
+        name: _contest(_entrants(name, pool, unseen[name], laws, config, once), config, evaluate)
         for name, pool in pools.items()
     }
     everything = np.arange(config.num_shapes)
@@ -102,8 +104,8 @@ def collect(config: Config, journal: Journal, evaluate: Evaluate) -> Results:
         {name: correlations(pool, everything) for name, pool in pools.items()},
         {name: correlations(pool, pool.best(config.num_best)) for name, pool in pools.items()},
         contests,
-        journal.counts(),
-        journal.seconds(),
+        study.journal.counts(),
+        study.journal.seconds(),
     )
 
 
@@ -113,13 +115,19 @@ def _measured(
     laws: Mapping[str, FittedLaw],
     config: Config,
     evaluate: Evaluate,
+    once: Once,
 ) -> Pool:
     chosen = _medians(schedules, CHOOSE, config.choose_replicates, config, evaluate)
     scored = _medians(schedules, SCORE, config.score_replicates, config, evaluate)
-    predictions = {law: predicted_finals(fitted, schedules, config) for law, fitted in laws.items()}
-    if name == ANY:  # equal sums differ by rounding alone
-        predictions[SUM] = -learning_rates(schedules, config).sum(axis=1)
-    return Pool(chosen, scored, {**predictions, OTHER_SEEDS: chosen})
+
+    def predict() -> dict[str, list[float]]:
+        losses = {law: predicted_finals(fitted, schedules, config) for law, fitted in laws.items()}
+        if name == ANY:  # equal sums differ by rounding alone
+            losses[SUM] = -learning_rates(schedules, config).sum(axis=1)
+        return {key: values.tolist() for key, values in losses.items()}
+
+    predicted = {key: np.array(values) for key, values in once(f"predictions, {name}", predict).items()}
+    return Pool(chosen, scored, {**predicted, OTHER_SEEDS: chosen})
 
 
 def _medians(
@@ -137,13 +145,14 @@ def _entrants(
     schedules: Sequence[Candidate],
     laws: Mapping[str, FittedLaw],
     config: Config,
+    once: Once,
 ) -> dict[str, Candidate]:
     best = pool.best(config.num_best)
     entrants = {WINNER: schedules[best[np.argmin(pool.scored[best])]]}
     entrants |= {picked(law): schedules[np.argmin(pool.predictions[law])] for law in laws}
     if name == ANY:
         entrants[MOST] = schedules[np.argmin(pool.predictions[SUM])]
-        entrants |= {optimised(law): proposal(fitted, config) for law, fitted in laws.items()}
+        entrants |= {optimised(law): proposal(fitted, config, once) for law, fitted in laws.items()}
     return entrants
 
 

@@ -11,9 +11,7 @@ from experiments.loss_prediction.findings import winners_json, write_report
 from experiments.loss_prediction.results import Results, collect
 from experiments.loss_prediction.trials import FIT, fitted_schedules, runs, unseen_schedules
 from experiments.study.choices import raise_problems
-from experiments.study.evaluation import Evaluate, RunTrials
-from experiments.study.folder import StudyFolder
-from experiments.study.journal import Journal
+from experiments.study.evaluation import Evaluate, Runs, RunTrials
 from experiments.study.optimizers import OPTIMIZERS
 from experiments.study.redraw import redraw_from_journal
 from experiments.study.segments import NOT_SAVED, Saving
@@ -47,10 +45,11 @@ def run(
       StudyError: the config, the folder or the journal in it does not serve, and nothing was trained; or a
         fitted run diverged.
     """
-    workload, problems = workload_of(config, workload)
+    own = workload
+    workload, problems = workload_of(config, own)
     raise_problems([*problems, *device_problems(devices)])
     unseen_schedules(config)  # whether there are as many of each family
-    opened = open_study(folder, config, problems, devices=devices, saving=saving, console=console)
+    opened = open_study(folder, config, problems, own=own, devices=devices, saving=saving, console=console)
     with opened as study:
 
         def evaluate_with(chunk_runs: int, curve_steps: Sequence[int] = ()) -> Evaluate:
@@ -60,7 +59,7 @@ def run(
         evaluate_curves = evaluate_with(config.fit_replicates, config.curve_steps)
         for schedule in fitted_schedules(config):
             evaluate_curves(runs(schedule, FIT, config.fit_replicates, config))
-        return _conclude(config, study.folder, study.journal, evaluate_with(config.num_shapes))
+        return _conclude(config, study, evaluate_with(config.num_shapes))
 
 
 def redraw(folder: str | Path) -> Results:
@@ -86,5 +85,5 @@ def _runner(
     )
 
 
-def _conclude(config: Config, study: StudyFolder, journal: Journal, evaluate: Evaluate) -> Results:
-    return publish(collect(config, journal, evaluate), study, winners_json, write_report)
+def _conclude(config: Config, study: Runs, evaluate: Evaluate) -> Results:
+    return publish(collect(config, study, evaluate), study, winners_json, write_report)

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from experiments.loss_prediction.config import FITTED, Config
 from experiments.study.choices import StudyError
 from schedules import FAMILIES, Family
-from schedules.search import Candidate, Trial, named_key
+from schedules.search import Candidate, Once, Trial, named_key
 
 FIT, CHOOSE, SCORE, CONFIRM = "fit", "choose", "score", "confirm"
 EQUAL, ANY = "equal Σ LR", "any LR"  # how the unseen shapes are compared
@@ -50,6 +51,21 @@ def unseen_schedules(config: Config) -> dict[str, list[Candidate]]:
             Candidate(family, config.shapes + number, params, rate_at(float(place), config))
             for (family, number, params), place in zip(drawn, places, strict=True)
         ],
+    }
+
+
+def unseen_once(config: Config, once: Once) -> dict[str, list[Candidate]]:
+    """The unseen schedules as they were drawn when the study began."""
+
+    def drawn() -> dict[str, list[dict[str, Any]]]:
+        return {
+            pool: [{"family": one.family.name, "number": one.number, **one.proposal} for one in schedules]
+            for pool, schedules in unseen_schedules(config).items()
+        }
+
+    return {
+        pool: [Candidate(FAMILIES[fields.pop("family")], **fields) for fields in proposals]
+        for pool, proposals in once("unseen schedules", drawn).items()
     }
 
 

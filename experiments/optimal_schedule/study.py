@@ -29,8 +29,7 @@ from experiments.optimal_schedule.trials import (
     lowest,
     read,
 )
-from experiments.study.evaluation import Evaluate
-from experiments.study.folder import StudyFolder
+from experiments.study.evaluation import Evaluate, Runs
 from experiments.study.journal import Journal
 from experiments.study.redraw import redraw_from_journal
 from experiments.study.session import open_study, publish
@@ -56,7 +55,7 @@ def run(
         for trials in all_trials(config):
             run_trials = partial(run_stage, config=config, journal=study.journal, sweep=study.sweep)
             study.evaluator(run_trials, "loss", len(trials))(trials)
-        return _conclude(config, study.folder, study.journal)
+        return _conclude(config, study)
 
 
 def redraw(folder: str | Path) -> Results:
@@ -87,12 +86,12 @@ def run_stage(
     return run_schedules(trials, posed, config, sweep)
 
 
-def _conclude_finished(config: Config, study: StudyFolder, journal: Journal, evaluate: Evaluate) -> Results:
+def _conclude_finished(config: Config, runs: Runs, evaluate: Evaluate) -> Results:
     with jax.enable_x64(True):
         for trials in all_trials(config):
             evaluate(trials)
-        return _conclude(config, study, journal)
+        return _conclude(config, runs)
 
 
-def _conclude(config: Config, study: StudyFolder, journal: Journal) -> Results:
-    return publish(collect(config, journal), study, winners_json, write_report)
+def _conclude(config: Config, runs: Runs) -> Results:
+    return publish(collect(config, runs.journal), runs, winners_json, write_report)

@@ -1,6 +1,5 @@
 """The comparison itself: a workload's runs, journaled, under the tuning procedure."""
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,9 +14,7 @@ import workloads
 from experiments.optimizer_comparison.config import CONTENDERS, Config
 from experiments.optimizer_comparison.report import write_report
 from experiments.optimizer_comparison.results import Results, collect, winners_json
-from experiments.study.evaluation import Evaluate, UnfinishedStudy
-from experiments.study.folder import StudyFolder
-from experiments.study.journal import Journal
+from experiments.study.evaluation import Evaluate, Runs
 from experiments.study.optimizers import OPTIMIZERS
 from experiments.study.redraw import redraw_from_journal
 from experiments.study.segments import NOT_SAVED, Saving
@@ -52,16 +49,16 @@ def run(
     Raises:
       StudyError: the config, the folder or the journal in it does not serve; nothing was trained.
     """
-    workload, problems = workload_of(config, workload)
-    opened = open_study(folder, config, problems, devices=devices, saving=saving, console=console)
+    own = workload
+    workload, problems = workload_of(config, own)
+    opened = open_study(folder, config, problems, own=own, devices=devices, saving=saving, console=console)
     with opened as study:
         tuned = {}
         for optimizer in config.compared:
             runner = trial_runner(optimizer, config, workload, study.sweep)
             evaluate = study.evaluator(runner, config.metric, config.budget.runs_per_rate)
             tuned[optimizer] = _tune(optimizer, config, evaluate)
-        timings = study.once(_timings_path(study.folder), lambda: step_seconds(tuned, config, workload))
-        return _conclude(config, study.folder, study.journal, tuned, timings)
+        return _conclude(config, study, tuned, workload)
 
 
 def redraw(folder: str | Path) -> Results:
@@ -156,23 +153,11 @@ def _tune(optimizer: str, config: Config, evaluate: Evaluate) -> Tuned:
     return tune(optimizer, CONTENDERS[optimizer], config.budget, evaluate)
 
 
-def _conclude_again(config: Config, study: StudyFolder, journal: Journal, evaluate: Evaluate) -> Results:
+def _conclude_again(config: Config, runs: Runs, evaluate: Evaluate) -> Results:
     tuned = {optimizer: _tune(optimizer, config, evaluate) for optimizer in config.compared}
-    path = _timings_path(study)
-    if not path.exists():
-        raise UnfinishedStudy("the timings are missing")
-    return _conclude(config, study, journal, tuned, json.loads(path.read_text()))
+    return _conclude(config, runs, tuned, None)
 
 
-def _conclude(
-    config: Config,
-    study: StudyFolder,
-    journal: Journal,
-    tuned: Mapping[str, Tuned],
-    timings: Mapping[str, Sequence[float]],
-) -> Results:
-    return publish(collect(tuned, timings, config, journal), study, winners_json, write_report)
-
-
-def _timings_path(study: StudyFolder) -> Path:
-    return study.path / "timings.json"
+def _conclude(config: Config, runs: Runs, tuned: Mapping[str, Tuned], workload: Workload | None) -> Results:
+    timings = runs.once("timings", lambda: step_seconds(tuned, config, workload))
+    return publish(collect(tuned, timings, config, runs.journal), runs, winners_json, write_report)

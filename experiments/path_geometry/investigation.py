@@ -4,6 +4,7 @@ import itertools
 from pathlib import Path
 
 import jax
+import numpy as np
 import optax
 from rich.console import Console
 
@@ -13,15 +14,13 @@ from experiments.path_geometry.paths import Group, Paths, read_paths
 from experiments.path_geometry.prescription import as_it_is, prescribed_family, prescribed_rates
 from experiments.path_geometry.report import write_report
 from experiments.path_geometry.results import Results, collect, winners_json
-from experiments.study.evaluation import Evaluate, RunTrials
-from experiments.study.folder import StudyFolder
-from experiments.study.journal import Journal
+from experiments.study.evaluation import Evaluate, Runs, RunTrials
 from experiments.study.redraw import redraw_from_journal
 from experiments.study.session import open_study, publish
 from experiments.study.setup import workload_of
 from experiments.study.shape_runs import ShapeRunner
 from experiments.study.sweeping import Sweep
-from schedules.search import STRATEGIES, SearchSpace, Winner, confirm, named_key, search_shapes
+from schedules.search import STRATEGIES, Once, SearchSpace, Winner, confirm, named_key, search_shapes
 from workloads import Workload
 
 
@@ -47,8 +46,9 @@ def run(
       StudyError: the config, the folder or the journal in it does not serve, and nothing was trained; or
         nearly all runs of an optimizer diverged.
     """
-    workload, problems = workload_of(config, workload)
-    opened = open_study(folder, config, problems, devices=devices, console=console)
+    own = workload
+    workload, problems = workload_of(config, own)
+    opened = open_study(folder, config, problems, own=own, devices=devices, console=console)
     with opened as study:
         for optimizer, batch_size in itertools.product(config.optimizers, config.batch_sizes):
             trials = path_trials(optimizer, batch_size, config)
@@ -56,7 +56,7 @@ def run(
             study.evaluator(runner, config.metric, len(trials))(trials)
         runner = _schedule_runner(config, workload, study.sweep)
         evaluate = study.evaluator(runner, config.metric, config.confirm_replicates)
-        return _conclude(config, study.folder, study.journal, evaluate)
+        return _conclude(config, study, evaluate)
 
 
 def redraw(folder: str | Path) -> Results:
@@ -67,15 +67,16 @@ def redraw(folder: str | Path) -> Results:
     return redraw_from_journal(folder, "a study of path geometry", Config, _conclude)
 
 
-def contest(paths: Paths, config: Config, evaluate: Evaluate) -> dict[str, Winner]:
+def contest(paths: Paths, config: Config, evaluate: Evaluate, once: Once) -> dict[str, Winner]:
     """The prescribed schedule, as it is and with its base learning rate tuned, and the searched families, all
     by the procedure of `schedules.search`."""
     group = Group("sgd", config.middle_batch, "true labels")
-    rates = prescribed_rates(paths.series[group]["gradient_step"])
+    steps = paths.series[group]["gradient_step"]
+    rates = np.array(once("prescribed rates", lambda: prescribed_rates(steps).tolist()))
     family = prescribed_family(rates, config.probe_every, config.num_steps)
     key = named_key(jax.random.key(config.seed), "schedules")
     spaces = [SearchSpace(one, config.learning_rate_range) for one in (*config.searched, family)]
-    found = search_shapes(spaces, STRATEGIES["trust_region"], config.budget, key, evaluate)
+    found = search_shapes(spaces, STRATEGIES["trust_region"], config.budget, key, evaluate, once)
     return found.winners | confirm({AS_IT_IS: as_it_is(rates, family)}, config.budget, evaluate)
 
 
@@ -90,7 +91,7 @@ def _schedule_runner(config: Config, workload: Workload, sweep: Sweep) -> RunTri
     )
 
 
-def _conclude(config: Config, study: StudyFolder, journal: Journal, evaluate: Evaluate) -> Results:
-    paths = read_paths(journal, config)
-    results = collect(paths, contest(paths, config, evaluate), config, journal)
-    return publish(results, study, winners_json, write_report)
+def _conclude(config: Config, runs: Runs, evaluate: Evaluate) -> Results:
+    paths = read_paths(runs.journal, config)
+    results = collect(paths, contest(paths, config, evaluate, runs.once), config, runs.journal)
+    return publish(results, runs, winners_json, write_report)

@@ -9,9 +9,7 @@ from experiments.search_efficiency.config import Config, Landscape, Training
 from experiments.search_efficiency.findings import winners_json, write_report
 from experiments.search_efficiency.judging import Judged
 from experiments.search_efficiency.results import Results, collect
-from experiments.study.evaluation import Evaluate
-from experiments.study.folder import StudyFolder
-from experiments.study.journal import Journal
+from experiments.study.evaluation import Evaluate, Runs
 from experiments.study.redraw import redraw_from_journal
 from experiments.study.session import open_study, publish
 from experiments.study.setup import workload_of
@@ -37,7 +35,7 @@ def run(
     opened = open_study(folder, config, problems, devices=devices, console=console)
     with opened as study:
         judged = landscape.run(config, study) if workload is None else training.run(config, workload, study)
-        return _conclude(config, study.folder, study.journal, judged)
+        return _conclude(config, study, judged)
 
 
 def redraw(folder: str | Path) -> Results:
@@ -46,10 +44,10 @@ def redraw(folder: str | Path) -> Results:
     Raises StudyError where the folder holds no finished study of search efficiency.
     """
 
-    def conclude(config: Config, study: StudyFolder, journal: Journal, evaluate: Evaluate) -> Results:
+    def conclude(config: Config, runs: Runs, evaluate: Evaluate) -> Results:
         if isinstance(config, Landscape):
-            return _conclude(config, study, journal, landscape.judge(config, journal))
-        return _conclude(config, study, journal, training.judge(config, journal, evaluate))
+            return _conclude(config, runs, landscape.judge(config, runs.journal))
+        return _conclude(config, runs, training.judge(config, runs.journal, evaluate))
 
     return redraw_from_journal(folder, "a study of search efficiency", _config, conclude)
 
@@ -58,5 +56,5 @@ def _config(**fields) -> Config:
     return (Training if "workload" in fields else Landscape)(**fields)
 
 
-def _conclude(config: Config, study: StudyFolder, journal: Journal, judged: Judged) -> Results:
-    return publish(collect(judged, config, journal), study, winners_json, write_report)
+def _conclude(config: Config, runs: Runs, judged: Judged) -> Results:
+    return publish(collect(judged, config, runs.journal), runs, winners_json, write_report)

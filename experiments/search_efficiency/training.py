@@ -6,6 +6,7 @@ its winner are three stages of the journal, with seeds that no other search has.
 
 import itertools
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -18,7 +19,7 @@ from experiments.study.journal import Journal, Row
 from experiments.study.optimizers import OPTIMIZERS
 from experiments.study.session import Session
 from experiments.study.shape_runs import ShapeRunner
-from schedules.search import STRATEGIES, Candidate, Race, Raced, Rung
+from schedules.search import STRATEGIES, Candidate, Once, Race, Raced, Rung
 from schedules.search.drawing import RATES
 from schedules.search.racing import median_scores, race, replicate_scores, rung_medians, told_scores
 from workloads import Workload
@@ -40,7 +41,7 @@ def run(config: Training, workload: Workload, study: Session) -> Judged:
     evaluate, journal = study.evaluator(runner, config.metric, CHUNK_RUNS), study.journal
     for search in config.searches:
         if not _is_judged(search, journal):
-            run_search(search, config, evaluate)
+            run_search(search, config, evaluate, study.once)
             _incumbents(search, config, journal, evaluate)
     return judge(config, journal, evaluate)
 
@@ -60,18 +61,22 @@ def judge(config: Training, journal: Journal, evaluate: Evaluate) -> Judged:
     return Judged(found, known, winners)
 
 
-def run_search(search: Search, config: Training, evaluate: Evaluate) -> None:
+def run_search(search: Search, config: Training, evaluate: Evaluate, once: Once) -> None:
     """Ask, race and tell until the budget is spent."""
     space, rules = config.spaces[search.family], config.race(search)
     strategy = STRATEGIES[search.asks](space.dimensions, batch_of(search, config))
     start = strategy.init(search.key(jax.random.key(config.seed)))
     points, raced, steps = start.points, (), 0
-    while steps < config.budgets[search.strategy] * config.num_steps:
+
+    def proposals() -> list[dict[str, Any]]:
         history = strategy.tell(start, points, told_scores(rung_medians(raced, rules)))
-        asked = strategy.ask(history)
-        candidates = space.candidates(asked, len(points))
+        return space.proposals(strategy.ask(history))
+
+    while steps < config.budgets[search.strategy] * config.num_steps:
+        made = once(f"{search.name} of {search.family} from {len(points)}", proposals)
+        asked, candidates = space.proposed(made, len(points))
         new = race(search.name, {"": candidates}, {"": raced}, rules, evaluate)[""]
-        points, raced = np.concatenate([points, asked]), raced + new
+        points, raced = np.concatenate([points, asked.astype(np.float32)]), raced + new
         steps += sum(training_steps(one, rules) for one in new)
 
 

@@ -11,9 +11,7 @@ import workloads
 from experiments.shape_search.config import BASELINES, Config
 from experiments.shape_search.report import write_report
 from experiments.shape_search.results import Results, collect, winners_json
-from experiments.study.evaluation import Evaluate
-from experiments.study.folder import StudyFolder
-from experiments.study.journal import Journal
+from experiments.study.evaluation import Evaluate, Runs
 from experiments.study.optimizers import OPTIMIZERS, with_independent_decay
 from experiments.study.redraw import redraw_from_journal
 from experiments.study.segments import NOT_SAVED, Saving
@@ -49,18 +47,20 @@ def run(
     Raises:
       StudyError: the config, the folder or the journal in it does not serve; nothing was trained.
     """
-    workload, problems = workload_of(config, workload)
+    own = workload
+    workload, problems = workload_of(config, own)
     opened = open_study(
         folder,
         config,
         [*problems, *chunk_problems(chunk_runs)],
+        own=own,
         devices=devices,
         console=console,
         saving=saving,
     )
     with opened as study:
         evaluate = evaluator(config, workload, study, chunk_runs)
-        return _conclude(config, study.folder, study.journal, evaluate)
+        return _conclude(config, study, evaluate)
 
 
 def redraw(folder: str | Path) -> Results:
@@ -104,11 +104,14 @@ def trial_runner(config: Config, workload: Workload, sweep: Sweep, chunk_runs: i
     )
 
 
-def _conclude(config: Config, study: StudyFolder, journal: Journal, evaluate: Evaluate) -> Results:
+def _conclude(config: Config, runs: Runs, evaluate: Evaluate) -> Results:
     key = named_key(jax.random.key(config.seed), "search")
-    findings = search_shapes(config.spaces, STRATEGIES[config.strategy], config.budget, key, evaluate)
+    strategy = STRATEGIES[config.strategy]
+    findings = search_shapes(config.spaces, strategy, config.budget, key, evaluate, runs.once)
     spaces = {space.family.name: space for space in config.spaces}
     ranked = standings(findings.winners, BASELINES, config.confidence)
     best = {standing.name: standing.winner for standing in ranked[: config.checked]}
-    verdicts = check_winners(best, spaces, config.check_budget, named_key(key, "check"), evaluate)
-    return publish(collect(findings, ranked, verdicts, config, journal), study, winners_json, write_report)
+    key = named_key(key, "check")
+    verdicts = check_winners(best, spaces, config.check_budget, key, evaluate, runs.once)
+    results = collect(findings, ranked, verdicts, config, runs.journal)
+    return publish(results, runs, winners_json, write_report)

@@ -62,15 +62,24 @@ class WorkloadConfig(StudyConfig):
 
     def workload_problems(self, workload: Workload) -> Iterator[str]:
         """What is wrong with the fields that are sound by themselves, but not with the workload."""
+        fields = list(filter(self.sound, self.batch_fields))
+        sizes = [(field, size) for field in fields for size in self._sizes(field)]
+        wrong_sizes = [text for field, size in sizes for text in batch_problems(field, size, workload)]
+        if sizes and not wrong_sizes:
+            broken = workloads.contract_problems(workload, sizes[0][1])
+            if broken:
+                yield from (f"workload: {text}" for text in broken)
+                return
         names = workloads.metric_names(workload)
         best = [best_metric(name) for name in names] if self.evaluations > 1 else []
         problem = choice_problem("metric", self.metric, (*names, *best))
         if problem:
             yield problem
-        for field in filter(self.sound, self.batch_fields):
-            sizes = getattr(self, field)
-            for size in sizes if isinstance(sizes, tuple) else (sizes,):
-                yield from batch_problems(field, size, workload)
+        yield from wrong_sizes
+
+    def _sizes(self, field: str) -> tuple[int, ...]:
+        sizes = getattr(self, field)
+        return sizes if isinstance(sizes, tuple) else (sizes,)
 
 
 def batch_problems(field: str, batch_size: int, workload: Workload) -> list[str]:

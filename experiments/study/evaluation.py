@@ -1,12 +1,22 @@
-"""Trials to scores: what the journal holds is remembered, the rest is run in chunks and recorded."""
+"""Trials to scores: what the journal holds is remembered, the rest is run in chunks and recorded.
+
+A procedure asks for scores, and, by name, for what was decided once. It is the same where it runs, resumes
+and is read back, when it finds all of both.
+"""
 
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol
 
+from experiments.study.alike import alike
+from experiments.study.choices import StudyError
+from experiments.study.folder import StudyFolder
 from experiments.study.journal import Identity, Journal, Row
 from experiments.study.progress import Progress
+
+LAST_BITS = 1e-12  # relative: what powers and roots may differ by in float64, from one C library to another
 
 
 class Trial(Protocol):
@@ -26,17 +36,42 @@ class UnfinishedStudy(Exception):
     """Runs are missing from a journal that may only be read."""
 
 
-def remembered(journal: Journal) -> Evaluate:
-    """Evaluate from the journal alone; raises UnfinishedStudy where it lacks a run."""
+class Runs(Protocol):
+    """Where a study's runs and decisions come from."""
 
-    def evaluate(trials: Sequence[Trial]) -> dict[Trial, float]:
-        known = _known(journal, trials)
+    @property
+    def folder(self) -> StudyFolder:
+        """The study's."""
+
+    @property
+    def journal(self) -> Journal:
+        """What was recorded so far."""
+
+    def once(self, name: str, make: Callable[[], Any]) -> Any:
+        """What was decided under a name, as JSON holds it: read, or made and recorded where it is not there.
+
+        For what computes more than comparisons of scores: its last bits are another processor's others.
+        """
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """The runs of a finished study, which its journal holds; raises UnfinishedStudy where it lacks one."""
+
+    folder: StudyFolder
+    journal: Journal
+
+    def evaluate(self, trials: Sequence[Trial]) -> dict[Trial, float]:
+        known = _known(self.journal, trials)
         missing = sum(trial.identity not in known for trial in trials)
         if missing:
             raise UnfinishedStudy(f"{missing} runs of the stage {trials[0].stage!r} are missing")
         return {trial: known[trial.identity] for trial in trials}
 
-    return evaluate
+    def once(self, name: str, make: Callable[[], Any]) -> Any:
+        if not self.journal.events(name):
+            raise UnfinishedStudy(f"{name!r} is missing")
+        return self.journal.once(name, make)
 
 
 def journaled(
@@ -74,7 +109,17 @@ def journaled(
 
 
 def _known(journal: Journal, trials: Sequence[Trial]) -> dict[Identity, float]:
-    return journal.scores_of(trial.identity for trial in trials)
+    """The scores of those that are recorded. Raises StudyError where one was tried with something else."""
+    tried = journal.tried(trial.identity for trial in trials)
+    for trial in trials:
+        found = tried.get(trial.identity)
+        tried_with = [trial.base_lr, dict(trial.params)]
+        if found and not alike([found.base_lr, found.params], tried_with, LAST_BITS):
+            raise StudyError(
+                f"The journal's run {trial.identity} had base_lr {found.base_lr!r} and {found.params}, this"
+                f" study's has {trial.base_lr!r} and {dict(trial.params)}: another version made it."
+            )
+    return {identity: found.score for identity, found in tried.items()}
 
 
 def _run_chunk(run: RunTrials, chunk: Sequence[Trial], metric: str) -> list[Row]:

@@ -62,11 +62,11 @@ def open_folder(path: Path, config: Mapping[str, Any]) -> StudyFolder:
     folder = StudyFolder(path)
     _check_writable(path)
     if folder.config.exists():
-        difference = _difference(read_config(folder), config)
-        if difference:
+        differing = difference(read_config(folder), config, "there", "asked for")
+        if differing:
             raise StudyError(
-                f"{path} holds a study with another config:\n{difference}\n"
-                f"Choose another folder with --folder, or delete this one.{_advice(difference)}"
+                f"{path} holds a study with another config:\n{differing}\n"
+                f"Choose another folder with --folder, or delete this one.{_advice(differing)}"
             )
     elif any(entry.name != LOCK and not _is_partial(entry) for entry in path.iterdir()):
         raise StudyError(f"{path} is not empty and holds no config.json: it is not a study's folder.")
@@ -134,16 +134,17 @@ def _check_writable(path: Path) -> None:
         raise StudyError(f"{path} cannot be written to: {error.strerror or error}.") from None
 
 
-def _advice(difference: str) -> str:
-    named = {line.split(":")[0].strip() for line in difference.splitlines()}
+def _advice(differing: str) -> str:
+    named = {line.split(":")[0].strip() for line in differing.splitlines()}
     return "".join(f"\n{advice}" for name, advice in ADVICE.items() if name in named)
 
 
-def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+def difference(old: Mapping[str, Any], new: Mapping[str, Any], old_place: str, new_place: str) -> str:
+    """The fields in which a config that was read back and another one differ, a line each."""
     new = json.loads(json.dumps(new))  # tuples become the lists that were read back
     names = [*old, *(name for name in new if name not in old)]
     return "\n".join(
-        f"  {name}: {old.get(name, '(absent)')!r} there, {new.get(name, '(absent)')!r} asked for"
+        f"  {name}: {old.get(name, '(absent)')!r} {old_place}, {new.get(name, '(absent)')!r} {new_place}"
         for name in names
         if old.get(name, "(absent)") != new.get(name, "(absent)")
     )

@@ -1,9 +1,12 @@
-"""The journal of a study: every finished run is a row of an SQLite database, a chunk one transaction."""
+"""The journal of a study: every finished run is a row of an SQLite database, a chunk one transaction.
+
+What else must be remembered is an event: what study this is (see `binding`), and what was decided on the way.
+"""
 
 import json
 import math
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,6 +31,14 @@ class Row(NamedTuple):
     @property
     def status(self) -> str:
         return "diverged" if math.isinf(self.score) else "finished"
+
+
+class Tried(NamedTuple):
+    """What a finished run was tried with, and its score."""
+
+    base_lr: float
+    params: Mapping[str, float]
+    score: float
 
 
 class Journal:
@@ -78,6 +89,13 @@ class Journal:
         number = self._read("SELECT COUNT(*) FROM events")[0][0] + 1
         self._commit("events", [(number, kind, json.dumps(content))])
 
+    def once(self, kind: str, make: Callable[[], Any]) -> Any:
+        """The event of a kind that comes once, any JSON: as it was recorded, or `make()`, recorded now."""
+        if not self.events(kind):
+            self.record_event(kind, make())
+        (content,) = self.events(kind)
+        return content
+
     def events(self, kind: str) -> list[Any]:
         """The content of the events of a kind, in the order in which they were recorded."""
         query = "SELECT content FROM events WHERE kind = ? ORDER BY number"
@@ -90,14 +108,18 @@ class Journal:
             query += f" WHERE stage IN ({', '.join('?' * len(stages))})"
         return {tuple(identity): score for *identity, score in self._read(query, stages)}
 
-    def scores_of(self, identities: Iterable[Identity]) -> dict[Identity, float]:
-        """The score of those of these runs that are recorded; what else the journal holds takes no time."""
+    def tried(self, identities: Iterable[Identity]) -> dict[Identity, Tried]:
+        """Those of these runs that are recorded; what else the journal holds takes no time."""
         query = (
-            "SELECT score FROM trials"
+            "SELECT base_lr, params, score FROM trials"
             " WHERE stage = ? AND family = ? AND candidate = ? AND variant = ? AND replicate = ?"
         )
         found = ((identity, self._read(query, identity)) for identity in identities)
-        return {identity: rows[0][0] for identity, rows in found if rows}
+        return {
+            identity: Tried(base_lr, json.loads(params), score)
+            for identity, rows in found
+            for base_lr, params, score in rows
+        }
 
     def rows(self, stage: str) -> list[Row]:
         """The runs of a stage, by family, candidate, variant and replicate."""

@@ -11,7 +11,7 @@ from experiments.study.folder import write_atomically
 from experiments.study.seal import is_sealed, remove_seal, seal_holds
 
 APPLICATION_ID = 0x57EE9E57  # marks an SQLite file as a journal of this project
-FORMAT = 3
+FORMAT = 4
 PAGE_SIZE = 4096
 LAYOUT = PAGE_SIZE.to_bytes(2, "big") + b"\1\1"  # in the header: the pages' size, and no write-ahead log
 TABLES = (
@@ -30,6 +30,7 @@ TABLES = (
     "CREATE TABLE events ("
     " number INTEGER PRIMARY KEY, kind TEXT NOT NULL, content TEXT NOT NULL, chunk INTEGER NOT NULL"
     ") STRICT",
+    "CREATE INDEX events_by_kind ON events (kind)",
 )
 SETTINGS = (
     f"PRAGMA application_id = {APPLICATION_ID}",

@@ -4,9 +4,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from experiments.study.binding import check_config
 from experiments.study.choices import StudyError
 from experiments.study.devices import DEVICES
-from experiments.study.evaluation import Evaluate, UnfinishedStudy, remembered
+from experiments.study.evaluation import Evaluate, Remembered, Runs, UnfinishedStudy
 from experiments.study.folder import StudyFolder, read_config
 from experiments.study.journal import Journal
 from experiments.study.lock import locked
@@ -19,30 +20,34 @@ def redraw_from_journal(
     folder: str | Path,
     kind: str,
     build_config: Callable[..., ConfigT],
-    conclude: Callable[[ConfigT, StudyFolder, Journal, Evaluate], ResultsT],
+    conclude: Callable[[ConfigT, Runs, Evaluate], ResultsT],
 ) -> ResultsT:
-    """What `conclude` makes of a finished study whose every score the journal holds.
+    """What `conclude` makes of a finished study whose every score and decision the journal holds.
 
     Args:
       folder: the study's.
       kind: what the study is called in messages, such as "a shape search".
       build_config: the fields of config.json → the study's config; lists have become tuples.
-      conclude: (config, folder, journal, evaluate) → results; may raise UnfinishedStudy.
+      conclude: (config, runs, evaluate) → results; may raise UnfinishedStudy.
 
-    Raises StudyError where the folder holds no finished study of that kind, or is in use.
+    Raises StudyError where the folder holds no finished study of that kind, its journal is another study's,
+    or it is in use.
     """
     study = StudyFolder(Path(folder))
-    content = _with_tuples(read_config(study))
-    content.pop(DEVICES, None)  # which decided the runs, and no more decides anything
+    content = read_config(study)
+    fields = _with_tuples(content)
+    fields.pop(DEVICES, None)  # which decided the runs, and no more decides anything
     try:
-        config = build_config(**content)
+        config = build_config(**fields)
     except (TypeError, StudyError) as error:
         raise StudyError(f"{study.config} is not the config of {kind}: {error}") from None
     if not study.journal.exists():
         raise StudyError(f"{folder} holds no journal: run the study first.")
     with locked(study.path), Journal(study.journal) as journal:
+        check_config(journal, study, content)
+        runs = Remembered(study, journal)
         try:
-            return conclude(config, study, journal, remembered(journal))
+            return conclude(config, runs, runs.evaluate)
         except UnfinishedStudy as error:
             raise StudyError(f"{folder} is not finished ({error}): run the same study again.") from None
 

@@ -13,10 +13,12 @@ import numpy as np
 from rich.console import Console
 
 import workloads
+from experiments.study.alike import alike
+from experiments.study.binding import bind
 from experiments.study.checkpoints import Checkpoints
 from experiments.study.choices import StudyError, raise_problems
 from experiments.study.devices import DEVICES, device_class
-from experiments.study.evaluation import Evaluate, RunTrials, Trial, journaled
+from experiments.study.evaluation import Evaluate, Runs, RunTrials, Trial, journaled
 from experiments.study.folder import StudyFolder, open_folder, write_atomically
 from experiments.study.journal import Journal
 from experiments.study.lock import locked
@@ -26,8 +28,12 @@ from experiments.study.segments import NOT_SAVED, Saving, Segments
 from experiments.study.setup import device_problems
 from experiments.study.stopping import Stopped, StopRequest
 from experiments.study.sweeping import Sweep
+from workloads import Workload
 
 ResultsT = TypeVar("ResultsT")
+
+WINNERS = "winners"  # the event that holds what winners.json told when the study ended
+ROUNDING = 1e-6  # relative: as much as fits differ that end on another processor
 
 
 class StudyPlan(Protocol):
@@ -83,15 +89,9 @@ class Session:
         if np.any(states[:, 1:] != states[0, 1:]):
             raise StudyError("The processes disagree on what to run next: are their machines alike?")
 
-    def once(self, path: Path, make: Callable[[], Any]) -> Any:
-        """The JSON value of the file; of `make()`, written there, where there is none."""
-
-        def value() -> Any:
-            if not path.exists():
-                write_atomically(path, json.dumps(make(), indent=2) + "\n")
-            return json.loads(path.read_text())
-
-        return from_first(value)
+    def once(self, name: str, make: Callable[[], Any]) -> Any:
+        """See `Runs`. Process 0 alone calls `make`; what it made is the same in all."""
+        return from_first(lambda: self.journal.once(name, make))
 
 
 @contextlib.contextmanager
@@ -100,6 +100,7 @@ def open_study(
     plan: StudyPlan,
     problems: Iterable[str] = (),
     *,
+    own: Workload | None = None,
     devices: int | None,
     console: Console | None,
     saving: Saving = NOT_SAVED,
@@ -112,6 +113,7 @@ def open_study(
       folder: where the study lives; no other process may use it meanwhile.
       plan: its config, as far as all studies know it.
       problems: what is wrong with the config, beyond what it says of itself.
+      own: the workload, where it is the caller's own.
       devices: how many devices to use, all when None; a study keeps to one, or to several of any number.
       console: where progress is shown; nowhere when None.
       saving: when runs are saved on the way.
@@ -125,7 +127,7 @@ def open_study(
     with contextlib.ExitStack() as stack:
         study = StudyFolder(Path(folder))
         fields = {**plan.fields, DEVICES: device_class(mesh)}
-        journal = stack.enter_context(_open_journal(study, fields, stack))
+        journal = _open_journal(study, fields, own, stack)
         progress = stack.enter_context(Progress(plan.planned_runs, console or Console(), quiet=quiet))
         stop = stack.enter_context(StopRequest())
         shown = None if quiet else console
@@ -138,31 +140,42 @@ def open_study(
 
 def publish(
     results: ResultsT,
-    folder: StudyFolder,
+    runs: Runs,
     winners_json: Callable[[ResultsT], Mapping[str, Any]],
     write_report: Callable[[ResultsT, StudyFolder], None],
 ) -> ResultsT:
-    """Write winners.json, figures and report of the results, which are returned when they are there."""
+    """Write winners.json, figures and report of the results, which are returned when they are there.
+
+    What differs from what was found when the study ended by no more than rounding is written as it was then:
+    a redraw on another processor changes no byte of winners.json.
+    """
+    found = json.loads(json.dumps(winners_json(results)))
+    recorded = runs.once(WINNERS, lambda: found)
+    found = recorded if alike(recorded, found, ROUNDING) else found
 
     def write() -> None:
-        write_atomically(folder.winners, json.dumps(winners_json(results), indent=2) + "\n")
-        write_report(results, folder)
+        write_atomically(runs.folder.winners, json.dumps(found, indent=2) + "\n")
+        write_report(results, runs.folder)
 
     from_first(write)
     return results
 
 
-def _open_journal(study: StudyFolder, config: Mapping[str, Any], stack: contextlib.ExitStack) -> Journal:
+def _open_journal(
+    study: StudyFolder, config: Mapping[str, Any], own: Workload | None, stack: contextlib.ExitStack
+) -> Journal:
     """The folder's journal, and the folder locked as long as `stack` lasts; a copy in other processes."""
     opened = []
 
     def content() -> bytes:
         stack.enter_context(locked(study.path))
-        opened.append(Journal(open_folder(study.path, config).journal))
+        open_folder(study.path, config)
+        opened.append(stack.enter_context(Journal(study.journal)))
+        bind(opened[0], study, config, own and workloads.fingerprint(own))
         return opened[0].content()
 
     copied = from_first(content)
-    return opened[0] if opened else Journal.in_memory(copied)
+    return opened[0] if opened else stack.enter_context(Journal.in_memory(copied))
 
 
 def _digest(trials: Sequence[Trial]) -> list[int]:

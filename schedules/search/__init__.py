@@ -6,6 +6,7 @@ from schedules.search.one_axis import AxisSweep
 from schedules.search.paired import paired_change
 from schedules.search.procedure import Budget, Findings, Winner, confirm, search_shapes
 from schedules.search.racing import Race, Raced, Rung
+from schedules.search.recall import Once
 from schedules.search.scoring import (
     Estimate,
     dkw_half_width,
@@ -29,6 +30,7 @@ __all__ = [
     "Finding",
     "Findings",
     "History",
+    "Once",
     "Race",
     "Raced",
     "Rung",

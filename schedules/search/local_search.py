@@ -5,7 +5,7 @@ stage are numbered through all of them: no two trials share an identity, whateve
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ from schedules.search.keys import named_key
 from schedules.search.local_model import Measured, fit_quadratic, improvement_bound, lowest_point
 from schedules.search.paired import paired_change, relative_scores
 from schedules.search.racing import Evaluate, Rung, replicate_scores
+from schedules.search.recall import Once
 from schedules.search.strategy import numpy_generator
 from schedules.search.trial import Candidate, SearchSpace
 
@@ -76,16 +77,18 @@ def measure(
     stage: str,
     group: int,
     searches: Sequence[LocalSearch],
-    points: Sequence[Float[np.ndarray, "_ _"]],
+    design: Callable[[], Sequence[Float[np.ndarray, "_ _"]]],
     rung: Rung,
     evaluate: Evaluate,
+    once: Once,
 ) -> tuple[list[LocalSearch], list[list[Candidate]], list[Float[np.ndarray, "_ _"]]]:
-    """Measure points of each search: the searches that know them, the candidates, and their scores."""
-    asked = [one.space.candidates(at.astype(np.float32), 0) for one, at in zip(searches, points, strict=True)]
-    candidates, scores = run_together(stage, asked, rung, evaluate)
+    """Measure the points that `design` has for each search: the searches that know them, the candidates,
+    and their scores."""
+    asked = _asked_once(stage, searches, design, once)
+    candidates, scores = run_together(stage, [candidates for _, candidates in asked], rung, evaluate)
     knowing = [
         one._replace(measured=one.measured.add(at, relative_scores(of), group))
-        for one, at, of in zip(searches, points, scores, strict=True)
+        for one, (at, _), of in zip(searches, asked, scores, strict=True)
     ]
     return knowing, candidates, scores
 
@@ -102,20 +105,29 @@ def run_together(
 
 
 def improve(
-    number: int, searches: Sequence[LocalSearch], rules: Rules, key: PRNGKeyArray, evaluate: Evaluate
+    number: int,
+    searches: Sequence[LocalSearch],
+    rules: Rules,
+    key: PRNGKeyArray,
+    evaluate: Evaluate,
+    once: Once,
 ) -> list[LocalSearch]:
     """Round `number` of every search; `key` draws the designs."""
-    stage = f"improve {number}"
-    designs = [
-        _design(one, rules.points_per_coefficient, named_key(key, stage, place))
-        for place, one in enumerate(searches)
-    ]
-    searches, _, _ = measure(stage, number, searches, designs, rules.rung, evaluate)
-    rivals = [[one.current, *_challengers(one, number)] for one in searches]
-    rivals, scores = run_together(f"challenge {number}", rivals, rules.challenge, evaluate)
+    stage, challenge = f"improve {number}", f"challenge {number}"
+
+    def designs() -> list[Float[np.ndarray, "points dims"]]:
+        return [
+            _design(one, rules.points_per_coefficient, named_key(key, stage, place))
+            for place, one in enumerate(searches)
+        ]
+
+    measured, _, _ = measure(stage, number, searches, designs, rules.rung, evaluate, once)
+    asked = _asked_once(challenge, measured, lambda: [_challengers(one, number) for one in measured], once)
+    rivals = [[one.current, *challengers] for one, (_, challengers) in zip(measured, asked, strict=True)]
+    rivals, scores = run_together(challenge, rivals, rules.challenge, evaluate)
     return [
         _decide(one, of, results, rules.confidence)
-        for one, of, results in zip(searches, rivals, scores, strict=True)
+        for one, of, results in zip(measured, rivals, scores, strict=True)
     ]
 
 
@@ -139,6 +151,17 @@ def remaining_improvement(search: LocalSearch, confidence: float, key: PRNGKeyAr
     return min(bounds)
 
 
+def _asked_once(
+    stage: str,
+    searches: Sequence[LocalSearch],
+    points: Callable[[], Sequence[Float[np.ndarray, "_ _"]]],
+    once: Once,
+) -> list[tuple[Float[np.ndarray, "_ _"], tuple[Candidate, ...]]]:
+    """Each search's points and their candidates, as they were asked for in this stage."""
+    made = once(stage, lambda: [one.space.proposals(at) for one, at in zip(searches, points(), strict=True)])
+    return [one.space.proposed(proposals, 0) for one, proposals in zip(searches, made, strict=True)]
+
+
 def _design(
     search: LocalSearch, per_coefficient: float, key: PRNGKeyArray
 ) -> Float[np.ndarray, "points dims"]:
@@ -149,7 +172,7 @@ def _design(
     return box.unscaled(2 * sequence.random_base2((count - 1).bit_length())[:count] - 1)
 
 
-def _challengers(search: LocalSearch, latest: int) -> Iterable[Candidate]:
+def _challengers(search: LocalSearch, latest: int) -> Float[np.ndarray, "challengers dims"]:
     """The lowest point of the box's model, if it has one, and the best of the latest points that finished."""
     points, (logs, _), groups = search.measured
     chosen = []
@@ -159,7 +182,7 @@ def _challengers(search: LocalSearch, latest: int) -> Iterable[Candidate]:
     best = np.argmin(np.where(groups == latest, logs, np.inf))
     if logs[best] < np.inf:
         chosen.append(points[best])
-    return search.space.candidates(np.array(chosen, np.float32), 0) if chosen else ()
+    return np.array(chosen).reshape(-1, search.space.dimensions)
 
 
 def _decide(

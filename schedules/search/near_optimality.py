@@ -34,6 +34,7 @@ from schedules.search.one_axis import AxisSweep, read_sweeps, sweep_points
 from schedules.search.paired import least_replicates, paired_change
 from schedules.search.procedure import Winner
 from schedules.search.racing import Evaluate, Rung
+from schedules.search.recall import Once, anew
 from schedules.search.scoring import Estimate
 from schedules.search.trial import Candidate, SearchSpace
 
@@ -169,6 +170,7 @@ def check_winners(
     budget: CheckBudget,
     key: PRNGKeyArray,
     evaluate: Evaluate,
+    once: Once = anew,
 ) -> dict[str, Verdict]:
     """The verdict on each winner; all are measured side by side.
 
@@ -179,16 +181,20 @@ def check_winners(
       key: what the points are drawn with.
       evaluate: as for `search_shapes`. The stages are "sweep", "improve k", "challenge k" and "check"; the
         candidates of a stage are numbered through all winners, so that no two trials share an identity.
+      once: as for `search_shapes`.
 
     Raises ValueError where a score is NaN.
     """
     if not winners:
         return {}
-    own = [_own_line(name, winner, spaces[name]) for name, winner in winners.items()]
-    own, sweeps = _sweep(own, budget, evaluate)
-    free = [_free_line(line, spaces[line.winner]) for line in own if line.start.family.name != FREE]
-    lines = _improve([*own, *free], budget, key, evaluate)
-    findings = _check(lines, winners, budget, key, evaluate)
+    own = [
+        _Line(name, winner.candidate, LocalSearch.start(spaces[name], winner.candidate))
+        for name, winner in winners.items()
+    ]
+    own, sweeps = _sweep(own, budget, evaluate, once)
+    free = _free_lines([line for line in own if line.start.family.name != FREE], spaces, once)
+    lines = _improve([*own, *free], budget, key, evaluate, once)
+    findings = _check(lines, winners, budget, key, evaluate, once)
     others = {
         line.winner: finding for line, finding in zip(lines[len(own) :], findings[len(own) :], strict=True)
     }
@@ -212,31 +218,34 @@ def free_start(winner: Candidate) -> Candidate:
     return Candidate(FAMILIES[FREE], 0, params, winner.base_lr * (largest or 1.0))
 
 
-def _own_line(name: str, winner: Winner, space: SearchSpace) -> _Line:
-    return _Line(name, winner.candidate, LocalSearch.start(space, winner.candidate))
-
-
-def _free_line(own: _Line, space: SearchSpace) -> _Line:
-    start = free_start(own.start)
-    return _Line(
-        own.winner, start, LocalSearch.start(SearchSpace(FAMILIES[FREE], space.learning_rates), start)
-    )
+def _free_lines(own: Sequence[_Line], spaces: Mapping[str, SearchSpace], once: Once) -> list[_Line]:
+    starts = once("free starts", lambda: [free_start(line.start).proposal for line in own])
+    lines = []
+    for line, proposal in zip(own, starts, strict=True):
+        space = SearchSpace(FAMILIES[FREE], spaces[line.winner].learning_rates)
+        start = Candidate(FAMILIES[FREE], 0, **proposal)
+        lines.append(_Line(line.winner, start, LocalSearch.start(space, start)))
+    return lines
 
 
 def _sweep(
-    lines: Sequence[_Line], budget: CheckBudget, evaluate: Evaluate
+    lines: Sequence[_Line], budget: CheckBudget, evaluate: Evaluate, once: Once
 ) -> tuple[list[_Line], list[tuple[AxisSweep, ...]]]:
     shape = budget.sweep_values, budget.sweep_rates
     centres = [line.search.space.point(line.start) for line in lines]
-    grids = [
-        sweep_points(centre, line.search.box(line.start, 0), *shape)
-        for line, centre in zip(lines, centres, strict=True)
-    ]
+    grids = once(
+        "sweep grids",
+        lambda: [
+            sweep_points(centre, line.search.box(line.start, 0), *shape).reshape(-1, len(centre)).tolist()
+            for line, centre in zip(lines, centres, strict=True)
+        ],
+    )
     # the axes share the winner's own shape, which is measured once
-    distinct = [np.unique(grid.reshape(-1, grid.shape[-1]), axis=0, return_inverse=True) for grid in grids]
+    distinct = [np.unique(np.array(grid), axis=0, return_inverse=True) for grid in grids]
     rung = Rung(budget.replicates, budget.num_steps)
     points = [of for of, _ in distinct]
-    searches, candidates, scores = measure(SWEEP, 0, [line.search for line in lines], points, rung, evaluate)
+    searches = [line.search for line in lines]
+    searches, candidates, scores = measure(SWEEP, 0, searches, lambda: points, rung, evaluate, once)
     sweeps = []
     for centre, (of, places), asked, results in zip(centres, distinct, candidates, scores, strict=True):
         own = int(np.argmin(np.max(np.abs(of - centre), axis=1)))
@@ -245,7 +254,7 @@ def _sweep(
 
 
 def _improve(
-    lines: Sequence[_Line], budget: CheckBudget, key: PRNGKeyArray, evaluate: Evaluate
+    lines: Sequence[_Line], budget: CheckBudget, key: PRNGKeyArray, evaluate: Evaluate, once: Once
 ) -> list[_Line]:
     rules = Rules(
         Rung(budget.replicates, budget.num_steps),
@@ -255,7 +264,7 @@ def _improve(
     )
     searches = [line.search for line in lines]
     for number in range(1, budget.rounds + 1):
-        searches = improve(number, searches, rules, key, evaluate)
+        searches = improve(number, searches, rules, key, evaluate, once)
     return [line._replace(search=search) for line, search in zip(lines, searches, strict=True)]
 
 
@@ -265,17 +274,24 @@ def _check(
     budget: CheckBudget,
     key: PRNGKeyArray,
     evaluate: Evaluate,
+    once: Once,
 ) -> list[Finding]:
     """What each search ended with against its winner, which may be the same candidate."""
     finalists = [line.search.finalist for line in lines]
     distinct = list(dict.fromkeys([*(winner.candidate for winner in winners.values()), *finalists]))
     _, (scores,) = run_together(CHECK, [distinct], Rung(budget.check_replicates, budget.num_steps), evaluate)
     by_candidate = dict(zip(distinct, scores, strict=True))
+    bounds = once(
+        "remaining improvements",
+        lambda: [
+            remaining_improvement(line.search, budget.line_confidence, named_key(key, CHECK, place))
+            for place, line in enumerate(lines)
+        ],
+    )
     findings = []
-    for place, (line, finalist) in enumerate(zip(lines, finalists, strict=True)):
+    for line, finalist, beyond in zip(lines, finalists, bounds, strict=True):
         reference = by_candidate[winners[line.winner].candidate]
         change = paired_change(by_candidate[finalist], reference, budget.line_confidence)
-        beyond = remaining_improvement(line.search, budget.line_confidence, named_key(key, CHECK, place))
         findings.append(Finding(line.start, finalist, line.search.accepted, change, _delta(change, beyond)))
     return findings
 

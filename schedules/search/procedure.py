@@ -10,9 +10,10 @@ Source of the procedure: Naganuma et al. (2026), arXiv:2603.10301, with random s
 learning rates; the other strategies, and choosing and reporting on separate seeds, are this project's.
 """
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, PRNGKeyArray
@@ -29,6 +30,7 @@ from schedules.search.racing import (
     rung_medians,
     told_scores,
 )
+from schedules.search.recall import Once, anew
 from schedules.search.strategy import Strategy
 from schedules.search.trial import Candidate, SearchSpace
 
@@ -97,6 +99,7 @@ def search_shapes(
     budget: Budget,
     key: PRNGKeyArray,
     evaluate: Evaluate,
+    once: Once = anew,
 ) -> Findings:
     """Search every family with the same budget.
 
@@ -108,6 +111,8 @@ def search_shapes(
       evaluate: trials → the score of each, +inf where it diverged; free to remember and to compute in any
         order. It is called with many trials of equal length at once, again with those it knows where a
         candidate runs on with more seeds.
+      once: (name, make) → what was made under the name before, as JSON holds it; `make()` where nothing was.
+        A strategy is asked through it.
 
     Raises:
       ValueError: two families share a name, or a score is NaN.
@@ -116,7 +121,7 @@ def search_shapes(
     if len(by_name) < len(spaces):
         names = [space.family.name for space in spaces]
         raise ValueError(f"families must have different names, got {names}")
-    screened = _screen(by_name, strategy, budget, key, evaluate)
+    screened = _screen(by_name, strategy, budget, key, evaluate, once)
     told = {name: told_scores(rung_medians(of, budget.race)) for name, of in screened.items()}
     chosen = _select(screened, budget, evaluate)
     return Findings(screened, told, confirm(chosen, budget, evaluate))
@@ -135,19 +140,28 @@ def _screen(
     budget: Budget,
     key: PRNGKeyArray,
     evaluate: Evaluate,
+    once: Once,
 ) -> dict[str, tuple[Raced, ...]]:
     strategies = {name: strategy(space.dimensions, budget.batch) for name, space in spaces.items()}
     starts = {name: one.init(named_key(key, "candidates", name)) for name, one in strategies.items()}
     points = {name: start.points for name, start in starts.items()}
     raced: dict[str, tuple[Raced, ...]] = dict.fromkeys(spaces, ())
     medians = {name: rung_medians((), budget.race) for name in spaces}
-    for first in range(0, budget.candidates, budget.batch):
+
+    def proposals(first: int) -> dict[str, list[dict[str, Any]]]:
+        made = {}
         for name, one in strategies.items():
             # told anew each time: what finishes later changes what the score of those that dropped out means
             history = one.tell(starts[name], points[name], told_scores(medians[name]))
-            asked = one.ask(history)[: budget.candidates - first]
-            points[name] = np.concatenate([points[name], asked])
-        asked = {name: space.candidates(points[name][first:], first) for name, space in spaces.items()}
+            made[name] = spaces[name].proposals(one.ask(history)[: budget.candidates - first])
+        return made
+
+    for first in range(0, budget.candidates, budget.batch):
+        made = once(f"{SCREEN} from {first}", functools.partial(proposals, first))
+        asked = {}
+        for name, space in spaces.items():
+            latest, asked[name] = space.proposed(made[name], first)
+            points[name] = np.concatenate([points[name], latest.astype(np.float32)])
         batch = race(SCREEN, asked, raced, budget.race, evaluate)
         raced = {name: raced[name] + batch[name] for name in spaces}
         medians = {

@@ -1,9 +1,9 @@
 """What a search asks for: candidates, and the trials that measure them."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -22,6 +22,11 @@ class Candidate:
     number: int
     params: Mapping[str, float]
     base_lr: float
+
+    @property
+    def proposal(self) -> dict[str, Any]:
+        """What it is tried with, as a JSON value that holds every bit."""
+        return {"params": dict(self.params), "base_lr": self.base_lr}
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +57,24 @@ class SearchSpace:
         return tuple(
             Candidate(self.family, first + row, {name: column[row] for name, column in values.items()}, rate)
             for row, rate in enumerate(rates)
+        )
+
+    def proposals(self, points: Float[np.ndarray, "batch dims"]) -> list[dict[str, Any]]:
+        """Points of the cube with their candidates, as JSON values that hold every bit."""
+        candidates = self.candidates(points, 0)
+        return [
+            {"point": point.tolist(), **candidate.proposal}
+            for point, candidate in zip(np.asarray(points), candidates, strict=True)
+        ]
+
+    def proposed(
+        self, proposals: Sequence[Mapping[str, Any]], first: int
+    ) -> tuple[Float[np.ndarray, "batch dims"], tuple[Candidate, ...]]:
+        """The points and the candidates of `proposals`, numbered from `first`."""
+        points = np.array([one["point"] for one in proposals]).reshape(-1, self.dimensions)
+        return points, tuple(
+            Candidate(self.family, number, one["params"], one["base_lr"])
+            for number, one in enumerate(proposals, first)
         )
 
     def point(self, candidate: Candidate) -> Float[np.ndarray, "dims"]:

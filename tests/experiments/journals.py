@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import json
 import math
 import shutil
 import sqlite3
@@ -10,8 +11,9 @@ from pathlib import Path
 from experiments.study.journal import Journal, Row
 
 
-def forget_runs(folder: Path, condition: str) -> int:
-    """Make a study's journal one to which the runs of an SQL condition never came; returns how many they are.
+def forget_runs(folder: Path, condition: str, events: str = "FALSE") -> int:
+    """Make a study's journal one to which the runs of an SQL condition never came, nor the events of another
+    one; returns how many runs they are.
 
     They cannot be deleted from it: the chain and the seal would tell.
     """
@@ -20,10 +22,14 @@ def forget_runs(folder: Path, condition: str) -> int:
         stages = connection.execute("SELECT DISTINCT stage FROM trials").fetchall()
         identity = "stage, family, candidate, variant, replicate"
         lost = set(connection.execute(f"SELECT {identity} FROM trials WHERE {condition}"))
+        query = f"SELECT kind, content FROM events WHERE NOT ({events}) ORDER BY number"
+        remembered = connection.execute(query).fetchall()
     with Journal(path) as journal:
         kept = [row for (stage,) in stages for row in journal.rows(stage) if row.identity not in lost]
     path.unlink()
     with Journal(path) as journal:
+        for kind, content in remembered:
+            journal.record_event(kind, json.loads(content))
         journal.record(kept)
     return len(lost)
 

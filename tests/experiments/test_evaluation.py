@@ -6,7 +6,7 @@ import math
 import pytest
 from rich.console import Console
 
-from experiments.study.evaluation import UnfinishedStudy, journaled, remembered
+from experiments.study.evaluation import Remembered, UnfinishedStudy, journaled
 from experiments.study.journal import Journal
 from experiments.study.progress import Progress
 from schedules import FAMILIES
@@ -89,9 +89,10 @@ def test_finished_chunks_outlive_an_interruption(journal):
 
 def test_memory_alone_gives_scores_or_says_what_is_missing(journal):
     evaluate(journal, Runner(), trials(1, 13))
-    assert list(remembered(journal)(trials(1, 13)).values()) == [10.0, math.inf]
+    remembered = Remembered(None, journal)
+    assert list(remembered.evaluate(trials(1, 13)).values()) == [10.0, math.inf]
     with pytest.raises(UnfinishedStudy, match="2 runs of the stage 'screen'"):
-        remembered(journal)(trials(1, 2, 3))
+        remembered.evaluate(trials(1, 2, 3))
 
 
 def steps_of_sqlite(journal, call):

@@ -8,7 +8,9 @@ import sqlite3
 
 import pytest
 
+from experiments.study.binding import bind
 from experiments.study.choices import StudyError
+from experiments.study.folder import StudyFolder
 from experiments.study.journal import Journal
 from experiments.study.redraw import redraw_from_journal
 from tests.experiments.journals import a_row, chunk, cut_short, everything, is_sealed
@@ -132,7 +134,7 @@ def test_a_journal_whose_study_failed_is_not_sealed(path):
     "statement",
     [
         "UPDATE trials SET score = 2 WHERE replicate = 0",
-        "PRAGMA user_version = 3; VACUUM",  # the same rows, in another file
+        "PRAGMA user_version = 4; VACUUM",  # the same rows, in another file
     ],
 )
 def test_a_sealed_journal_is_the_file_it_was(path, statement):
@@ -162,10 +164,14 @@ def test_what_a_journal_that_was_moved_away_left_behind_is_not_taken_for_the_new
     assert not path.with_name("journal.sqlite-journal").exists()
 
 
-def test_a_report_leaves_a_finished_study_s_journal_sealed(path):
-    (path.parent / "config.json").write_text("{}")
+def test_a_report_leaves_a_finished_study_s_journal_sealed(tmp_path):
+    path = tmp_path / "journal.sqlite"
+    (tmp_path / "config.json").write_text("{}")
+    with Journal(path) as journal:
+        bind(journal, StudyFolder(tmp_path), {}, None)
+        journal.record(chunk(0))
     content = path.read_bytes()
-    scores = redraw_from_journal(path.parent, "a study", dict, lambda *arguments: arguments[2].scores())
-    assert len(scores) == 8 * (CHUNKS - 1)
+    scores = redraw_from_journal(path.parent, "a study", dict, lambda _, runs, __: runs.journal.scores())
+    assert len(scores) == 8
     assert is_sealed(path)
     assert path.read_bytes() == content

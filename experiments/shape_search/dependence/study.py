@@ -12,9 +12,8 @@ from experiments.shape_search.dependence.report import write_report
 from experiments.shape_search.dependence.results import Results, collect, winners_json
 from experiments.shape_search.dependence.transfer import transfer
 from experiments.study.choices import StudyError
-from experiments.study.evaluation import Evaluate, UnfinishedStudy
+from experiments.study.evaluation import Evaluate, Runs, UnfinishedStudy
 from experiments.study.folder import StudyFolder
-from experiments.study.journal import Journal
 from experiments.study.processes import from_first
 from experiments.study.redraw import redraw_from_journal
 from experiments.study.segments import NOT_SAVED, Saving
@@ -45,11 +44,13 @@ def run(
     Raises:
       StudyError: the workload, the folder or a journal in it does not serve; nothing was trained.
     """
-    workload, problems = _workload_of(dependence, workload)
+    own = workload
+    workload, problems = _workload_of(dependence, own)
     opened = open_study(
         folder,
         dependence,
         [*problems, *chunk_problems(chunk_runs)],
+        own=own,
         devices=devices,
         console=console,
         saving=saving,
@@ -64,7 +65,7 @@ def run(
             search.run(
                 setting,
                 place_of.path,
-                workload,
+                own,
                 devices=devices,
                 chunk_runs=chunk_runs,
                 saving=saving,
@@ -74,7 +75,7 @@ def run(
         def evaluate_in(setting: Config) -> Evaluate:
             return search.evaluator(setting, workload, study, chunk_runs)
 
-        return _conclude(dependence, study.folder, study.journal, evaluate_in)
+        return _conclude(dependence, study, evaluate_in)
 
 
 def redraw(folder: str | Path) -> Results:
@@ -83,8 +84,8 @@ def redraw(folder: str | Path) -> Results:
     Raises StudyError where the folder holds no finished dependence study.
     """
 
-    def conclude(dependence: Dependence, study: StudyFolder, journal: Journal, evaluate: Evaluate) -> Results:
-        return _conclude(dependence, study, journal, lambda setting: evaluate)
+    def conclude(dependence: Dependence, runs: Runs, evaluate: Evaluate) -> Results:
+        return _conclude(dependence, runs, lambda setting: evaluate)
 
     return redraw_from_journal(folder, "a dependence study", from_fields, conclude)
 
@@ -106,18 +107,14 @@ def _workload_of(dependence: Dependence, workload: Workload | None) -> tuple[Wor
     ]
 
 
-def _conclude(
-    dependence: Dependence,
-    study: StudyFolder,
-    journal: Journal,
-    evaluate_in: Callable[[Config], Evaluate],
-) -> Results:
-    shapes = {name: _best_shape(study, name) for name in dependence.settings}
+def _conclude(dependence: Dependence, runs: Runs, evaluate_in: Callable[[Config], Evaluate]) -> Results:
+    shapes = {name: _best_shape(runs.folder, name) for name in dependence.settings}
     transferred = {
-        name: transfer(name, shapes, config.budget, evaluate_in(config))
+        name: transfer(name, shapes, config.budget, evaluate_in(config), runs.once)
         for name, config in dependence.settings.items()
     }
-    return publish(collect(dependence, shapes, transferred, journal), study, winners_json, write_report)
+    results = collect(dependence, shapes, transferred, runs.journal)
+    return publish(results, runs, winners_json, write_report)
 
 
 def _best_shape(study: StudyFolder, name: str) -> LoadedWinner:

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from experiments.study.tuning import next_place
 from schedules.search import Budget, Candidate, Rung, Trial
 from schedules.search.racing import median_scores, replicate_scores
+from schedules.search.recall import Once, anew
 from schedules.winners import LoadedWinner
 
 Evaluate = Callable[[Sequence[Trial]], Mapping[Trial, float]]
@@ -39,7 +40,7 @@ class Transferred(NamedTuple):
 
 
 def transfer(
-    setting: str, shapes: Mapping[str, LoadedWinner], budget: Budget, evaluate: Evaluate
+    setting: str, shapes: Mapping[str, LoadedWinner], budget: Budget, evaluate: Evaluate, once: Once = anew
 ) -> dict[str, Transferred]:
     """Tune every shape's learning rate in a setting, then score all with fresh seeds.
 
@@ -48,8 +49,12 @@ def transfer(
       shapes: the best shape of every setting.
       budget: that of the setting's search, of which the select replicates tune.
       evaluate: trials → the score of each in this setting, +inf where it diverged.
+      once: as for `search_shapes`.
     """
-    starts = _equal_sums(shapes[setting], list(shapes.values()), budget.num_steps)
+    starts = once(
+        f"starts in {setting}",
+        lambda: _equal_sums(shapes[setting], list(shapes.values()), budget.num_steps),
+    )
     tuned = _tuned(f"retune {setting}", list(shapes.values()), starts, budget, evaluate)
     best = [_best(of) for of in tuned]
     rung = Rung(budget.confirm_replicates, budget.num_steps)
