@@ -32,7 +32,7 @@ class Segments:
         seconds: float,
         console: Console | None,
     ):
-        """`stop`: SIGTERM, after which the state is saved and the study ends; `seconds`: the least from one
+        """`stop`: a signal, after which the state is saved and the study ends; `seconds`: the least from one
         checkpoint to the next; `console`: where damaged checkpoints and those gone on from are told."""
         self._checkpoints, self._stop, self._console, self._seconds = checkpoints, stop, console, seconds
         self._first = True
@@ -54,7 +54,7 @@ class Segments:
     ) -> PyTree:
         """The results of `workloads.long_sweep` after `num_steps`, which may be saved every so many steps.
 
-        Raises Stopped, with the state saved, where SIGTERM came to one of the processes.
+        Raises Stopped, with the state saved, where a signal asked for it in one of the processes.
         """
         sweep = workloads.long_sweep(stages, inputs, data, **options)
         identity = _identity(inputs, num_steps, options["vectorize"])
@@ -62,12 +62,12 @@ class Segments:
         while state.step < num_steps:
             state = jax.block_until_ready(sweep.advance(state, min(state.step + every, num_steps)))
             due = time.monotonic() - saved_at >= self._seconds
-            stopping, saving = np.any(from_all([self._stop.received, due or self._stop.received]), axis=0)
+            stopping, saving = np.max(from_all([self._stop.received, due or self._stop.received]), axis=0)
             if saving and state.step < num_steps:
                 self._save(sweep, state, identity)
                 saved_at = time.monotonic()
                 if stopping:
-                    raise Stopped
+                    raise Stopped(stopping)
         return sweep.finish(state)
 
     def clear(self) -> None:
