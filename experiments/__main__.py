@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from experiments.study.choices import choice_problem
+from experiments.study.entry import ended, jax_problem
 
 STUDIES = {
     "shape_search": "which learning-rate shape is near-optimal for a workload",
@@ -25,16 +26,24 @@ STUDIES = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the study named first with the arguments behind it; returns the exit status."""
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
-    if not arguments or arguments[0] in ("-h", "--help"):
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    return ended(lambda: _run(words))
+
+
+def _run(words: Sequence[str]) -> int:
+    if not words or words[0] in ("-h", "--help"):
         print("usage: steepest STUDY [options]      (steepest STUDY --help explains them)\n")
         print("\n".join(f"  {name:<20} {question}" for name, question in STUDIES.items()))
         return 0
-    problem = choice_problem("study", arguments[0], STUDIES)
-    if problem:
-        print(f"error: {problem}")
-        return 2
-    return importlib.import_module(f"experiments.{arguments[0]}").main(arguments[1:])
+    name, *options = words
+    problem = choice_problem("study", name, STUDIES) or (name != "doctor" and jax_problem())
+    if not problem:
+        try:
+            return importlib.import_module(f"experiments.{name}").main(options)
+        except ModuleNotFoundError as error:
+            problem = f"{error}: `steepest doctor` tells what is missing."
+    print(f"error: {problem}")
+    return 2
 
 
 if __name__ == "__main__":

@@ -107,6 +107,16 @@ class Config(WorkloadConfig):
         if self.sound("least_steps", "max_samples", "batch_sizes") and self.longest_run > MOST:
             yield f"max_samples: must make runs of at most {MOST} steps, got {self.max_samples}."
 
+    def loaded_problems(self) -> Iterator[str]:
+        if self.sound("target") and self.target < 0:
+            yield f"target: no metric of {self.workload} is negative, got {self.target}."
+
+    def unused(self) -> Iterator[tuple[str, str]]:
+        for values, some in (("momenta", "momentum_optimizers"), ("decays", "decay_optimizers")):
+            for name, other in ((values, some), (some, values)):
+                if not getattr(self, other):
+                    yield name, f"{other} is empty"
+
     @property
     def variants(self) -> tuple[Variant, ...]:
         """Everything that is measured: each optimizer as usual, then with other momenta, then with decay."""

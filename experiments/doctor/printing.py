@@ -1,6 +1,5 @@
 """The findings on the terminal: a table for each section, and a verdict."""
 
-import sys
 from collections.abc import Sequence
 
 from rich.box import SIMPLE_HEAD
@@ -10,12 +9,7 @@ from rich.text import Text
 
 from experiments.doctor.findings import Finding
 
-WIDTH = 110  # where the output goes to a file
 SUBJECT_WIDTH = 29
-
-
-def terminal() -> Console:
-    return Console(width=None if sys.stdout.isatty() else WIDTH)
 
 
 def show_section(console: Console, title: str, findings: Sequence[Finding]) -> None:

@@ -3,7 +3,9 @@
 import functools
 import importlib
 import multiprocessing
+import multiprocessing.forkserver
 import os
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -16,7 +18,8 @@ import jax
 
 from experiments.endurance.small_studies import STUDIES, SmallStudy
 from experiments.study.choices import StudyError
-from experiments.study.devices import one_device_per_core
+from experiments.study.devices import one_device_per_core, started_devices
+from experiments.study.stopping import follow_parent
 
 
 @functools.cache
@@ -24,12 +27,21 @@ def forkserver() -> ForkServerContext:
     """Starts processes in which every study is imported, and JAX has not looked for devices yet."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(sorted({f"experiments.{study.package}" for study in STUDIES.values()}))
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # while they import too
+    multiprocessing.forkserver.ensure_running()
+    signal.signal(signal.SIGINT, before)
     return context
 
 
 def one_process(compiled: Path) -> ProcessPoolExecutor:
     """A process of its own to call functions in, with a device per core; its programs are kept too."""
     return ProcessPoolExecutor(1, mp_context=forkserver(), initializer=_prepare, initargs=(compiled,))
+
+
+def check_devices() -> None:
+    """Raises StudyError where JAX has no devices; this process leaves them to those that it starts."""
+    with ProcessPoolExecutor(1, mp_context=forkserver(), initializer=follow_parent) as pool:
+        pool.submit(_start_devices).result()
 
 
 def start(
@@ -69,6 +81,7 @@ def output_of(folder: Path) -> Path:
 def _command(
     study: SmallStudy, folder: Path, compiled: Path, words: Sequence[str], devices: int | None
 ) -> None:
+    follow_parent()
     with output_of(folder).open("a") as output:
         for stream in (sys.stdout, sys.stderr):
             os.dup2(output.fileno(), stream.fileno())
@@ -79,7 +92,12 @@ def _command(
     sys.exit(main([*study.words, *words, "--folder", str(folder)]))
 
 
+def _start_devices() -> None:
+    started_devices()
+
+
 def _prepare(compiled: Path) -> None:
+    follow_parent()
     one_device_per_core()
     keep_all_programs(compiled)
 

@@ -3,30 +3,31 @@
 import sys
 from collections.abc import Sequence
 
-import tyro
 from rich.console import Console
 
+from experiments.endurance.apart import check_devices
 from experiments.endurance.interruptions import Interruptions
 from experiments.endurance.overhead import Overhead
 from experiments.endurance.placements import Placements
 from experiments.endurance.scaling import Scaling
 from experiments.endurance.soak import Soak
-from experiments.study.choices import StudyError
+from experiments.study.command import told
+from experiments.study.options import parsed
 
 DESCRIPTION = "Measure whether studies last. The exit status is 0 where every bar held, 1 where one did not."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    console = Console(width=None if sys.stdout.isatty() else 130)
-    try:
-        subject = tyro.cli(
+
+    def command(console: Console) -> int:
+        subject = parsed(
             Interruptions | Placements | Soak | Overhead | Scaling,
+            sys.argv[1:] if arguments is None else arguments,
             prog="python -m experiments.endurance",
             description=DESCRIPTION,
-            args=arguments,
         )
+        check_devices()
         return 0 if subject.report(console) else 1
-    except StudyError as error:
-        console.print(f"error: {error}", markup=False, soft_wrap=True)
-        return 2
+
+    return told(command, width=130)

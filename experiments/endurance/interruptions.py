@@ -16,8 +16,11 @@ from experiments.endurance.apart import finish, forkserver, output_of, start
 from experiments.endurance.bars import Bar, show_bars
 from experiments.endurance.evidence import journals, lost_rows, recorded, run_count, untimed, winners
 from experiments.endurance.scratch import scratch_folder
-from experiments.endurance.small_studies import STUDIES, SmallStudy
-from experiments.study.choices import StudyError, raise_problems
+from experiments.endurance.small_studies import STUDIES, SmallStudy, Studies
+from experiments.study.checks import Checked, Count
+from experiments.study.choices import StudyError
+from experiments.study.options import Folder
+from experiments.study.stopping import follow_parent
 
 STAGES = NO_JOURNAL, NO_RUN, SOME_RUNS, ALL_RUNS, ENDED = (  # what there was of it
     "no journal",
@@ -62,30 +65,23 @@ class Endured(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Interruptions:
+class Interruptions(Checked):
     """Interrupt every study at random moments, run it again to its end, and compare with an uninterrupted one
     bit for bit: all rows of all journals, and winners.json."""
 
-    studies: tuple[Literal[tuple(STUDIES)], ...] = tuple(STUDIES)
+    studies: Studies = tuple(STUDIES)
     """What to interrupt."""
-    moments: int = 20
+    moments: Count = 20
     """How often while it runs, each in a fresh folder; uniform over the time the study takes. Where it ended
     before, it is compared all the same, and another moment is drawn before that one."""
     signal: Literal["KILL", "TERM"] = "KILL"
     """How: SIGKILL, or SIGTERM, which a study meets between two chunks."""
     seed: int = 0
     """Root of the moments."""
-    jobs: int = 2
+    jobs: Count = 2
     """Studies at the same time."""
-    folder: Path | None = None
+    folder: Folder | None = None
     """Where all of them are kept; a temporary folder when not given."""
-
-    def __post_init__(self):
-        raise_problems(
-            f"{name}: must be at least 1, got {getattr(self, name)}."
-            for name in ("moments", "jobs")
-            if getattr(self, name) < 1
-        )
 
     def report(self, console: Console) -> bool:
         """Print what became of every study; returns whether all bars held."""
@@ -98,7 +94,7 @@ class Interruptions:
         return show_bars((_bar(one) for one in endured), console)
 
     def _measured(self, scratch: Path) -> Iterator[Endured]:
-        with ProcessPoolExecutor(self.jobs, mp_context=forkserver()) as pool:
+        with ProcessPoolExecutor(self.jobs, mp_context=forkserver(), initializer=follow_parent) as pool:
             yield from pool.map(self.measure, self.studies, [scratch] * len(self.studies))
 
     def measure(self, name: str, scratch: Path) -> Endured:

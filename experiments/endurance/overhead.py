@@ -19,8 +19,9 @@ from experiments.endurance.watching import watched
 from experiments.shape_search import Config, run
 from experiments.study import session
 from experiments.study.checkpoints import Checkpoints
-from experiments.study.choices import raise_problems
+from experiments.study.checks import Checked, Count
 from experiments.study.journal import Journal
+from experiments.study.options import Folder
 from experiments.study.segments import SAVE_EVERY_SECONDS, Saving
 from workloads import LongSweep
 
@@ -56,17 +57,14 @@ class Pair(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Overhead:
+class Overhead(Checked):
     """Time what a shape search of the digits, at its defaults, does for its journal, and compare with the
     same search whose journal is in memory; and what one does that saves its runs on the way."""
 
-    repeats: int = 3
+    repeats: Count = 3
     """Alternating repeats of the first two; medians and ranges are told."""
-    folder: Path | None = None
+    folder: Folder | None = None
     """Where the studies are kept; a temporary folder when not given."""
-
-    def __post_init__(self):
-        raise_problems([f"repeats: must be at least 1, got {self.repeats}."] if self.repeats < 1 else [])
 
     def report(self, console: Console) -> bool:
         """Print what is paid; returns whether all bars held."""

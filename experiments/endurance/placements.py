@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.table import Table
@@ -15,8 +15,10 @@ from experiments.endurance.bars import Bar, show_bars
 from experiments.endurance.evidence import lost_rows, recorded
 from experiments.endurance.interruptions import differences
 from experiments.endurance.scratch import scratch_folder
-from experiments.endurance.small_studies import STUDIES, SmallStudy
+from experiments.endurance.small_studies import STUDIES, SmallStudy, Studies
+from experiments.study.checks import Checked
 from experiments.study.choices import StudyError
+from experiments.study.options import Folder
 from experiments.study.processes import free_address
 
 PROCESSES, EACH = 2, 4
@@ -43,16 +45,16 @@ class Placed(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Placements:
+class Placements(Checked):
     """Run every study on two devices, on eight, and in two processes with four devices each; and once more in
     two, of which one is killed at a random moment, before both are started again. All journals and winners
     must be the same, bit for bit: on several devices a program is the same whatever their number."""
 
-    studies: tuple[Literal[tuple(STUDIES)], ...] = tuple(STUDIES)
+    studies: Studies = tuple(STUDIES)
     """What to place."""
     seed: int = 0
     """Root of the moments."""
-    folder: Path | None = None
+    folder: Folder | None = None
     """Where all of them are kept; a temporary folder when not given."""
 
     def report(self, console: Console) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import jax
 import numpy as np
@@ -16,8 +16,10 @@ from rich.table import Table
 
 from experiments.endurance.apart import forkserver
 from experiments.endurance.bars import Bar, range_text, show_bars
-from experiments.study.choices import raise_problems
+from experiments.study.checks import EACH_ONCE, Checked, Count, entries
+from experiments.study.choices import StudyError
 from experiments.study.devices import keep_compiled_programs, one_device_per_core
+from experiments.study.stopping import follow_parent
 from experiments.throughput import training
 from experiments.throughput.measure import Side
 
@@ -43,24 +45,21 @@ class Scaled(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Scaling:
+class Scaling(Checked):
     """Train the same sweep on one device on one core, and on two, four and so on as there are cores, and
     compare the runs per second."""
 
-    repeats: int = 9
+    repeats: Count = 9
     """Alternating repeats; medians and ranges are told."""
-    settings: tuple[str, ...] = tuple(ROUNDS)
+    settings: Annotated[tuple[Literal[tuple(ROUNDS)], ...], entries(1), EACH_ONCE] = tuple(ROUNDS)
     """What is trained."""
-
-    def __post_init__(self):
-        raise_problems([f"repeats: must be at least 1, got {self.repeats}."] if self.repeats < 1 else [])
 
     def report(self, console: Console) -> bool:
         """Print speeds and efficiencies; returns whether all bars held."""
         cores = len(os.sched_getaffinity(0))
         counts = [2**power for power in range(cores.bit_length())]
         if len(counts) == 1:
-            raise_problems(["This process may use one core alone, on which nothing scales."])
+            raise StudyError("This process may use one core alone, on which nothing scales.")
         scaled = list(measure(self.settings, counts, self.repeats))
         console.print(_table(scaled))
         return show_bars((_bar(one, count) for one in scaled for count in counts[1:]), console)
@@ -101,6 +100,7 @@ def _side(name: str) -> Side:
 
 def _pin(cores: int) -> None:
     """Give this process so many cores, each of them a device."""
+    follow_parent()
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
     jax.config.update("jax_platforms", "cpu")
     one_device_per_core()

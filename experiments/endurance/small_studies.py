@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Annotated, Literal, NamedTuple
+
+from experiments.study.checks import EACH_ONCE, entries
 
 
 class SmallStudy(NamedTuple):
@@ -108,3 +110,4 @@ STUDIES: Mapping[str, SmallStudy] = MappingProxyType(
         ),
     }
 )
+Studies = Annotated[tuple[Literal[tuple(STUDIES)], ...], entries(1), EACH_ONCE]

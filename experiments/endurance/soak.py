@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -16,9 +16,10 @@ from experiments.endurance.bars import Bar, show_bars
 from experiments.endurance.scratch import scratch_folder
 from experiments.endurance.watching import watched
 from experiments.shape_search import Config, run
-from experiments.study.choices import StudyError
+from experiments.study.checks import Checked, Count, at_least
 from experiments.study.folder import StudyFolder
 from experiments.study.journal import Journal
+from experiments.study.options import Folder
 from experiments.throughput.memory import resident
 
 CHUNK = 256  # runs
@@ -62,18 +63,14 @@ class Soaked(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Soak:
+class Soak(Checked):
     """Make one study of very many short runs, a shape search of linear regression, and see whether its memory
     and the time of a chunk stay the same; what its journal takes is told too."""
 
-    runs: int = 50_000
+    runs: Annotated[Count, at_least(SETTLED + 1)] = 50_000
     """How many, at least."""
-    folder: Path | None = None
+    folder: Folder | None = None
     """Where the study is kept; a temporary folder when not given."""
-
-    def __post_init__(self):
-        if self.runs <= SETTLED:
-            raise StudyError(f"runs: must be more than {SETTLED}, got {self.runs}.")
 
     def report(self, console: Console) -> bool:
         """Print memory and time along the study, and its queries; returns whether all bars held."""

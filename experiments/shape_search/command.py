@@ -15,9 +15,10 @@ from experiments.shape_search.presets import DIGITS, PRESETS, SAVING
 from experiments.shape_search.results import exported, show
 from experiments.shape_search.search import redraw, run
 from experiments.shape_search.width import filled
-from experiments.study.choices import StudyError
-from experiments.study.command import command_line
+from experiments.study.choices import StudyError, option_counts
+from experiments.study.command import command_line, tell_unused
 from experiments.study.folder import StudyFolder, read_config
+from experiments.study.options import Folder, parsed
 from experiments.study.processes import Cluster
 from experiments.study.segments import NOT_SAVED, Saving
 from experiments.study.setup import chunk_problems
@@ -39,7 +40,7 @@ class Command(Generic[ConfigT]):
     """
 
     config: tyro.conf.OmitArgPrefixes[ConfigT]
-    folder: Path | None = None
+    folder: Folder | None = None
     """Where the study lives; runs/shape_search, with _PRESET, _OPTION varied or _quick behind it."""
     devices: int | None = None
     """How many devices to use, all when not given; a study keeps to one, or to several of any number."""
@@ -88,8 +89,10 @@ def _run(arguments: Sequence[str], console: Console) -> None:
     }
     if command.vary:
         study = dependence.Dependence(config, command.vary, command.values)
+        tell_unused(study.unused(), arguments, console)
         dependence.show(dependence.run(study, folder, **options), StudyFolder(folder), console)
         return
+    tell_unused(config.unused(), arguments, console)
     if command.fill_memory:
         config = filled(config, folder, command.devices, command.chunk_runs)
     show(run(config, folder, **options), StudyFolder(folder), console)
@@ -111,17 +114,22 @@ def _parse(arguments: Sequence[str]) -> tuple[str | None, Command]:
     """The preset that is named, if any, and the command; what is typed wins over preset and --quick."""
     preset = arguments[0] if arguments and arguments[0] in PRESETS else None
     config = PRESETS[preset or DIGITS]
-    if any(argument.split("=")[0] == "--vary" for argument in arguments):
+    if option_counts(arguments)["vary"]:
         if preset:
             raise StudyError(f"vary: it has its own defaults, and begins from no preset such as {preset}.")
         config = dependence.QUICK if "--quick" in arguments else dependence.DEFAULTS
     elif "--quick" in arguments:
         config = dataclasses.replace(config, **QUICK_CHANGES)
     config = unchecked(config)
-    command = tyro.cli(
+    command = parsed(
         Command[type(config)],
+        arguments[arguments[:1] == [preset] :],
         prog="python -m experiments.shape_search",
-        args=arguments[arguments[:1] == [preset] :],
         default=Command(config=config, saving=SAVING.get(preset, NOT_SAVED)),
     )
+    typed = option_counts(arguments)
+    if "vary" in typed and not command.vary:
+        raise StudyError(f"vary: it is {' or '.join(dependence.FACTORS)}, or left out.")
+    if command.fill_memory and "vectorize" in typed:
+        raise StudyError("fill_memory: it chooses vectorize, which is typed too.")
     return preset, command

@@ -129,6 +129,17 @@ class Config(WorkloadConfig):
                 f" got {self.batch_size}."
             )
 
+    def unused(self) -> Iterator[tuple[str, str]]:
+        for form in ("warmup_form", "decay_form"):
+            if not any(form in family.options for family in self.searched):
+                yield form, "no family that is searched has it"
+        if not self.weight_decay:
+            yield "decay_mode", "there is no weight_decay"
+        if len(self.rung_replicates) == 1:
+            yield "keep_fraction", "there is one rung, the last"
+        if not self.checked:
+            yield from ((name, "checked is 0") for name in ("local_replicates", "check_replicates"))
+
     def _race_problems(self) -> Iterator[str]:
         if len(self.rung_horizons) != len(self.rung_replicates):
             yield (

@@ -1,6 +1,7 @@
 """Checkpoints of a computation under way: the newest that is sound is gone on from."""
 
 import contextlib
+import itertools
 import logging
 import os
 import re
@@ -51,10 +52,10 @@ class Checkpoints:
 
         Raises StudyError where it cannot be written; the older ones are as they were.
         """
-        number = max(self._numbers(), default=0) + 1
+        number = self._free_number()
         partial = self._partial(number)
         try:
-            self._path.mkdir(parents=True, exist_ok=True)
+            self._path.mkdir(exist_ok=True)  # not its parents: a study's folder that was deleted stays so
             self._remove_leftovers()
             partial.mkdir()
             facts = {"format": FORMAT, "number": number, "step": step, "identity": identity}
@@ -102,8 +103,15 @@ class Checkpoints:
         self._delete(self._numbers())
 
     def _numbers(self) -> list[int]:
-        """Of all that are complete, ascending."""
-        return sorted(int(entry.name) for entry in self._path.glob("*") if entry.name.isdecimal())
+        """Of all that are complete, ascending; what is no checkpoint's folder is left alone."""
+        names = {entry.name for entry in self._path.glob("*") if entry.is_dir() and not entry.is_symlink()}
+        numbers = sorted(int(name) for name in names if name.isdecimal())
+        return [number for number in numbers if self._folder(number).name in names]
+
+    def _free_number(self) -> int:
+        """Above all complete ones, and of a name that nothing has."""
+        first = max(self._numbers(), default=0) + 1
+        return next(n for n in itertools.count(first) if not os.path.lexists(self._folder(n)))
 
     def _folder(self, number: int) -> Path:
         return self._path / f"{number:06d}"
@@ -123,7 +131,10 @@ class Checkpoints:
     def _remove_leftovers(self) -> None:
         """Of writes and deletions that were killed."""
         for leftover in self._path.glob(f".*{PARTIAL}"):
-            shutil.rmtree(leftover)
+            if leftover.is_dir() and not leftover.is_symlink():
+                shutil.rmtree(leftover)
+            else:
+                leftover.unlink()
 
 
 def _check_facts(folder: Path, facts: dict[str, Any], number: int) -> None:

@@ -69,9 +69,10 @@ Positive = Annotated[float, POSITIVE, LOWEST, HIGHEST]
 NotNegative = Annotated[float, Check("finite and not negative", lambda value: value >= 0), HIGHEST]
 Number = Annotated[float, Check("finite", math.isfinite), at_least(-1e30), HIGHEST]
 BelowOne = Annotated[float, Check("in [0, 1)", lambda value: 0 <= value < 1)]
-Between = Annotated[float, Check("between 0 and 1", lambda value: 0 < value < 1)]
-# with another digit, the level of one of several intervals that hold together could be rounded to 1
-Confidence = Annotated[Between, at_most(0.999999)]
+Between = Annotated[float, Check("between 0 and 1", lambda value: 0 < value < 1), LOWEST]
+# with another digit, the level of one of several intervals that hold together could be rounded to 1, or such
+# an interval have no width
+Confidence = Annotated[Between, at_least(0.000001), at_most(0.999999)]
 RateRange = Annotated[
     tuple[float, float],
     Check(

@@ -1,9 +1,7 @@
 """The command lines of studies: run one with its options, or draw the report of a finished one again."""
 
-import io
-import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Generic, TypeVar
@@ -13,12 +11,15 @@ import tyro
 from rich.console import Console
 from rich.text import Text
 
-from experiments.study.choices import StudyError
+from experiments.study.choices import StudyError, option_counts
 from experiments.study.devices import keep_compiled_programs, one_device_per_core
+from experiments.study.entry import ended
 from experiments.study.folder import StudyFolder
+from experiments.study.options import Folder, parsed
 from experiments.study.processes import Cluster, is_first
 from experiments.study.segments import Saving
 from experiments.study.stopping import Stopped
+from experiments.study.terminal import Terminal
 from experiments.study.typed import checked, unchecked
 
 ConfigT = TypeVar("ConfigT")
@@ -34,7 +35,7 @@ FOLDER_HELP = (
 @dataclass(frozen=True)
 class Command(Generic[ConfigT]):
     config: tyro.conf.OmitArgPrefixes[ConfigT]
-    folder: Path | None = None
+    folder: Folder | None = None
     """Where the study lives; a folder in runs/ with the study's name when not given."""
     devices: int | None = None
     """How many devices to use, all when not given; a study keeps to one, or to several of any number."""
@@ -50,7 +51,7 @@ class SavedCommand(Command[ConfigT]):
 class Report:
     """Draw the report of a finished study again, without running anything."""
 
-    folder: Annotated[Path, tyro.conf.Positional]
+    folder: Annotated[Folder, tyro.conf.Positional]
     """The study's folder, such as runs/shape_search."""
 
 
@@ -85,17 +86,18 @@ class Study(Generic[ConfigT, ResultsT]):
         default = next(iter(self.presets))
         preset = arguments[0] if arguments and arguments[0] in self.presets else default
         config = unchecked(self.presets[preset])
-        command = tyro.cli(
+        command = parsed(
             (SavedCommand if self.saved else Command)[type(config)],
+            arguments[arguments[:1] == [preset] :],
             prog=f"python -m experiments.{self.name}",
             description=f"{self.description}\n\n{self._presets_help()}{FOLDER_HELP}",
-            args=arguments[arguments[:1] == [preset] :],
             default=(SavedCommand if self.saved else Command)(config=config),
         )
         saving = {"saving": command.saving} if self.saved else {}
         problems = [problem for option in saving.values() for problem in option.problems()]
         config = checked(command.config, command.cluster, command.devices, problems)
         command.cluster.join(console)
+        tell_unused(config.unused(), arguments, console)
         own_folder = self.name if len(self.presets) == 1 else f"{self.name}_{preset}"
         folder = command.folder or Path("runs", own_folder)
         results = self.run(config, folder, devices=command.devices, console=console, **saving)
@@ -118,40 +120,57 @@ def command_line(
     run: Callable[[Sequence[str], Console], None],
     report: Callable[[Path, Console], None],
 ) -> int:
-    """Call `report` where the words are `report FOLDER`, else `run` with them; returns the exit status.
+    """Call `report` where the words are `report FOLDER`, else `run` with them; returns the exit status."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
 
-    What the user can mend ends as a message and not as a traceback.
-    """
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may lack × and θ, and what was typed
-    one_device_per_core()
-    keep_compiled_programs()
-    console = Console(width=None if sys.stdout.isatty() else TABLE_WIDTH)
-    try:
-        if arguments[:1] == ["report"]:
-            report(tyro.cli(Report, prog=f"{name} report", args=arguments[1:]).folder, console)
+    def command(console: Console) -> None:
+        one_device_per_core()
+        keep_compiled_programs()
+        if words[:1] == ["report"]:
+            report(parsed(Report, words[1:], prog=f"{name} report").folder, console)
         else:
-            run(arguments, console)
+            run(words, console)
+
+    return told(command)
+
+
+def tell_unused(unused: Iterable[tuple[str, str]], words: Sequence[str], console: Console) -> None:
+    """Say of each option that was typed and has no effect beside the others why that is."""
+    typed = option_counts(words)
+    for name, reason in unused:
+        if name in typed:
+            console.print(Text(f"{name}: without effect, as {reason}."), soft_wrap=True)
+
+
+def told(command: Callable[[Console], int | None], width: int = TABLE_WIDTH) -> int:
+    """The exit status of `command(console)`, 0 where it returns None; see `ended` too.
+
+    What the user can mend ends as a message and not as a traceback, as do a study that was stopped and
+    processes that lost one another. `width`: that of the console where the output goes to a file.
+    """
+    return ended(lambda: _told(command, width))
+
+
+def _told(command: Callable[[Console], int | None], width: int) -> int:
+    console = Terminal(width)
+    try:
+        return command(console) or 0
     except StudyError as error:
         return _failed(str(error), console)
     except jax.errors.JaxRuntimeError as error:
-        if jax.process_count() == 1:
+        if not jax.distributed.is_initialized():
             raise
         return _failed(
             f"another process was lost; the same command in all of them resumes. ({error})", console
         )
-    except KeyboardInterrupt:
+    except Stopped as stopped:
         console.print("Stopped. The same command resumes.")
-        return 128 + signal.SIGINT
-    except Stopped:
-        console.print("Stopped, as SIGTERM asked. The same command resumes.")
-        return 128 + signal.SIGTERM
-    return 0
+        return stopped.status
 
 
 def _failed(message: str, console: Console) -> int:
     console.quiet = False
-    where = "" if is_first() else f"process {jax.process_index()}: "
+    several = jax.distributed.is_initialized()  # else nobody asks JAX, which may not start
+    where = f"process {jax.process_index()}: " if several and not is_first() else ""
     console.print(Text.assemble((f"error: {where}", "bold red"), message), soft_wrap=True)
     return 2

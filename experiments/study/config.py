@@ -38,6 +38,10 @@ class StudyConfig(Checked):
         """How many examples a run sees, at most."""
         return self.batch_size * self.num_steps
 
+    def unused(self) -> Iterator[tuple[str, str]]:
+        """Fields that have no effect beside the others, each with what makes it so."""
+        yield from ()
+
     def problems(self) -> list[str]:
         return super().problems() or list(self._size_problems())
 
@@ -59,6 +63,10 @@ class WorkloadConfig(StudyConfig):
 
     batch_fields: tuple[str, ...] = ("batch_size",)
     evaluations = 1
+
+    def loaded_problems(self) -> Iterator[str]:
+        """What is wrong with the fields where the workload is one of this project's, not the caller's own."""
+        yield from ()
 
     def workload_problems(self, workload: Workload) -> Iterator[str]:
         """What is wrong with the fields that are sound by themselves, but not with the workload."""

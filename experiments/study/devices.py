@@ -7,6 +7,8 @@ from pathlib import Path
 import jax
 from jax.sharding import Mesh
 
+from experiments.study.choices import StudyError
+
 DEVICES = "devices"  # the field of config.json that `device_class` is kept in
 
 
@@ -30,6 +32,16 @@ def one_device_per_core() -> None:
         jax.config.update("jax_num_cpu_devices", cpu_cores())
 
 
+def started_devices() -> list[jax.Device]:
+    """All devices. Raises StudyError where there are none such as the environment asks for."""
+    try:
+        return jax.devices()
+    except (RuntimeError, AssertionError) as error:  # the latter where the platform is known and has none
+        wanted = os.environ.get("JAX_PLATFORMS")
+        where = f" (JAX_PLATFORMS is {wanted!r})" if wanted else ""
+        raise StudyError(f"JAX finds no devices{where}: {str(error) or 'there are none'}") from None
+
+
 def cpu_cores() -> int:
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -42,8 +54,9 @@ def keep_compiled_programs() -> None:
     JAX_ENABLE_COMPILATION_CACHE=false turns it off.
     """
     if jax.config.jax_compilation_cache_dir is None:
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        jax.config.update("jax_compilation_cache_dir", str(cache / "steepest" / "compiled"))
+        with contextlib.suppress(RuntimeError):  # a user without a home keeps none
+            cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+            jax.config.update("jax_compilation_cache_dir", str(cache / "steepest" / "compiled"))
 
 
 def device_memory(mesh: Mesh) -> int:

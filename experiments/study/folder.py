@@ -81,7 +81,7 @@ def read_config(folder: StudyFolder) -> dict[str, Any]:
         content = json.loads(folder.config.read_text())
     except FileNotFoundError:
         raise StudyError(f"{folder.path} holds no study: there is no {folder.config.name}.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, OSError) as error:
+    except (ValueError, RecursionError, OSError) as error:
         raise StudyError(f"{folder.config} cannot be read as a study's config: {error}") from None
     if not isinstance(content, dict):
         raise StudyError(f"{folder.config} is not a study's config: it holds {type(content).__name__}.")

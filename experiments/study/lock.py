@@ -62,6 +62,6 @@ def _in_use(file: TextIO, folder: Path) -> str:
     file.seek(0)
     try:
         owner = json.load(file)
-    except json.JSONDecodeError:  # it is about to say who it is
+        return f"{folder} is in use by process {owner['pid']} on {owner['host']} (since {owner['since']})."
+    except (ValueError, TypeError, KeyError, RecursionError):  # it is about to say who it is
         return f"{folder} is in use by another process."
-    return f"{folder} is in use by process {owner['pid']} on {owner['host']} (since {owner['since']})."

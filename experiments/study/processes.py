@@ -14,8 +14,10 @@ from rich.console import Console
 
 from experiments.study.checks import Check, Count, value_problems
 from experiments.study.choices import StudyError, raise_problems
+from experiments.study.devices import started_devices
 
 AUTO = "auto"
+ADDRESS_VARIABLE = "JAX_COORDINATOR_ADDRESS"
 ADDRESS = Check(f"HOST:PORT or {AUTO}", lambda text: _is_address(text))
 LOST_AFTER_SECONDS = 30  # without a sign of life
 FAREWELL_SECONDS = 10  # that a process waits for the others at its end
@@ -43,33 +45,37 @@ class Cluster:
         Raises StudyError where there are `problems`, or the others are not reached.
         """
         raise_problems(self.problems())
-        if self.address is None:
+        address = self.address
+        if address is None:
             return
-        place = (None, None) if self.address == AUTO else (int(value) for _, value in self._place())
+        place = (None, None) if address == AUTO else (int(value) for _, value in self._place())
+        if os.environ.get(ADDRESS_VARIABLE) == AUTO:
+            del os.environ[ADDRESS_VARIABLE]  # JAX would take it for a host
         jax.config.update("jax_enable_preemption_service", False)  # a study meets SIGTERM by itself
         try:
             jax.distributed.initialize(
-                None if self.address == AUTO else self.address,
+                None if address == AUTO else address,
                 *place,
                 heartbeat_timeout_seconds=LOST_AFTER_SECONDS,
                 shutdown_timeout_seconds=FAREWELL_SECONDS,
             )
         except (ValueError, RuntimeError) as error:
-            raise StudyError(f"coordinator: {self.address} brought no processes together: {error}.") from None
+            raise StudyError(f"coordinator: {address} brought no processes together: {error}.") from None
+        started_devices()
         console.quiet = not is_first()
 
     @property
     def address(self) -> str | None:
         """Where the processes meet, if there are others."""
-        return self.coordinator or os.environ.get("JAX_COORDINATOR_ADDRESS")
+        return (os.environ.get(ADDRESS_VARIABLE) or None) if self.coordinator is None else self.coordinator
 
     def problems(self) -> list[str]:
         """What is wrong with the options, or the variables in their place."""
+        given = [name for name, text in self._place() if text]
         if self.address is None:
-            given = [name for name in ("num_processes", "process_id") if getattr(self, name) is not None]
             return [f"{name}: it needs coordinator, where the processes meet." for name in given]
         if self.address == AUTO:
-            return []
+            return [f"{name}: with coordinator {AUTO}, each process is told its place." for name in given]
         return [*ADDRESS.problems("coordinator", self.address), *self._place_problems()]
 
     def _place(self) -> list[tuple[str, str]]:

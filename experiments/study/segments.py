@@ -51,7 +51,7 @@ class Segments:
         saving: Saving,
         console: Console | None,
     ):
-        """`stop`: SIGTERM, after which the state is saved and the study ends; `console`: where damaged
+        """`stop`: a signal, after which the state is saved and the study ends; `console`: where damaged
         checkpoints and those gone on from are told."""
         self._checkpoints, self._stop, self._console, self._saving = checkpoints, stop, console, saving
         self._first = True
@@ -64,7 +64,7 @@ class Segments:
     def results(self, sweep: LongSweep, num_steps: int) -> PyTree:
         """Those of a sweep after `num_steps`, which may be saved every so many steps.
 
-        Raises Stopped, with the state saved, where SIGTERM came to one of the processes.
+        Raises Stopped, with the state saved, where a signal asked for it in one of the processes.
         """
         identity, every = _identity(sweep, num_steps), self._saving.checkpoint_steps or num_steps
         state, saved_at = self._resumed(sweep, identity, num_steps), time.monotonic()
@@ -75,12 +75,12 @@ class Segments:
         while state.step < num_steps:
             state = jax.block_until_ready(sweep.advance(state, min(state.step + every, num_steps)))
             due = time.monotonic() - saved_at >= self._saving.checkpoint_seconds
-            stopping, saving = np.any(from_all([self._stop.received, due or self._stop.received]), axis=0)
+            stopping, saving = np.max(from_all([self._stop.received, due or self._stop.received]), axis=0)
             if saving and state.step < num_steps:
                 self._save(sweep, state, identity)
                 saved_at = time.monotonic()
                 if stopping:
-                    raise Stopped
+                    raise Stopped(stopping)
         return sweep.finish(state)
 
     def clear(self) -> None:

@@ -79,13 +79,12 @@ class Session:
         """A point between two chunks, before the one of these trials.
 
         Raises:
-          Stopped: SIGTERM came, to whichever process.
+          Stopped: a signal asked for it, in whichever process.
           StudyError: the processes are about to run different trials.
         """
-        stopping, *digest = self.stop.received, *_digest(trials)
-        states = from_all([stopping, *digest])
+        states = from_all([self.stop.received, *_digest(trials)])
         if np.any(states[:, 0]):
-            raise Stopped
+            raise Stopped(states[:, 0].max())
         if np.any(states[:, 1:] != states[0, 1:]):
             raise StudyError("The processes disagree on what to run next: are their machines alike?")
 
@@ -129,7 +128,7 @@ def open_study(
         fields = {**plan.fields, DEVICES: device_class(mesh)}
         journal = _open_journal(study, fields, own, stack)
         progress = stack.enter_context(Progress(plan.planned_runs, console or Console(), quiet=quiet))
-        stop = stack.enter_context(StopRequest())
+        stop = stack.enter_context(StopRequest((console or Console(quiet=True)).print))
         shown = None if quiet else console
         segments = Segments(Checkpoints(study.checkpoints), stop, saving, shown)
         left = iter(filter(None, [segments.rows_left()]))

@@ -29,11 +29,12 @@ def workload_of(
 
     None where there is no such workload.
     """
+    loaded = [] if workload else list(config.loaded_problems())
     try:
         workload = workload or load_workload(config.workload, config.workload_options)
     except StudyError as error:
-        return None, [str(error)]
-    return workload, list(config.workload_problems(workload))
+        return None, [str(error), *loaded]
+    return workload, [*config.workload_problems(workload), *loaded]
 
 
 def chunk_problems(chunk_runs: int) -> list[str]:

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import jax
-import tyro
 from rich.console import Console
 
 from experiments.study.checks import EACH_ONCE, Checked, Count, entries
-from experiments.study.choices import StudyError
-from experiments.study.devices import keep_compiled_programs, one_device_per_core
+from experiments.study.command import tell_unused, told
+from experiments.study.devices import keep_compiled_programs, one_device_per_core, started_devices
+from experiments.study.options import parsed
 from experiments.throughput.batches import report_batches
 from experiments.throughput.descent import report_descent
 from experiments.throughput.memory import report_memory
@@ -45,17 +45,18 @@ class Options(Checked):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
-    one_device_per_core()
-    keep_compiled_programs()
-    console = Console(width=None if sys.stdout.isatty() else 110)
-    try:
-        options = tyro.cli(Options, prog="python -m experiments.throughput", args=arguments)
-    except StudyError as error:
-        console.print(f"error: {error}", markup=False)
-        return 2
-    console.print(
-        f"{len(jax.devices())} {jax.default_backend()} devices, medians of {options.repeats} repeats"
-    )
-    for subject in options.subjects:
-        REPORTS[subject](options.repeats, console)
-    return 0
+
+    words = sys.argv[1:] if arguments is None else list(arguments)
+
+    def command(console: Console) -> None:
+        one_device_per_core()
+        keep_compiled_programs()
+        options = parsed(Options, words, prog="python -m experiments.throughput")
+        devices = started_devices()
+        if options.subjects == ("memory",):
+            tell_unused([("repeats", "a peak is measured once")], words, console)
+        console.print(f"{len(devices)} {jax.default_backend()} devices, medians of {options.repeats} repeats")
+        for subject in options.subjects:
+            REPORTS[subject](options.repeats, console)
+
+    return told(command, width=110)

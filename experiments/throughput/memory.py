@@ -16,6 +16,7 @@ from rich.table import Table
 
 import workloads
 from experiments.study.devices import one_device_per_core
+from experiments.study.stopping import follow_parent
 from workloads import Workload
 from workloads.images import CIFAR_CNN, ImageData, classification
 from workloads.memory import sweep_memory
@@ -75,8 +76,13 @@ def report_memory(repeats: int, console: Console) -> None:
 def measure_apart(setting: Setting, num_devices: int | None = None) -> Measured:
     """Measure in a process of its own: what others freed before may serve again, and would not be counted."""
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context, initializer=one_device_per_core) as pool:
+    with ProcessPoolExecutor(1, mp_context=context, initializer=_begin) as pool:
         return pool.submit(measure, setting, num_devices).result()
+
+
+def _begin() -> None:
+    follow_parent()
+    one_device_per_core()
 
 
 def measure(setting: Setting, num_devices: int | None = None) -> Measured:

@@ -6,6 +6,7 @@ test.
 
 import contextlib
 import io
+import itertools
 import json
 import shutil
 import sqlite3
@@ -16,6 +17,7 @@ import pytest
 
 from experiments.shape_search import Config, main
 from experiments.shape_search import search as search_module
+from experiments.study.sweeping import Sweep
 from workloads import LongSweep
 
 TINY = {
@@ -100,6 +102,22 @@ def study_copy(finished, tmp_path):
 def no_report(monkeypatch):
     """Leave out the figures, where a test is about scores."""
     monkeypatch.setattr(search_module, "write_report", lambda results, folder: None)
+
+
+@pytest.fixture
+def at_call(monkeypatch):
+    """(number, action) → `action()` happens in that sweep, counted from 0, before anything is computed."""
+    real, numbers = Sweep._computed, itertools.count()
+
+    def install(number, action):
+        def sweep(self, *arguments, **options):
+            if next(numbers) == number:
+                action()
+            return real(self, *arguments, **options)
+
+        monkeypatch.setattr(Sweep, "_computed", sweep)
+
+    return install
 
 
 @pytest.fixture

@@ -32,8 +32,8 @@ def odd_state():
 
 def test_a_state_comes_back_bit_for_bit(tmp_path):
     state = odd_state()
-    Checkpoints(tmp_path / "new" / "folder").save(3, "ärger", state)
-    found, problems = Checkpoints(tmp_path / "new" / "folder").newest("ärger", shapes_of(state))
+    Checkpoints(tmp_path / "new").save(3, "ärger", state)
+    found, problems = Checkpoints(tmp_path / "new").newest("ärger", shapes_of(state))
     assert (found.step, problems) == (3, [])
     assert jax.tree.structure(found.saved) == jax.tree.structure(state)
     assert bits(found.saved) == bits(state)

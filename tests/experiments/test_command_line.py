@@ -206,15 +206,6 @@ def test_rungs_of_one_horizon_share_their_runs(tiny_config):
     assert tiny_config(families=("rex",), **rungs, **chosen).planned_runs == 3 * (7 * (2 + 5) + 1 + 1)
 
 
-def test_an_interrupted_command_says_how_to_go_on(monkeypatch, capsys):
-    def interrupt(*arguments, **options):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(command, "run", interrupt)
-    assert main([]) == 130
-    assert "resumes" in capsys.readouterr().out
-
-
 @pytest.mark.parametrize(("flags", "expected"), [("", None), ("--xla_force_host_platform_device_count=3", 3)])
 def test_a_cpu_is_one_device_per_core_unless_chosen_otherwise(flags, expected):
     code = (

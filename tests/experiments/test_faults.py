@@ -1,10 +1,8 @@
-"""Faults inside a running study: SIGTERM, a workload that raises, a clock that jumps."""
+"""Faults inside a running study: a workload that raises, a clock that jumps, a folder in use."""
 
 import io
-import itertools
 import os
 import random
-import signal
 import sqlite3
 import time
 
@@ -12,72 +10,15 @@ import pytest
 from rich.console import Console
 
 import workloads
-from experiments.shape_search import main, run
+from experiments.shape_search import run
 from experiments.study.choices import StudyError
-from experiments.study.stopping import Stopped, StopRequest
-from experiments.study.sweeping import Sweep
 
 CHUNK = 7
-
-
-@pytest.fixture
-def at_call(monkeypatch):
-    """(number, action) → `action()` happens in that sweep, counted from 0, before anything is computed."""
-    real, numbers = Sweep.__call__, itertools.count()
-
-    def install(number, action):
-        def sweep(self, *arguments, **options):
-            if next(numbers) == number:
-                action()
-            return real(self, *arguments, **options)
-
-        monkeypatch.setattr(Sweep, "__call__", sweep)
-
-    return install
 
 
 def recorded(folder):
     with sqlite3.connect(folder / "journal.sqlite") as connection:
         return connection.execute("SELECT COUNT(*) FROM trials").fetchone()[0]
-
-
-def terminate():
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
-@pytest.mark.usefixtures("no_report")
-def test_sigterm_ends_after_the_chunk_with_a_message_and_the_same_command_resumes(
-    tmp_path, finished, command_options, journal_rows, capsys, at_call
-):
-    before = signal.getsignal(signal.SIGTERM)
-    arguments = [*command_options(), "--folder", str(tmp_path / "study"), "--chunk-runs", str(CHUNK)]
-    at_call(4, terminate)
-    assert main(arguments) == 128 + signal.SIGTERM
-    assert "The same command resumes" in capsys.readouterr().out
-    assert 4 * 4 < recorded(tmp_path / "study") <= 5 * CHUNK  # the chunk was ended and recorded
-    assert not (tmp_path / "study" / "winners.json").exists()
-    assert signal.getsignal(signal.SIGTERM) == before
-    assert main(arguments) == 0
-    assert journal_rows(tmp_path / "study") == journal_rows(finished.folder)
-
-
-def test_a_second_sigterm_would_end_the_process():
-    with StopRequest() as stop:
-        assert not stop.received
-        terminate()
-        assert stop.received
-        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-
-
-@pytest.mark.usefixtures("no_report")
-def test_a_stopped_python_call_raises_and_leaves_a_folder_that_resumes(
-    tmp_path, finished, tiny_config, journal_rows, at_call
-):
-    at_call(0, terminate)
-    with pytest.raises(Stopped):
-        run(tiny_config(), tmp_path, chunk_runs=CHUNK)
-    run(tiny_config(), tmp_path, chunk_runs=CHUNK)
-    assert journal_rows(tmp_path) == journal_rows(finished.folder)
 
 
 @pytest.mark.usefixtures("no_report")

@@ -1,7 +1,7 @@
 """What a dependence study varies and how it searches every setting."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,6 +64,12 @@ class Dependence:
         """Runs that train every setting's shape in every setting; those of its search are planned there."""
         tuning = RATES * self.search.select_replicates
         return len(self.changes) ** 2 * (tuning + self.search.confirm_replicates)
+
+    def unused(self) -> Iterator[tuple[str, str]]:
+        """See `StudyConfig`; learning rates of settings are made of the search's own."""
+        varied = {name for of in self.changes.values() for name in of} - {"learning_rates"}
+        yield from ((name, f"{self.vary} is varied") for name in sorted(varied))
+        yield from ((name, reason) for name, reason in self.search.unused() if name not in varied)
 
     @property
     def data_parallel(self) -> int:

@@ -1,0 +1,192 @@
+"""Ctrl-C and SIGTERM: met after the chunk, told at once, a second one at once, and never swallowed."""
+
+import contextlib
+import gc
+import io
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from experiments.shape_search import main, run
+from experiments.study.stopping import Stopped, StopRequest
+from tests.experiments.processes import ROOT, started
+
+CHUNK = 7
+ASKED = "Stopping after this chunk"
+ENDED = "Stopped. The same command resumes."
+FAR = 60  # seconds until a test gives up on what must happen at once
+BOTH = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+
+# whoever runs the tests may ignore SIGINT, which processes inherit
+LISTENING = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)"
+BUSY = f"""
+{LISTENING}
+import time
+from experiments.study.entry import ended
+from experiments.study.stopping import StopRequest
+
+def command():
+    with StopRequest(lambda message: print(message, flush=True)):
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))  # of this thread alone
+        print("begun", flush=True)
+        time.sleep(1e6)
+ended(command)
+"""
+IMPORTING = f"""
+{LISTENING}
+from experiments.__main__ import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.fixture(autouse=True)
+def listening():
+    """To SIGINT, as Python does when it starts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def eventually(holds):
+    """Wait for what other threads and processes bring about."""
+    deadline = time.monotonic() + FAR
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def send(number):
+    os.kill(os.getpid(), number)
+
+
+@BOTH
+@pytest.mark.usefixtures("no_report")
+def test_a_signal_is_answered_at_once_and_ends_the_study_after_the_chunk(
+    tmp_path, finished, command_options, journal_rows, at_call, number
+):
+    output, before = io.StringIO(), {of: signal.getsignal(of) for of in (signal.SIGINT, signal.SIGTERM)}
+    arguments = [*command_options(), "--folder", str(tmp_path / "study"), "--chunk-runs", str(CHUNK)]
+
+    def interrupt():
+        send(number)
+        eventually(lambda: ASKED in output.getvalue())  # while the chunk is still to be computed
+
+    at_call(4, interrupt)
+    with contextlib.redirect_stdout(output):
+        assert main(arguments) == 128 + number
+    assert output.getvalue().splitlines()[-1] == ENDED
+    assert 4 * 4 < len(journal_rows(tmp_path / "study")) <= 5 * CHUNK  # the chunk was ended and recorded
+    assert not (tmp_path / "study" / "winners.json").exists()
+    assert {of: signal.getsignal(of) for of in before} == before
+    assert main(arguments) == 0
+    assert journal_rows(tmp_path / "study") == journal_rows(finished.folder)
+
+
+@pytest.mark.usefixtures("no_report")
+def test_a_signal_inside_a_callback_that_swallows_exceptions_is_not_lost(
+    tmp_path, command_options, at_call, capsys
+):
+    """Python calls those of garbage collection so, and JAX has one."""
+    calls = []
+
+    def callback(phase, information):
+        if not calls:
+            calls.append(phase)
+            send(signal.SIGINT)
+
+    def collect():
+        gc.callbacks.append(callback)
+        try:
+            gc.collect()
+        finally:
+            gc.callbacks.remove(callback)
+
+    at_call(1, collect)
+    assert main([*command_options(), "--folder", str(tmp_path / "study"), "--chunk-runs", "7"]) == 130
+    assert calls
+    assert ENDED in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("no_report")
+def test_a_stopped_python_call_raises_and_leaves_a_folder_that_resumes(
+    tmp_path, finished, tiny_config, journal_rows, at_call
+):
+    at_call(0, lambda: send(signal.SIGINT))
+    with pytest.raises(Stopped):
+        run(tiny_config(), tmp_path, chunk_runs=CHUNK)
+    run(tiny_config(), tmp_path, chunk_runs=CHUNK)
+    assert journal_rows(tmp_path) == journal_rows(finished.folder)
+
+
+def test_a_second_interrupt_of_a_python_call_is_the_caller_s():
+    """A notebook must outlive it."""
+    heard = []
+    with StopRequest(heard.append) as stop:
+        send(signal.SIGINT)
+        eventually(lambda: stop.received and heard)
+        with pytest.raises(KeyboardInterrupt):
+            send(signal.SIGINT)
+    assert stop.received == signal.SIGINT
+    assert len(heard) == 1
+
+
+def test_a_study_inside_another_shares_its_request_and_leaves_it_listening():
+    with StopRequest(lambda message: None) as outer:
+        with StopRequest(lambda message: None) as inner:
+            assert inner is outer
+        send(signal.SIGTERM)
+        eventually(lambda: outer.received == signal.SIGTERM)
+
+
+def test_signals_that_are_ignored_stay_so():
+    """As behind nohup, or in the background of a script."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with StopRequest(lambda message: None) as stop:
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        send(signal.SIGINT)
+        send(signal.SIGTERM)
+        eventually(lambda: stop.received)
+        assert stop.received == signal.SIGTERM
+
+
+def test_no_listener_is_left_behind():
+    before = set(threading.enumerate())
+    with StopRequest(lambda message: None):
+        assert len(set(threading.enumerate()) - before) == 1
+    eventually(lambda: not set(threading.enumerate()) - before)
+    assert signal.set_wakeup_fd(-1) == -1
+
+
+@BOTH
+def test_a_second_signal_ends_the_process_at_once(number):
+    """Although the main thread does not come back to Python, as while XLA compiles."""
+    process = started(BUSY)
+    assert process.stdout.readline() == "begun\n"
+    process.send_signal(number)
+    assert ASKED in process.stdout.readline()
+    process.send_signal(number)
+    assert process.wait(timeout=FAR) == 128 + number
+    process.communicate()
+
+
+@pytest.mark.parametrize("study", ["shape_search", "throughput", "endurance", "doctor"])
+def test_an_interrupt_during_imports_is_a_line_and_no_traceback(tmp_path, study):
+    """A module of JAX's name stands for one whose import takes long."""
+    (tmp_path / "jax.py").write_text("print('importing', flush=True)\nimport time\nwhile True: time.sleep(1)")
+    process = subprocess.Popen(
+        [sys.executable, "-c", IMPORTING, study],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join((str(tmp_path), str(ROOT)))},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout.readline() == "importing\n"
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=FAR)
+    assert (process.returncode, output) == (130, "Stopped.\n")
