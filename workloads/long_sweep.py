@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Int, PyTree
 
 from workloads.mesh import run_mesh
-from workloads.program import Program, Segment, segment
+from workloads.program import Program, Segment
 from workloads.rows import layout, over_runs, placed, replicated, taken
 from workloads.run import Stages
 
@@ -75,12 +75,12 @@ class LongSweep:
     def whole(self, num_steps: int) -> PyTree:
         """The results after that many steps, stacked in the order of the rows."""
         rows = self._placed(self.inputs)
-        return self._after(segment(0, num_steps, begins=True, ends=True), rows, self._room(rows))[1]
+        return self._after(Segment.between(0, num_steps, begins=True, ends=True), rows, self._room(rows))[1]
 
     def begin(self) -> SweepState:
         """The state before the first step; every device holds that of its own rows."""
         rooms = [self._room(rows) for rows in self._groups]
-        return SweepState(0, self._each_after(segment(0, 0, begins=True), rooms)[0])
+        return SweepState(0, self._each_after(Segment.between(0, 0, begins=True), rooms)[0])
 
     def advance(self, state: SweepState, until: int) -> SweepState:
         """The state after `until` steps, at most as many as the runs have.
@@ -92,11 +92,11 @@ class LongSweep:
         """
         if until < state.step:
             raise ValueError(f"until must be at least {state.step}, the steps done, got {until}")
-        return SweepState(until, self._each_after(segment(state.step, until), state.runs)[0])
+        return SweepState(until, self._each_after(Segment.between(state.step, until), state.runs)[0])
 
     def finish(self, state: SweepState) -> PyTree:
         """The results, stacked in the order of the rows, of a state after the last step, which is gone."""
-        _, results = self._each_after(segment(state.step, state.step, ends=True), state.runs)
+        _, results = self._each_after(Segment.between(state.step, state.step, ends=True), state.runs)
         return results[0] if len(results) == 1 else jax.tree.map(_joined, *results)
 
     def saved(self, state: SweepState) -> SweepState:
@@ -146,18 +146,16 @@ class LongSweep:
 
     @functools.cached_property
     def _groups(self) -> list["_Rows"]:
-        return [
-            self._placed(
-                jax.tree.map(
-                    lambda leaf, start=start: leaf[start : start + self.program.together], self.inputs
-                )
-            )
-            for start in self._starts
-        ]
+        return [self._placed(self._group(start)) for start in self._starts]
 
-    @property
+    @functools.cached_property
     def _states(self) -> PyTree:
-        return self.program.states(self._groups[0].inputs, self.data)
+        """The shapes of the states of a group."""
+        return self.program.states(self._placed(self._group(0)).inputs, self.data)
+
+    def _group(self, start: int) -> PyTree:
+        """The inputs of the runs that are computed together with the one of the row `start`, the first."""
+        return jax.tree.map(lambda leaf: leaf[start : start + self.program.together], self.inputs)
 
     def _placed(self, inputs: PyTree) -> "_Rows":
         mesh = self.program.mesh

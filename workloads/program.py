@@ -26,9 +26,9 @@ class Segment(NamedTuple):
     until: Int[Array, ""]
     ends: Bool[Array, ""]
 
-
-def segment(start: int, until: int, *, begins: bool = False, ends: bool = False) -> Segment:
-    return Segment(np.bool_(begins), np.int32(start), np.int32(until), np.bool_(ends))
+    @classmethod
+    def between(cls, start: int, until: int, *, begins: bool = False, ends: bool = False) -> "Segment":
+        return cls(np.bool_(begins), np.int32(start), np.int32(until), np.bool_(ends))
 
 
 class Program(NamedTuple):
@@ -70,16 +70,15 @@ class Program(NamedTuple):
         here, shared = over_runs(self.mesh), everywhere(self.mesh)
         places = len(layout(inputs, self.mesh, self.vectorize, capacity).padding)
 
-        def of(leaf, shape, sharding):
+        def placed(leaf, shape, sharding):
             return jax.ShapeDtypeStruct(shape, leaf.dtype, sharding=sharding)
 
-        rows = jax.tree.map(lambda leaf: of(leaf, (places, *leaf.shape[1:]), here), inputs)
-        runs = jax.tree.map(lambda leaf: of(leaf, leaf.shape, here), self.states(rows, data))
-        used, whole, data = jax.tree.map(
-            lambda leaf: of(leaf, leaf.shape, shared),
-            (np.int32(0), segment(0, 0, begins=True, ends=True), data),
+        rows = jax.tree.map(lambda leaf: placed(leaf, (places, *leaf.shape[1:]), here), inputs)
+        runs = jax.tree.map(lambda leaf: placed(leaf, leaf.shape, here), self.states(rows, data))
+        used, segment, data = jax.tree.map(
+            lambda leaf: placed(leaf, leaf.shape, shared), (np.int32(0), Segment.between(0, 0), data)
         )
-        return _computed.lower(self, used, rows, runs, whole, data)
+        return _computed.lower(self, used, rows, runs, segment, data)
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -34,6 +34,7 @@ def layout(inputs: PyTree, mesh: Mesh, vectorize: int, capacity: int | None) -> 
         raise ValueError(f"capacity must be at least the {num_runs} rows of inputs, got {capacity}")
     shards = mesh.shape[RUNS]
     room, used = (-(-rows // (shards * vectorize)) for rows in (capacity, num_runs))  # groups a shard
+    room = max(room, 2)  # of a single group the compiler would make another program, without a loop
     share = used * vectorize  # rows a shard computes
     place = np.arange(shards * room * vectorize).reshape(shards, -1)
     row = np.minimum(np.arange(shards)[:, None] * share + np.arange(place.shape[1]), num_runs - 1)

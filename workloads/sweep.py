@@ -38,8 +38,8 @@ def sweep(
         axis "data" too, its devices compute a row together, as `train` does (see `run_mesh`).
       vectorize: how many runs a device computes side by side. 1 is fastest on a CPU for whatever is bound
         by matrix products; accelerators and tiny models want more.
-      capacity: the number of rows that the compiled program has room for, that of `inputs` when None; room
-        that is not used costs memory and no time.
+      capacity: the number of rows that the compiled program has room for, that of `inputs` when None, and at
+        least two groups on each device; room that is not used costs memory and no time.
 
     Raises:
       ValueError: `inputs` has no rows, leaves of different lengths or more rows than `capacity`, or

@@ -66,8 +66,8 @@ class Segments:
 
         Raises Stopped, with the state saved, where a signal asked for it in one of the processes.
         """
-        identity, every = _identity(sweep, num_steps), self._saving.checkpoint_steps or num_steps
-        state, saved_at = self._resumed(sweep, identity, num_steps), time.monotonic()
+        every = self._saving.checkpoint_steps or num_steps
+        state, saved_at = self._resumed(sweep, num_steps), time.monotonic()
         if state is None:
             if every >= num_steps:
                 return sweep.whole(num_steps)
@@ -77,7 +77,7 @@ class Segments:
             due = time.monotonic() - saved_at >= self._saving.checkpoint_seconds
             stopping, saving = np.max(from_all([self._stop.received, due or self._stop.received]), axis=0)
             if saving and state.step < num_steps:
-                self._save(sweep, state, identity)
+                self._save(sweep, state, num_steps)
                 saved_at = time.monotonic()
                 if stopping:
                     raise Stopped(stopping)
@@ -87,12 +87,12 @@ class Segments:
         """Delete all checkpoints."""
         from_first(self._checkpoints.clear)
 
-    def _resumed(self, sweep: LongSweep, identity: str, num_steps: int) -> SweepState | None:
+    def _resumed(self, sweep: LongSweep, num_steps: int) -> SweepState | None:
         """The state that an earlier session left, if any."""
         if not self._first:
             return None
         self._first = False
-        shapes = sweep.saved_shapes()
+        identity, shapes = _identity(sweep, num_steps), sweep.saved_shapes()
         found, problems = from_first(lambda: self._checkpoints.newest(identity, shapes))
         for problem in problems:
             self._say(problem)
@@ -101,8 +101,8 @@ class Segments:
         self._say(f"Going on after step {found.step:,} of {num_steps:,}, as it was saved.")
         return sweep.restored(found.saved)
 
-    def _save(self, sweep: LongSweep, state: SweepState, identity: str) -> None:
-        saved = sweep.saved(state)
+    def _save(self, sweep: LongSweep, state: SweepState, num_steps: int) -> None:
+        identity, saved = _identity(sweep, num_steps), sweep.saved(state)
         from_first(lambda: self._checkpoints.save(state.step, identity, saved))
 
     def _say(self, message: str) -> None:

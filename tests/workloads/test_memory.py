@@ -57,6 +57,12 @@ def test_room_that_is_not_used_is_counted():
     assert sweep_memory(matrix, ROWS[:2], DATA, mesh=run_mesh(1), capacity=8).results == 8 * 4 * WIDTH**2
 
 
+def test_every_device_has_room_for_two_groups_since_one_would_be_compiled_otherwise():
+    for count, vectorize in ((1, 1), (4, 1), (3, 2)):
+        memory = sweep_memory(matrix, ROWS[:count], DATA, mesh=run_mesh(4), vectorize=vectorize)
+        assert memory.results == 2 * vectorize * 4 * WIDTH**2
+
+
 def test_the_work_grows_with_the_runs_side_by_side():
     one, four = (sweep_memory(square, ROWS, DATA, vectorize=width).work for width in (1, 4))
     assert one >= 4 * WIDTH**2  # at least the one product that must be kept
