@@ -6,7 +6,7 @@ import pytest
 import workloads
 from experiments.shape_search import run
 
-pytestmark = pytest.mark.usefixtures("no_report")
+pytestmark = [pytest.mark.bits, pytest.mark.usefixtures("no_report")]
 
 
 def executed(folder, config, devices, chunk_runs):
