@@ -28,7 +28,7 @@ test: install
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/lint-imports
 	$(PYTEST) -m 'not bits'
-	$(PYTEST) -m bits $(shell grep --recursive --files-with-matches mark.bits tests --include='test_*.py')
+	$(PYTEST) -m bits $(shell grep -rl --include='*.py' mark.bits tests)
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache
