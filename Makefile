@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
+# a worker that dies ends the run
+PYTEST := $(RUN) -m pytest --quiet --numprocesses auto --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 .PHONY: install search test clean
 
@@ -25,7 +27,8 @@ test: install
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/lint-imports
-	$(RUN) -m pytest --quiet --numprocesses auto --dist loadfile --no-loadscope-reorder
+	$(PYTEST) -m 'not bits'
+	$(PYTEST) -m bits $(shell grep -rl --include='*.py' mark.bits tests)
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .import_linter_cache

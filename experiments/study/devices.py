@@ -50,6 +50,10 @@ def cpu_cores() -> int:
 def keep_compiled_programs() -> None:
     """Keep what is compiled in the user's cache folder, for the next process that needs the same program.
 
+    Processes may share the folder. JAX writes in place and without a lock, but compressed: a program that
+    another process has half written, or a kill left so, does not decompress and is compiled anew, with a
+    warning.
+
     Without effect where JAX_COMPILATION_CACHE_DIR or a configuration chose a folder before;
     JAX_ENABLE_COMPILATION_CACHE=false turns it off.
     """

@@ -73,11 +73,11 @@ def report_memory(repeats: int, console: Console) -> None:
     console.print(table)
 
 
-def measure_apart(setting: Setting, num_devices: int | None = None) -> Measured:
+def measure_apart(setting: Setting) -> Measured:
     """Measure in a process of its own: what others freed before may serve again, and would not be counted."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context, initializer=_begin) as pool:
-        return pool.submit(measure, setting, num_devices).result()
+        return pool.submit(measure, setting).result()
 
 
 def _begin() -> None:
@@ -85,9 +85,9 @@ def _begin() -> None:
     one_device_per_core()
 
 
-def measure(setting: Setting, num_devices: int | None = None) -> Measured:
-    """Plan a sweep over all devices, or the first ones, and run it."""
-    workload, mesh = setting.workload(), workloads.run_mesh(num_devices)
+def measure(setting: Setting) -> Measured:
+    """Plan a sweep over all devices, and run it."""
+    workload, mesh = setting.workload(), workloads.run_mesh()
     rows = {
         "rates": np.full((mesh.size * setting.vectorize, STEPS), 1e-3, np.float32),
         "key": jax.random.split(jax.random.key(0), mesh.size * setting.vectorize),

@@ -7,8 +7,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PATIENCE = 600  # seconds after which a process has hung: far more than any takes on a busy machine
 
-# the search, ended by the kernel `delay` seconds of computing after it recorded `rows` rows: on a busy
-# machine another process would look too late
+# the search, ended by the kernel `delay` seconds of computing after it recorded `rows` rows; another process
+# would look too late on a busy machine
 KILLED_SEARCH = """
 import signal, sys
 from experiments.shape_search import main

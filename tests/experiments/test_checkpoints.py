@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 
 from experiments.study.checkpoints import Checkpoints
 from tests.experiments import saved_states
@@ -90,6 +91,7 @@ def test_of_two_processes_one_saves_alone_and_both_may_read(tmp_path):
     assert newest_step(Checkpoints(tmp_path)) == (3, [])
 
 
+@pytest.mark.bits
 def test_a_sweep_goes_on_from_a_checkpoint_on_other_devices_bit_for_bit(tmp_path):
     regression, num_steps = load("linear_regression", dimension=6), 10
 

@@ -7,7 +7,7 @@ from experiments.shape_search import run
 from experiments.study.choices import StudyError
 from workloads import LongSweep
 
-pytestmark = pytest.mark.usefixtures("no_report")
+pytestmark = [pytest.mark.bits, pytest.mark.usefixtures("no_report")]
 
 
 def executed(folder, config, devices, chunk_runs):

@@ -68,6 +68,7 @@ def test_the_winner_comes_back_from_disk(digits_study):
     assert best.family.name == content["winners"][0]["family"]
 
 
+@pytest.mark.bits
 @pytest.mark.usefixtures("no_report")
 @pytest.mark.parametrize(("devices", "chunk_runs"), [("3", "3"), ("2", "50")])
 def test_other_numbers_of_devices_and_chunks_give_the_same_bits(

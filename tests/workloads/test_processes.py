@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import optax
+import pytest
 
 from tests.two_processes import run_two_processes
 from workloads import load, long_sweep, run_keys, run_mesh, sweep, train, trainer
@@ -43,6 +44,7 @@ def computed(mesh=None):
     }
 
 
+@pytest.mark.bits
 def test_two_processes_both_get_the_results_of_one(tmp_path):
     files = [tmp_path / "0.npz", tmp_path / "1.npz"]
     run_two_processes(PROGRAM, __file__, [str(file) for file in files])

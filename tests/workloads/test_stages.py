@@ -59,6 +59,7 @@ def run_cut_at(*cuts):
     return finished(run, *inputs)
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize("cuts", [(0,), (1,), (4,), (STEPS,), (3, 3, 7), range(1, STEPS)])
 def test_a_run_is_the_same_bit_for_bit_wherever_it_is_cut(cuts):
     jax.tree.map(np.testing.assert_array_equal, run_cut_at(*cuts), run_cut_at())

@@ -140,11 +140,14 @@ def test_logits_equal_numpy_in_float64(options):
 def test_a_character_changes_no_logits_before_it_and_its_own():
     _, model, params = tiny_workload(seed=2)
     ids = np.array([3, 1, 4, 1, 5, 9], np.uint8)
-    changed = np.stack([np.where(np.arange(6) == t, 10, ids) for t in range(6)]).astype(np.uint8)
-    logits = jax.jit(model.apply)(params, np.concatenate([ids[None], changed]))
-    for t, row in enumerate(logits[1:]):
-        np.testing.assert_array_equal(row[:t], logits[0, :t])
-        assert np.all(np.any(row[t:] != logits[0, t:], axis=-1))
+    apply = jax.jit(
+        lambda ids: model.apply(params, ids[None])[0]
+    )  # each alone, at the same place in products
+    logits = apply(ids)
+    for t in range(6):
+        changed = apply(np.where(np.arange(6) == t, 10, ids).astype(np.uint8))
+        np.testing.assert_array_equal(changed[:t], logits[:t])
+        assert np.all(np.any(changed[t:] != logits[t:], axis=-1))
 
 
 @pytest.mark.parametrize("num_tokens", [256, 257, 2000])
