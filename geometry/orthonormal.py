@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float
 
 from geometry.polar_factor import PolarExpress
@@ -34,7 +33,7 @@ def cholesky_qr(a: Float[Array, "batch long rank"]) -> CholeskyQR:
     lengths = jnp.linalg.norm(scaled, axis=-2, keepdims=True)
     normalised = scaled / jnp.where(lengths > 0, lengths, 1)
     rough, first = _cholesky_pass(normalised)
-    sound = _nearly_orthonormal(rough, 0.1)
+    sound = _distance_from_orthonormal(rough) < 0.1  # False for NaN
     q, second = _cholesky_pass(rough)
     return CholeskyQR(q, full_product(second.mT, first.mT) * lengths * peak, sound)
 
@@ -86,7 +85,7 @@ def polar_columns(a: Float[Array, "batch long rank"]) -> Float[Array, "batch lon
 
     triangular = cholesky_qr(a)
     small = _POLAR.factor(triangular.r)
-    converged = _nearly_orthonormal(small, 10 * a.shape[-1] * jnp.finfo(a.dtype).eps)
+    converged = _distance_from_orthonormal(small) < 10 * a.shape[-1] * jnp.finfo(a.dtype).eps
     return _where_sound(triangular.sound & converged, full_product(triangular.q, small), by_svd)
 
 
@@ -125,14 +124,11 @@ def _householder(a: Array) -> tuple[Array, Array]:
     return q * signs[..., None, :], r * signs[..., :, None]
 
 
-def _nearly_orthonormal(q: Array, bound: ArrayLike) -> Bool[Array, "batch"]:
-    """Whether every entry of |QᵀQ - I| is below `bound`.
-
-    No NaN is; XLA's maximum would drop them on a CPU.
-    """
+def _distance_from_orthonormal(q: Array) -> Float[Array, "batch"]:
+    """‖QᵀQ - I‖_F; NaN where Q holds one, which XLA's maximum would drop on a CPU."""
     gram = full_product(q.mT, q)
     identity = jnp.broadcast_to(jnp.eye(q.shape[-1], dtype=q.dtype), gram.shape)
-    return jnp.all(jnp.abs(gram - identity) < bound, axis=(-2, -1))
+    return jnp.linalg.norm(gram - identity, axis=(-2, -1))
 
 
 def _where_sound(sound: Bool[Array, "batch"], fast: Array, slow: Callable[[], Array]) -> Array:

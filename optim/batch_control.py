@@ -18,6 +18,8 @@ from optim.options import check_choice, check_number
 RateCoupling = Literal["sqrt", "linear", "none"]
 Measure = Callable[[], NoiseScale]
 
+_INTEGERS = 2**31  # sizes and samples are counted in int32
+
 
 class BatchState(NamedTuple):
     """Where a run with an adaptive batch stands.
@@ -93,9 +95,9 @@ class BatchController:
             known = ", ".join(one.name for one in NOISE_GEOMETRIES)
             raise ValueError(f"geometry must be one of {known}, got {self.geometry.name}")
         for name, least in {"batch_size": 1, "quantum": 1, "every": 1, "warmup_samples": 0}.items():
-            check_number(name, getattr(self, name), least)
+            check_number(name, getattr(self, name), least, _INTEGERS)
         if not isinstance(self.batch_size, jax.core.Tracer):
-            check_number("max_batch_size", self.max_batch_size, self.batch_size)
+            check_number("max_batch_size", self.max_batch_size, self.batch_size, _INTEGERS)
         theta = self.theta
         if theta is not None and not isinstance(theta, jax.core.Tracer) and not 0 < np.asarray(theta) < 1:
             raise ValueError(f"theta must be between 0 and 1, got {theta}")

@@ -5,6 +5,7 @@ A schedule is base_lr · multiplier(x) at x = t/T for t = 0 … T-1. Every famil
 """
 
 import functools
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -96,13 +97,16 @@ class Family:
         [0.3, 0.15, 0.0]
 
         Raises:
-          ValueError: as `multipliers` does.
+          ValueError: as `multipliers` does, or `base_lr` is negative or not finite.
         """
         self.check(params)
         _check_num_steps(num_steps)
+        if not isinstance(base_lr, jax.core.Tracer) and not 0 <= base_lr < math.inf:
+            raise ValueError(f"{self.name}: base_lr must be in [0, inf), got {base_lr}")
 
         def learning_rate(count):
-            x = jnp.minimum(jnp.asarray(count, jnp.result_type(float)) / num_steps, 1)
+            # a float, since a horizon in tokens may be beyond the integers of 32 bits
+            x = jnp.minimum(jnp.asarray(count, jnp.result_type(float)) / float(num_steps), 1)
             return base_lr * self.curve_at(x, params)
 
         return learning_rate
@@ -169,7 +173,7 @@ class Family:
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _sample_curve(family: Family, num_steps: int, params: dict[str, ArrayLike]) -> Float[Array, "steps"]:
-    x = jnp.arange(num_steps) / num_steps
+    x = jnp.arange(num_steps, dtype=float) / float(num_steps)
     return family.curve_at(x, params)
 
 

@@ -57,7 +57,10 @@ def exponential(v: Float[Array, "*batch"], rate: Scalar) -> Array:
 
 def wsd(v: Float[Array, "*batch"], decay: Scalar, floor: Scalar, decay_form: str) -> Array:
     """1 until u = 1 - decay, then `decay_form` from 1 to `floor`: warm-up, stable, decay."""
-    done = 1 - jnp.clip(v / jnp.maximum(decay, jnp.finfo(v.dtype).eps), 0, 1)
+    eps = jnp.finfo(v.dtype).eps
+    done = 1 - jnp.clip(v / jnp.maximum(decay, eps), 0, 1)
+    # a root makes thousandths of the rounding errors in v with which the decay begins
+    done = jnp.where((v > 0) & (decay - v <= 4 * eps), 0, done)
     return 1 - (1 - floor) * DECAY_FORMS[decay_form](done)
 
 

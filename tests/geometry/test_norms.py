@@ -197,3 +197,12 @@ def test_widening_names_the_dtype_it_refuses():
 def test_ky_fan_needs_a_positive_rank(rank):
     with pytest.raises(ValueError, match=f"rank must be at least 1, got {rank}"):
         ky_fan(rank)
+
+
+@pytest.mark.parametrize("geometry", [EUCLIDEAN, SIGN, SPECTRAL, ky_fan(3)], ids=lambda one: one.name)
+@pytest.mark.parametrize("shape", [(4, 5), (64, 64), (70, 64, 2)])
+def test_what_holds_nan_has_no_norm(geometry, shape):
+    # from 4,096 numbers on, XLA's own maximum drops NaNs on a CPU
+    for holder in (jnp.zeros(shape).at[(1,) * len(shape)].set(jnp.nan), jnp.full(shape, jnp.nan)):
+        for norm in (jax.jit(geometry.norm), jax.jit(geometry.dual)):
+            assert np.isnan(norm(holder)).any()

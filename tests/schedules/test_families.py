@@ -99,6 +99,26 @@ def test_wsd_decays_to_its_floor_over_exactly_the_last_fraction(curve):
     np.testing.assert_allclose(at, [1, 1, 1, 0.55, 0.1], rtol=0, atol=5e-7)
 
 
+@pytest.mark.parametrize(
+    ("warmup", "decay", "num_steps"),
+    [(0.0, 0.1, 1000), (0.0, 0.2, 1000), (0.1, 0.05, 1000), (0.25, 0.5, 8), (0.4, 0.7, 100_000)],
+)
+def test_wsd_begins_to_decay_at_one_in_every_form(warmup, decay, num_steps):
+    u = (np.arange(num_steps) / num_steps - warmup) / (1 - warmup)
+    done = np.round(np.clip(1 - (1 - u) / decay, 0, 1), 12)  # without float64's own rounding errors
+    family, params = FAMILIES["wsd"], {"warmup": warmup, "decay": decay, "floor": 0.0}
+    forms = {"1-sqrt": np.sqrt(done), "linear": done, "cosine": (1 - np.cos(np.pi * done)) / 2}
+    for form, lost in forms.items():
+        found = family.with_options(decay_form=form).multipliers(params, num_steps)
+        stable = (u >= 0) & (done == 0)
+        np.testing.assert_allclose(found[stable], 1, rtol=0, atol=1e-6)
+        # two roundings of float32 in v, over the decay; a root grows them as its slope says
+        steps = (u >= 0) & (done > 0)
+        slope = 0.5 / np.sqrt(done[steps]) if form == "1-sqrt" else np.pi / 2
+        error = np.abs(found[steps] - (1 - lost[steps]))
+        assert (error < 4 * np.finfo(np.float32).eps / (decay * (1 - warmup)) * slope + 1e-6).all()
+
+
 @pytest.mark.parametrize("scale", [1.0, 0.5, 1e-3])
 def test_free_depends_on_its_levels_only_up_to_scale(scale):
     levels = [0.2, 0.9, 0.4, 0.4, 0.7, 0.1, 0.0, 0.3]

@@ -78,6 +78,22 @@ def test_a_horizon_below_one_step_is_refused(num_steps):
             call()
 
 
+@pytest.mark.parametrize("base_lr", [np.nan, np.inf, -np.inf, -0.1])
+def test_a_base_learning_rate_that_is_none_is_refused(base_lr):
+    with pytest.raises(ValueError, match=rf"rex: base_lr must be in \[0, inf\), got {base_lr}"):
+        FAMILIES["rex"].schedule(GOOD, base_lr, 4)
+
+
+@pytest.mark.parametrize("num_steps", [2**31 - 1, 2**31, 10**12])
+def test_a_horizon_may_be_counted_in_tokens(num_steps):
+    schedule = FAMILIES["linear"].schedule({"warmup": 0.0}, 1.0, num_steps)
+    for count in (0, 10**6, 2**31 - 1):
+        expected = 1 - count / num_steps
+        for found in (schedule(count), jax.jit(schedule)(jnp.int32(count))):
+            assert found == pytest.approx(expected, abs=1e-6)
+    assert schedule(np.float32(num_steps)) == 0
+
+
 def test_inside_jit_values_cannot_raise_but_names_do():
     compiled = jax.jit(lambda params: FAMILIES["rex"].multipliers(params, 4))
     assert compiled({"warmup": -0.5, "beta": 0.5}).shape == (4,)

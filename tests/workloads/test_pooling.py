@@ -56,3 +56,11 @@ def test_nothing_that_diverged_is_hidden():
 def test_odd_sizes_are_refused(size):
     with pytest.raises(ValueError, match=f"must be even, got {size[0]}×{size[1]}"):
         max_pool_2x2(jnp.zeros((1, *size, 1)))
+
+
+def test_a_nan_stays_in_its_block():
+    # at this size XLA's own maximum drops NaNs on a CPU
+    images = jnp.zeros((2, 64, 64, 3)).at[1, 6, 11, 2].set(jnp.nan)
+    unknown = np.isnan(jax.jit(max_pool_2x2)(images))
+    assert unknown[1, 3, 5, 2]
+    assert unknown.sum() == 1
