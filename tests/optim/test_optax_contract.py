@@ -269,8 +269,9 @@ def is_sharded(case):
             update = lambda: tx.update(gradients, state, params, **extra(case, gradients))  # noqa: E731
             return jax.lax.cond(gradients["parabola"]["bias"][0] < 9, update, lambda: (gradients, state))
 
-        sharded = put(params, SPECS)
-        updates, _ = jax.jit(step)(put(gradients, SPECS), tx.init(sharded), sharded)
+        with jax.set_mesh(mesh):  # where new zeros are sharded too, in no way
+            sharded = put(params, SPECS)
+            updates, _ = jax.jit(step)(put(gradients, SPECS), tx.init(sharded), sharded)
         close(updates, expected)
 
 
