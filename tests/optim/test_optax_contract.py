@@ -379,3 +379,21 @@ for tx in (
 def test_transformations_go_through_cloudpickle():
     """In a process of its own: the type checker of these tests wraps functions in what no pickle takes."""
     subprocess.run([sys.executable, "-c", IN_A_PROCESS], check=True, capture_output=True, timeout=300)
+
+
+U, _, VT = np.linalg.svd(TARGET, full_matrices=False)
+
+
+@pytest.mark.parametrize(
+    ("tx", "direction"),
+    [
+        (optim.sign_descent(0.1), np.sign(TARGET)),
+        (optim.spectral_descent(0.1, polar="svd", scale=None), U @ VT),
+    ],
+    ids=["sign", "spectral"],
+)
+def test_functions_of_the_gradient_alone_forget_a_bad_one(tx, direction):
+    good = {"kernel": jnp.asarray(TARGET)}
+    _, state = tx.update({"kernel": jnp.full((3, 2), jnp.nan)}, tx.init(good), good)
+    updates, _ = tx.update(good, state, good)
+    np.testing.assert_allclose(updates["kernel"], -0.1 * direction, atol=1e-6)
