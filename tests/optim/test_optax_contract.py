@@ -269,8 +269,9 @@ def is_sharded(case):
             update = lambda: tx.update(gradients, state, params, **extra(case, gradients))  # noqa: E731
             return jax.lax.cond(gradients["parabola"]["bias"][0] < 9, update, lambda: (gradients, state))
 
-        sharded = put(params, SPECS)
-        updates, _ = jax.jit(step)(put(gradients, SPECS), tx.init(sharded), sharded)
+        with jax.set_mesh(mesh):  # where new zeros are sharded too, in no way
+            sharded = put(params, SPECS)
+            updates, _ = jax.jit(step)(put(gradients, SPECS), tx.init(sharded), sharded)
         close(updates, expected)
 
 
@@ -314,14 +315,26 @@ class Model(nnx.Module):
 
 
 def is_restored_by_orbax(case, path):
-    """In an NNX optimizer, and bare."""
-    optimizer = nnx.Optimizer(Model(), case.build(0.1), wrt=nnx.Param)
-    bare = case.build(0.1).init(drawn(0))
-    for name, state in {"nnx": nnx.state(optimizer), "bare": bare}.items():
+    """After a step, to the shapes of a new NNX optimizer; and bare."""
+
+    def in_nnx():
+        return nnx.Optimizer(Model(), case.build(0.1), wrt=nnx.Param)
+
+    def bare():
+        return case.build(0.1).init(drawn(0))
+
+    model, optimizer = Model(), in_nnx()
+    gradients = nnx.state(model, nnx.Param)
+    optimizer.update(model, gradients, **extra(case, gradients))
+    states = {
+        "nnx": (nnx.state(optimizer), nnx.state(nnx.eval_shape(in_nnx))),
+        "bare": (bare(), jax.eval_shape(bare)),
+    }
+    for name, (state, shapes) in states.items():
         with ocp.StandardCheckpointer() as checkpointer:
             checkpointer.save(path / name, state)
             checkpointer.wait_until_finished()
-            equal(checkpointer.restore(path / name, jax.tree.map(jnp.zeros_like, state)), state)
+            equal(checkpointer.restore(path / name, shapes), state)
 
 
 CHECKS = (
@@ -366,3 +379,21 @@ for tx in (
 def test_transformations_go_through_cloudpickle():
     """In a process of its own: the type checker of these tests wraps functions in what no pickle takes."""
     subprocess.run([sys.executable, "-c", IN_A_PROCESS], check=True, capture_output=True, timeout=300)
+
+
+U, _, VT = np.linalg.svd(TARGET, full_matrices=False)
+
+
+@pytest.mark.parametrize(
+    ("tx", "direction"),
+    [
+        (optim.sign_descent(0.1), np.sign(TARGET)),
+        (optim.spectral_descent(0.1, polar="svd", scale=None), U @ VT),
+    ],
+    ids=["sign", "spectral"],
+)
+def test_functions_of_the_gradient_alone_forget_a_bad_one(tx, direction):
+    good = {"kernel": jnp.asarray(TARGET)}
+    _, state = tx.update({"kernel": jnp.full((3, 2), jnp.nan)}, tx.init(good), good)
+    updates, _ = tx.update(good, state, good)
+    np.testing.assert_allclose(updates["kernel"], -0.1 * direction, atol=1e-6)
