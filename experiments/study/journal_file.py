@@ -30,7 +30,6 @@ TABLES = (
     "CREATE TABLE events ("
     " number INTEGER PRIMARY KEY, kind TEXT NOT NULL, content TEXT NOT NULL, chunk INTEGER NOT NULL"
     ") STRICT",
-    "CREATE INDEX events_by_kind ON events (kind)",
 )
 SETTINGS = (
     f"PRAGMA application_id = {APPLICATION_ID}",

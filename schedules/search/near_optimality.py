@@ -11,7 +11,7 @@ search, δ and `free` are this project's.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -179,9 +179,8 @@ def check_winners(
       spaces: what each was searched in, by the same names.
       budget: see `CheckBudget`.
       key: what the points are drawn with.
-      evaluate: as for `search_shapes`. The stages are "sweep", "improve k", "challenge k" and "check"; the
-        candidates of a stage are numbered through all winners, so that no two trials share an identity.
-      once: as for `search_shapes`.
+      evaluate, once: as for `search_shapes`. The stages are "sweep", "improve k", "challenge k" and "check";
+        the candidates of a stage are numbered through all winners, so that no two trials share an identity.
 
     Raises ValueError where a score is NaN.
     """
@@ -195,9 +194,7 @@ def check_winners(
     free = _free_lines([line for line in own if line.start.family.name != FREE], spaces, once)
     lines = _improve([*own, *free], budget, key, evaluate, once)
     findings = _check(lines, winners, budget, key, evaluate, once)
-    others = {
-        line.winner: finding for line, finding in zip(lines[len(own) :], findings[len(own) :], strict=True)
-    }
+    others = dict(zip((line.winner for line in lines[len(own) :]), findings[len(own) :], strict=True))
     return {
         line.winner: Verdict(winners[line.winner], of, finding, others.get(line.winner))
         for line, of, finding in zip(own, sweeps, findings, strict=False)
@@ -218,14 +215,12 @@ def free_start(winner: Candidate) -> Candidate:
     return Candidate(FAMILIES[FREE], 0, params, winner.base_lr * (largest or 1.0))
 
 
-def _free_lines(own: Sequence[_Line], spaces: Mapping[str, SearchSpace], once: Once) -> list[_Line]:
+def _free_lines(own: Sequence[_Line], spaces: Mapping[str, SearchSpace], once: Once) -> Iterator[_Line]:
     starts = once("free starts", lambda: [free_start(line.start).proposal for line in own])
-    lines = []
     for line, proposal in zip(own, starts, strict=True):
         space = SearchSpace(FAMILIES[FREE], spaces[line.winner].learning_rates)
         start = Candidate(FAMILIES[FREE], 0, **proposal)
-        lines.append(_Line(line.winner, start, LocalSearch.start(space, start)))
-    return lines
+        yield _Line(line.winner, start, LocalSearch.start(space, start))
 
 
 def _sweep(
@@ -243,8 +238,8 @@ def _sweep(
     # the axes share the winner's own shape, which is measured once
     distinct = [np.unique(np.array(grid), axis=0, return_inverse=True) for grid in grids]
     rung = Rung(budget.replicates, budget.num_steps)
-    points = [of for of, _ in distinct]
     searches = [line.search for line in lines]
+    points = [grid for grid, _ in distinct]
     searches, candidates, scores = measure(SWEEP, 0, searches, lambda: points, rung, evaluate, once)
     sweeps = []
     for centre, (of, places), asked, results in zip(centres, distinct, candidates, scores, strict=True):
