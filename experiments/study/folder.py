@@ -86,12 +86,13 @@ def read_config(folder: StudyFolder) -> dict[str, Any]:
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write a file that is there in full or not at all, whenever the process is killed or the power cut.
 
+    A folder that is not there, such as a study's that was deleted, is not made again.
+
     Raises StudyError where it cannot be written, such as on a full disk; an earlier file is left as it was.
     """
     data = content.encode() if isinstance(content, str) else content
     partial = path.with_name(f".{path.name}{PARTIAL}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as file:
             file.write(data)
             file.flush()
@@ -102,6 +103,14 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         with contextlib.suppress(OSError):  # there may be none, or a file where its folder should be
             partial.unlink()
         raise StudyError(f"{path} cannot be written: {error.strerror or error}.") from None
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder inside one that is there. Raises StudyError where it cannot be made."""
+    try:
+        path.mkdir(exist_ok=True)
+    except OSError as error:
+        raise StudyError(f"{path} cannot be written to: {error.strerror or error}.") from None
 
 
 def sync_directory(path: Path) -> None:

@@ -17,7 +17,7 @@ from experiments.study.checkpoints import Checkpoints
 from experiments.study.checks import NotNegative, value_problems
 from experiments.study.choices import StudyError, raise_problems
 from experiments.study.evaluation import Evaluate, RunTrials, Trial, journaled
-from experiments.study.folder import StudyFolder, open_folder, write_atomically
+from experiments.study.folder import StudyFolder, make_folder, open_folder, write_atomically
 from experiments.study.journal import Journal
 from experiments.study.lock import locked
 from experiments.study.processes import from_all, from_first, is_first
@@ -145,6 +145,7 @@ def publish(
 
     def write() -> None:
         write_atomically(folder.winners, json.dumps(winners_json(results), indent=2) + "\n")
+        make_folder(folder.figures)
         write_report(results, folder)
 
     from_first(write)
