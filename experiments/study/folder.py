@@ -73,6 +73,8 @@ def open_folder(path: Path, config: Mapping[str, Any]) -> StudyFolder:
 def read_config(folder: StudyFolder) -> dict[str, Any]:
     """The config of an existing study. Raises StudyError where there is none that can be read."""
     try:
+        if folder.config.exists() and not folder.config.is_file():  # a pipe would be waited for
+            raise StudyError(f"{folder.config} is no file.")
         content = json.loads(folder.config.read_text())
     except FileNotFoundError:
         raise StudyError(f"{folder.path} holds no study: there is no {folder.config.name}.") from None

@@ -20,12 +20,11 @@ CHUNK = 7
 ASKED = "Stopping after this chunk"
 ENDED = "Stopped. The same command resumes."
 FAR = 60  # seconds until a test gives up on what must happen at once
+pytestmark = pytest.mark.usefixtures("listening")
 BOTH = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
 
-# whoever runs the tests may ignore SIGINT, which processes inherit
-LISTENING = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)"
-BUSY = f"""
-{LISTENING}
+BUSY = """
+import signal
 import time
 from experiments.study.entry import ended
 from experiments.study.stopping import StopRequest
@@ -37,19 +36,11 @@ def command():
         time.sleep(1e6)
 ended(command)
 """
-IMPORTING = f"""
-{LISTENING}
+IMPORTING = """
+import sys
 from experiments.__main__ import main
 sys.exit(main(sys.argv[1:]))
 """
-
-
-@pytest.fixture(autouse=True)
-def listening():
-    """To SIGINT, as Python does when it starts."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 def eventually(holds):

@@ -150,6 +150,13 @@ def test_a_damaged_config_is_refused_by_name(tmp_path, content):
     assert (tmp_path / "config.json").read_bytes() == content
 
 
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["pipe", "folder"])
+def test_a_config_that_is_no_file_is_refused_and_not_waited_for(tmp_path, make):
+    make(tmp_path / "config.json")
+    with pytest.raises(StudyError, match=r"config\.json is no file"):
+        open_folder(tmp_path, CONFIG)
+
+
 def test_an_atomic_write_leaves_the_file_alone(tmp_path):
     path = tmp_path / "one.png"
     write_atomically(path, b"first")
