@@ -21,7 +21,7 @@ $(VENV)/.python-%:
 	touch $@
 
 search: install
-	$(RUN) -m experiments.shape_search
+	$(RUN) -m experiments shape_search
 
 test: install
 	$(VENV)/bin/ruff check .

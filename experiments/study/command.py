@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from experiments.study.choices import StudyError, option_counts
-from experiments.study.devices import keep_compiled_programs, one_device_per_core
+from experiments.study.devices import keep_compiled_programs, one_device_per_core, started_devices
 from experiments.study.entry import ended
 from experiments.study.folder import StudyFolder
 from experiments.study.options import Folder, parsed
@@ -127,7 +127,9 @@ def command_line(
         one_device_per_core()
         keep_compiled_programs()
         if words[:1] == ["report"]:
-            report(parsed(Report, words[1:], prog=f"{name} report").folder, console)
+            folder = parsed(Report, words[1:], prog=f"{name} report").folder
+            started_devices()
+            report(folder, console)
         else:
             run(words, console)
 

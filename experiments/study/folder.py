@@ -78,6 +78,8 @@ def open_folder(path: Path, config: Mapping[str, Any]) -> StudyFolder:
 def read_config(folder: StudyFolder) -> dict[str, Any]:
     """The config of an existing study. Raises StudyError where there is none that can be read."""
     try:
+        if folder.config.exists() and not folder.config.is_file():  # a pipe would be waited for
+            raise StudyError(f"{folder.config} is no file.")
         content = json.loads(folder.config.read_text())
     except FileNotFoundError:
         raise StudyError(f"{folder.path} holds no study: there is no {folder.config.name}.") from None
@@ -91,12 +93,13 @@ def read_config(folder: StudyFolder) -> dict[str, Any]:
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write a file that is there in full or not at all, whenever the process is killed or the power cut.
 
+    A folder that is not there, such as a study's that was deleted, is not made again.
+
     Raises StudyError where it cannot be written, such as on a full disk; an earlier file is left as it was.
     """
     data = content.encode() if isinstance(content, str) else content
     partial = path.with_name(f".{path.name}{PARTIAL}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as file:
             file.write(data)
             file.flush()
@@ -107,6 +110,14 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         with contextlib.suppress(OSError):  # there may be none, or a file where its folder should be
             partial.unlink()
         raise StudyError(f"{path} cannot be written: {error.strerror or error}.") from None
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder inside one that is there. Raises StudyError where it cannot be made."""
+    try:
+        path.mkdir(exist_ok=True)
+    except OSError as error:
+        raise StudyError(f"{path} cannot be written to: {error.strerror or error}.") from None
 
 
 def sync_directory(path: Path) -> None:

@@ -74,7 +74,8 @@ class Journal:
     def __exit__(self, kind: type[BaseException] | None, *_) -> None:
         self._connection.close()
         if self._path is not None and kind is None and not is_sealed(self._path):
-            set_seal(self._path)
+            with explained_errors(self._path):
+                set_seal(self._path)
 
     def content(self) -> bytes:
         """The whole database, for `in_memory` in another process."""

@@ -97,6 +97,12 @@ def explained_errors(path: Path | None) -> Iterator[None]:
     except (sqlite3.DatabaseError, UnicodeDecodeError, OSError) as error:  # noise is not always text
         if not (isinstance(error, OSError) or getattr(error, "sqlite_errorcode", 0) & 0xFF in OBSTACLES):
             raise _damaged(path, UNSOUND) from None
+        moved = getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_READONLY_DBMOVED
+        if path and (moved or not path.exists()):
+            raise StudyError(
+                f"{path} was deleted or moved while it was in use: unless it is put back, what was recorded"
+                " is lost, and the same command starts anew."
+            ) from None
         raise StudyError(
             f"{path} cannot be read or written: {error}. Everything recorded before is kept;"
             " once that is mended, the same command resumes."

@@ -19,7 +19,7 @@ from experiments.study.checkpoints import Checkpoints
 from experiments.study.choices import StudyError, raise_problems
 from experiments.study.devices import DEVICES, device_class
 from experiments.study.evaluation import Evaluate, Runs, RunTrials, Trial, journaled
-from experiments.study.folder import StudyFolder, open_folder, write_atomically
+from experiments.study.folder import StudyFolder, make_folder, open_folder, write_atomically
 from experiments.study.journal import Journal
 from experiments.study.lock import locked
 from experiments.study.processes import from_all, from_first, is_first
@@ -154,6 +154,7 @@ def publish(
 
     def write() -> None:
         write_atomically(runs.folder.winners, json.dumps(found, indent=2) + "\n")
+        make_folder(runs.folder.figures)
         write_report(results, runs.folder)
 
     from_first(write)

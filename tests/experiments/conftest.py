@@ -9,6 +9,7 @@ import io
 import itertools
 import json
 import shutil
+import signal
 import sqlite3
 from pathlib import Path
 from typing import NamedTuple
@@ -102,6 +103,15 @@ def study_copy(finished, tmp_path):
 def no_report(monkeypatch):
     """Leave out the figures, where a test is about scores."""
     monkeypatch.setattr(search_module, "write_report", lambda results, folder: None)
+
+
+@pytest.fixture
+def listening():
+    """To SIGINT, as Python does when it starts, and the processes that it starts: whoever runs the tests may
+    ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import optax
 import pytest
 
 from experiments.study.checkpoints import Checkpoints
+from experiments.study.choices import StudyError
 from tests.experiments import saved_states
 from tests.experiments.saved_states import bits, newest_step, saved_at, shapes_of, state_at
 from tests.two_processes import run_two_processes
@@ -72,6 +73,41 @@ def test_cleared_checkpoints_are_gone(tmp_path):
     assert list(tmp_path.iterdir()) == []
     Checkpoints(tmp_path / "absent").clear()
     assert newest_step(Checkpoints(tmp_path / "absent")) == (None, [])
+
+
+STRAYS = {
+    "a file of a number": lambda path: (path / "000099").write_text("mine"),
+    "a file of the next number": lambda path: (path / "000002").write_text("mine"),
+    "a link to a folder": lambda path: (path / "000002").symlink_to(path.parent),
+    "a link to nothing": lambda path: (path / "000002").symlink_to(path / "nowhere"),
+    "a folder of another number": lambda path: (path / "99").mkdir(),
+    "a folder of other digits": lambda path: (path / "٩٩").mkdir(),
+    "a file of no number": lambda path: (path / "notes").write_text("mine"),
+}
+
+
+@pytest.mark.parametrize("stray", STRAYS)
+def test_what_is_no_checkpoint_hinders_none_and_is_left_alone(tmp_path, stray):
+    folder = tmp_path / "checkpoints"
+    folder.mkdir()
+    STRAYS[stray](folder)
+    before = {(entry.name, entry.lstat().st_ino) for entry in folder.iterdir()}
+    checkpoints = saved_at(folder, 10, 20, 30)
+    assert newest_step(checkpoints) == (30, [])
+    assert checkpoints.newest_identity() == "chunk"
+    checkpoints.clear()
+    assert {(entry.name, entry.lstat().st_ino) for entry in folder.iterdir()} == before
+
+
+def test_a_leftover_that_is_a_file_hinders_none(tmp_path):
+    (tmp_path / ".000001.partial").write_text("half")
+    assert newest_step(saved_at(tmp_path, 1)) == (1, [])
+
+
+def test_a_study_s_folder_that_was_deleted_is_not_made_again(tmp_path):
+    with pytest.raises(StudyError, match="cannot be written: No such file or directory"):
+        saved_at(tmp_path / "study" / "checkpoints", 1)
+    assert not (tmp_path / "study").exists()
 
 
 OF_TWO = """

@@ -3,6 +3,7 @@
 import io
 import os
 import random
+import shutil
 import sqlite3
 import time
 
@@ -10,7 +11,8 @@ import pytest
 from rich.console import Console
 
 import workloads
-from experiments.shape_search import run
+from experiments.shape_search import main, run
+from experiments.shape_search import search as search_module
 from experiments.study.choices import StudyError
 
 CHUNK = 7
@@ -68,3 +70,43 @@ def test_a_study_in_use_is_refused_to_another_process_s_call(tmp_path, tiny_conf
     with locked(tmp_path), pytest.raises(StudyError, match=rf"process {os.getpid()} on"):
         run(tiny_config(), tmp_path)
     assert not (tmp_path / "config.json").exists()
+
+
+@pytest.mark.usefixtures("no_report")
+@pytest.mark.parametrize("gone", ["deleted", "journal deleted", "moved", "made again"])
+def test_a_folder_that_goes_away_during_a_run_is_said_to_be_lost_and_left_alone(
+    tmp_path, command_options, capsys, at_call, gone
+):
+    folder = tmp_path / "study"
+
+    def remove():
+        if gone == "journal deleted":
+            (folder / "journal.sqlite").unlink()
+        else:
+            folder.rename(tmp_path / "elsewhere")
+        if gone == "deleted":
+            shutil.rmtree(tmp_path / "elsewhere")
+        if gone == "made again":
+            shutil.copytree(tmp_path / "elsewhere", folder)
+
+    at_call(2, remove)
+    assert main([*command_options(), "--folder", str(folder), "--chunk-runs", str(CHUNK)]) == 2
+    (message,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("error:")]
+    assert "was deleted or moved" in message
+    assert "what was recorded is lost" in message
+    assert "is kept" not in message
+    assert folder.exists() == (gone in ("journal deleted", "made again"))
+    assert not (folder / "winners.json").exists()
+
+
+@pytest.mark.usefixtures("no_training")
+def test_a_folder_that_goes_away_before_its_results_are_written_is_not_made_again(
+    study_copy, tiny_config, monkeypatch
+):
+    real = search_module.winners_json
+    monkeypatch.setattr(
+        search_module, "winners_json", lambda results: shutil.rmtree(study_copy) or real(results)
+    )
+    with pytest.raises(StudyError, match=r"winners\.json cannot be written: No such file or directory"):
+        run(tiny_config(), study_copy)
+    assert not study_copy.exists()

@@ -109,8 +109,12 @@ def test_a_platform_without_devices_is_named(platform):
 
 
 @pytest.mark.parametrize("error", [RuntimeError("Unable to initialize"), AssertionError()])
-@pytest.mark.parametrize("main", [shape_search, throughput], ids=["shape_search", "throughput"])
-def test_every_command_says_that_there_are_no_devices(monkeypatch, capsys, main, error):
+@pytest.mark.parametrize(
+    ("main", "words"),
+    [(shape_search, []), (shape_search, ["report", "runs"]), (throughput, [])],
+    ids=["study", "report", "throughput"],
+)
+def test_every_command_says_that_there_are_no_devices(monkeypatch, capsys, main, words, error):
     def fail():
         raise error
 
@@ -118,7 +122,7 @@ def test_every_command_says_that_there_are_no_devices(monkeypatch, capsys, main,
     monkeypatch.setattr(jax, "process_index", fail)  # which starts devices too
     with pytest.raises(StudyError, match="JAX finds no devices"):
         started_devices()
-    assert main([]) == 2
+    assert main(words) == 2
     assert capsys.readouterr().out.startswith("error: JAX finds no devices")
 
 

@@ -1,10 +1,13 @@
 """A study in two processes: what each is told, the same results, and a lost process."""
 
+import contextlib
 import io
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
+import time
 
 import pytest
 from rich.console import Console
@@ -96,6 +99,35 @@ def test_a_place_that_is_not_known_is_refused_by_its_field(monkeypatch, cluster,
         monkeypatch.setenv(name, value)
     with pytest.raises(StudyError, match=f"^{field}: "):
         cluster.join(Console(file=io.StringIO()))
+
+
+def rows_so_far(folder):
+    with contextlib.suppress(sqlite3.Error):  # not made yet, or in the middle of a transaction
+        connection = sqlite3.connect(f"file:{folder}/journal.sqlite?mode=ro", uri=True)
+        with contextlib.closing(connection):
+            return connection.execute("SELECT COUNT(*) FROM trials").fetchone()[0]
+    return 0
+
+
+@pytest.mark.usefixtures("listening")
+def test_an_interrupt_of_one_process_ends_all_after_the_chunk(tmp_path, command_options, journal_rows):
+    options = [*command_options(**ONE_PROGRAM), "--folder", str(tmp_path), "--chunk-runs", "8"]
+
+    def words(address, number):
+        place = ["--coordinator", address, "--num-processes", "2", "--process-id", number]
+        return ["-m", "experiments", "shape_search", *options, *place]
+
+    processes = start_both(words, devices=4)
+    deadline = time.monotonic() + PATIENCE
+    while rows_so_far(tmp_path) < 8 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    processes[1].send_signal(signal.SIGINT)
+    printed = outputs(processes)
+    assert [process.returncode for process in processes] == [130, 130], printed
+    assert printed[0][0].splitlines()[-1] == "Stopped. The same command resumes."
+    assert printed[1][0] == ""
+    assert len(journal_rows(tmp_path)) % 8 == 0  # whole chunks
+    assert not (tmp_path / "winners.json").exists()
 
 
 def test_a_study_that_lost_a_process_resumes_and_ends_as_in_one(tmp_path, command_options, journal_rows):

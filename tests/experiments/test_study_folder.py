@@ -142,7 +142,15 @@ def test_a_folder_whose_making_was_killed_is_made_anew(tmp_path):
     assert read_config(folder)["seed"] == 3
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b'{"seed": 3', b"[1, 2]", b"3", b"\xff\xfe\x00"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"", b"{", b'{"seed": 3', b"[1, 2]", b"3", b"\xff\xfe\x00"),
+        b'{"seed": ' + 100_000 * b"[" + 100_000 * b"]" + b"}",
+        b'{"seed": ' + 5_000 * b"9" + b"}",
+    ],
+    ids=["empty", "half", "cut", "list", "number", "noise", "deep", "long"],
+)
 def test_a_damaged_config_is_refused_by_name(tmp_path, content):
     (tmp_path / "config.json").write_bytes(content)
     with pytest.raises(StudyError) as error:
@@ -151,8 +159,15 @@ def test_a_damaged_config_is_refused_by_name(tmp_path, content):
     assert (tmp_path / "config.json").read_bytes() == content
 
 
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["pipe", "folder"])
+def test_a_config_that_is_no_file_is_refused_and_not_waited_for(tmp_path, make):
+    make(tmp_path / "config.json")
+    with pytest.raises(StudyError, match=r"config\.json is no file"):
+        open_folder(tmp_path, CONFIG)
+
+
 def test_an_atomic_write_leaves_the_file_alone(tmp_path):
-    path = tmp_path / "figures" / "one.png"
+    path = tmp_path / "one.png"
     write_atomically(path, b"first")
     write_atomically(path, "second, äöü")
     assert path.read_bytes() == "second, äöü".encode()
