@@ -40,10 +40,8 @@ def strategy_of(dimensions: int, ask: Callable[[History], Float[np.ndarray, "bat
     return Strategy(init, ask, tell)
 
 
-def tell(
-    history: History, points: Float[np.ndarray, "batch dims"], scores: Float[np.ndarray, "batch"]
-) -> History:
-    """Append to the history.
+def tell(history: History, points: np.ndarray, scores: np.ndarray) -> History:
+    """Append points, (batch, dimensions), and a score each to the history.
 
     Raises ValueError for points of another cube or outside it, for another number of scores, and for a score
     of NaN or -inf: a run that diverged scores +inf.
