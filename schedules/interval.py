@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+LARGEST_EXPONENT = 80.0  # e^80 is well within a float32
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -55,6 +57,11 @@ class Interval:
         high = self.high < other.high or (self.high == other.high and (self.open_high or not other.open_high))
         return low and high
 
+    @property
+    def log_ratio(self) -> float:
+        """log(high / low), also where the ratio is beyond a number's range."""
+        return math.log(self.high) - math.log(self.low)
+
     def from_unit(self, fraction: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
         """Map a fraction in [0, 1] onto the interval: low + f·(high - low), or low·(high/low)^f where `log`.
 
@@ -62,7 +69,10 @@ class Interval:
         [0.009999999776482582, 1.0]
         """
         if self.log:
-            value = self.low * jnp.exp(fraction * math.log(self.high / self.low))
+            # from the other end where the factor from the low one might be beyond a float32
+            from_high = fraction * self.log_ratio > max(LARGEST_EXPONENT, self.log_ratio / 2)
+            exponent = jnp.where(from_high, fraction - 1, fraction) * self.log_ratio
+            value = jnp.where(from_high, self.high, self.low) * jnp.exp(exponent)
         else:
             value = self.low + fraction * (self.high - self.low)
         return jnp.clip(value, self.low, self.high)  # rounding may step over an end
@@ -75,5 +85,5 @@ class Interval:
         """
         value = min(max(value, self.low), self.high)
         if self.log:
-            return math.log(value / self.low) / math.log(self.high / self.low)
+            return (math.log(value) - math.log(self.low)) / self.log_ratio
         return (value - self.low) / (self.high - self.low)

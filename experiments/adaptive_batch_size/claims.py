@@ -6,9 +6,14 @@ from experiments.adaptive_batch_size.config import ADAPTIVE, EUCLIDEAN_DRIVEN, L
 from experiments.adaptive_batch_size.outcome import Outcome
 from experiments.adaptive_batch_size.savings import saving
 from experiments.study.claims import Claim, above, below
-from schedules.search import paired_change
+from schedules.search import Scale, paired_change
 
 NO_WORSE = 0.1  # the relative change of the loss that still counts as none
+
+
+def no_worse(scale: Scale) -> float:
+    """The change of the loss that still counts as none; no difference does."""
+    return NO_WORSE if scale is Scale.RELATIVE else 0.0
 
 
 def claims_about(
@@ -19,7 +24,7 @@ def claims_about(
     more = saving(matched.updates_to_level, outcomes[EUCLIDEAN_DRIVEN].updates_to_level, confidence)
 
     def final_change(outcome: Outcome, reference: Outcome):
-        return paired_change(outcome.tuned.scores, reference.tuned.scores, confidence)
+        return paired_change(outcome.tuned.scores, reference.tuned.scores, confidence, small.scale)
 
     return [
         above(
@@ -27,20 +32,20 @@ def claims_about(
         ),
         above(f"share of {EUCLIDEAN_DRIVEN}'s updates saved there by {MATCHED}", optimizer, more, 0),
         below(
-            f"change of final {metric} from {SMALL} to {MATCHED}",
+            f"{small.scale.noun} of final {metric} from {SMALL} to {MATCHED}",
             optimizer,
             final_change(matched, small),
-            NO_WORSE,
+            no_worse(small.scale),
         ),
         below(
-            f"change of final {metric} from {EUCLIDEAN_DRIVEN} to {MATCHED}",
+            f"{small.scale.noun} of final {metric} from {EUCLIDEAN_DRIVEN} to {MATCHED}",
             optimizer,
             final_change(matched, outcomes[EUCLIDEAN_DRIVEN]),
             0,
         ),
         *(
             above(
-                f"change of final {metric} from {strategy} to {LARGE}",
+                f"{small.scale.noun} of final {metric} from {strategy} to {LARGE}",
                 optimizer,
                 final_change(large, outcomes[strategy]),
                 0,

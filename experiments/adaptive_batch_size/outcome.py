@@ -12,7 +12,7 @@ from experiments.adaptive_batch_size.savings import common_level, costs_to, savi
 from experiments.adaptive_batch_size.strategies import Contestant
 from experiments.adaptive_batch_size.timing import Pace
 from experiments.study.tuning import Tuned
-from schedules.search import Estimate, median_estimate, paired_change
+from schedules.search import Estimate, Scale, median_estimate, paired_change
 
 COMPARED = (SMALL, *ADAPTIVE)  # at a loss that all of these reach
 
@@ -28,7 +28,8 @@ class Outcome(NamedTuple):
       seconds: the time that was gone at each point of them.
       pace: what its runs take.
       score: the metric at the end.
-      change: the score's relative change from the constant small batch's.
+      change: the score's change from the constant small batch's.
+      scale: of that, the same for all contestants.
       level: the loss at which updates and time are compared.
       updates_to_level: updates until a run came down to it, infinite where it did not.
       saved: the fraction of updates that is saved until there.
@@ -43,6 +44,7 @@ class Outcome(NamedTuple):
     pace: Pace
     score: Estimate
     change: Estimate
+    scale: Scale
     level: float
     updates_to_level: Float[np.ndarray, "replicates"]
     saved: Estimate
@@ -78,6 +80,7 @@ def outcomes_of(
     level = common_level(curves[names[strategy]].losses for strategy in COMPARED)
     microbatches = np.array(config.curve_samples) / config.small_batch
     small = names[SMALL]
+    scale = Scale.of(*(contestant.scores for contestant in tuned.values()))
     seconds = {name: paces[name].along(microbatches, curves[name].updates) for name in names.values()}
 
     def saved(costs: Mapping[str, np.ndarray], name: str) -> Estimate:
@@ -95,7 +98,8 @@ def outcomes_of(
             seconds[name],
             paces[name],
             median_estimate(tuned[name].scores, config.confidence),
-            paired_change(tuned[name].scores, tuned[small].scores, config.confidence),
+            paired_change(tuned[name].scores, tuned[small].scores, config.confidence, scale),
+            scale,
             level,
             updates_to_level[name],
             saved(updates_to_level, name),

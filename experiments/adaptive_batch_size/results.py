@@ -13,6 +13,7 @@ from experiments.study.journal import Journal
 from experiments.study.options import workload_text
 from experiments.study.tables import median_metrics
 from experiments.study.tuning import CONFIRM, Tuned
+from schedules.search import Scale
 
 
 class Results(NamedTuple):
@@ -56,6 +57,11 @@ class Results(NamedTuple):
         """The least and the most over optimizers."""
         saved = [100 * of[strategy].saved.value for of in self.outcomes.values()]
         return f"{min(saved):.0f} to {max(saved):.0f} %"
+
+    @property
+    def scale(self) -> Scale:
+        """Of the changes of the score."""
+        return self.all_outcomes[0].scale
 
     @property
     def all_outcomes(self) -> list[Outcome]:

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from experiments.study.crossing import first_reached
-from schedules.search import Estimate, paired_change
+from schedules.search import Estimate, Scale, paired_change
 
 # of the runs of everything that is compared, at the loss where it is: the sign test's interval of paired
 # savings is then finite from 9 seeds on, although some runs never come down to that loss
@@ -42,5 +42,5 @@ def saving(
     >>> saving(np.full(8, 30.0), np.full(8, 40.0), 0.95)
     Estimate(value=0.25, low=0.25, high=0.25)
     """
-    change = paired_change(costs, reference, confidence)
+    change = paired_change(costs, reference, confidence, Scale.RELATIVE)
     return Estimate(-change.value, -change.high, -change.low)

@@ -4,14 +4,14 @@ import math
 
 import numpy as np
 
-from experiments.adaptive_batch_size.claims import NO_WORSE
+from experiments.adaptive_batch_size.claims import no_worse
 from experiments.adaptive_batch_size.config import ADAPTIVE, MATCHED, SMALL
 from experiments.adaptive_batch_size.outcome import COMPARED, Outcome
 from experiments.adaptive_batch_size.published import PUBLISHED
 from experiments.adaptive_batch_size.results import Results
 from experiments.adaptive_batch_size.savings import REACHING
 from experiments.study.tables import change_text, estimate_text
-from schedules.search import Estimate
+from schedules.search import Estimate, Scale
 
 COST_HEADINGS = (
     "optimizer, batch",
@@ -45,7 +45,7 @@ def loss_headings(results: Results) -> tuple[str, ...]:
         "optimizer, batch",
         "LR",
         f"{results.config.metric} [interval]",
-        f"vs {SMALL}, %",
+        f"vs {SMALL}, {results.scale.unit}",
         *_others(results),
     )
 
@@ -61,7 +61,7 @@ def _loss_row(outcome: Outcome, results: Results) -> tuple[str, ...]:
         name,
         f"{tuned.setting.learning_rate:.3g}" + ("" if tuned.bracketed else " (edge)"),
         estimate_text(outcome.score),
-        "–" if outcome.contestant.strategy == SMALL else change_text(outcome.change),
+        "–" if outcome.contestant.strategy == SMALL else change_text(outcome.change, outcome.scale),
         *(f"{results.beside[name][metric]:.3g}" for metric in _others(results)),
     )
 
@@ -81,7 +81,7 @@ def _cost_row(outcome: Outcome) -> tuple[str, ...]:
         "–" if reference else saving_text(outcome.saved),
         f"{1e3 * pace.run:.1f}",
         "–" if reference else saving_text(outcome.saved_time),
-        "–" if pace.overhead is None else change_text(pace.overhead),
+        "–" if pace.overhead is None else change_text(pace.overhead, Scale.RELATIVE),
     )
 
 
@@ -141,7 +141,8 @@ def notes(results: Results) -> list[str]:
         " Its time along a run is placed by what a micro-batch and an update take, told from two more runs of"
         " the same program, whose batch stays small or large and is not measured; what the studied run takes"
         " beyond is put down to measuring (with the range over repeats).",
-        f"No worse: the change of the final {config.metric}, with its interval, is below {NO_WORSE:+.0%}.",
+        f"No worse: the {results.scale.noun} of the final {config.metric}, with its interval, is below"
+        f" {results.scale.text(no_worse(results.scale), sign='+')}.",
         f"{sum(counts.values()):,} runs, of which {counts.get('diverged', 0):,} diverged,"
         f" in {results.seconds:.0f} s of training.",
     ]

@@ -8,9 +8,9 @@ from rich.console import Console
 from experiments.generalization import figures
 from experiments.generalization.claims import claims
 from experiments.generalization.results import (
-    HALVING_HEADINGS,
     RANKING_HEADINGS,
     Results,
+    halving_headings,
     halving_rows,
     notes,
     ranking_rows,
@@ -25,8 +25,9 @@ def show(results: Results, folder: StudyFolder, console: Console) -> None:
     """Print the tables, and what became of the claims."""
     show_table(console, "ranking the gap", RANKING_HEADINGS, ranking_rows(results), (), ())
     title = f"successive halving at n = {results.config.halving_size}"
-    chosen = HALVING_HEADINGS.index("most often chosen")
-    show_table(console, title, HALVING_HEADINGS, halving_rows(results), (), (), wrapped=(chosen,))
+    headings = halving_headings(results)
+    chosen = headings.index("most often chosen")
+    show_table(console, title, headings, halving_rows(results), (), (), wrapped=(chosen,))
     found = claims(results)
     lines = (*summary(found), *notes(results))
     show_table(console, "claims", CLAIM_HEADINGS, claim_rows(found), lines, (folder.report, folder.winners))
@@ -36,6 +37,7 @@ def winners_json(results: Results) -> dict[str, Any]:
     """The content of winners.json."""
     return {
         "confidence": results.config.confidence,
+        "scale": results.standings[0].scale.value,
         "claims": claims_json(claims(results)),
         "predictors": [
             {
@@ -73,7 +75,7 @@ def write_report(results: Results, folder: StudyFolder) -> None:
         *(f"<p class='verdict'>{escape(line)}</p>" for line in summary(found)),
         html_table(CLAIM_HEADINGS, claim_rows(found)),
         html_table(RANKING_HEADINGS, ranking_rows(results)),
-        html_table(HALVING_HEADINGS, halving_rows(results)),
+        html_table(halving_headings(results), halving_rows(results)),
         *(f"<p class='note'>{escape(note)}</p>" for note in notes(results)),
         *(html_figure(name, image) for name, image in images.items()),
         "<h2>Config</h2>",

@@ -64,7 +64,7 @@ def replay(config: Config, halved: Records, fresh: Records) -> dict[str, Replaye
         return [records[Trial(stage, s, config.halving_size, replicate).identity] for s in tried]
 
     losses = np.array([[run[config.score] for run in metrics(fresh, FRESH, r)] for r in replicates])
-    medians = np.median(np.nan_to_num(losses, nan=np.inf), axis=0)
+    medians = np.median(np.where(np.isfinite(losses), losses, np.inf), axis=0)
     recorded = [metrics(halved, HALVE, r) for r in replicates]
     result = {}
     for criterion in CRITERIA:
@@ -87,4 +87,4 @@ def _scores(
         return run[f"{criterion}@{step}"]
 
     scores = np.array([[score(run, step) for run in runs] for step in config.rungs])
-    return np.nan_to_num(scores, nan=np.inf, posinf=np.inf)
+    return np.where(np.isfinite(scores), scores, np.inf)

@@ -19,12 +19,6 @@ from schedules.search import Estimate, Standing, standings
 CLAIMED = CRITERIA[0]  # the exact one; named before any run, as what the first claim is tested with
 BASELINES = ("random", "train_loss", "validation_loss")
 RANKING_HEADINGS = ("predictor", "rank correlation with the gap [interval]", "at equal n [interval]")
-HALVING_HEADINGS = (
-    "halving by",
-    "test loss [interval]",
-    *(f"vs {name}, %" for name in BASELINES),
-    "most often chosen",
-)
 
 
 class Results(NamedTuple):
@@ -100,13 +94,19 @@ def ranking_rows(results: Results) -> list[tuple[str, ...]]:
     ]
 
 
+def halving_headings(results: Results) -> tuple[str, ...]:
+    """The headings of the table of criteria to halve by."""
+    against = (f"vs {name}, {results.standings[0].scale.unit}" for name in BASELINES)
+    return "halving by", "test loss [interval]", *against, "most often chosen"
+
+
 def halving_rows(results: Results) -> list[tuple[str, ...]]:
-    """The cells under HALVING_HEADINGS, best first."""
+    """The cells under `halving_headings`, best first."""
     return [
         (
             marked_name(standing),
             estimate_text(standing.score),
-            *(change_text(standing.against.get(name)) for name in BASELINES),
+            *(change_text(standing.against.get(name), standing.scale) for name in BASELINES),
             _most_chosen(results.replayed[standing.name]),
         )
         for standing in results.standings

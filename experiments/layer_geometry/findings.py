@@ -48,12 +48,12 @@ def layer_claims(series: Series, config: Config) -> list[Claim]:
 
 def choice_claims(standings: Sequence[Standing], config: Config) -> list[Claim]:
     """Whether letting the index choose ends below either geometry alone, at equal tuning budget."""
-    scores = {standing.name: standing.winner.scores for standing in standings}
+    scores, scale = {standing.name: standing.winner.scores for standing in standings}, standings[0].scale
     return [
         below(
-            f"change of {config.metric} by choosing",
+            f"{scale.noun} of {config.metric} by choosing",
             f"against {other}",
-            median_change(scores[BY_INDEX], scores[other], config.confidence),
+            median_change(scores[BY_INDEX], scores[other], config.confidence, scale),
             0,
         )
         for other in (SPECTRAL_ONLY, SIGN_ONLY)

@@ -133,7 +133,14 @@ def _suited(index: Estimate) -> str:
 def choice_headings(results: Results) -> tuple[str, ...]:
     """The headings of the table of ways to choose."""
     metric = results.config.metric
-    return ("geometry", "LR", "decay", f"{metric}, interval", f"vs {SPECTRAL_ONLY}, %", *_others(results))
+    return (
+        "geometry",
+        "LR",
+        "decay",
+        f"{metric}, interval",
+        f"vs {SPECTRAL_ONLY}, {results.standings[0].scale.unit}",
+        *_others(results),
+    )
 
 
 def choice_rows(results: Results) -> list[tuple[str, ...]]:
@@ -148,7 +155,7 @@ def _choice_row(standing: Standing, results: Results) -> tuple[str, ...]:
         f"{tuned.setting.learning_rate:.3g}" + ("" if tuned.bracketed else " (edge)"),
         f"{tuned.setting.decay:g}",
         estimate_text(standing.score),
-        change_text(standing.against.get(SPECTRAL_ONLY)),
+        change_text(standing.against.get(SPECTRAL_ONLY), standing.scale),
         *(f"{results.beside[standing.name][name]:.3g}" for name in _others(results)),
     )
 
@@ -186,6 +193,7 @@ def winners_json(results: Results) -> dict[str, Any]:
         "workload": config.workload,
         "metric": config.metric,
         "confidence": config.confidence,
+        "scale": results.standings[0].scale.value,
         "verdict": results.verdict,
         "claims": claims_json(results.claims),
         "layers": _layers_json(results),

@@ -25,22 +25,15 @@ from experiments.study.tables import (
     show_table,
 )
 
-CONTEST_HEADINGS = (
-    "compared at",
-    "schedule",
-    "shape",
-    "peak LR",
-    "loss [interval]",
-    *(f"vs {name}, %" for name in (WINNER, MOST)),
-)
 TITLE = "Does a law fitted on a few loss curves predict unseen schedules?"
 
 
 def show(results: Results, folder: StudyFolder, console: Console) -> None:
     """Print the tables, what became of the claims, and where everything is."""
     show_table(console, setting(results), ranking_headings(results), ranking_rows(results), (), ())
-    shape = CONTEST_HEADINGS.index("shape")
-    show_table(console, "proposals", CONTEST_HEADINGS, contest_rows(results), (), (), wrapped=(shape,))
+    contest = contest_headings(results)
+    shape = contest.index("shape")
+    show_table(console, "proposals", contest, contest_rows(results), (), (), wrapped=(shape,))
     found = claims(results)
     lines = (verdict(found, list(results.laws)), *summary(found), *notes(results))
     show_table(console, "claims", CLAIM_HEADINGS, claim_rows(found), lines, (folder.report, folder.winners))
@@ -73,8 +66,14 @@ def ranking_rows(results: Results) -> list[tuple[str, ...]]:
     ]
 
 
+def contest_headings(results: Results) -> tuple[str, ...]:
+    """The headings of the table of proposals."""
+    against = (f"vs {name}, {results.scale.unit}" for name in (WINNER, MOST))
+    return "compared at", "schedule", "shape", "peak LR", "loss [interval]", *against
+
+
 def contest_rows(results: Results) -> list[tuple[str, ...]]:
-    """The cells under CONTEST_HEADINGS, of each pool the best first."""
+    """The cells under `contest_headings`, of each pool the best first."""
     return [
         (
             pool,
@@ -82,7 +81,7 @@ def contest_rows(results: Results) -> list[tuple[str, ...]]:
             f"{standing.winner.candidate.family.name} {shape_text(standing.winner.candidate.params)}",
             f"{standing.winner.candidate.base_lr:.3g}",
             estimate_text(standing.score),
-            *(change_text(standing.against.get(name)) for name in (WINNER, MOST)),
+            *(change_text(standing.against.get(name), standing.scale) for name in (WINNER, MOST)),
         )
         for pool, standings in results.contests.items()
         for standing in standings
@@ -131,6 +130,7 @@ def winners_json(results: Results) -> dict[str, Any]:
         "workload": results.config.workload,
         "metric": results.config.metric,
         "confidence": confidence,
+        "scale": results.scale.value,
         "verdict": verdict(found, list(results.laws)),
         "laws": {
             name: {
@@ -186,7 +186,7 @@ def write_report(results: Results, folder: StudyFolder) -> None:
         embedded["predictions"],
         html_table(ranking_headings(results), ranking_rows(results)),
         embedded["contest"],
-        html_table(CONTEST_HEADINGS, contest_rows(results)),
+        html_table(contest_headings(results), contest_rows(results)),
         embedded["curves"],
         *(f"<p class='note'>{escape(note)}</p>" for note in notes(results)),
         "<h2>Config</h2>",

@@ -55,7 +55,7 @@ class FittedLaw(NamedTuple):
 
 
 def measured_curves(config: Config, journal: Journal) -> Curves:
-    """The journal's curves. Raises StudyError where a run diverged."""
+    """The journal's curves. Raises StudyError where a run diverged, or a loss is not positive."""
     schedules = fitted_schedules(config)
     records = journal.metrics(FIT)
 
@@ -71,6 +71,11 @@ def measured_curves(config: Config, journal: Journal) -> Curves:
                 f"largest_rate: at least half of the runs of {schedule.family.name} at"
                 f" {schedule.base_lr:g} diverged, and a law needs whole curves; got {config.largest_rate}."
             )
+    if np.min(losses) <= 0:
+        raise StudyError(
+            f"metric: a law is fitted to the logarithm of a loss, which must be positive; {config.metric}"
+            f" came down to {np.min(losses):.3g}."
+        )
     return Curves(schedules, np.array(config.curve_steps), losses)
 
 

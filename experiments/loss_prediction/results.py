@@ -21,6 +21,7 @@ from experiments.loss_prediction.trials import (
     ANY,
     CHOOSE,
     CONFIRM,
+    EQUAL,
     FIT,
     SCORE,
     fitted_schedules,
@@ -29,7 +30,7 @@ from experiments.loss_prediction.trials import (
     unseen_once,
 )
 from experiments.study.evaluation import Evaluate, Runs
-from schedules.search import Candidate, Once, Standing, standings
+from schedules.search import Candidate, Once, Scale, Standing, standings
 
 WINNER, MOST = "measured winner", "largest Σ LR"
 
@@ -66,6 +67,11 @@ class Results(NamedTuple):
     counts: Mapping[str, int]
     seconds: float
 
+    @property
+    def scale(self) -> Scale:
+        """Of the changes in all contests."""
+        return self.contests[EQUAL][0].scale
+
     def standing(self, pool: str, name: str) -> Standing:
         """The place of one entrant of a pool's contest."""
         return next(standing for standing in self.contests[pool] if standing.name == name)
@@ -91,10 +97,12 @@ def collect(config: Config, study: Runs, evaluate: Evaluate) -> Results:
     pools = {
         name: _measured(name, schedules, laws, config, evaluate, once) for name, schedules in unseen.items()
     }
-    contests = {
-        name: _contest(_entrants(name, pool, unseen[name], laws, config, once), config, evaluate)
+    entered = {
+        name: _scored(_entrants(name, pool, unseen[name], laws, config, once), config, evaluate)
         for name, pool in pools.items()
     }
+    scale = Scale.of(*(entrant.scores for of in entered.values() for entrant in of.values()))
+    contests = {name: _contest(of, scale, config) for name, of in entered.items()}
     everything = np.arange(config.num_shapes)
     return Results(
         config,
@@ -156,13 +164,16 @@ def _entrants(
     return entrants
 
 
-def _contest(entrants: Mapping[str, Candidate], config: Config, evaluate: Evaluate) -> tuple[Standing, ...]:
+def _scored(entrants: Mapping[str, Candidate], config: Config, evaluate: Evaluate) -> dict[str, Entrant]:
     trials = {name: runs(s, CONFIRM, config.confirm_replicates, config) for name, s in entrants.items()}
     # two entrants may be the same schedule
     scores = evaluate(list(dict.fromkeys(trial for of_one in trials.values() for trial in of_one)))
-    scored = {
+    return {
         name: Entrant(entrants[name], np.array([scores[trial] for trial in of_one]))
         for name, of_one in trials.items()
     }
+
+
+def _contest(entrants: Mapping[str, Entrant], scale: Scale, config: Config) -> tuple[Standing, ...]:
     baselines = [name for name in (WINNER, MOST) if name in entrants]
-    return standings(scored, baselines, config.confidence)
+    return standings(entrants, baselines, config.confidence, scale)

@@ -1,6 +1,6 @@
 """The claims of arXiv:2306.11922 and controls, each with what was measured and whether it held here."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -16,7 +16,7 @@ from experiments.path_geometry.paths import (
     typical,
 )
 from experiments.study.claims import Claim, above, below
-from schedules.search import Estimate, Standing, median_change, median_estimate
+from schedules.search import Scale, Standing, median_change, median_estimate
 
 ALMOST_ALWAYS = 0.95
 STABLE = (0.5, 2.0)
@@ -58,14 +58,15 @@ def _comparisons(optimizer: str, vector: str, paths: Paths, config: Config) -> I
     def medians(batch_size: int, labels: str = "true labels") -> np.ndarray:
         return typical(paths.cosines(Group(optimizer, batch_size, labels), vector))
 
-    sizes, middle = config.batch_sizes, config.middle_batch
-    rises = [median_change(medians(b), medians(a), config.confidence) for a, b in pairwise(sizes)]
-    whole = median_change(medians(sizes[-1]), medians(sizes[0]), config.confidence)
+    sizes, middle, confidence = config.batch_sizes, config.middle_batch, config.confidence
+    scale = Scale.of(*map(medians, sizes), medians(middle, "random labels"))
+    rises = [median_change(medians(b), medians(a), confidence, scale) for a, b in pairwise(sizes)]
+    whole = median_change(medians(sizes[-1]), medians(sizes[0]), confidence, scale)
     name = "γ" if vector == "gradient" else f"{vector}'s γ"
-    statement = f"change of {name}, batch {sizes[0]} to {sizes[-1]}"
+    statement = f"{scale.noun} of {name}, batch {sizes[0]} to {sizes[-1]}"
     yield Claim(statement, optimizer, whole, "above 0 at each size", all(rise.low > 0 for rise in rises))
-    labels = median_change(medians(middle), medians(middle, "random labels"), config.confidence)
-    yield above(f"change of {name}, random labels to true", optimizer, labels, 0)
+    labels = median_change(medians(middle), medians(middle, "random labels"), confidence, scale)
+    yield above(f"{scale.noun} of {name}, random labels to true", optimizer, labels, 0)
 
 
 def _control(optimizer: str, walk: Float[np.ndarray, "probes"], paths: Paths, config: Config) -> Claim:
@@ -76,8 +77,9 @@ def _control(optimizer: str, walk: Float[np.ndarray, "probes"], paths: Paths, co
 
 def schedule_claims(standings: Sequence[Standing], metric: str) -> list[Claim]:
     """Whether the prescribed schedule ends below the baseline that was searched with as many runs."""
-    against: Mapping[str, Estimate] = {s.name: s.against[BASELINE] for s in standings if s.name != BASELINE}
+    by_name = {standing.name: standing for standing in standings}
+    noun = by_name[BASELINE].scale.noun
     return [
-        below(f"change of {metric} from {BASELINE}", name, against[name], 0)
+        below(f"{noun} of {metric} from {BASELINE}", name, by_name[name].against[BASELINE], 0)
         for name in (AS_IT_IS, PRESCRIBED)
     ]

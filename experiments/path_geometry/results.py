@@ -125,7 +125,14 @@ def _path_row(group: Group, paths: Paths, confidence: float) -> tuple[str, ...]:
 def schedule_headings(results: Results) -> tuple[str, ...]:
     """The headings of the table of schedules."""
     metric = results.config.metric
-    return "schedule", "best shape", "base LR", f"{metric}, interval", f"vs {BASELINE}, %", *_others(results)
+    return (
+        "schedule",
+        "best shape",
+        "base LR",
+        f"{metric}, interval",
+        f"vs {BASELINE}, {results.standings[0].scale.unit}",
+        *_others(results),
+    )
 
 
 def schedule_rows(results: Results) -> list[tuple[str, ...]]:
@@ -141,7 +148,7 @@ def _schedule_row(standing: Standing, results: Results) -> tuple[str, ...]:
         shape_text(winner.candidate.params),
         base_lr_text(winner.base_lr, results.config.learning_rate_range if searched else None),
         estimate_text(standing.score),
-        change_text(standing.against.get(BASELINE)),
+        change_text(standing.against.get(BASELINE), standing.scale),
         *(f"{results.beside[standing.name][name]:.3g}" for name in _others(results)),
     )
 
@@ -181,6 +188,7 @@ def winners_json(results: Results) -> dict[str, Any]:
         "workload": config.workload,
         "metric": config.metric,
         "confidence": config.confidence,
+        "scale": results.standings[0].scale.value,
         "verdict": results.verdict,
         "claims": claims_json(results.claims),
         "winners": [_winner_json(standing, results) for standing in results.standings],

@@ -1,6 +1,7 @@
 """The figures of a study of search efficiency, each as PNG bytes with its message as the title."""
 
 import numpy as np
+from jaxtyping import Float
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
@@ -40,21 +41,21 @@ def excesses(results: Results) -> bytes:
     shown = []
     for ax, family in zip(axes, config.families, strict=True):
         best = results.judged.known[family].score
-        ax.axhline(100 * (results.near(family) / best - 1), color=CONTEXT, zorder=0)
+        ax.axhline(_drawn(results.near(family), best, results), color=CONTEXT, zorder=0)
         for strategy, color in _colors(results).items():
             costs = np.geomspace(1, config.budgets[strategy], CURVE_POINTS)
             known = [
                 results.judged.incumbents[Search(family, strategy, seed)].scores_at(costs)
                 for seed in range(config.seeds)
             ]
-            excess = 100 * (np.median(known, axis=0) / best - 1)
+            excess = _drawn(np.median(known, axis=0), best, results)
             ax.plot(costs, excess, color=color)
             shown.extend(excess[excess > 0])
     for ax in axes:
         log_scale(ax, "x", [1, *config.budgets.values()])
         log_scale(ax, "y", shown)
     figure.supxlabel("cost in full-length runs")
-    figure.supylabel("above the best known, %")
+    figure.supylabel(f"above the best known, {results.scale.unit}")
     legend_beside(figure, {**_colors(results), "near-optimal": CONTEXT})
     figure.suptitle("How near a search is to the best")
     return as_png(figure)
@@ -66,21 +67,25 @@ def selection_bias(results: Results) -> bytes:
     ax = figure.subplots()
     for place, winner in enumerate(results.judged.winners.values()):
         truth = np.median(winner.truth)
-        value, low, high = 100 * (
-            np.array(median_estimate(winner.fresh, results.config.confidence)) / truth - 1
-        )
+        fresh = median_estimate(winner.fresh, results.config.confidence)
+        value, low, high = _drawn(np.array(fresh), truth, results)
         ax.plot([place, place], [low, high], color=ACCENT, linewidth=2)
         ax.plot(place, value, "o", color=ACCENT, markersize=4)
-        ax.plot(place, 100 * (winner.naive / truth - 1), "x", color=OTHER_COLORS[2])
+        ax.plot(place, _drawn(winner.naive, truth, results), "x", color=OTHER_COLORS[2])
     ax.axhline(0, color=REFERENCE, zorder=0)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_xlabel(f"search by {DEFAULT}")
-    ax.set_ylabel("score of its winner above the truth, %")
+    ax.set_ylabel(f"score of its winner above the truth, {results.scale.unit}")
     ax.spines[["top", "right"]].set_visible(False)
     labels = {"naive: the score that chose it": OTHER_COLORS[2], "fresh seeds, with interval": ACCENT}
     legend_beside(figure, {**labels, "truth": REFERENCE})
     figure.suptitle("Do the scores that choose a winner flatter it?")
     return as_png(figure)
+
+
+def _drawn(scores: float | np.ndarray, reference: float, results: Results) -> Float[np.ndarray, "*shape"]:
+    """How far scores lie above a reference, in the scale's unit."""
+    return results.scale.in_unit(results.scale.changes(scores, reference))
 
 
 def _colors(results: Results) -> dict[str, str]:

@@ -9,11 +9,11 @@ from rich.console import Console
 from experiments.search_efficiency import figures
 from experiments.search_efficiency.claims import claims
 from experiments.search_efficiency.results import (
-    HEADINGS,
-    WINNER_HEADINGS,
     Results,
+    headings,
     notes,
     rows,
+    winner_headings,
     winner_rows,
 )
 from experiments.study.claims import CLAIM_HEADINGS, claim_rows, claims_json, summary
@@ -25,7 +25,7 @@ from experiments.study.tables import estimate_json, finite_or_none, show_table
 def show(results: Results, folder: StudyFolder, console: Console) -> None:
     """Print the table, and what became of the claims."""
     for family in results.config.families:
-        show_table(console, f"{family}: {results.setting}", HEADINGS, rows(results, family), (), ())
+        show_table(console, f"{family}: {results.setting}", headings(results), rows(results, family), (), ())
     found = claims(results)
     lines = (*summary(found), *notes(results))
     show_table(console, "claims", CLAIM_HEADINGS, claim_rows(found), lines, (folder.report, folder.winners))
@@ -36,6 +36,7 @@ def winners_json(results: Results) -> dict[str, Any]:
     confidence, bias = results.config.confidence, results.bias
     return {
         "confidence": confidence,
+        "scale": results.scale.value,
         "claims": claims_json(claims(results)),
         "best_known": {
             family: {**known._asdict(), "near_optimal_up_to": results.near(family)}
@@ -82,7 +83,7 @@ def write_report(results: Results, folder: StudyFolder) -> None:
         f"<p>{escape(results.setting)}</p>",
         html_table(CLAIM_HEADINGS, claim_rows(found)),
         *(
-            f"<h2>{family}</h2>{html_table(HEADINGS, rows(results, family))}"
+            f"<h2>{family}</h2>{html_table(headings(results), rows(results, family))}"
             for family in results.config.families
         ),
         *(f"<p class='note'>{escape(note)}</p>" for note in notes(results)),
@@ -99,4 +100,7 @@ def _winners(results: Results) -> list[str]:
     """The table of selection bias, where there is any."""
     if not results.judged.winners:
         return []
-    return ["<h2>The default strategy's winners</h2>", html_table(WINNER_HEADINGS, winner_rows(results))]
+    return [
+        "<h2>The default strategy's winners</h2>",
+        html_table(winner_headings(results), winner_rows(results)),
+    ]

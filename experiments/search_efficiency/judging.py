@@ -9,7 +9,7 @@ from jaxtyping import Float
 from scipy import stats
 
 from experiments.search_efficiency.searches import Incumbents, Search
-from schedules.search import Estimate, median_change
+from schedules.search import Estimate, Scale, median_change
 
 
 class Known(NamedTuple):
@@ -19,8 +19,8 @@ class Known(NamedTuple):
     error: float
 
     def near(self, tolerance: float) -> float:
-        """The highest score of a near-optimal shape: within the tolerance, a fraction, or one standard
-        error."""
+        """The highest score of a near-optimal shape: within one standard error, or within the tolerance, a
+        fraction of the score that is nothing where that is not positive."""
         return self.score + max(tolerance * self.score, self.error)
 
 
@@ -51,6 +51,19 @@ class Judged(NamedTuple):
     known: Mapping[str, Known]
     winners: Mapping[Search, Winner]
 
+    @property
+    def scale(self) -> Scale:
+        """Of how far scores lie above the best known, or off the truth."""
+        return Scale.of(
+            [known.score for known in self.known.values()],
+            *(incumbents.scores for incumbents in self.incumbents.values()),
+            *(
+                scores
+                for winner in self.winners.values()
+                for scores in ([winner.naive], winner.fresh, winner.truth)
+            ),
+        )
+
 
 def fraction_estimate(successes: int, trials: int, confidence: float) -> Estimate:
     """A fraction with its exact binomial interval (Clopper and Pearson).
@@ -78,7 +91,7 @@ def cost_ratio(
 ) -> Estimate:
     """The ratio of two median costs; where the other searches did not arrive, they count as if at the end of
     their budget, which can only make the ratio larger."""
-    change = median_change(costs, np.minimum(others, budget), confidence)
+    change = median_change(costs, np.minimum(others, budget), confidence, Scale.RELATIVE)
     return Estimate(*(1 + value for value in change))
 
 

@@ -13,18 +13,7 @@ from experiments.search_efficiency.searches import Search
 from experiments.study.journal import Journal
 from experiments.study.options import workload_text
 from experiments.study.tables import estimate_text
-from schedules.search import Estimate, median_estimate
-
-HEADINGS = (
-    "strategy",
-    "median cost",
-    "near-optimal",
-    "at the end",
-    "budget",
-    f"cost / {RANDOM}'s",
-    "above best, %",
-)
-WINNER_HEADINGS = ("family", "seed", "naive", "fresh [interval]", "truth", "naive off, %", "fresh off, %")
+from schedules.search import Estimate, Scale, median_estimate
 
 
 class Efficiency(NamedTuple):
@@ -33,7 +22,7 @@ class Efficiency(NamedTuple):
     Attributes:
       budget: where each search ended, in full-length runs.
       costs: until it knew a near-optimal shape; +inf where it never did.
-      excesses: how far its winner lies above the best known, as a fraction of it.
+      excesses: how far its winner lies above the best known, on the scale of all that was judged.
       remained: whether its winner is near-optimal: it may have left for what only seemed better.
     """
 
@@ -61,7 +50,7 @@ class Bias(NamedTuple):
     """How the scores of winners differ from the truth, over all of the default strategy's searches.
 
     Attributes:
-      naive, fresh: the mean relative differences of the score that chose, and of the one that confirms.
+      naive, fresh: the mean changes from the truth of the score that chose, and of the one that confirms.
       coverage: the fraction of the confirming scores' intervals that hold the truth.
     """
 
@@ -98,6 +87,10 @@ class Results(NamedTuple):
         return self.judged.known[family].near(self.config.tolerance)
 
     @property
+    def scale(self) -> Scale:
+        return self.judged.scale
+
+    @property
     def setting(self) -> str:
         config = self.config
         if isinstance(config, Training):
@@ -116,8 +109,8 @@ class Results(NamedTuple):
         fresh = [median_estimate(winner.fresh, confidence) for winner in winners]
         held = sum(one.low <= truth <= one.high for one, truth in zip(fresh, truths, strict=True))
         return Bias(
-            student_estimate(np.array([winner.naive for winner in winners]) / truths - 1, confidence),
-            student_estimate(np.array([one.value for one in fresh]) / truths - 1, confidence),
+            student_estimate(self.scale.changes([winner.naive for winner in winners], truths), confidence),
+            student_estimate(self.scale.changes([one.value for one in fresh], truths), confidence),
             fraction_estimate(int(held), len(winners), confidence),
         )
 
@@ -138,11 +131,17 @@ def _efficiency(family: str, strategy: str, judged: Judged, config: Config) -> E
     found = [judged.incumbents[Search(family, strategy, seed)] for seed in range(config.seeds)]
     costs = np.array([of.cost_to_reach(near) for of in found])
     ends = np.array([of.scores[-1] for of in found])
-    return Efficiency(budget, costs, ends / known.score - 1, ends <= near)
+    return Efficiency(budget, costs, judged.scale.changes(ends, known.score), ends <= near)
+
+
+def headings(results: Results) -> tuple[str, ...]:
+    """The headings of a family's table of strategies."""
+    costs = "median cost", "near-optimal", "at the end", "budget", f"cost / {RANDOM}'s"
+    return "strategy", *costs, f"above best, {results.scale.unit}"
 
 
 def rows(results: Results, family: str) -> list[tuple[str, ...]]:
-    """The cells under HEADINGS, the cheapest strategy first."""
+    """The cells under `headings`, the cheapest strategy first."""
     found = {strategy: results.efficiency[family, strategy] for strategy in results.config.budgets}
     confidence = results.config.confidence
     return [
@@ -153,20 +152,20 @@ def rows(results: Results, family: str) -> list[tuple[str, ...]]:
             estimate_text(of.reached_at_end(confidence)),
             f"{of.budget:,}",
             ratio_text(results, family, strategy),
-            percent_text(of.excess(confidence)),
+            excess_text(of.excess(confidence), results.scale),
         )
         for strategy, of in sorted(found.items(), key=lambda pair: (np.median(pair[1].costs), pair[1].budget))
     ]
 
 
 def cost_text(cost: Estimate, budget: int) -> str:
-    """A median cost; beyond the budget all that is known is that it is larger."""
-    value, low, high = (f"{end:,.0f}" if math.isfinite(end) else f"> {budget:,}" for end in cost)
+    """A median cost, which is at least 0; beyond the budget all that is known is that it is larger."""
+    value, low, high = (f"> {budget:,}" if end == math.inf else f"{max(end, 0):,.0f}" for end in cost)
     return f"{value} [{low}, {high}]"
 
 
-def percent_text(fraction: Estimate) -> str:
-    value, low, high = (f"{100 * end:.1f}" for end in fraction)
+def excess_text(excess: Estimate, scale: Scale) -> str:
+    value, low, high = (scale.text(end, 1).removesuffix("%") for end in excess)
     return f"{value} [{low}, {high}]"
 
 
@@ -179,8 +178,14 @@ def ratio_text(results: Results, family: str, strategy: str) -> str:
     return bound + estimate_text(ratio)
 
 
+def winner_headings(results: Results) -> tuple[str, ...]:
+    """The headings of the table of the default strategy's winners."""
+    off = (f"{score} off, {results.scale.unit}" for score in ("naive", "fresh"))
+    return "family", "seed", "naive", "fresh [interval]", "truth", *off
+
+
 def winner_rows(results: Results) -> list[tuple[str, ...]]:
-    """The cells under WINNER_HEADINGS, a row a search of the default strategy."""
+    """The cells under `winner_headings`, a row a search of the default strategy."""
     cells = []
     for search, winner in results.judged.winners.items():
         truth, fresh = (
@@ -194,8 +199,10 @@ def winner_rows(results: Results) -> list[tuple[str, ...]]:
                 f"{winner.naive:.4g}",
                 estimate_text(fresh),
                 f"{truth:.4g}",
-                f"{100 * (winner.naive / truth - 1):+.1f}",
-                f"{100 * (fresh.value / truth - 1):+.1f}",
+                *(
+                    results.scale.text(change, 1, "+").removesuffix("%")
+                    for change in results.scale.changes([winner.naive, fresh.value], truth)
+                ),
             )
         )
     return cells

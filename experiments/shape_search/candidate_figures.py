@@ -19,7 +19,7 @@ from experiments.study.figures import (
     log_scale,
     panels,
 )
-from schedules.search import Rung, SearchSpace, Standing, dkw_half_width
+from schedules.search import Rung, Scale, SearchSpace, Standing, dkw_half_width
 
 IN_VIEW = 0.9  # the fraction of all scores that a panel shows in full; higher ones lie on its upper edge
 BEST_SO_FAR = "#222222"
@@ -83,12 +83,13 @@ def score_against_parameters(results: Results, standing: Standing) -> bytes:
 
 def importances(results: Results) -> bytes:
     """What the score of each family's better half still depends on, with intervals."""
+    scale = Scale.of(*results.findings.told.values())
     figure, axes = panels([standing.name for standing in results.standings], sharex=True)
     for ax, standing in zip(axes, results.standings, strict=True):
         space = SearchSpace(standing.winner.candidate.family, results.config.learning_rate_range)
         raced = [one.candidate for one in results.findings.screened[standing.name]]
         told = results.findings.told[standing.name]
-        found = parameter_importances(raced, told, space, results.config.confidence)
+        found = parameter_importances(raced, told, space, results.config.confidence, scale)
         for place, (name, share) in enumerate(found.items()):
             color = REFERENCE if name == BASE_LR else ACCENT
             ax.plot([share.low, share.high], [place, place], color=color, linewidth=3)
@@ -99,7 +100,8 @@ def importances(results: Results) -> bytes:
         ax.axvline(0, color=CONTEXT, zorder=0)
         if not found:
             ax.text(0.5, 0.5, "too few candidates", ha="center", transform=ax.transAxes, fontsize=8)
-    figure.supxlabel(f"share of the variance of log {results.config.metric} that rests on it")
+    varied = f"log {results.config.metric}" if scale is Scale.RELATIVE else results.config.metric
+    figure.supxlabel(f"share of the variance of {varied} that rests on it")
     legend_beside(figure, {"shape parameter": ACCENT, "base learning rate": REFERENCE})
     figure.suptitle("What still matters among the better half of each family's candidates")
     return as_png(figure)

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.inspection import permutation_importance
 
-from schedules.search import Candidate, Estimate, SearchSpace
+from schedules.search import Candidate, Estimate, Scale, SearchSpace
 
 BASE_LR = "base LR"
 FEWEST = 8  # candidates; fewer say nothing
@@ -31,13 +31,15 @@ def parameter_importances(
     scores: Float[np.ndarray, "candidates"],
     space: SearchSpace,
     confidence: float = 0.95,
+    scale: Scale | None = None,
 ) -> dict[str, Estimate]:
-    """The importance of each shape parameter and of `BASE_LR` for the logarithm of the score.
+    """The importance of each shape parameter and of `BASE_LR` for the level of the score, its logarithm on
+    the RELATIVE scale. Where none is given the scale is that of the better half.
 
     Empty where fewer than `FEWEST` candidates are left to learn from, or all of them score the same.
     """
     kept = better_half(scores)
-    values = np.log(scores[kept]) if np.all(scores[kept] > 0) else scores[kept]
+    values = (scale or Scale.of(scores[kept])).levels(scores[kept])
     if len(values) < FEWEST or np.ptp(values) == 0:
         return {}
     points = np.stack([space.point(candidates[number]) for number in np.flatnonzero(kept)])

@@ -3,20 +3,23 @@
 from collections.abc import Mapping
 from typing import Any
 
-from experiments.study.tables import estimate_json, finite_or_none, shape_text
+from experiments.study.tables import change_text, estimate_json, finite_or_none, shape_text
 from schedules.search import Finding, Verdict
 
-CHECK_HEADINGS = ("winner", "verdict", "best change found, %", "in", "base LR", "shape")
+
+def check_headings(verdicts: Mapping[str, Verdict]) -> tuple[str, ...]:
+    """The headings of the table of verdicts, which share a scale."""
+    unit = next(iter(verdicts.values())).scale.unit
+    return "winner", "verdict", f"best change found, {unit}", "in", "base LR", "shape"
 
 
 def check_rows(verdicts: Mapping[str, Verdict]) -> list[tuple[str, ...]]:
-    """The cells under `CHECK_HEADINGS`, a row a winner that was checked."""
+    """The cells under `check_headings`, a row a winner that was checked."""
     rows = []
     for name, verdict in verdicts.items():
         change, found = verdict.best.change, verdict.best.found
-        interval = f"{100 * change.value:+.1f} [{100 * change.low:+.1f}, {100 * change.high:+.1f}]"
         place = found.family.name, f"{found.base_lr:.3g}", shape_text(found.params)
-        rows.append((name, str(verdict), interval, *place))
+        rows.append((name, str(verdict), change_text(change, verdict.scale, 1), *place))
     return rows
 
 
@@ -24,6 +27,7 @@ def verdict_json(verdict: Verdict) -> dict[str, Any]:
     """A verdict for winners.json; the shapes found in place of the winner's come with it."""
     return {
         "verdict": str(verdict),
+        "scale": verdict.scale.value,
         "improved": verdict.improved,
         "delta": finite_or_none(verdict.delta),
         "own_family": _finding_json(verdict.own),

@@ -5,7 +5,7 @@ from html import escape
 
 from experiments.shape_search import candidate_figures, near_optimality_figures, winner_figures
 from experiments.shape_search.config import DRAWING
-from experiments.shape_search.near_optimality import CHECK_HEADINGS, check_rows
+from experiments.shape_search.near_optimality import check_headings, check_rows
 from experiments.shape_search.results import Results, headings, notes, table_rows
 from experiments.study.folder import StudyFolder, write_atomically
 from experiments.study.report import html_figure, html_page, html_table
@@ -51,7 +51,7 @@ def _check_sections(results: Results, figures: Mapping[str, bytes]) -> list[str]
         return []
     return [
         "<h2>How near-optimal are the best?</h2>",
-        html_table(CHECK_HEADINGS, check_rows(results.verdicts)),
+        html_table(check_headings(results.verdicts), check_rows(results.verdicts)),
         *(html_figure(name, image) for name, image in figures.items()),
     ]
 

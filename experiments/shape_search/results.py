@@ -23,7 +23,7 @@ from experiments.study.tables import (
     shape_text,
     show_table,
 )
-from schedules.search import Findings, Standing, Verdict, verdict
+from schedules.search import Findings, Scale, Standing, Verdict, verdict
 from schedules.winners import FORMAT, LoadedWinner
 
 
@@ -58,6 +58,11 @@ class Results(NamedTuple):
         return f"{config.workload}, {config.optimizer}, batch {config.batch_size}, {config.num_steps} steps"
 
     @property
+    def scale(self) -> Scale:
+        """Of the changes against the baselines."""
+        return self.best.scale
+
+    @property
     def verdict(self) -> str:
         return verdict(self.standings, BASELINES[0])
 
@@ -85,6 +90,7 @@ def winners_json(results: Results) -> dict[str, Any]:
         "num_steps": config.num_steps,
         "metric": config.metric,
         "confidence": config.confidence,
+        "scale": results.scale.value,
         "verdict": results.verdict,
         "winners": [_winner_json(standing, results) for standing in results.standings],
     }
@@ -125,7 +131,7 @@ def show(results: Results, folder: StudyFolder, console: Console) -> None:
 def headings(results: Results) -> tuple[str, ...]:
     """The headings of the final table."""
     config = results.config
-    against = (f"vs {name}, %" for name in BASELINES)
+    against = (f"vs {name}, {results.scale.unit}" for name in BASELINES)
     return "family", "best shape", "base LR", f"{config.metric} [interval]", *against, *_test_metrics(results)
 
 
@@ -141,7 +147,7 @@ def _table_row(standing: Standing, results: Results) -> tuple[str, ...]:
         shape_text(candidate.params),
         base_lr_text(candidate.base_lr, results.config.learning_rate_range),
         estimate_text(standing.score),
-        *(change_text(standing.against.get(name)) for name in BASELINES),
+        *(change_text(standing.against.get(name), results.scale) for name in BASELINES),
         *(f"{results.beside[standing.name][name]:.3g}" for name in _test_metrics(results)),
     )
 

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from experiments.study.journal import Journal
 from schedules import Interval
-from schedules.search import Estimate, Standing
+from schedules.search import Estimate, Scale, Standing
 
 EDGE = 0.05  # of an interval of learning rates, on either side
 
@@ -27,11 +27,12 @@ def estimate_text(estimate: Estimate) -> str:
     return f"{estimate.value:.3g} [{estimate.low:.3g}, {estimate.high:.3g}]"
 
 
-def change_text(change: Estimate | None) -> str:
-    """A relative change in per cent; a dash where there is none."""
+def change_text(change: Estimate | None, scale: Scale, digits: int = 0) -> str:
+    """A change in the scale's unit, which the heading names; a dash where there is none."""
     if change is None or math.isnan(change.value):
         return "–"
-    return f"{100 * change.value:+.0f} [{100 * change.low:+.0f}, {100 * change.high:+.0f}]"
+    value, low, high = (scale.text(end, digits, "+").removesuffix("%") for end in change)
+    return f"{value} [{low}, {high}]"
 
 
 def base_lr_text(base_lr: float, searched: Interval | None) -> str:

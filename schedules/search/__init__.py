@@ -1,12 +1,13 @@
 """The search for near-optimal shapes: strategies that ask, and the scores they are told."""
 
 from schedules.search.keys import named_key
-from schedules.search.near_optimality import CheckBudget, Finding, Verdict, check_winners, free_start
+from schedules.search.near_optimality import CheckBudget, check_winners, free_start
 from schedules.search.one_axis import AxisSweep
 from schedules.search.paired import paired_change
 from schedules.search.procedure import Budget, Findings, Winner, confirm, search_shapes
 from schedules.search.racing import Race, Raced, Rung
 from schedules.search.recall import Once
+from schedules.search.scale import Scale
 from schedules.search.scoring import (
     Estimate,
     dkw_half_width,
@@ -19,6 +20,7 @@ from schedules.search.standings import Standing, standings, verdict
 from schedules.search.strategies import STRATEGIES
 from schedules.search.strategy import History, Strategy
 from schedules.search.trial import Candidate, SearchSpace, Trial
+from schedules.search.verdicts import Finding, Verdict
 
 __all__ = [
     "STRATEGIES",
@@ -34,6 +36,7 @@ __all__ = [
     "Race",
     "Raced",
     "Rung",
+    "Scale",
     "SearchSpace",
     "Standing",
     "Strategy",

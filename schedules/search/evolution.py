@@ -1,8 +1,10 @@
 """CMA-ES: points from a normal distribution that learns from each generation where and how to look.
 
-The distribution is the `cmaes` library's. As the library's object is not a state to keep, it is told the
-whole history again at each ask. A search that has contracted starts anew elsewhere with twice the population
-(IPOP). Source: Hansen (2016), arXiv:1604.00772; Auger and Hansen (2005), doi:10.1109/CEC.2005.1554902.
+The distribution is the `cmaes` library's. It is told the ranks of a generation's scores: the method looks at
+nothing else, but the library would stop at a spread that is tiny in its eyes, whatever the metric's unit. As
+its object is no state to keep, it is told the whole history again at each ask. A search that has contracted
+starts anew elsewhere with twice the population (IPOP). Source: Hansen (2016), arXiv:1604.00772; Auger and
+Hansen (2005), doi:10.1109/CEC.2005.1554902.
 """
 
 import math
@@ -11,6 +13,7 @@ from itertools import repeat
 import numpy as np
 from cmaes import CMA
 from jaxtyping import Float
+from scipy.stats import rankdata
 
 from schedules.search.batches import first_new, whole_batches
 from schedules.search.keys import named_key
@@ -18,7 +21,6 @@ from schedules.search.strategy import History, Strategy, numpy_generator, strate
 
 SPREAD = 0.3  # the first standard deviation on each axis
 SMALLEST = 1e-4  # a generation within a cube of this side has contracted
-HUGE = 1e300  # stands for +inf where the library subtracts
 
 
 def cmaes_search(dimensions: int, batch: int) -> Strategy:
@@ -39,7 +41,7 @@ def _told(history: History, batch: int) -> CMA:
     library = _begun(history, start, batch, doublings)
     while (end := start + library.population_size) <= len(history.points):
         points = history.points[start:end].astype(np.float64)
-        library.tell(list(zip(points, np.minimum(history.scores[start:end], HUGE), strict=True)))
+        library.tell(list(zip(points, rankdata(history.scores[start:end], method="min"), strict=True)))
         start = end
         if library.should_stop() or np.max(np.ptp(points, axis=0)) < SMALLEST:
             doublings += 1

@@ -1,41 +1,47 @@
-"""A quadratic of the log score in a box: where it is lowest, and how much lower the score may be there."""
+"""A quadratic of the score's level in a box: where it is lowest, and how much lower the score may be there.
+
+The level is the logarithm of the score, or the score itself; see `Scale`.
+"""
 
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from schedules.search.box import Box
-from schedules.search.paired import RelativeScores
+from schedules.search.paired import RelativeScores, relative_scores
+from schedules.search.scale import Scale
 
 SPARE_POINTS = 4  # measured beyond the number of coefficients, the least that tells the noise
 DRAWS = 400  # quadratics that a bound minimises
 TRUSTED = 0.2  # above the lowest log score, how far a quadratic is expected to hold
+TRUSTED_PART = 0.5  # of the points, on the ABSOLUTE scale: as far as the lowest half of them lies
 CYCLES = 20  # of coordinate descent on a quadratic
 
 
 class Measured(NamedTuple):
-    """Points of the unit cube and their relative scores; those of one group ran with the same seeds."""
+    """Groups of points of the unit cube and their scores; those of one group ran with the same seeds."""
 
-    points: Float[np.ndarray, "measured dims"]
-    scores: RelativeScores
-    groups: Float[np.ndarray, "measured"]
+    points: tuple[Float[np.ndarray, "_ dims"], ...] = ()
+    scores: tuple[Float[np.ndarray, "_ replicates"], ...] = ()
 
-    @classmethod
-    def nothing(cls, dimensions: int) -> "Measured":
-        return cls(np.zeros((0, dimensions)), RelativeScores(np.zeros(0), np.zeros(0)), np.zeros(0))
+    @property
+    def scale(self) -> Scale:
+        return Scale.of(*self.scores)
 
-    def add(self, points: Float[np.ndarray, "new dims"], scores: RelativeScores, group: int) -> "Measured":
-        columns = zip(self.scores, scores, strict=True)
-        return Measured(
-            np.concatenate([self.points, points]),
-            RelativeScores(*(np.concatenate(pair) for pair in columns)),
-            np.append(self.groups, np.full(len(points), float(group))),
-        )
+    def add(
+        self, points: Float[np.ndarray, "new dims"], scores: Float[np.ndarray, "new replicates"]
+    ) -> "Measured":
+        return Measured((*self.points, points), (*self.scores, scores))
+
+    def relative(self, scale: Scale) -> RelativeScores:
+        """The scores of all groups without what the seeds of each share."""
+        found = [relative_scores(group, scale) for group in self.scores]
+        return RelativeScores(*map(np.concatenate, zip(*found, strict=True)))
 
 
 class Quadratic(NamedTuple):
-    """log score = slope·u + ½ uᵀ·curvature·u + the level of the group, u in half sides of the box.
+    """level = slope·u + ½ uᵀ·curvature·u + the level of the group, u in half sides of the box.
 
     Attributes:
       box: where it was fitted.
@@ -54,23 +60,21 @@ class Quadratic(NamedTuple):
     spare: int
 
 
-def fit_quadratic(measured: Measured, box: Box) -> Quadratic | None:
+def fit_quadratic(measured: Measured, box: Box, scale: Scale) -> Quadratic | None:
     """The least-squares fit to the finite scores inside a box, the best weighing most; None if too few."""
-    inside = box.holds(measured.points) & np.isfinite(measured.scores.logs)
-    logs, variances, groups = (
-        measured.scores.logs[inside],
-        measured.scores.variances[inside],
-        measured.groups[inside],
-    )
-    features = _features(box.scaled(measured.points[inside]))
+    points, relative = np.concatenate(measured.points), measured.relative(scale)
+    inside = box.holds(points) & np.isfinite(relative.levels)
+    levels, variances = relative.levels[inside], relative.variances[inside]
+    groups = np.repeat(np.arange(len(measured.points)), [len(of) for of in measured.points])[inside]
+    features = _features(box.scaled(points[inside]))
     design = np.concatenate([features, groups[:, None] == np.unique(groups)], axis=1)
     spare = len(design) - design.shape[1]
     if spare < SPARE_POINTS:
         return None
-    weights = _weights(logs, groups)
+    weights = _weights(levels, groups, scale)
     inverse = np.linalg.pinv(weights[:, None] * design) * weights
-    fitted = inverse @ logs
-    noise = np.sqrt(np.sum((weights * (logs - design @ fitted)) ** 2) / spare)
+    fitted = inverse @ levels
+    noise = np.sqrt(np.sum((weights * (levels - design @ fitted)) ** 2) / spare)
     known = (weights**2 * variances)[~np.isnan(variances)]
     misfit = max(noise - np.sqrt(np.mean(known)), 0.0) if len(known) else noise
     count = features.shape[1]
@@ -88,7 +92,7 @@ def lowest_point(model: Quadratic, start: Float[np.ndarray, "dims"]) -> Float[np
 def improvement_bound(
     model: Quadratic, at: Float[np.ndarray, "dims"], box: Box, confidence: float, rng: np.random.Generator
 ) -> float:
-    """An upper confidence limit of log score(at) - min log score over a box.
+    """An upper confidence limit of level(at) - min level over a box.
 
     Quadratics are drawn that agree with the scores; the limit is a quantile of what each gains at its own
     minimum, plus the misfit: what the fit misses at a measured point it may miss at the minimum.
@@ -100,13 +104,18 @@ def improvement_bound(
 
 
 def _weights(
-    logs: Float[np.ndarray, "points"], groups: Float[np.ndarray, "points"]
+    levels: Float[np.ndarray, "points"], groups: Int[np.ndarray, "points"], scale: Scale
 ) -> Float[np.ndarray, "points"]:
-    """1 / sqrt(1 + (excess / TRUSTED)²): what is far above the best of its group hardly matters."""
+    """1 / sqrt(1 + (excess / trusted)²): what is far above the best of its group hardly matters.
+
+    A metric's unit says nothing of what is far, so on the ABSOLUTE scale the points do.
+    """
     _, of = np.unique(groups, return_inverse=True)
     best = np.full(of.max() + 1, np.inf)
-    np.minimum.at(best, of, logs)
-    return 1 / np.hypot(1, (logs - best[of]) / TRUSTED)
+    np.minimum.at(best, of, levels)
+    excess = levels - best[of]
+    trusted = TRUSTED if scale is Scale.RELATIVE else np.quantile(excess, TRUSTED_PART) or 1.0
+    return 1 / np.hypot(1, excess / trusted)
 
 
 def _features(u: Float[np.ndarray, "points dims"]) -> Float[np.ndarray, "points coefficients"]:

@@ -19,6 +19,7 @@ from schedules.search.local_model import Measured, fit_quadratic, improvement_bo
 from schedules.search.paired import paired_change, relative_scores
 from schedules.search.racing import Evaluate, Rung, replicate_scores
 from schedules.search.recall import Once
+from schedules.search.scale import Scale
 from schedules.search.strategy import numpy_generator
 from schedules.search.trial import Candidate, SearchSpace
 
@@ -48,11 +49,11 @@ class LocalSearch(NamedTuple):
 
     @classmethod
     def start(cls, space: SearchSpace, candidate: Candidate) -> "LocalSearch":
-        return cls(space, candidate, candidate, Measured.nothing(space.dimensions), 0, 0)
+        return cls(space, candidate, candidate, Measured(), 0, 0)
 
     def box(self, about: Candidate, halvings: int | float) -> Box:
         """The box around a candidate after so many halvings."""
-        octaves = math.log2(self.space.learning_rates.high / self.space.learning_rates.low)
+        octaves = self.space.learning_rates.log_ratio / math.log(2)
         sides = np.array([RANGE_FRACTION] * (self.space.dimensions - 1) + [OCTAVES / octaves])
         return Box.around(self.space.point(about), sides / 2**halvings)
 
@@ -75,7 +76,6 @@ class Rules(NamedTuple):
 
 def measure(
     stage: str,
-    group: int,
     searches: Sequence[LocalSearch],
     design: Callable[[], Sequence[Float[np.ndarray, "_ _"]]],
     rung: Rung,
@@ -87,7 +87,7 @@ def measure(
     asked = _asked_once(stage, searches, design, once)
     candidates, scores = run_together(stage, [candidates for _, candidates in asked], rung, evaluate)
     knowing = [
-        one._replace(measured=one.measured.add(at, relative_scores(of), group))
+        one._replace(measured=one.measured.add(at, of))
         for one, (at, _), of in zip(searches, asked, scores, strict=True)
     ]
     return knowing, candidates, scores
@@ -121,8 +121,8 @@ def improve(
             for place, one in enumerate(searches)
         ]
 
-    measured, _, _ = measure(stage, number, searches, designs, rules.rung, evaluate, once)
-    asked = _asked_once(challenge, measured, lambda: [_challengers(one, number) for one in measured], once)
+    measured, _, _ = measure(stage, searches, designs, rules.rung, evaluate, once)
+    asked = _asked_once(challenge, measured, lambda: [_challengers(one) for one in measured], once)
     rivals = [[one.current, *challengers] for one, (_, challengers) in zip(measured, asked, strict=True)]
     rivals, scores = run_together(challenge, rivals, rules.challenge, evaluate)
     return [
@@ -131,8 +131,8 @@ def improve(
     ]
 
 
-def remaining_improvement(search: LocalSearch, confidence: float, key: PRNGKeyArray) -> float:
-    """An upper confidence limit of log score(finalist) - min log score around it; +inf if nothing bounds it.
+def remaining_improvement(search: LocalSearch, scale: Scale, confidence: float, key: PRNGKeyArray) -> float:
+    """An upper confidence limit of level(finalist) - min level around it; +inf if nothing bounds it.
 
     Each box from the first to the last, in steps of √2, gives a limit over the box twice its size, or over
     the first where that is smaller; the lowest counts. A wide box shows the curvature better, a narrow one is
@@ -143,7 +143,7 @@ def remaining_improvement(search: LocalSearch, confidence: float, key: PRNGKeyAr
     sure = 1 - (1 - confidence) / len(sizes)
     bounds = [math.inf]
     for place, halvings in enumerate(sizes):
-        model = fit_quadratic(search.measured, search.box(search.finalist, halvings))
+        model = fit_quadratic(search.measured, search.box(search.finalist, halvings), scale)
         if model is not None:
             around = search.box(search.finalist, max(halvings - 1, 0))
             rng = numpy_generator(named_key(key, "bound", place))
@@ -172,16 +172,16 @@ def _design(
     return box.unscaled(2 * sequence.random_base2((count - 1).bit_length())[:count] - 1)
 
 
-def _challengers(search: LocalSearch, latest: int) -> Float[np.ndarray, "challengers dims"]:
+def _challengers(search: LocalSearch) -> Float[np.ndarray, "challengers dims"]:
     """The lowest point of the box's model, if it has one, and the best of the latest points that finished."""
-    points, (logs, _), groups = search.measured
-    chosen = []
-    model = fit_quadratic(search.measured, search.box(search.current, search.halvings))
+    measured, scale, chosen = search.measured, search.measured.scale, []
+    model = fit_quadratic(measured, search.box(search.current, search.halvings), scale)
     if model is not None:
         chosen.append(lowest_point(model, search.space.point(search.current)))
-    best = np.argmin(np.where(groups == latest, logs, np.inf))
-    if logs[best] < np.inf:
-        chosen.append(points[best])
+    levels = relative_scores(measured.scores[-1], scale).levels
+    best = np.argmin(levels)
+    if levels[best] < np.inf:
+        chosen.append(measured.points[-1][best])
     return np.array(chosen).reshape(-1, search.space.dimensions)
 
 
@@ -192,7 +192,8 @@ def _decide(
     confidence: float,
 ) -> LocalSearch:
     """The search after fresh runs of the current candidate, which is the first rival, and its challengers."""
-    changes = [paired_change(of, scores[0], 1 - (1 - confidence) / CHALLENGERS) for of in scores]
+    sure, scale = 1 - (1 - confidence) / CHALLENGERS, Scale.of(scores)
+    changes = [paired_change(of, scores[0], sure, scale) for of in scores]
     best = int(np.argmin([change.value for change in changes]))
     if changes[best].high < 0:
         return search._replace(current=rivals[best], finalist=rivals[best], accepted=search.accepted + 1)

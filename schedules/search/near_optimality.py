@@ -6,18 +6,19 @@
 
 The verdict is "improved by x ± y", or "near-optimal within δ". δ is an upper confidence limit of what the
 best point around the winner would gain: what the check cannot exclude of the local search's last candidate,
-and what a quadratic of the log score cannot exclude beyond it. The sweeps are the specification's; the local
-search, δ and `free` are this project's.
+and what a quadratic of the log score cannot exclude beyond it. Where some score of the check is not positive,
+x, y and δ are differences in the metric's unit, taken from the scores themselves; see `Scale`. The sweeps are
+the specification's; the local search, δ and `free` are this project's.
 """
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Float, PRNGKeyArray
 
 from schedules.families import FAMILIES, FREE_LEVELS
 from schedules.search.keys import named_key
@@ -31,12 +32,14 @@ from schedules.search.local_search import (
     run_together,
 )
 from schedules.search.one_axis import AxisSweep, read_sweeps, sweep_points
-from schedules.search.paired import least_replicates, paired_change
+from schedules.search.paired import paired_change
 from schedules.search.procedure import Winner
 from schedules.search.racing import Evaluate, Rung
 from schedules.search.recall import Once, anew
-from schedules.search.scoring import Estimate
+from schedules.search.scale import Scale
+from schedules.search.scoring import least_replicates
 from schedules.search.trial import Candidate, SearchSpace
+from schedules.search.verdicts import Finding, Verdict, largest_saving
 
 SWEEP, CHECK = "sweep", "check"
 FREE = "free"
@@ -95,67 +98,6 @@ class CheckBudget:
         return 1 - (1 - self.confidence) / LINES
 
 
-class Finding(NamedTuple):
-    """What a local search found from a winner.
-
-    Attributes:
-      start: where it began: the winner, or its curve as a `free` shape.
-      found: what it ended with; the winner itself where nothing seemed better.
-      accepted: how many challengers were surely better than what they replaced, on the way.
-      change: of the median, from the winner's to that of `found`, relative, paired seed by seed.
-      delta: the fraction of the winner's score that the best point around `found` saves at most.
-    """
-
-    start: Candidate
-    found: Candidate
-    accepted: int
-    change: Estimate
-    delta: float
-
-    @property
-    def improved(self) -> bool:
-        """Whether what was found is better beyond the interval."""
-        return self.change.high < 0
-
-
-class Verdict(NamedTuple):
-    """The verdict on a winner.
-
-    Attributes:
-      winner: it.
-      sweeps: of each shape parameter.
-      own: the search in its own family.
-      free: the search in `free`; None where that is its own family.
-    """
-
-    winner: Winner
-    sweeps: tuple[AxisSweep, ...]
-    own: Finding
-    free: Finding | None
-
-    @property
-    def best(self) -> Finding:
-        """The search that improved most on the winner, for sure; the own one where none did."""
-        findings = [self.own] if self.free is None else [self.own, self.free]
-        return min(findings, key=lambda finding: finding.change.value if finding.improved else 0.0)
-
-    @property
-    def improved(self) -> bool:
-        return self.best.improved
-
-    @property
-    def delta(self) -> float:
-        """What the best shape of the family around the winner saves at most, as a fraction of its score."""
-        return self.own.delta
-
-    def __str__(self) -> str:
-        if not self.improved:
-            return f"near-optimal within {self.delta:.2%}"
-        change = self.best.change
-        gain, margin = -(change.low + change.high) / 2, (change.high - change.low) / 2
-        return f"improved by {gain:.2%} ± {margin:.2%} in {self.best.found.family.name}"
-
-
 class _Line(NamedTuple):
     """One local search from one winner."""
 
@@ -182,22 +124,23 @@ def check_winners(
       evaluate, once: as for `search_shapes`. The stages are "sweep", "improve k", "challenge k" and "check";
         the candidates of a stage are numbered through all winners, so that no two trials share an identity.
 
-    Raises ValueError where a score is NaN.
+    Raises ValueError where a score is NaN or -inf.
     """
     if not winners:
         return {}
-    own = [
-        _Line(name, winner.candidate, LocalSearch.start(spaces[name], winner.candidate))
-        for name, winner in winners.items()
-    ]
-    own, sweeps = _sweep(own, budget, evaluate, once)
+    own = [_own_line(name, winner, spaces[name]) for name, winner in winners.items()]
+    own, readings = _sweep(own, budget, evaluate, once)
     free = _free_lines([line for line in own if line.start.family.name != FREE], spaces, once)
     lines = _improve([*own, *free], budget, key, evaluate, once)
-    findings = _check(lines, winners, budget, key, evaluate, once)
-    others = dict(zip((line.winner for line in lines[len(own) :]), findings[len(own) :], strict=True))
+    scores = _check_scores(lines, winners, budget, evaluate)
+    scale = Scale.of(*(of for line in lines for of in line.search.measured.scores), *scores.values())
+    findings = _findings(lines, winners, scores, scale, budget, key, once)
+    others = {
+        line.winner: finding for line, finding in zip(lines[len(own) :], findings[len(own) :], strict=True)
+    }
     return {
-        line.winner: Verdict(winners[line.winner], of, finding, others.get(line.winner))
-        for line, of, finding in zip(own, sweeps, findings, strict=False)
+        line.winner: Verdict(winners[line.winner], scale, read(scale), finding, others.get(line.winner))
+        for line, read, finding in zip(own, readings, findings, strict=False)
     }
 
 
@@ -215,6 +158,10 @@ def free_start(winner: Candidate) -> Candidate:
     return Candidate(FAMILIES[FREE], 0, params, winner.base_lr * (largest or 1.0))
 
 
+def _own_line(name: str, winner: Winner, space: SearchSpace) -> _Line:
+    return _Line(name, winner.candidate, LocalSearch.start(space, winner.candidate))
+
+
 def _free_lines(own: Sequence[_Line], spaces: Mapping[str, SearchSpace], once: Once) -> Iterator[_Line]:
     starts = once("free starts", lambda: [free_start(line.start).proposal for line in own])
     for line, proposal in zip(own, starts, strict=True):
@@ -225,7 +172,8 @@ def _free_lines(own: Sequence[_Line], spaces: Mapping[str, SearchSpace], once: O
 
 def _sweep(
     lines: Sequence[_Line], budget: CheckBudget, evaluate: Evaluate, once: Once
-) -> tuple[list[_Line], list[tuple[AxisSweep, ...]]]:
+) -> tuple[list[_Line], list[Callable[[Scale], tuple[AxisSweep, ...]]]]:
+    """The lines that know their sweeps, and what reads those on a scale."""
     shape = budget.sweep_values, budget.sweep_rates
     centres = [line.search.space.point(line.start) for line in lines]
     grids = once(
@@ -238,14 +186,14 @@ def _sweep(
     # the axes share the winner's own shape, which is measured once
     distinct = [np.unique(np.array(grid), axis=0, return_inverse=True) for grid in grids]
     rung = Rung(budget.replicates, budget.num_steps)
-    searches = [line.search for line in lines]
-    points = [grid for grid, _ in distinct]
-    searches, candidates, scores = measure(SWEEP, 0, searches, lambda: points, rung, evaluate, once)
-    sweeps = []
+    searches, points = [line.search for line in lines], [of for of, _ in distinct]
+    searches, candidates, scores = measure(SWEEP, searches, lambda: points, rung, evaluate, once)
+    readings = []
     for centre, (of, places), asked, results in zip(centres, distinct, candidates, scores, strict=True):
         own = int(np.argmin(np.max(np.abs(of - centre), axis=1)))
-        sweeps.append(read_sweeps([asked[place] for place in places], results[places], results[own], *shape))
-    return [line._replace(search=one) for line, one in zip(lines, searches, strict=True)], sweeps
+        swept = [asked[place] for place in places], results[places], results[own]
+        readings.append(functools.partial(read_sweeps, *swept, *shape))
+    return [line._replace(search=one) for line, one in zip(lines, searches, strict=True)], readings
 
 
 def _improve(
@@ -263,37 +211,38 @@ def _improve(
     return [line._replace(search=search) for line, search in zip(lines, searches, strict=True)]
 
 
-def _check(
-    lines: Sequence[_Line],
-    winners: Mapping[str, Winner],
-    budget: CheckBudget,
-    key: PRNGKeyArray,
-    evaluate: Evaluate,
-    once: Once,
-) -> list[Finding]:
-    """What each search ended with against its winner, which may be the same candidate."""
+def _check_scores(
+    lines: Sequence[_Line], winners: Mapping[str, Winner], budget: CheckBudget, evaluate: Evaluate
+) -> dict[Candidate, Float[np.ndarray, "replicates"]]:
+    """Fresh runs of the winners and of what each search ended with, which may be the same candidate."""
     finalists = [line.search.finalist for line in lines]
     distinct = list(dict.fromkeys([*(winner.candidate for winner in winners.values()), *finalists]))
     _, (scores,) = run_together(CHECK, [distinct], Rung(budget.check_replicates, budget.num_steps), evaluate)
-    by_candidate = dict(zip(distinct, scores, strict=True))
+    return dict(zip(distinct, scores, strict=True))
+
+
+def _findings(
+    lines: Sequence[_Line],
+    winners: Mapping[str, Winner],
+    scores: Mapping[Candidate, Float[np.ndarray, "replicates"]],
+    scale: Scale,
+    budget: CheckBudget,
+    key: PRNGKeyArray,
+    once: Once,
+) -> list[Finding]:
+    """What each search ended with against its winner."""
+    findings, confidence = [], budget.line_confidence
     bounds = once(
         "remaining improvements",
         lambda: [
-            remaining_improvement(line.search, budget.line_confidence, named_key(key, CHECK, place))
+            remaining_improvement(line.search, scale, confidence, named_key(key, CHECK, place))
             for place, line in enumerate(lines)
         ],
     )
-    findings = []
-    for line, finalist, beyond in zip(lines, finalists, bounds, strict=True):
-        reference = by_candidate[winners[line.winner].candidate]
-        change = paired_change(by_candidate[finalist], reference, budget.line_confidence)
-        findings.append(Finding(line.start, finalist, line.search.accepted, change, _delta(change, beyond)))
+    for (name, start, search), beyond in zip(lines, bounds, strict=True):
+        reference = scores[winners[name].candidate]
+        change = paired_change(scores[search.finalist], reference, confidence, scale)
+        delta = largest_saving(change, beyond, scale)
+        findings.append(Finding(start, search.finalist, search.accepted, change, delta))
     return findings
-
-
-def _delta(change: Estimate, beyond: float) -> float:
-    """The fraction saved by a change at the low end of its interval, and beyond it by so much in the log."""
-    if math.isinf(beyond):
-        return 1.0
-    saved = 1 - (1 + change.low) * math.exp(-beyond)
-    return min(max(saved, 0.0), 1.0)
+    return findings

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from schedules.search.box import Box
-from schedules.search.paired import paired_ratios
+from schedules.search.scale import Scale
 from schedules.search.trial import Candidate
 
 
@@ -18,8 +18,8 @@ class AxisSweep(NamedTuple):
       parameter: its name.
       values: of the parameter, rising, the winner's own among them.
       base_lrs: the learning rates tried at each value.
-      changes: the median over paired replicates of the score's relative change from the winner's; +inf where
-        it diverged.
+      changes: the median over paired replicates of the score's change from the winner's, on the scale that
+        the sweeps were read with; +inf where it diverged.
     """
 
     parameter: str
@@ -59,9 +59,10 @@ def read_sweeps(
     winner: Float[np.ndarray, "replicates"],
     values: int,
     rates: int,
+    scale: Scale,
 ) -> tuple[AxisSweep, ...]:
     """The sweeps whose candidates are those of `sweep_points`, in that order; `winner` holds its scores."""
-    changes = np.median(paired_ratios(scores, winner), axis=1) - 1
+    changes = np.median(scale.changes(scores, winner), axis=1)
     names = list(candidates[0].family.space)
     base_lrs = np.array([one.base_lr for one in candidates])
     places = np.arange(len(candidates)).reshape(len(names), values, rates)

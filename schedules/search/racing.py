@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from schedules.search.scale import Scale
 from schedules.search.trial import Candidate, Trial
 
 Evaluate = Callable[[Sequence[Trial]], Mapping[Trial, float]]
@@ -98,12 +99,13 @@ def rung_medians(raced: Sequence[Raced], rules: Race) -> Float[np.ndarray, "cand
 
 def told_scores(medians: Float[np.ndarray, "candidates rungs"]) -> Float[np.ndarray, "candidates"]:
     """One comparable score each: the last rung's, or, for those that dropped out, that of their last rung
-    times what the finished ones' medians gained between the two."""
+    changed as the finished ones' medians changed between the two, by a factor or by a term; see `Scale`."""
     ran = ~np.isnan(medians)
-    finished = medians[ran[:, -1]]
-    gains = [_gain(of, finished[:, -1]) for of in finished.T[:-1]]
+    scale, finished = Scale.of(medians[ran]), medians[ran[:, -1]]
+    rungs = zip(medians.T[:-1], finished.T[:-1], strict=True)
+    carried = [_carried(scores, before, finished[:, -1], scale) for scores, before in rungs]
     last = ran.sum(axis=1) - 1
-    return np.take_along_axis(medians, last[:, None], axis=1)[:, 0] * np.array([*gains, 1.0])[last]
+    return np.take_along_axis(np.stack([*carried, medians[:, -1]], axis=1), last[:, None], axis=1)[:, 0]
 
 
 def median_scores(stage: str, candidates: Sequence[Candidate], rung: Rung, evaluate: Evaluate) -> list[float]:
@@ -114,15 +116,16 @@ def median_scores(stage: str, candidates: Sequence[Candidate], rung: Rung, evalu
 def replicate_scores(
     stage: str, candidates: Sequence[Candidate], rung: Rung, evaluate: Evaluate
 ) -> list[Float[np.ndarray, "replicates"]]:
-    """The score of each replicate of each candidate. Raises ValueError for a NaN score."""
+    """The score of each replicate of each candidate. Raises ValueError where one is NaN or -inf."""
     trials = [
         [Trial(stage, candidate, rung.num_steps, replicate) for replicate in range(rung.replicates)]
         for candidate in candidates
     ]
     scores = evaluate([trial for of in trials for trial in of]) if trials else {}
     for trial, score in scores.items():
-        if math.isnan(score):
-            raise ValueError(f"a score must be a number, or +inf where a run diverged, got NaN for {trial}")
+        if not score > -math.inf:
+            got = str(score).replace("nan", "NaN")
+            raise ValueError(f"a score must be a number, or +inf where a run diverged, got {got} for {trial}")
     return [np.array([scores[trial] for trial in of]) for of in trials]
 
 
@@ -138,9 +141,15 @@ def _running(asked: Sequence[Raced], rivals: Sequence[Raced], place: int, rules:
     return [row for row, one in enumerate(asked) if len(one.medians) == place and one.medians[-1] <= worst]
 
 
-def _gain(before: Float[np.ndarray, "finished"], after: Float[np.ndarray, "finished"]) -> float:
-    if not len(before):
-        return 1.0
-    reference = np.median(before)
-    gain = np.median(after) / reference if 0 < reference < np.inf else 1.0
-    return float(gain) if 0 < gain < np.inf else 1.0
+def _carried(
+    scores: Float[np.ndarray, "candidates"],
+    before: Float[np.ndarray, "finished"],
+    after: Float[np.ndarray, "finished"],
+    scale: Scale,
+) -> Float[np.ndarray, "candidates"]:
+    """A rung's scores as they may become on the last one; as they are where no finished median tells."""
+    if not len(before) or np.isinf(np.median(before)) or np.isinf(np.median(after)):
+        return scores
+    if scale is Scale.RELATIVE:
+        return scores * (np.median(after) / np.median(before))
+    return scores + (np.median(after) - np.median(before))

@@ -1,4 +1,12 @@
-"""Scores of replicated runs, and how sure they are. Lower is better; a run that diverged scores +inf."""
+"""Scores of replicated runs, and how sure they are. Lower is better; a run that diverged scores +inf.
+
+The bootstrap's intervals are too short for few replicates, and those of medians also too coarse. Below `FEW`,
+a median's interval therefore lies between two order statistics, whose coverage is binomial and holds for
+every distribution; what depends on two medians, or on a mean, has percentiles that are moved outwards as
+Student's distribution says (Hesterberg, 2015, "What teachers should know about the bootstrap",
+doi:10.1080/00031305.2015.1089789, the expanded percentile interval). For medians those hold the truth more
+often than they say.
+"""
 
 import math
 import warnings
@@ -8,6 +16,9 @@ import numpy as np
 from jaxtyping import Float
 from scipy import stats
 
+from schedules.search.scale import Scale, as_scores
+
+FEW = 30  # replicates; from as many on the bootstrap is as good as it says
 RESAMPLES = 1_000
 HUGE = 1e300  # stands for +inf where a resampling needs numbers
 
@@ -21,38 +32,47 @@ class Estimate(NamedTuple):
 
 
 def median_estimate(scores: Float[np.ndarray, "replicates"], confidence: float = 0.95) -> Estimate:
-    """The median with its BCa bootstrap interval (1,000 resamples).
+    """The median with its interval: `between_order_statistics` for fewer than 30 replicates, else the BCa
+    bootstrap (1,000 resamples).
 
     Diverged replicates count as +inf: the percentile interval then takes BCa's place, whose correction
-    needs finite numbers. Raises ValueError for NaN.
+    needs finite numbers. Raises ValueError for NaN and -inf.
     """
-    return _bootstrap(np.median, (np.asarray(scores, np.float64),), confidence)
+    scores = as_scores(scores)
+    if len(scores) < FEW:
+        return between_order_statistics(scores, confidence)
+    return _bootstrap(np.median, (scores,), confidence)
 
 
 def mean_estimate(scores: Float[np.ndarray, "replicates"], confidence: float = 0.95) -> Estimate:
-    """The mean with its bootstrap interval, as `median_estimate` has it for the median."""
-    return _bootstrap(np.mean, (np.asarray(scores, np.float64),), confidence)
+    """The mean with its bootstrap interval, infinite for a single replicate."""
+    scores = as_scores(scores)
+    if len(scores) == 1:
+        return Estimate(float(scores[0]), -math.inf, math.inf)
+    return _bootstrap(np.mean, (scores,), confidence)
 
 
 def median_change(
     scores: Float[np.ndarray, "replicates"],
     reference: Float[np.ndarray, "replicates"],
     confidence: float = 0.95,
+    scale: Scale | None = None,
 ) -> Estimate:
-    """The relative change of the median, median(scores) / median(reference) - 1, bootstrapped over pairs.
+    """The change of the median over paired replicates (equal keys), so that what they share cancels.
 
-    The replicates are paired (equal keys), so what they share cancels. NaN where the reference's median is
-    zero or infinite.
+    On the RELATIVE scale median(scores) / median(reference) - 1, on the ABSOLUTE one `median_difference`;
+    where none is given it is the `Scale.of` these scores. NaN where the reference's median is infinite.
     """
-    samples = np.asarray(scores, np.float64), np.asarray(reference, np.float64)
-    if not 0 < np.median(samples[1]) < math.inf:
-        return Estimate(math.nan, math.nan, math.nan)
+    scores, reference = as_scores(scores), as_scores(reference)
+    scale = scale or Scale.of(scores, reference)
+    if scale is Scale.ABSOLUTE:
+        return median_difference(scores, reference, confidence)
 
     def change(scores, reference, axis=-1):
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.median(scores, axis=axis) / np.median(reference, axis=axis) - 1
 
-    return _bootstrap(change, samples, confidence)
+    return _of_two_medians(change, scores, reference, confidence)
 
 
 def median_difference(
@@ -60,16 +80,42 @@ def median_difference(
     reference: Float[np.ndarray, "replicates"],
     confidence: float = 0.95,
 ) -> Estimate:
-    """median(scores) - median(reference), bootstrapped over pairs; defined where the reference's median is 0,
-    as errors often are, and a relative change is not. NaN where the reference's median is infinite."""
-    samples = np.asarray(scores, np.float64), np.asarray(reference, np.float64)
-    if math.isinf(np.median(samples[1])):
-        return Estimate(math.nan, math.nan, math.nan)
+    """median(scores) - median(reference), bootstrapped over pairs: defined for scores of any sign. NaN where
+    the reference's median is infinite; the interval is infinite for fewer than `least_replicates`."""
 
     def difference(scores, reference, axis=-1):
         return np.median(scores, axis=axis) - np.median(reference, axis=axis)
 
-    return _bootstrap(difference, samples, confidence)
+    return _of_two_medians(difference, as_scores(scores), as_scores(reference), confidence)
+
+
+def between_order_statistics(values: Float[np.ndarray, "replicates"], confidence: float = 0.95) -> Estimate:
+    """The median with an interval that holds that of any distribution at least as often as it says.
+
+    From the k-th smallest to the k-th largest of n it does so with probability 1 - 2 P(Binomial(n, ½) < k); k
+    is the largest for which that reaches `confidence`. For fewer than `least_replicates(confidence)` values
+    there is none, and the interval is infinite.
+
+    >>> between_order_statistics(np.array([3.0, 1.0, 2.0, 6.0, 5.0, 4.0]))
+    Estimate(value=3.5, low=1.0, high=6.0)
+    """
+    ordered = np.sort(values)
+    count = len(ordered)
+    rank = int(np.sum(2 * stats.binom.cdf(np.arange(count), count, 0.5) <= 1 - confidence))
+    low, high = (ordered[rank - 1], ordered[-rank]) if rank > 0 else (-math.inf, math.inf)
+    middle = ordered[(count - 1) // 2], ordered[count // 2]
+    # as many below any number as above: no change, where these are changes
+    median = np.mean(middle) if middle[0] > -math.inf or middle[1] < math.inf else 0.0
+    return Estimate(float(median), float(low), float(high))
+
+
+def least_replicates(confidence: float) -> int:
+    """The fewest replicates of which the interval of a median is finite: 1 - 2^(1-n) ≥ confidence.
+
+    >>> least_replicates(0.95)
+    6
+    """
+    return math.ceil(1 - math.log2(1 - confidence))
 
 
 def dkw_half_width(count: int, confidence: float = 0.95) -> float:
@@ -82,18 +128,32 @@ def dkw_half_width(count: int, confidence: float = 0.95) -> float:
     return math.sqrt(math.log(2 / (1 - confidence)) / (2 * count))
 
 
+def _of_two_medians(statistic, scores: np.ndarray, reference: np.ndarray, confidence: float) -> Estimate:
+    if math.isinf(np.median(reference)):
+        return Estimate(math.nan, math.nan, math.nan)
+    if len(scores) < least_replicates(confidence):
+        return Estimate(float(statistic(scores, reference)), -math.inf, math.inf)
+    return _bootstrap(statistic, (scores, reference), confidence)
+
+
 def _bootstrap(statistic, samples: tuple[np.ndarray, ...], confidence: float) -> Estimate:
-    if any(np.isnan(sample).any() for sample in samples):
-        raise ValueError("scores must be numbers or +inf where a run diverged, got NaN")
-    value = float(statistic(*samples))
-    if len(samples[0]) == 1 or all(np.ptp(np.nan_to_num(sample, posinf=HUGE)) == 0 for sample in samples):
-        spread = math.inf if len(samples[0]) == 1 else 0.0  # one replicate tells nothing of the spread
-        return Estimate(value, value - spread, value + spread)
+    value, count = float(statistic(*samples)), len(samples[0])
+    if all(np.ptp(np.nan_to_num(sample, posinf=HUGE)) == 0 for sample in samples):
+        return Estimate(value, value, value)
+    if count < FEW:
+        return Estimate(value, *_interval(statistic, samples, _expanded(confidence, count), "percentile"))
     finite = all(np.isfinite(sample).all() for sample in samples)
     low, high = _interval(statistic, samples, confidence, "BCa" if finite else "percentile")
     if math.isnan(low) or math.isnan(high):  # BCa has no answer where leaving one out never moves the median
         low, high = _interval(statistic, samples, confidence, "percentile")
     return Estimate(value, low, high)
+
+
+def _expanded(confidence: float, count: int) -> float:
+    """The confidence whose normal quantile is Student's times sqrt(n / (n - 1)), by which the spread of
+    resamples is too small."""
+    student = stats.t.ppf((1 - confidence) / 2, count - 1)
+    return float(1 - 2 * stats.norm.cdf(math.sqrt(count / (count - 1)) * student))
 
 
 def _interval(
@@ -111,5 +171,8 @@ def _interval(
             method=method,
             rng=np.random.default_rng(0),
         )
-    low, high = (math.inf if end > HUGE / 1e100 else float(end) for end in result.confidence_interval)
+    low, high = (
+        math.copysign(math.inf, end) if abs(end) > HUGE / 1e100 else float(end)
+        for end in result.confidence_interval
+    )
     return low, high

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float
 
+from schedules.search.scale import Scale
 from schedules.search.scoring import Estimate, median_change, median_difference, median_estimate
 
 
@@ -24,9 +25,10 @@ class Standing(NamedTuple):
       name: the group's.
       winner: its winner.
       score: the median of the confirming runs, with its interval.
-      against: the relative change of the median from each baseline's, over paired replicates; negative is
-        better. A baseline has no change from itself.
+      against: the change of the median from each baseline's, over paired replicates; negative is better. A
+        baseline has no change from itself.
       behind_best: how far the median lies above the first one's, paired likewise; None for the first.
+      scale: of the changes, the same for all that were ranked together.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Standing(NamedTuple):
     score: Estimate
     against: Mapping[str, Estimate]
     behind_best: Estimate | None
+    scale: Scale = Scale.RELATIVE
 
     @property
     def diverged(self) -> int:
@@ -47,14 +50,19 @@ class Standing(NamedTuple):
 
 
 def standings(
-    winners: Mapping[str, Scored], baselines: Sequence[str], confidence: float
+    winners: Mapping[str, Scored], baselines: Sequence[str], confidence: float, scale: Scale | None = None
 ) -> tuple[Standing, ...]:
-    """All winners by the name of their group, best first; equal scores stay in the order given."""
+    """All winners by the name of their group, best first; equal scores stay in the order given.
+
+    The scale of the changes is the `Scale.of` all these scores, unless a table of more of them gives its own.
+    """
     scores = {name: median_estimate(winner.scores, confidence) for name, winner in winners.items()}
     ranked = sorted(winners, key=lambda name: scores[name].value)
 
+    scale = scale or Scale.of(*(winner.scores for winner in winners.values()))
+
     def change(name: str, reference: str) -> Estimate:
-        return median_change(winners[name].scores, winners[reference].scores, confidence)
+        return median_change(winners[name].scores, winners[reference].scores, confidence, scale)
 
     def behind(name: str) -> Estimate:
         return median_difference(winners[name].scores, winners[ranked[0]].scores, confidence)
@@ -66,6 +74,7 @@ def standings(
             scores[name],
             {baseline: change(name, baseline) for baseline in baselines if baseline != name},
             None if name == ranked[0] else behind(name),
+            scale,
         )
         for name in ranked
     )
@@ -84,14 +93,13 @@ def verdict(ranked: Sequence[Standing], baseline: str, kind: str = "family") -> 
     if lead is None:
         sentence = f"{best.name} wins"
     elif math.isnan(lead.value):
-        sentence = f"{best.name} wins; its lead over {baseline} has no ratio"
+        sentence = f"{best.name} wins; at least half of the runs of {baseline} diverged"
     else:
         direction = "below" if lead.value <= 0 else "above"
         sure = "" if lead.high < 0 or lead.low > 0 else ", an interval that holds zero"
-        sentence = (
-            f"{best.name} wins, {abs(lead.value):.1%} {direction} {baseline}"
-            f" (interval {lead.low:+.1%} to {lead.high:+.1%}{sure})"
-        )
+        size = best.scale.text(abs(lead.value), 1)
+        low, high = (best.scale.text(end, 1, "+") for end in (lead.low, lead.high))
+        sentence = f"{best.name} wins, {size} {direction} {baseline} (interval {low} to {high}{sure})"
     if tied:
         return f"{sentence}; not distinguishable from it: {', '.join(tied)}."
     return f"{sentence}; every other {kind} is distinguishably worse."

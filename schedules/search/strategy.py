@@ -12,6 +12,8 @@ import jax
 import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
+from schedules.search.scale import as_scores
+
 
 class History(NamedTuple):
     """What a strategy was told: points of the unit cube and their scores (lower is better, +inf diverged)."""
@@ -38,15 +40,24 @@ def strategy_of(dimensions: int, ask: Callable[[History], Float[np.ndarray, "bat
     return Strategy(init, ask, tell)
 
 
-def tell(
-    history: History, points: Float[np.ndarray, "batch dims"], scores: Float[np.ndarray, "batch"]
-) -> History:
-    """Append to the history. Raises ValueError for NaN: a run that diverged scores +inf."""
-    scores = np.asarray(scores, np.float64)
-    if np.isnan(scores).any():
-        raise ValueError(f"scores must be numbers or +inf where a run diverged, got {scores}")
+def tell(history: History, points: np.ndarray, scores: np.ndarray) -> History:
+    """Append points, (batch, dimensions), and a score each to the history.
+
+    Raises ValueError for points of another cube or outside it, for another number of scores, and for a score
+    of NaN or -inf: a run that diverged scores +inf.
+    """
+    points, scores = np.asarray(points, np.float32), as_scores(scores)
+    dimensions = history.points.shape[1]
+    if points.ndim != 2 or points.shape[1] != dimensions or scores.shape != points.shape[:1]:
+        raise ValueError(
+            f"points must be an array (batch, {dimensions}) with a score each,"
+            f" got shapes {points.shape} and {scores.shape}"
+        )
+    inside = (points >= 0) & (points <= 1)
+    if not inside.all():
+        raise ValueError(f"points must lie in the unit cube, got {points[~inside.all(axis=1)]}")
     return history._replace(
-        points=np.concatenate([history.points, np.asarray(points, np.float32)]),
+        points=np.concatenate([history.points, points]),
         scores=np.concatenate([history.scores, scores]),
     )
 

@@ -15,8 +15,10 @@ from scipy.optimize import minimize
 from tinygp import GaussianProcess, kernels, transforms
 from tinygp.kernels.distance import L2Distance
 
+from schedules.search.scale import Scale
+
 SMALLEST_SIZE = 32  # points that the compiled programs have room for; then powers of two
-MAX_DIMENSIONS = 12  # of the compiled programs; an axis on which all points agree changes nothing
+DIMENSIONS = 12  # that they have room for, or more; an axis on which all points agree changes nothing
 ABSENT = 1e8  # noise of a place that holds no point
 MAX_ITERATIONS = 40
 # log amplitude and log noise in units of the compressed scores' spread: mean and spread of the prior, bounds
@@ -54,7 +56,7 @@ def fit(points: Float[np.ndarray, "told dims"], scores: Float[np.ndarray, "told"
     while size < num_points:
         size *= 2
     padding = (0, size - num_points)
-    padded = np.pad(points.astype(np.float64), (padding, (0, MAX_DIMENSIONS - dimensions)))
+    padded = np.pad(points.astype(np.float64), (padding, (0, max(DIMENSIONS - dimensions, 0))))
     values = np.pad(compressed(scores), padding)
     noise = np.pad(np.zeros(num_points), padding, constant_values=ABSENT)
     prior, bounds = _prior(dimensions)
@@ -63,8 +65,8 @@ def fit(points: Float[np.ndarray, "told dims"], scores: Float[np.ndarray, "told"
 
 
 def compressed(scores: Float[np.ndarray, "told"]) -> Float[np.ndarray, "told"]:
-    """asinh((y - min y) / the first quartile of that), standardised, where y is the logarithm of the scores
-    if all are positive: alike to y near the best, to log y far from it.
+    """asinh((y - min y) / the first quartile of that), standardised, where y is the level of a score, its
+    logarithm if all are positive: alike to y near the best, to log y far from it.
 
     A positive factor leaves it as it is; so does a power where all scores are positive, and a shift where not
     all are, before and after.
@@ -74,7 +76,7 @@ def compressed(scores: Float[np.ndarray, "told"]) -> Float[np.ndarray, "told"]:
         return np.zeros(len(scores))
     worst = np.max(scores[finite])
     y = np.where(finite, scores, worst)
-    y = np.log(y) if np.min(y) > 0 else y
+    y = Scale.of(y).levels(y)
     above = y - np.min(y)
     scale = np.quantile(above, 0.25) or np.max(above) or 1.0
     values = np.arcsinh(above / scale)
@@ -84,7 +86,7 @@ def compressed(scores: Float[np.ndarray, "told"]) -> Float[np.ndarray, "told"]:
 def means(model: Surrogate, points: Float[np.ndarray, "batch dims"]) -> Float[np.ndarray, "batch"]:
     """The posterior mean of the compressed score at points; compiled for each number of them."""
     with jax.enable_x64(True):
-        return np.asarray(_means(*model[:4], _widened(points)))
+        return np.asarray(_means(*model[:4], _widened(points, model)))
 
 
 def means_where_fitted(model: Surrogate) -> Float[np.ndarray, "told"]:
@@ -98,7 +100,7 @@ def samples(
 ) -> Float[np.ndarray, "count batch"]:
     """Functions drawn from the posterior, at points."""
     with jax.enable_x64(True):
-        return np.asarray(_samples(*model[:4], _widened(points), key, count))
+        return np.asarray(_samples(*model[:4], _widened(points, model), key, count))
 
 
 def lowest_mean(
@@ -108,15 +110,17 @@ def lowest_mean(
     high: Float[np.ndarray, "dims"],
 ) -> Float[np.ndarray, "dims"]:
     """A local minimum of the posterior mean within a box, found from a start in it."""
-    bounds = np.pad(np.stack([low, high], axis=1), ((0, MAX_DIMENSIONS - model.dimensions), (0, 0)))
-    found = _minimize(lambda x: _mean_at(x, *model[:4]), _widened(start[None])[0], bounds, MAX_ITERATIONS)
+    bounds = _widened(np.stack([low, high]), model).T
+    found = _minimize(
+        lambda x: _mean_at(x, *model[:4]), _widened(start[None], model)[0], bounds, MAX_ITERATIONS
+    )
     return found[: model.dimensions]
 
 
 def _prior(dimensions: int) -> tuple[np.ndarray, np.ndarray]:
     """Mean and spread of each log parameter, a row each; and the bounds."""
     length = (np.log(dimensions / 4) / 2, LENGTH_SPREAD, LENGTH_BOUNDS)
-    means, spreads, bounds = zip(AMPLITUDE, NOISE, *[length] * MAX_DIMENSIONS, strict=True)
+    means, spreads, bounds = zip(AMPLITUDE, NOISE, *[length] * max(DIMENSIONS, dimensions), strict=True)
     return np.array([means, spreads]), np.array(bounds)
 
 
@@ -132,8 +136,10 @@ def _minimize(value_and_gradient, start: np.ndarray, bounds: np.ndarray, iterati
     return found.x
 
 
-def _widened(points: Float[np.ndarray, "batch dims"]) -> Float[np.ndarray, "batch max_dims"]:
-    return np.pad(points.astype(np.float64), ((0, 0), (0, MAX_DIMENSIONS - points.shape[1])))
+def _widened(
+    points: Float[np.ndarray, "batch dims"], model: Surrogate
+) -> Float[np.ndarray, "batch max_dims"]:
+    return np.pad(points.astype(np.float64), ((0, 0), (0, model.points.shape[1] - model.dimensions)))
 
 
 def _process(log_parameters: Array, points: Array, noise: Array) -> GaussianProcess:

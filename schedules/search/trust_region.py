@@ -5,6 +5,7 @@ it is tiny. Inside it the model proposes the minimiser of its mean and minimiser
 (Thompson sampling). Source: Eriksson et al. (2019), arXiv:1910.01739, with this project's constants.
 """
 
+import bisect
 import functools
 from typing import NamedTuple
 
@@ -15,14 +16,15 @@ from threadpoolctl import ThreadpoolController
 
 from schedules.search import surrogate
 from schedules.search.keys import named_key
+from schedules.search.scale import Scale
 from schedules.search.strategy import History, Strategy, numpy_generator, strategy_of
 
 LENGTH, LONGEST, SHORTEST = 0.8, 1.6, 2.0**-7  # of the box, for an axis of average length scale
 GROWTH = 2.0  # at each improvement: early on the box is to be the whole cube
 PATIENCE = 12  # points without improvement before the box halves
-IMPROVEMENT = 1e-3  # of the best score, the least that counts
+IMPROVEMENT = 1e-3  # of the best score, or of the median's distance from it: the least that counts
 MODELLED = 128  # the points nearest to the best that the model is fitted to
-LOG2_CANDIDATES = 9  # points among which the drawn functions are minimised
+LOG2_CANDIDATES = 9  # points among which the drawn functions are minimised, or more for a larger batch
 NEAR = 0.25  # the part of the box around its centre that half of them lie in
 APART = 1e-6  # points closer than this are the same
 
@@ -63,10 +65,13 @@ def _blas() -> ThreadpoolController:
 
 def region_of(scores: Float[np.ndarray, "told"], initial: int) -> Region:
     """The trust region after these scores, the first `initial` ones of every box being its design."""
-    start, length, best, waited = 0, LENGTH, np.inf, 0
+    scale = Scale.of(scores)
+    start, length, best, waited, ordered = 0, LENGTH, np.inf, 0, []
     for told, score in enumerate(scores, start=1):
-        improved = score < best - IMPROVEMENT * abs(best) if np.isfinite(best) else score < best
+        improved = score < best - IMPROVEMENT * _unit(best, ordered, scale)
         best = min(best, score)
+        if np.isfinite(score):
+            bisect.insort(ordered, score)
         if told - start <= initial:
             continue
         waited = 0 if improved else waited + 1
@@ -75,8 +80,15 @@ def region_of(scores: Float[np.ndarray, "told"], initial: int) -> Region:
         elif waited == PATIENCE:
             length, waited = length / 2, 0
         if length < SHORTEST:
-            start, length, best, waited = told, LENGTH, np.inf, 0
+            start, length, best, waited, ordered = told, LENGTH, np.inf, 0, []
     return Region(start, length)
+
+
+def _unit(best: float, ordered: list[float], scale: Scale) -> float:
+    """What an improvement is measured by: the best score, or how far half of the scores lie from it."""
+    if not ordered:
+        return 0.0
+    return best if scale is Scale.RELATIVE else ordered[len(ordered) // 2] - best
 
 
 def _design(history: History, start: int, told: int, batch: int) -> Float[np.ndarray, "batch dims"]:
@@ -96,7 +108,7 @@ def _proposals(history: History, region: Region, batch: int) -> Float[np.ndarray
     centre = points[nearest][np.argmin(surrogate.means_where_fitted(model))]
     low, high = _box(centre, region.length, model.length_scales)
     key = named_key(history.key, "batch", len(history.points))
-    candidates = _candidates(centre, low, high, numpy_generator(named_key(key, "candidates")))
+    candidates = _candidates(centre, low, high, batch, numpy_generator(named_key(key, "candidates")))
     drawn = surrogate.samples(model, candidates, named_key(key, "functions"), batch)
     expected = candidates[np.argmin(surrogate.means(model, candidates))]
     lowest = [surrogate.lowest_mean(model, start, low, high) for start in (expected, centre)]
@@ -116,10 +128,12 @@ def _candidates(
     centre: Float[np.ndarray, "dims"],
     low: Float[np.ndarray, "dims"],
     high: Float[np.ndarray, "dims"],
+    batch: int,
     generator: np.random.Generator,
 ) -> Float[np.ndarray, "candidates dims"]:
-    """Half of them all over the box, half near its centre."""
-    points = low + (high - low) * qmc.Sobol(len(low), rng=generator).random_base2(LOG2_CANDIDATES)
+    """Half of them all over the box, half near its centre; more than a batch takes."""
+    length = max(LOG2_CANDIDATES, batch.bit_length())
+    points = low + (high - low) * qmc.Sobol(len(low), rng=generator).random_base2(length)
     far, near = np.split(points, 2)  # both halves of a Sobol sequence fill the box evenly
     return np.concatenate([far, np.clip(centre + NEAR * (near - centre), 0, 1)])
 

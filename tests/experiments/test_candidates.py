@@ -87,13 +87,13 @@ def drawn(monkeypatch):
         learning_rates=(0.01, 1.0),
         rung_replicates=(1, 2),
         rung_horizons=(0.5, 1.0),
-        confirm_replicates=3,
+        confirm_replicates=6,
     )
     screened = {"linear": RACED}
-    winners = {"linear": Winner(RACED[3].candidate, np.array([0.95, 1.0, 1.05]))}
+    winners = {"linear": Winner(RACED[3].candidate, np.array([0.95, 0.95, 1.0, 1.0, 1.05, 1.05]))}
     for name, loss in (("cosine", 2.0), ("constant", 3.0)):
         screened[name] = (raced(0, loss, loss, family=FAMILIES[name]),)
-        winners[name] = Winner(screened[name][0].candidate, np.full(3, loss))
+        winners[name] = Winner(screened[name][0].candidate, np.full(6, loss))
     told = {name: np.array([one.medians[-1] for one in of]) for name, of in screened.items()}
     ranked = standings(winners, ("cosine", "constant"), 0.95)
     results = Results(config, Findings(screened, told, winners), ranked, {}, {}, {}, 0.0)

@@ -14,6 +14,7 @@ from scipy import special, stats
 
 import workloads
 from experiments.generalization import main
+from tests.experiments.estimates import ends
 from tests.experiments.journals import forget_runs
 from tests.experiments.small_study import SmallStudy
 from workloads import LongSweep
@@ -179,9 +180,9 @@ def test_the_tables_and_the_report_say_what_the_winners_file_says(finished):
     content = json.loads((folder / "winners.json").read_text())
     report = (folder / "report.html").read_text()
     for claim in content["claims"]:
-        effect = claim["effect"]
-        assert claim["held"] == (effect["low"] > 0 if claim["expected"] == "above 0" else effect["high"] < 0)
-        cell = f"{effect['value']:.3g} [{effect['low']:.3g}, {effect['high']:.3g}]"
+        effect, (low, high) = claim["effect"], ends(claim["effect"])
+        assert claim["held"] == (low > 0 if claim["expected"] == "above 0" else high < 0)
+        cell = f"{effect['value']:.3g} [{low:.3g}, {high:.3g}]"
         assert cell in output
         assert cell in report
     for entry in content["halving"]:

@@ -1,6 +1,7 @@
 """Successive halving replayed on made-up runs whose outcome is known."""
 
 import numpy as np
+import pytest
 
 from experiments.generalization import Config
 from experiments.generalization.halving import halve, replay, share_of_budget
@@ -25,7 +26,8 @@ def test_halving_costs_what_is_left_at_each_rung():
     assert share_of_budget(4, (1, 2, 4, 8)) == (4 * 1 + 2 * 1 + 1 * 6) / 32
 
 
-def test_replayed_criteria_choose_by_their_own_column_and_are_scored_on_fresh_seeds():
+@pytest.mark.parametrize("diverged", [np.nan, np.inf, -np.inf])
+def test_replayed_criteria_choose_by_their_own_column_and_are_scored_on_fresh_seeds(diverged):
     config = Config(
         widths=(2,), optimizers=("adam",), rates=5, train_sizes=(100,), halving_size=50, halving_replicates=2
     )
@@ -36,7 +38,7 @@ def test_replayed_criteria_choose_by_their_own_column_and_are_scored_on_fresh_se
         1: (1.0, 0.5, 400.0, 800.0, 0.0),
         2: (2.0, 2.0, 50.0, 500.0, 0.0),  # predicted 3 by the diagonal, 12 by the ratio
         3: (4.0, 2.0, 40.0, 50.0, 0.0),  # predicted 4.8 and 5; undivided by n, the diagonal would choose it
-        4: (np.nan, np.nan, np.nan, np.nan, np.nan),
+        4: (diverged,) * 5,
     }
 
     def identity(stage, k, replicate):
@@ -50,7 +52,7 @@ def test_replayed_criteria_choose_by_their_own_column_and_are_scored_on_fresh_se
         for replicate in range(2)
     }
     fresh = {
-        identity(FRESH, k, replicate): {config.score: 10.0 * k + replicate}
+        identity(FRESH, k, replicate): {config.score: diverged if k in (1, 4) else 10.0 * k + replicate}
         for k in range(5)
         for replicate in range(2)
     }
@@ -63,6 +65,7 @@ def test_replayed_criteria_choose_by_their_own_column_and_are_scored_on_fresh_se
     found = replay(config, halved, fresh)
     for name, k in chosen.items():
         assert found[name].chosen == (tried[k],) * 2
-        np.testing.assert_array_equal(found[name].scores, 10.0 * k + 0.5)
+        np.testing.assert_array_equal(found[name].scores, np.inf if k == 1 else 10.0 * k + 0.5)
     for setting, score in zip(found["random"].chosen, found["random"].scores, strict=True):
-        assert score == 10.0 * tried.index(setting) + 0.5
+        k = tried.index(setting)
+        assert score == (np.inf if k in (1, 4) else 10.0 * k + 0.5)

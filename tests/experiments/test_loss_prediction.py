@@ -11,6 +11,7 @@ from scipy import stats
 
 from experiments.loss_prediction import main
 from schedules import FAMILIES
+from tests.experiments.estimates import ends
 from tests.experiments.journals import forget_runs
 from tests.experiments.small_study import SmallStudy
 from workloads import LongSweep
@@ -191,11 +192,11 @@ def test_the_tables_and_the_report_say_what_the_winners_file_says(finished, foun
     folder, output = finished
     report = (folder / "report.html").read_text()
     for claim in found["claims"]:
-        effect, expected = claim["effect"], claim["expected"].split()
+        (low, high), expected = ends(claim["effect"]), claim["expected"].split()
         bound = float(expected[1])
-        held = effect["low"] > bound if expected[0] == "above" else effect["high"] < bound
+        held = low > bound if expected[0] == "above" else high < bound
         assert claim["held"] == held
-        cell = f"{effect['value']:.3g} [{effect['low']:.3g}, {effect['high']:.3g}]"
+        cell = f"{claim['effect']['value']:.3g} [{low:.3g}, {high:.3g}]"
         assert cell in output
         assert cell in report
     assert found["verdict"] in " ".join(output.split())

@@ -28,11 +28,14 @@ def test_a_search_arrives_when_it_first_knows_a_near_optimal_shape():
 def test_near_optimal_is_within_the_tolerance_or_one_standard_error():
     assert Known(2.0, error=0.0).near(0.01) == pytest.approx(2.02)
     assert Known(2.0, error=0.5).near(0.01) == pytest.approx(2.5)
+    assert Known(-2.0, error=0.5).near(0.01) == -1.5  # a fraction of a score that is not positive is nothing
+    assert Known(-2.0, error=0.0).near(0.01) == -2.0
 
 
 def test_searches_that_did_not_arrive_count_as_the_dearest():
     costs = np.array([10.0, 20.0, 30.0, np.inf, np.inf])
-    assert cost_text(median_estimate(costs), 40) == "30 [10, > 40]"
+    assert cost_text(median_estimate(costs), 40) == "30 [0, > 40]"  # five bound nothing with 95 %
+    assert cost_text(median_estimate(np.array([9.0, *costs, np.inf])), 40) == "30 [9, > 40]"
     assert cost_ratio(costs, np.full(5, np.inf), 300, 0.95).value == pytest.approx(0.1)
     assert cost_ratio(costs, np.array([60.0, 60, 60, 60, np.inf]), 300, 0.95).value == pytest.approx(0.5)
     assert cost_ratio(np.full(5, np.inf), costs, 40, 0.95).value == np.inf

@@ -95,6 +95,23 @@ def test_a_fraction_maps_linearly_or_along_the_logarithm():
     np.testing.assert_allclose(logarithmic, [0.01, 0.1, 1, 100], rtol=2e-6)
 
 
+@pytest.mark.parametrize(("low", "high"), [(1e-30, 1e30), (1e-37, 1e37), (1e-37, 1.0), (1.0, 3e38)])
+def test_a_ratio_beyond_a_float32_maps_along_the_logarithm_too(low, high):
+    fractions = np.linspace(0, 1, 41).astype(np.float32)
+    interval = Interval(low, high, log=True)
+    expected = np.exp(np.log(low) + fractions.astype(np.float64) * (np.log(high) - np.log(low)))
+    # an exponent of up to 90 rounds by 2^-18
+    np.testing.assert_allclose(interval.from_unit(jnp.asarray(fractions)), expected, rtol=2**-16)
+    np.testing.assert_allclose([interval.to_unit(value) for value in expected], fractions, atol=1e-12)
+
+
+def test_a_ratio_beyond_a_float64_maps_along_the_logarithm_too():
+    with jax.enable_x64(True):
+        values = Interval(1e-300, 1e300, log=True).from_unit(jnp.asarray([0.0, 0.25, 0.5, 0.7, 1.0]))
+        np.testing.assert_allclose(values, [1e-300, 1e-150, 1, 1e120, 1e300], rtol=1e-12)
+    assert Interval(1e-300, 1e300, log=True).to_unit(1e120) == pytest.approx(0.7, rel=1e-14)
+
+
 @pytest.mark.parametrize("name", FAMILIES)
 def test_draws_stay_in_the_space_and_in_the_domain(name):
     family = FAMILIES[name]

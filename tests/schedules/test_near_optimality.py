@@ -14,6 +14,7 @@ from schedules.search import (
     AxisSweep,
     Candidate,
     CheckBudget,
+    Scale,
     SearchSpace,
     Winner,
     check_winners,
@@ -171,6 +172,66 @@ def test_an_axis_that_is_off_improves_by_the_known_amount():
     assert verdict.own.accepted > 0
     assert verdict.delta >= -best
     assert str(verdict).startswith("improved by ")
+
+
+def shifted(bowl, unit, constant):
+    """evaluate, of a bowl whose scores are unit · score + constant."""
+    evaluate = together({bowl.space.family: bowl})
+    return lambda trials: {trial: unit * score + constant for trial, score in evaluate(trials).items()}
+
+
+@pytest.mark.parametrize(
+    ("unit", "constant", "noise"),
+    [(1.0, -2.0, 0.0), (1.0, -1.1, 0.02), (0.01, -0.03, 0.02), (1e-8, -1e-8, 0.02)],
+)
+def test_of_scores_that_are_not_positive_the_verdict_tells_differences(unit, constant, noise):
+    """The difference is the closed form's, whatever constant is added; what was found is near the best."""
+    off = bowl(noise=noise, luck=0.0)
+    off.winner = off.winner_at(off.optimum + np.array([0.12, 0, 0]))
+    (verdict,) = verdicts_on([off], SMALL, evaluate=shifted(off, unit, constant))
+    before, after = off.truth([verdict.own.start, verdict.own.found])
+    assert verdict.scale is Scale.ABSOLUTE
+    assert verdict.improved
+    assert verdict.own.change.low <= unit * (after - before) + 1e-12 * abs(constant)
+    assert unit * (after - before) <= verdict.own.change.high + 1e-12 * abs(constant)
+    assert after - 1 < (before - 1) / 10
+    assert verdict.own.delta >= unit * (before - 1) * (1 - 1e-9)
+    gain = float(str(verdict).split()[2])
+    np.testing.assert_allclose(gain, unit * (before - after), rtol=0.25)
+    assert "in the metric's unit" in str(verdict)
+
+
+@pytest.mark.parametrize("constant", [-1.0, -4.0])
+def test_sweeps_of_scores_that_are_not_positive_rise_from_the_winner(constant):
+    perfect = bowl(luck=0.0)
+    perfect.winner = perfect.winner_at(perfect.optimum)
+    (verdict,) = verdicts_on([perfect], SMALL, evaluate=shifted(perfect, 1.0, constant))
+    assert not verdict.improved
+    assert verdict.own.found is perfect.winner.candidate
+    assert 0 <= verdict.delta < 2e-3
+    assert str(verdict) == f"near-optimal within {verdict.delta:.3g} in the metric's unit"
+    for sweep in verdict.sweeps:
+        own = np.argmin(np.abs(sweep.values - perfect.winner.candidate.params[sweep.parameter]))
+        assert np.argmin(sweep.best_changes) == own
+        candidates = [
+            Candidate(
+                perfect.space.family, 0, {**perfect.winner.candidate.params, sweep.parameter: value}, rate
+            )
+            for value, rate in zip(sweep.values, sweep.best_lrs, strict=True)
+        ]
+        np.testing.assert_allclose(sweep.best_changes, perfect.truth(candidates) - 1, atol=1e-5)
+
+
+def test_where_everything_diverges_or_is_negative_nothing_is_claimed():
+    lost = bowl(1)
+
+    def evaluate(trials):
+        own = lost.winner.candidate
+        return {t: -1.0 if t.params == own.params and t.base_lr == own.base_lr else math.inf for t in trials}
+
+    (verdict,) = verdicts_on([lost], SMALL, evaluate=evaluate)
+    assert not verdict.improved
+    assert verdict.delta == math.inf
 
 
 def test_the_tuned_rate_shows_what_the_winners_rate_hides():
@@ -357,5 +418,18 @@ def test_paired_changes_of_diverged_and_zero_scores():
     assert paired_change(scores[:2], reference[:2], 0.5) == (0, 0, 0)
     assert paired_change(scores[2:], reference[2:], 0.5)[1:] == (-1, math.inf)
     assert paired_change(np.ones(3), np.ones(3), 0.95)[1:] == (-math.inf, math.inf)
-    with pytest.raises(ValueError, match="NaN"):
-        paired_change(np.array([math.nan]), np.ones(1), 0.5)
+    for wrong in (math.nan, -math.inf):
+        with pytest.raises(ValueError, match="neither NaN nor -inf"):
+            paired_change(np.array([wrong]), np.ones(1), 0.5)
+
+
+@pytest.mark.parametrize("constant", [-1.0, -1000.0])
+def test_a_paired_change_of_scores_that_are_not_positive_is_a_difference(constant):
+    reference = np.linspace(0.1, 0.9, 9) + constant
+    assert paired_change(reference + 0.25, reference, 0.95) == pytest.approx((0.25,) * 3)
+    assert paired_change(reference - 0.25, reference, 0.95, Scale.ABSOLUTE) == pytest.approx((-0.25,) * 3)
+
+
+def test_differences_of_as_many_diverged_runs_on_either_side_are_none():
+    scores, reference = np.array([-1.0, math.inf]), np.array([math.inf, -1.0])
+    assert paired_change(scores, reference, 0.5) == (0, -math.inf, math.inf)

@@ -115,8 +115,9 @@ def raced(*medians):
     [
         ([(4.0, 2.0), (6.0, 3.0), (8.0, 8.0), (10.0,)], [2, 3, 8, 5]),  # 3 / 6 of 10
         ([(4.0, 2.0), (10.0,)], [2, 5]),
-        ([(0.0, 2.0), (10.0,)], [2, 10]),  # no ratio: as it is
-        ([(-4.0, -2.0), (10.0,)], [-2, 10]),
+        ([(0.0, 2.0), (10.0,)], [2, 12]),  # no ratio: the others rose by 2
+        ([(-4.0, -8.0), (-6.0, -9.0), (-2.0,)], [-8, -9, -5.5]),
+        ([(-4.0, math.inf), (10.0,)], [math.inf, 10]),
         ([(4.0, math.inf), (10.0,)], [math.inf, 10]),
         ([(4.0, 2.0), (math.inf,)], [2, math.inf]),
         ([], []),
@@ -131,9 +132,17 @@ def test_each_rung_has_its_own_gain():
     assert told_scores(rung_medians(medians, RULES)).tolist() == [1.0, 2.5, 2.0]
 
 
-def test_a_nan_score_is_refused_with_its_trial():
-    with pytest.raises(ValueError, match=r"got NaN for Trial"):
-        median_scores("screen", candidates(2), Rung(1, 10), lambda trials: dict.fromkeys(trials, math.nan))
+@pytest.mark.parametrize("constant", [-8.0, -64.0])
+def test_a_constant_added_to_scores_that_are_not_positive_is_added_to_what_is_told(constant):
+    medians = np.array([[4.0, 2.0, 1.0], [6.0, 3.0, math.nan], [8.0, math.nan, math.nan]])
+    told = told_scores(medians + constant)
+    np.testing.assert_array_equal(told - constant, [1, 2, 5])  # the others fell by 1 and by 3
+
+
+@pytest.mark.parametrize(("score", "text"), [(math.nan, "NaN"), (-math.inf, "-inf")])
+def test_a_score_that_is_no_number_is_refused_with_its_trial(score, text):
+    with pytest.raises(ValueError, match=rf"got {text} for Trial"):
+        median_scores("screen", candidates(2), Rung(1, 10), lambda trials: dict.fromkeys(trials, score))
 
 
 @pytest.mark.parametrize("field", ["replicates", "num_steps"])

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from schedules.search import dkw_half_width, mean_estimate, median_change, median_estimate
+from schedules.search import (
+    dkw_half_width,
+    mean_estimate,
+    median_change,
+    median_difference,
+    median_estimate,
+)
 
 INF = math.inf
 
@@ -68,7 +74,7 @@ def test_equal_scores_give_an_interval_without_width(value):
     assert median_estimate(np.full(9, value)) == (value, value, value)
 
 
-@pytest.mark.parametrize("scores", [[0.0] * 4 + [1.0], [0.5] * 39 + [0.75], [0.5, 0.5, 0.5]])
+@pytest.mark.parametrize("scores", [[0.0] * 30 + [1.0], [0.5] * 39 + [0.75], [0.5, 0.5, 0.5, 0.5]])
 def test_nearly_equal_scores_give_an_interval_without_width(scores):
     # error rates of a small test set often tie; leaving one out moves no median, and a bootstrap's median
     # differs from the common value in fewer than 2.5 % of resamples only where few scores differ
@@ -77,7 +83,9 @@ def test_nearly_equal_scores_give_an_interval_without_width(scores):
 
 
 def test_a_single_score_says_nothing_of_its_spread():
-    assert median_estimate(np.array([0.4])) == (0.4, -INF, INF)
+    for score in (0.4, INF):
+        for estimate in (median_estimate, mean_estimate):
+            assert estimate(np.array([score])) == (score, -INF, INF)
 
 
 def test_a_diverged_minority_moves_the_upper_end_at_most():
@@ -99,12 +107,15 @@ def test_a_diverged_majority_makes_the_median_infinite():
     assert (estimate.value, estimate.high) == (INF, INF)
 
 
-@pytest.mark.parametrize("bad", [np.array([0.1, math.nan, 0.3]), np.full(3, math.nan)])
-def test_nan_scores_are_refused(bad):
-    with pytest.raises(ValueError, match="NaN"):
-        median_estimate(bad)
-    with pytest.raises(ValueError, match="NaN"):
-        median_change(bad, np.ones(3))
+@pytest.mark.parametrize("bad", [[0.1, math.nan, 0.3], [math.nan] * 3, [0.1, -INF, 0.3]])
+def test_scores_of_nan_and_minus_infinity_are_refused(bad):
+    for estimate in (median_estimate, mean_estimate):
+        with pytest.raises(ValueError, match="neither NaN nor -inf"):
+            estimate(np.array(bad))
+    for change in (median_change, median_difference):
+        for pair in ((np.array(bad), np.ones(3)), (np.ones(3), np.array(bad))):
+            with pytest.raises(ValueError, match="neither NaN nor -inf"):
+                change(*pair)
 
 
 @pytest.mark.parametrize("factor", [0.9, 0.5, 2.0])
@@ -138,9 +149,62 @@ def test_a_change_that_may_be_infinite_is_so_in_every_unit(unit):
     assert change.high == INF
 
 
-@pytest.mark.parametrize("reference", [0.0, INF])
-def test_a_change_from_zero_or_infinity_is_nan(reference):
-    assert np.isnan(median_change(np.ones(5), np.full(5, reference))).all()
+def test_a_change_from_infinity_is_nan():
+    assert np.isnan(median_change(np.ones(8), np.full(8, INF))).all()
+
+
+def test_a_difference_that_may_be_minus_infinite_is_so():
+    """Of eight replicates of the reference three diverged: of resamples, many more."""
+    reference = np.array([1.0, 2.0, 3.0, 4.0, 5.0, INF, INF, INF])
+    assert median_difference(np.arange(8.0), reference).low == -INF
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_medians_that_are_not_positive_are_compared_by_their_difference(sign):
+    reference = np.linspace(-1.0, 1.0, 40)
+    np.testing.assert_allclose(median_change(reference + sign, reference), [sign] * 3, rtol=1e-12)
+
+
+FEW_CASES = pytest.mark.parametrize("count", [6, 8, 12, 16, 29])
+
+
+@FEW_CASES
+def test_few_scores_are_bounded_by_the_order_statistics_of_the_binomial(count):
+    """The ranks of the table in Conover (1999), A3, and the exact coverage of what lies inside them."""
+    rank = {6: 1, 8: 1, 12: 3, 16: 4, 29: 9}[count]
+    scores = np.random.default_rng(count).permutation(np.arange(1.0, count + 1))
+    assert median_estimate(scores) == ((count + 1) / 2, rank, count + 1 - rank)
+    covered = [1 - 2 * stats.binom.cdf(k - 1, count, 0.5) for k in (rank, rank + 1)]
+    assert covered[1] < 0.95 <= covered[0]
+
+
+def test_five_scores_bound_no_median_with_95_percent():
+    assert median_estimate(np.arange(5.0)) == (2.0, -INF, INF)
+    assert median_estimate(np.arange(5.0), 0.9) == (2.0, 0.0, 4.0)  # 1 - 2 / 2^5 = 93.75 %
+    assert median_difference(np.arange(5.0), np.zeros(5)) == (2.0, -INF, INF)
+
+
+@pytest.mark.parametrize("count", [8, 12, 16, 30])
+def test_the_change_of_a_median_lies_in_its_interval_as_often_as_it_says(count):
+    """z-test at the simulation's error. A pair's noise is its own: what pairing cancels is the easy part."""
+    rng, simulations = np.random.default_rng(0), 200
+    estimates = [
+        *(median_difference(*pair) for pair in rng.normal(size=(simulations, 2, count))),
+        *(median_change(*pair) for pair in rng.lognormal(size=(simulations, 2, count))),
+        *(median_change(*pair) for pair in rng.exponential(size=(simulations, 2, count))),
+    ]
+    covered = np.mean([estimate.low <= 0 <= estimate.high for estimate in estimates])
+    assert (covered - 0.95) / math.sqrt(0.95 * 0.05 / len(estimates)) > -2.33
+
+
+@pytest.mark.parametrize("count", [5, 12])
+def test_the_interval_of_a_mean_of_few_normal_scores_is_about_students(count):
+    """Expanded percentiles lie where Student's quantiles do, if the resamples' means are normal."""
+    scores = np.random.default_rng(0).normal(size=(50, count))
+    lengths = [np.ptp(mean_estimate(of)[1:]) for of in scores]
+    students = 2 * stats.t.ppf(0.975, count - 1) * stats.sem(scores, axis=1)
+    # resamples of few scores have lighter tails than normal ones
+    assert 0.8 < np.median(lengths / students) < 1.05
 
 
 @pytest.mark.parametrize("confidence", [0.8, 0.95, 0.99])

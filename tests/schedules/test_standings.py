@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from schedules import FAMILIES
-from schedules.search import Candidate, Winner, median_difference, standings, verdict
+from schedules.search import Candidate, Scale, Winner, median_difference, standings, verdict
 
 
 def winner(name, scores):
@@ -16,12 +16,44 @@ def ranked(**scores):
     return standings(winners, ("cosine",), 0.95)
 
 
-def test_with_a_best_median_of_zero_equals_tie_and_the_clearly_worse_do_not():
+def test_with_a_best_median_of_zero_equals_tie_and_changes_are_differences():
     zeros, noisy = np.zeros(40), np.linspace(0.1, 0.2, 40)
     families = ranked(constant=noisy, linear=zeros, cosine=zeros)
     assert {one.name: one.ties_with_best for one in families[1:]} == {"cosine": True, "constant": False}
+    assert families[2].against["cosine"].value == pytest.approx(0.15)
     sentence = verdict(families, "cosine")
-    assert sentence == "linear wins; its lead over cosine has no ratio; not distinguishable from it: cosine."
+    assert sentence == (
+        "linear wins, 0 below cosine (interval +0 to +0, an interval that holds zero);"
+        " not distinguishable from it: cosine."
+    )
+
+
+@pytest.mark.parametrize("constant", [-0.16, -2.0])
+def test_a_constant_that_makes_scores_negative_changes_no_difference(constant):
+    """The best and the baseline differ by 0.05 with either seed; by a ratio it would be 33 % or 500 %."""
+    luck = np.linspace(0.0, 0.1, 40)
+    families = ranked(linear=0.10 + luck + constant, cosine=0.15 + luck + constant)
+    assert families[0].scale is Scale.ABSOLUTE
+    np.testing.assert_allclose(families[0].against["cosine"], [-0.05] * 3, atol=1e-12)
+    assert verdict(families, "cosine").startswith("linear wins, 0.05 below cosine (interval -0.05 to -0.05)")
+
+
+def test_one_score_that_is_not_positive_makes_all_changes_of_a_table_differences():
+    families = ranked(linear=np.full(40, 0.1), cosine=np.full(40, 0.2), rex=np.full(40, -0.3))
+    assert [one.name for one in families] == ["rex", "linear", "cosine"]
+    assert [one.against.get("cosine") for one in families] == [
+        pytest.approx((-0.5,) * 3),
+        pytest.approx((-0.1,) * 3),
+        None,
+    ]
+
+
+def test_positive_scores_are_compared_by_ratios():
+    families = ranked(linear=np.full(40, 0.1), cosine=np.full(40, 0.2))
+    assert families[0].scale is Scale.RELATIVE
+    assert verdict(families, "cosine").startswith(
+        "linear wins, 50.0% below cosine (interval -50.0% to -50.0%)"
+    )
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.5, -2.0])

@@ -130,10 +130,57 @@ def test_a_search_whose_scores_were_revised_asks_for_new_points(name):
 
 
 @every_strategy
-def test_a_nan_score_is_refused(name):
-    scores = np.where(np.arange(4) == 3, np.nan, 0.5)
-    with pytest.raises(ValueError, match=r"\+inf where a run diverged"):
+@pytest.mark.parametrize("score", [np.nan, -np.inf])
+def test_a_score_that_is_no_number_is_refused(name, score):
+    scores = np.where(np.arange(4) == 3, score, 0.5)
+    with pytest.raises(ValueError, match=r"\+inf where a run diverged, neither NaN nor -inf"):
         strategy_of(name, 3, 4).tell(start(name), strategy_of(name, 3, 4).ask(start(name)), scores)
+
+
+@every_strategy
+@pytest.mark.parametrize(
+    ("points", "scores", "message"),
+    [
+        (np.full((4, 3), 0.5), np.zeros(3), r"got shapes \(4, 3\) and \(3,\)"),
+        (np.full((4, 3), 0.5), np.zeros((4, 1)), r"got shapes \(4, 3\) and \(4, 1\)"),
+        (np.full((4, 2), 0.5), np.zeros(4), r"an array \(batch, 3\) with a score each"),
+        (np.full(3, 0.5), np.zeros(3), r"an array \(batch, 3\)"),
+        (np.full((1, 3), np.nan), np.zeros(1), "unit cube"),
+        (np.array([[0.5, 0.5, 1.001]]), np.zeros(1), r"unit cube, got \[\[0.5 +0.5 +1.001\]\]"),
+        (np.array([[0.5, -0.001, 1.0]]), np.zeros(1), "unit cube"),
+    ],
+)
+def test_points_of_no_cube_or_without_a_score_each_are_refused(name, points, scores, message):
+    with pytest.raises(ValueError, match=message):
+        strategy_of(name, 3, 4).tell(start(name), points, scores)
+
+
+@pytest.mark.parametrize("name", ADAPTIVE)
+def test_neither_the_unit_nor_a_constant_of_scores_that_are_not_positive_changes_anything(name):
+    """In powers of two and binary fractions, for which the arithmetic of any scale is exact."""
+
+    def search(unit, constant):
+        strategy, history = strategy_of(name, 3, 4), start(name)
+        for _ in range(room(name, 4)):
+            points = strategy.ask(history)
+            scores = np.round(bowl(points.astype(np.float64)) * 2**20) / 2**20
+            history = strategy.tell(history, points, unit * (scores + constant))
+        return history.points
+
+    expected = search(1.0, -4.0)
+    np.testing.assert_array_equal(search(1.0, -64.0), expected)
+    np.testing.assert_array_equal(search(2.0**-50, -4.0), expected)
+
+
+@every_strategy
+@pytest.mark.parametrize("dimensions", [13, 20])
+def test_a_family_may_have_many_parameters(name, dimensions):
+    strategy, history = strategy_of(name, dimensions, 8), start(name, dimensions, 8)
+    for _ in range(4):
+        points = strategy.ask(history)
+        history = strategy.tell(history, points, ((points - 0.4) ** 2).sum(axis=1))
+    assert history.points.shape == (32, dimensions)
+    assert len(np.unique(history.points, axis=0)) == 32
 
 
 @pytest.mark.parametrize("name", DRAWN)

@@ -39,7 +39,9 @@ ANEW = 2 + HALVINGS * PATIENCE
         ([*DESIGN, *WAIT * HALVINGS, 9.0, 9.0, 8.0], ANEW, GROWN),  # which knows nothing of the first
         ([np.inf] * (2 + PATIENCE), 0, LENGTH / 2),
         ([np.inf] * (1 + PATIENCE) + [7.0], 0, GROWN),
-        ([-1.0, 0.0, -1.0005], 0, LENGTH),
+        ([-1.0, 0.0, -1.0005], 0, LENGTH),  # by less than a thousandth of the median's distance, 1
+        ([-1e6, 1e6, -1e6 - 2.0], 0, LENGTH),
+        ([-1e6, 1.0 - 1e6, -1e6 - 0.002], 0, GROWN),  # whatever the constant
         ([-1.0, 0.0, -1.002], 0, GROWN),
         ([0.0, 0.0, 0.0], 0, LENGTH),
     ],
@@ -81,6 +83,31 @@ def test_32_points_come_twice_as_close_to_the_minimum_as_400_random_ones(objecti
 def test_no_point_is_asked_for_twice_where_every_function_is_as_good(seed):
     history = search(lambda points: np.zeros(len(points)), 2, 256, seed, batch=128)
     assert len(np.unique(history.points, axis=0)) == 256
+
+
+@pytest.mark.parametrize("batch", [512, 600])
+def test_a_large_batch_has_no_point_twice(batch):
+    history = search(lambda points: bowl_below(points, 0.0), 3, 3 * batch, seed=0, batch=batch)
+    assert len(np.unique(history.points, axis=0)) == 3 * batch
+
+
+def bowl_below(points, lowest):
+    return lowest + ((points - [0.3, 0.7, 0.55]) ** 2).sum(axis=1)
+
+
+@pytest.mark.parametrize("lowest", [-1.0, -100.0])
+def test_a_minimum_below_zero_is_found_as_well(lowest):
+    """After 32 points as well as a minimum above zero, within a factor of two."""
+    excess = {
+        constant: np.median(
+            [
+                search(lambda points, c=constant: bowl_below(points, c), 3, 32, s).scores.min() - constant
+                for s in range(3)
+            ]
+        )
+        for constant in (0.1, lowest)
+    }
+    assert excess[lowest] < 2 * excess[0.1]
 
 
 def test_a_minimum_in_a_corner_is_found_exactly():

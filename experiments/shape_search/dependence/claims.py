@@ -3,7 +3,8 @@
 That a shape found elsewhere does worse than the one found here is not enough: a search finds its optimum
 only nearly, and one may have come nearer than the other. But what a better find gains in one setting it gains
 in the other. So the two costs, of each shape in the other's setting, are taken together, as
-(1 + there)(1 + back) - 1: zero where one shape is merely the better find, by the same factor in both.
+(1 + there)(1 + back) - 1: zero where one shape is merely the better find, by the same factor in both. Costs
+that are differences, as some score is not positive, are added up for that; see `Scale`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,12 +12,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from experiments.study.claims import Claim, above
-from schedules.search import Estimate
+from schedules.search import Estimate, Scale
 
 Costs = Mapping[str, Mapping[str, Estimate]]  # by the setting trained in, by that whose shape it is
 
 
-def dependence_claims(costs: Costs, reference: str) -> tuple[Claim, ...]:
+def dependence_claims(costs: Costs, reference: str, scale: Scale = Scale.RELATIVE) -> tuple[Claim, ...]:
     """Of every other setting, that the reference's shape costs there, its shape in the reference, and both
     together."""
     claims = []
@@ -25,44 +26,50 @@ def dependence_claims(costs: Costs, reference: str) -> tuple[Claim, ...]:
         claims += [
             above(f"cost of {reference}'s shape there", name, there, 0),
             above(f"cost of its shape in {reference}", name, back, 0),
-            above("both together", name, together(there, back), 0),
+            above("both together", name, together(there, back, scale), 0),
         ]
     return tuple(claims)
 
 
-def together(there: Estimate, back: Estimate) -> Estimate:
-    """(1 + there)(1 + back) - 1, with the interval of all that the two intervals allow.
+def together(there: Estimate, back: Estimate, scale: Scale = Scale.RELATIVE) -> Estimate:
+    """(1 + there)(1 + back) - 1, or there + back on the ABSOLUTE scale, with the interval of all that the two
+    intervals allow.
 
     >>> together(Estimate(0.5, 0.25, 1.0), Estimate(0.0, -0.2, 0.1))
     Estimate(value=0.5, low=0.0, high=1.2000000000000002)
     """
-    return Estimate(*((1 + one) * (1 + other) - 1 for one, other in zip(there, back, strict=True)))
+    pairs = zip(there, back, strict=True)
+    if scale is Scale.ABSOLUTE:
+        return Estimate(*(one + other for one, other in pairs))
+    return Estimate(*((1 + one) * (1 + other) - 1 for one, other in pairs))
 
 
-def changed(costs: Costs, reference: str) -> list[str]:
+def changed(costs: Costs, reference: str, scale: Scale = Scale.RELATIVE) -> list[str]:
     """The settings where the reference's shape costs, and more than the better find explains."""
     return [
         name
         for name in _others(costs, reference)
-        if costs[name][reference].low > 0 and together(costs[name][reference], costs[reference][name]).low > 0
+        if costs[name][reference].low > 0
+        and together(costs[name][reference], costs[reference][name], scale).low > 0
     ]
 
 
-def verdict(costs: Costs, reference: str, vary: str) -> str:
+def verdict(costs: Costs, reference: str, vary: str, scale: Scale = Scale.RELATIVE) -> str:
     """One statement: whether the option changes the best shape, by how much and how sure that is."""
-    others, holds = _others(costs, reference), changed(costs, reference)
+    others, holds = _others(costs, reference), changed(costs, reference, scale)
     outcome = (
         f"held for {len(holds)} of {len(others)} settings; in {', '.join(holds)}, {reference}'s shape costs"
         if holds
         else f"did NOT hold; in none of {len(others)} settings does {reference}'s shape cost"
     )
     most = max(holds or others, key=lambda name: np.nan_to_num(costs[name][reference].value, nan=-np.inf))
+    there, back = (_with_interval(cost, scale) for cost in (costs[most][reference], costs[reference][most]))
     typical = np.median([costs[name][reference].value for name in others])
     return (
         f"{vary} changes the best shape: {outcome} more than the intervals and a better find explain. Most of"
-        f" all, {reference}'s shape costs {_percent(costs[most][reference])} in {most}, whose own costs"
-        f" {_percent(costs[reference][most])} in {reference}; in the median setting {reference}'s shape costs"
-        f" {100 * typical:+.1f} %.{_doubtful(costs, reference, holds)}"
+        f" all, {reference}'s shape costs {there} in {most}, whose own costs {back} in {reference}; in the"
+        f" median setting {reference}'s shape costs {_amount(typical, scale)}."
+        f"{_doubtful(costs, reference, holds)}"
     )
 
 
@@ -80,5 +87,10 @@ def _others(costs: Costs, reference: str) -> list[str]:
     return [name for name in costs if name != reference]
 
 
-def _percent(cost: Estimate) -> str:
-    return f"{100 * cost.value:+.1f} % [{100 * cost.low:+.1f}, {100 * cost.high:+.1f}]"
+def _with_interval(cost: Estimate, scale: Scale) -> str:
+    low, high = (scale.text(end, 1, "+").removesuffix("%") for end in (cost.low, cost.high))
+    return f"{_amount(cost.value, scale)} [{low}, {high}]"
+
+
+def _amount(cost: float, scale: Scale) -> str:
+    return scale.text(cost, 1, "+").replace("%", " %")

@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
@@ -10,13 +11,13 @@ from matplotlib.figure import Figure
 from experiments.shape_search.dependence.claims import changed
 from experiments.shape_search.dependence.results import Results, cost_text
 from experiments.study.figures import ACCENT, CONTEXT, REFERENCE, as_png, legend_beside, panels
-from schedules.search import Estimate
+from schedules.search import Scale
 from schedules.winners import LoadedWinner
 
 GAIN_TO_COST = LinearSegmentedColormap.from_list("cost", ["#e08214", "#f7f7f7", "#0b6fb8"])
 OWN = "#bbbbbb"
 SETTLED = 0.75  # the fraction of the costs within the range of the colours, which a few would stretch
-LEAST_RANGE = 0.02
+LEAST_RANGE = 2  # per cent
 DARK = 0.65  # of the range, from where on costs are dark enough for white text
 ITS_SHAPE = "#e08214"
 CURVE_POINTS = 400
@@ -29,16 +30,15 @@ def transfer_matrix(results: Results) -> bytes:
     names = list(results.costs)
     costs = [[results.costs[setting].get(name) for setting in names] for name in names]
     values = np.array([[math.nan if cost is None else cost.value for cost in row] for row in costs])
-    limit = _colour_range(values)
+    values = results.scale.in_unit(values)
+    limit = _colour_range(values, LEAST_RANGE if results.scale is Scale.RELATIVE else 0.0)
     figure = Figure(figsize=(4.2 + 0.75 * len(names), 2.4 + 0.5 * len(names)), layout="constrained")
     ax = figure.subplots()
     ax.set_facecolor(OWN)
-    image = ax.imshow(
-        100 * values, cmap=GAIN_TO_COST, norm=Normalize(-100 * limit, 100 * limit), aspect="auto"
-    )
+    image = ax.imshow(values, cmap=GAIN_TO_COST, norm=Normalize(-limit, limit), aspect="auto")
     for row, column in np.ndindex(values.shape):
         cost = costs[row][column]
-        marked = cost_text(cost)
+        marked = cost_text(cost, results.scale)
         color = "white" if values[row, column] > DARK * limit else "black"
         weight = "bold" if marked.endswith("*") else "normal"
         text = "own" if cost is None else marked
@@ -47,7 +47,13 @@ def transfer_matrix(results: Results) -> bytes:
     ax.set_yticks(range(len(names)), names)
     ax.set_xlabel("trained in")
     ax.set_ylabel("shape of")
-    figure.colorbar(image, ax=ax, extend="both", label="cost against the own shape, %", format="{x:+g}")
+    figure.colorbar(
+        image,
+        ax=ax,
+        extend="both",
+        label=f"cost against the own shape, {results.scale.unit}",
+        format="{x:+g}",
+    )
     confidence = results.dependence.search.confidence
     figure.suptitle(
         f"What does another setting's shape cost? ({results.dependence.vary})\n"
@@ -64,7 +70,10 @@ def best_shapes(results: Results) -> bytes:
     figure, axes = panels(titles, sharex=True, sharey=True)
     for ax, (name, shape) in zip(axes, results.shapes.items(), strict=True):
         ax.plot(*_curve(results.shapes[reference]), color=CONTEXT, linewidth=3, solid_capstyle="round")
-        ax.plot(*_curve(shape), color=ITS_SHAPE if name in changed(results.costs, reference) else ACCENT)
+        ax.plot(
+            *_curve(shape),
+            color=ITS_SHAPE if name in changed(results.costs, reference, results.scale) else ACCENT,
+        )
         ax.set_ylim(-0.03, 1.05)
     figure.supxlabel("fraction of training done")
     figure.supylabel("multiplier")
@@ -80,29 +89,33 @@ def best_shapes(results: Results) -> bytes:
 
 def costs_against_reference(results: Results) -> bytes:
     """What the reference's shape costs in each setting, and each setting's in the reference."""
-    reference, costs = results.dependence.reference, results.costs
+    reference, costs, scale = results.dependence.reference, results.costs, results.scale
     others = [name for name in costs if name != reference]
     figure = Figure(figsize=(8.5, 1.8 + 0.42 * len(others)), layout="constrained")
     ax = figure.subplots()
     for place, name in enumerate(others):
-        _interval(ax, costs[name][reference], place - 0.13, ACCENT)
-        _interval(ax, costs[reference][name], place + 0.13, ITS_SHAPE)
+        _interval(ax, scale.in_unit(np.array(costs[name][reference])), place - 0.13, ACCENT)
+        _interval(ax, scale.in_unit(np.array(costs[reference][name])), place + 0.13, ITS_SHAPE)
     ax.axvline(0, color=REFERENCE, zorder=0)
     ax.set_yticks(range(len(others)), others)
     ax.set_ylim(len(others) - 0.5, -0.5)
-    _per_cent_axis(ax)
+    if scale is Scale.RELATIVE:
+        _per_cent_axis(ax)
     ax.spines[["top", "right"]].set_visible(False)
-    ax.set_xlabel(f"change of the median {results.dependence.search.metric} from the own shape's, %")
+    ax.set_xlabel(
+        f"change of the median {results.dependence.search.metric} from the own shape's, {scale.unit}"
+    )
     legend_beside(figure, {f"{reference}'s shape\nthere": ACCENT, f"its shape in\n{reference}": ITS_SHAPE})
     figure.suptitle("What do the two shapes cost in each other's setting?")
     return as_png(figure)
 
 
-def _interval(ax: Axes, cost: Estimate, place: float, color: str) -> None:
-    if math.isfinite(cost.low) and math.isfinite(cost.high):
-        ax.plot([100 * cost.low, 100 * cost.high], [place] * 2, color=color, linewidth=3)
-    if math.isfinite(cost.value):
-        ax.plot(100 * cost.value, place, "o", color=color)
+def _interval(ax: Axes, cost: Float[np.ndarray, "3"], place: float, color: str) -> None:
+    value, low, high = cost
+    if math.isfinite(low) and math.isfinite(high):
+        ax.plot([low, high], [place] * 2, color=color, linewidth=3)
+    if math.isfinite(value):
+        ax.plot(value, place, "o", color=color)
 
 
 def _per_cent_axis(ax: Axes) -> None:
@@ -116,9 +129,9 @@ def _per_cent_axis(ax: Axes) -> None:
     ax.minorticks_off()
 
 
-def _colour_range(values: np.ndarray) -> float:
+def _colour_range(values: np.ndarray, least: float) -> float:
     finite = np.abs(values[np.isfinite(values)])
-    return max(LEAST_RANGE, float(np.quantile(finite, SETTLED))) if finite.size else LEAST_RANGE
+    return max(least, float(np.quantile(finite, SETTLED)) if finite.size else least) or 1.0
 
 
 def _curve(shape: LoadedWinner) -> tuple[np.ndarray, np.ndarray]:

@@ -20,7 +20,7 @@ from experiments.study.tables import (
     shape_text,
     show_table,
 )
-from schedules.search import Estimate, median_change, median_estimate
+from schedules.search import Estimate, Scale, median_change, median_estimate
 from schedules.winners import LoadedWinner
 
 
@@ -31,8 +31,9 @@ class Results(NamedTuple):
       dependence: what was varied.
       shapes: the best shape of each setting, as its search found it.
       transferred: every setting's shape in every setting, by the setting trained in, then the shape's.
-      costs: the relative change of the median from that of the setting's own shape, on the same fresh seeds,
-        in the same order; each interval at the study's `level`.
+      costs: the change of the median from that of the setting's own shape, on the same fresh seeds, in the
+        same order; each interval at the study's `level`.
+      scale: of all costs.
       claims: about each setting but the reference.
       counts, seconds: of the transfer's runs by status, and how long they took together.
     """
@@ -41,13 +42,14 @@ class Results(NamedTuple):
     shapes: Mapping[str, LoadedWinner]
     transferred: Mapping[str, Mapping[str, Transferred]]
     costs: Mapping[str, Mapping[str, Estimate]]
+    scale: Scale
     claims: tuple[Claim, ...]
     counts: Mapping[str, int]
     seconds: float
 
     @property
     def verdict(self) -> str:
-        return verdict(self.costs, self.dependence.reference, self.dependence.vary)
+        return verdict(self.costs, self.dependence.reference, self.dependence.vary, self.scale)
 
     def score(self, name: str) -> Estimate:
         """That of a setting's own shape there."""
@@ -61,16 +63,18 @@ def collect(
     journal: Journal,
 ) -> Results:
     """Compare every shape with the one that belongs to the setting."""
+    scale = Scale.of(*(one.scores for of in transferred.values() for one in of.values()))
     costs = {
         setting: {
-            name: median_change(one.scores, of[setting].scores, dependence.level)
+            name: median_change(one.scores, of[setting].scores, dependence.level, scale)
             for name, one in of.items()
             if name != setting
         }
         for setting, of in transferred.items()
     }
-    claims = dependence_claims(costs, dependence.reference)
-    return Results(dependence, shapes, transferred, costs, claims, journal.counts(), journal.seconds())
+    claims = dependence_claims(costs, dependence.reference, scale)
+    counts, seconds = journal.counts(), journal.seconds()
+    return Results(dependence, shapes, transferred, costs, scale, claims, counts, seconds)
 
 
 def winners_json(results: Results) -> dict[str, Any]:
@@ -82,6 +86,7 @@ def winners_json(results: Results) -> dict[str, Any]:
         "metric": dependence.search.metric,
         "confidence": dependence.search.confidence,
         "level": dependence.level,
+        "scale": results.scale.value,
         "verdict": results.verdict,
         "claims": claims_json(results.claims),
         "settings": [
@@ -116,7 +121,7 @@ def show(results: Results, folder: StudyFolder, console: Console) -> None:
     """Print the settings' shapes, what the others' cost, and the verdict."""
     show_table(console, title(results), headings(results), table_rows(results), (), (), wrapped=(1,))
     lines = (results.verdict, *notes(results))
-    cost = "cost in % (rows: shape of; columns: trained in)"
+    cost = f"cost, {results.scale.unit} (rows: shape of; columns: trained in)"
     show_table(
         console, cost, matrix_headings(results), matrix_rows(results), lines, (folder.report, folder.winners)
     )
@@ -136,7 +141,8 @@ def title(results: Results) -> str:
 def headings(results: Results) -> tuple[str, ...]:
     """The headings of the table of settings."""
     reference = results.dependence.reference
-    costs = f"{reference}'s shape there, %", f"its shape in {reference}, %"
+    unit = results.scale.unit
+    costs = f"{reference}'s shape there, {unit}", f"its shape in {reference}, {unit}"
     return "setting", "best shape", "base LR", f"{results.dependence.search.metric} [interval]", *costs
 
 
@@ -149,8 +155,8 @@ def table_rows(results: Results) -> list[tuple[str, ...]]:
             f"{shape.family.name} {shape_text(shape.params)}",
             f"{results.transferred[name][name].candidate.base_lr:.3g}",
             estimate_text(results.score(name)),
-            change_text(costs[name].get(reference)),
-            change_text(costs[reference].get(name)),
+            change_text(costs[name].get(reference), results.scale),
+            change_text(costs[reference].get(name), results.scale),
         )
         for name, shape in results.shapes.items()
     ]
@@ -163,16 +169,16 @@ def matrix_headings(results: Results) -> tuple[str, ...]:
 def matrix_rows(results: Results) -> list[tuple[str, ...]]:
     """The cost of each setting's shape, a row a shape, a column a setting that it was trained in."""
     return [
-        (name, *(cost_text(results.costs[setting].get(name)) for setting in results.costs))
+        (name, *(cost_text(results.costs[setting].get(name), results.scale) for setting in results.costs))
         for name in results.shapes
     ]
 
 
-def cost_text(cost: Estimate | None) -> str:
-    """In per cent, with * where the interval does not hold zero."""
+def cost_text(cost: Estimate | None, scale: Scale) -> str:
+    """In the scale's unit, with * where the interval does not hold zero."""
     if cost is None or math.isnan(cost.value):
         return "–"
-    return f"{100 * cost.value:+.1f}" + ("*" if cost.low > 0 or cost.high < 0 else "")
+    return scale.text(cost.value, 1, "+").removesuffix("%") + ("*" if cost.low > 0 or cost.high < 0 else "")
 
 
 def notes(results: Results) -> list[str]:
@@ -186,7 +192,7 @@ def notes(results: Results) -> list[str]:
         f" {results.seconds:.0f} s; every setting's search has its own report in settings/.",
     ]
     better = [
-        f"{name}'s in {setting} ({100 * cost.value:+.1f} %)"
+        f"{name}'s in {setting} ({results.scale.text(cost.value, 1, '+')})"
         for setting, of in results.costs.items()
         for name, cost in of.items()
         if cost.high < 0
