@@ -12,7 +12,7 @@ import optax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, PyTree
 
-from geometry.matrices import leaf_path
+from geometry.matrices import leaf_path, leaves_by_path
 from optim.options import at_step, check_choice, check_number, could_be_zero, is_zero
 from optim.plan import tell
 
@@ -139,7 +139,7 @@ def descend(
 
 def _decaying(params: PyTree, mask: Mask | None) -> dict[str, bool]:
     """Whether each leaf decays, by path: under `optax.partition` a mask may have leaves that params lacks."""
-    paths = [leaf_path(path) for path, _ in jax.tree_util.tree_leaves_with_path(params)]
+    paths = list(leaves_by_path(params))
     if mask is None or not paths:
         return dict.fromkeys(paths, True)
     tree = mask(params) if callable(mask) else mask
