@@ -64,8 +64,9 @@ def by_name(
       shape: the leaf's.
       heads: attention heads "flattened" into one matrix, or "separate".
       fused: by the name of a layer whose columns hold several matrices, their sizes.
-      stacked: patterns of names, in lower case with words joined by "_"; `(*STACKED, "tower")` adds one, and
-        `()` takes nothing for a stack.
+      stacked: patterns of names; `(*STACKED, "tower")` adds one, and `()` takes nothing for a stack.
+
+    Names are compared in lower case with words joined by "_": QKVProj is "qkv_proj".
     """
     check_choice("heads", heads, get_args(Heads))
     names = words(path)
