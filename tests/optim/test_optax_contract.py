@@ -1,12 +1,10 @@
 """optax's contract, kept by whatever `optim` exports and studies train with; new names must be listed."""
 
 import copy
-import dataclasses
 import functools
 import pickle
 import subprocess
 import sys
-from collections.abc import Callable
 
 import cloudpickle
 import flax.serialization
@@ -17,123 +15,27 @@ import optax
 import orbax.checkpoint as ocp
 import pytest
 from flax import nnx
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, NamedSharding
 
 import optim
 from experiments.study.optimizers import OPTIMIZERS
-from geometry import SPECTRAL
-
-TO_SPECTRAL = optim.Choice(
-    lambda gradients, **_: jax.tree.map(lambda g: jnp.sum(g * g), gradients), 2, initial="sign"
+from tests.optim.contract_cases import (
+    CASES,
+    INSIDE,
+    NO_TRANSFORMATION,
+    SOLUTION,
+    SPECS,
+    START,
+    TARGET,
+    drawn,
+    extra,
+    objective,
 )
-RANKS = ("rank_fraction", "rank_multiple")
-
-
-@dataclasses.dataclass(frozen=True)
-class Case:
-    """A learning rate → transformation; how fast and how long it takes to optax's targets; and what has
-    hyperparameters to inject, with those that decide shapes."""
-
-    build: Callable
-    rate: float = 0.03
-    steps: int = 3000
-    factory: Callable | None = None
-    static: tuple[str, ...] = ()
-    parts: bool = False
-
-
-def matrices(*directions):
-    """Directions for matrices alone, with Adam elsewhere: what is exported link by link."""
-    return lambda rate: optim.routed(optax.chain(*directions, optim.descend(rate)), optax.adam(rate))
-
-
-def adaptive(rate):
-    controller = optim.BatchController(SPECTRAL, 8, 8, quantum=4, every=2)
-    return optim.adaptive_batch(optim.muon, lambda _: rate, controller, microbatch_size=4)
-
-
-def studied(name, factory, rate=0.03, steps=3000, static=()):
-    return Case(lambda rate: OPTIMIZERS[name].build(rate, 0.0), rate, steps, factory, static)
-
-
-CASES = {
-    "sgd": studied("sgd", optax.sgd, 0.0018, 12_000),
-    "momentum": studied("momentum", None, 0.001, 6000),
-    "adam": studied("adam", optax.adam),
-    "adamw": studied("adamw", optax.adamw),
-    "lion": studied("lion", optax.lion, 0.01),
-    "optax_muon": studied("optax_muon", None),
-    "sign_descent": studied("sign_descent", optim.sign_descent, 0.0008, 36_000),
-    "signum": studied("signum", optim.signum, 0.01),
-    "spectral_descent": studied("spectral_descent", optim.spectral_descent),
-    "muon": studied("muon", optim.muon),
-    "dion": studied("dion", optim.dion, static=RANKS),
-    "orth_dion": studied("orth_dion", optim.orth_dion, static=RANKS),
-    "orth_dion_polar": Case(functools.partial(optim.orth_dion, right="polar")),
-    "spec_sign": Case(
-        functools.partial(optim.spec_sign, choice=TO_SPECTRAL, momentum=0.9),
-        factory=functools.partial(optim.spec_sign, choice=TO_SPECTRAL),
-    ),
-    "adaptive_batch": Case(adaptive, steps=6000),
-    "record_noise": Case(lambda rate: optax.chain(optim.record_noise(8), optax.adam(rate)), parts=True),
-    "scale_by_dion": Case(matrices(optim.scale_by_dion(rank=2))),
-    "scale_by_momentum": Case(matrices(optim.scale_by_momentum(0.9), optim.scale_by_polar())),
-    "scale_by_spec_sign": Case(
-        lambda rate: optim.routed(
-            optax.chain(optim.scale_by_spec_sign(TO_SPECTRAL), optim.descend(rate)),
-            optax.adam(rate),
-            kinds=("hidden", "embed", "head"),
-        )
-    ),
-}
-INSIDE = {"descend", "routed", "scale_by_polar"}  # in those called `matrices`
-NO_TRANSFORMATION = {
-    "SHAPE_SCALES", "AdaptiveBatchState", "BatchController", "BatchState", "Choice", "Decay", "Description",
-    "LeafPlan", "NoiseIndex", "NoiseState", "Route", "Routing", "by_name", "compressed_specs", "describe",
-    "shape_scales",
-}  # fmt: skip
 
 
 def test_every_public_name_is_here():
     assert set(optim.__all__) <= {*CASES, *INSIDE, *NO_TRANSFORMATION}
     assert set(OPTIMIZERS) <= set(CASES)
-
-
-TARGET = np.float32([[3.0, -2.0], [1.0, 4.0], [0.0, 1.0]])
-SOLUTION = {
-    "dense": {"kernel": TARGET},
-    "embed": {"embedding": TARGET},
-    "head": {"kernel": TARGET},
-    "parabola": {"bias": np.float32([1.0, -1.0, 1.0])},
-    "rosenbrock": {"bias": np.float32([1.0, 1.0])},
-}
-START = jax.tree.map(np.zeros_like, SOLUTION) | {"parabola": {"bias": np.float32([-1.0, 10.0, 1.0])}}
-SPECS = {  # over Explicit axes
-    "dense": {"kernel": PartitionSpec(None, "x")},
-    "embed": {"embedding": PartitionSpec(None, "x")},
-    "head": {"kernel": PartitionSpec()},
-    "parabola": {"bias": PartitionSpec()},
-    "rosenbrock": {"bias": PartitionSpec("x")},
-}
-
-
-def objective(params):
-    """optax's parabolas and its Rosenbrock function."""
-    x, y = params["rosenbrock"]["bias"]
-    parabolas = jax.tree.map(lambda w, best: jnp.sum((w - best) ** 2), params, SOLUTION)
-    del parabolas["rosenbrock"]
-    return (1 - x) ** 2 + 100 * (y - x**2) ** 2 + sum(jax.tree.leaves(parabolas))
-
-
-def drawn(seed, dtype=np.float32):
-    rng = np.random.default_rng(seed)
-    return jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape), dtype), START)
-
-
-def extra(case, gradients):
-    if not case.parts:
-        return {}
-    return {"part_gradients": jax.tree.map(lambda g: jnp.stack([g - 0.1, g + 0.1]), gradients)}
 
 
 def close(found, expected, atol=1e-5):
@@ -238,21 +140,18 @@ def injects(case):
 
 
 def keeps_dtypes(case):
-    """Of gradients, and of the state whatever the gradients are; from shapes as from arrays."""
+    """The gradients' in updates, and its own in the state; and begins from shapes as from arrays."""
     tx = case.build(0.1)
-    for kept, given in ((jnp.bfloat16, jnp.bfloat16), (jnp.float16, jnp.float16), (jnp.float32, jnp.float32)):
-        params, gradients = (
-            jax.tree.map(lambda x, dtype=dtype: jax.ShapeDtypeStruct(x.shape, dtype), START)
-            for dtype in (kept, given)
-        )
+    for dtype in (jnp.bfloat16, jnp.float16, jnp.float32):
+        shapes = jax.tree.map(lambda x, dtype=dtype: jax.ShapeDtypeStruct(x.shape, dtype), START)
 
         def step(gradients, state, params):
             updates, new = tx.update(gradients, state, params, **extra(case, gradients))
             return updates, jax.lax.cond(jnp.sum(updates["head"]["kernel"]) > 0, lambda: new, lambda: state)
 
-        updates, _ = jax.eval_shape(step, gradients, tx.init(params), params)
-        assert {leaf.dtype for leaf in jax.tree.leaves(updates)} == {jnp.dtype(given)}
-    equal(tx.init(params), tx.init(jax.tree.map(jnp.zeros_like, params)))
+        updates, _ = jax.eval_shape(step, shapes, tx.init(shapes), shapes)
+        assert {leaf.dtype for leaf in jax.tree.leaves(updates)} == {jnp.dtype(dtype)}
+    equal(tx.init(shapes), tx.init(jax.tree.map(jnp.zeros_like, shapes)))
 
 
 def is_sharded(case):
