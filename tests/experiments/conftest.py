@@ -36,6 +36,7 @@ TINY = {
     "top": 2,
     "select_replicates": 3,
     "confirm_replicates": 5,
+    "confidence": 0.9,  # which five seeds can have
     "checked": 0,
 }
 
