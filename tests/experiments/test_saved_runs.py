@@ -102,12 +102,14 @@ def same(folder, uninterrupted, journal_rows):
     return journal_rows(folder) == rows and (folder / "winners.json").read_bytes() == winners
 
 
+@pytest.mark.bits
 def test_saving_changes_no_bit(tmp_path, words, uninterrupted, journal_rows, segments):
     assert main([*words, "--folder", str(tmp_path / "study")]) == 0
     assert segments[0][: SEGMENTS + 1] == [6, 12, 18, 20, 6]
     assert same(tmp_path / "study", uninterrupted, journal_rows)
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize(
     ("devices", "saving", "segments_after"),
     [

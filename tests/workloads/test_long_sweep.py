@@ -59,6 +59,7 @@ def test_a_sweep_in_segments_is_the_sweep_at_once(vectorize):
     assert_close(results_of(sweep_on(2, vectorize=vectorize), 3, 7), expected)
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize("vectorize", [1, 4])
 @pytest.mark.parametrize("devices", [1, 2, 8])
 def test_cuts_and_fewer_rows_change_no_bit(devices, vectorize):
@@ -70,6 +71,7 @@ def test_cuts_and_fewer_rows_change_no_bit(devices, vectorize):
     assert_identical(results_of(fewer, 2, 11), jax.tree.map(lambda leaf: leaf[:3], reference))
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize("vectorize", [1, 4])
 @pytest.mark.parametrize(("before", "after"), [(1, 1), (8, 8), (8, 2), (2, 8)])
 def test_a_state_goes_on_where_it_is_restored(before, after, vectorize):

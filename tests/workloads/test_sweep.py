@@ -61,6 +61,7 @@ def test_a_sweep_equals_a_python_loop_over_its_runs():
     assert_close(sweep(regression_run, inputs, REGRESSION.data, vectorize=4), expected)
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize("vectorize", [1, 4])
 def test_numbers_of_several_devices_and_of_rows_change_no_bit(vectorize):
     def swept(count, num_devices, capacity=64):
@@ -77,6 +78,7 @@ def test_numbers_of_several_devices_and_of_rows_change_no_bit(vectorize):
     assert_close(alone, reference)  # another program
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize("vectorize", [1, 4])
 @pytest.mark.parametrize("num_devices", [1, 2, 8])
 def test_room_for_more_rows_changes_no_bit_and_serves_any_number_of_them(vectorize, num_devices):
@@ -102,6 +104,7 @@ def test_more_rows_than_there_is_room_for_are_refused():
         sweep(regression_run, rows_of(5), REGRESSION.data, capacity=4)
 
 
+@pytest.mark.bits
 def test_the_number_of_several_devices_changes_no_bit_of_a_network():
     digits = load("digits")
 
