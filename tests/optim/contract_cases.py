@@ -79,9 +79,9 @@ CASES = {
 }
 INSIDE = {"descend", "routed", "scale_by_polar"}  # in those called `matrices`
 NO_TRANSFORMATION = {
-    "SHAPE_SCALES", "STACKED", "AdaptiveBatchState", "BatchController", "BatchState", "Choice", "Decay", "Description",
-    "LeafPlan", "NoiseIndex", "NoiseState", "Route", "Routing", "by_name", "compressed_specs", "describe", "equinox_routing",
-    "shape_scales",
+    "SHAPE_SCALES", "STACKED", "AdaptiveBatchState", "BatchController", "BatchState", "Choice", "Decay",
+    "Description", "LeafPlan", "NoiseIndex", "NoiseState", "Route", "Routing", "by_name", "compressed_specs",
+    "describe", "equinox_routing", "shape_scales",
 }  # fmt: skip
 
 
