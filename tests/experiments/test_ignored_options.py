@@ -44,7 +44,7 @@ CONTRADICTIONS = {
         "studies: must be named once each",
     ),
     "no study": (endurance, "interruptions --studies", "studies: must be at least one value"),
-    "a confidence without a width": (main, "--confidence 1e-31", "confidence: must be at least"),
+    "a confidence without a width": (main, "--confidence 1e-7", "confidence: must be at least 1e-06"),
     "a share that a float32 takes for 0": (
         search_efficiency,
         "--tolerance 1e-320",
