@@ -140,9 +140,8 @@ def test_logits_equal_numpy_in_float64(options):
 def test_a_character_changes_no_logits_before_it_and_its_own():
     _, model, params = tiny_workload(seed=2)
     ids = np.array([3, 1, 4, 1, 5, 9], np.uint8)
-    apply = jax.jit(
-        lambda ids: model.apply(params, ids[None])[0]
-    )  # each alone, at the same place in products
+    # each alone, and so at the same place of every product
+    apply = jax.jit(lambda ids: model.apply(params, ids[None])[0])
     logits = apply(ids)
     for t in range(6):
         changed = apply(np.where(np.arange(6) == t, 10, ids).astype(np.uint8))
