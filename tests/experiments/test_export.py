@@ -2,6 +2,7 @@
 
 import json
 
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -73,12 +74,12 @@ def test_the_exported_optimizer_steps_as_the_study_s_does(name, options):
     config = Config(optimizer=name, **options)
     winner = LoadedWinner(FAMILIES["linear"], MIDDLE["linear"], 0.03, 17)
     defined, _ = executed(exported(winner, config))
-    params = {"w": np.array([1.0, -2.0], np.float32)}
+    params = {"w": np.array([[1.0, -2.0]], np.float32)}
 
     def three_steps(optimizer):
         state, moved = optimizer.init(params), params
         for gradient in ([0.5, 2.0], [-1.0, 0.25], [3.0, 1.0]):
-            updates, state = optimizer.update({"w": np.array(gradient, np.float32)}, state, moved)
+            updates, state = optimizer.update({"w": jnp.array([gradient], jnp.float32)}, state, moved)
             moved = optax.apply_updates(moved, updates)
         return moved["w"]
 

@@ -49,9 +49,9 @@ def test_a_workload_whose_loss_cannot_be_traced_ends_before_anything_is_recorded
         raise RuntimeError("no such layer")
 
     workload = workloads.load("linear_regression", dimension=8)._replace(loss=loss)
-    with pytest.raises(RuntimeError, match="no such layer"):
-        run(tiny_config(), tmp_path, workload)
-    assert recorded(tmp_path) == 0
+    with pytest.raises(StudyError, match="workload: loss: RuntimeError: no such layer"):
+        run(tiny_config(), tmp_path / "study", workload)
+    assert not (tmp_path / "study").exists()
 
 
 @pytest.mark.usefixtures("no_report")

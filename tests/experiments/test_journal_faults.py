@@ -6,7 +6,6 @@ import random
 import shutil
 import sqlite3
 import time
-from pathlib import Path
 
 import pytest
 
@@ -153,9 +152,11 @@ def test_a_journal_that_may_not_be_read_is_refused_by_name(tmp_path, monkeypatch
 @pytest.mark.parametrize(
     "code", ["IOERR_FSYNC", "IOERR_WRITE", "READONLY_DIRECTORY", "CANTOPEN", "FULL", "PERM"]
 )
-def test_an_obstacle_is_told_from_damage(code):
+def test_an_obstacle_is_told_from_damage(code, tmp_path):
+    path = tmp_path / "journal.sqlite"
+    path.touch()
     failure = sqlite3.OperationalError("what SQLite says of it")
     failure.sqlite_errorcode = getattr(sqlite3, f"SQLITE_{code}")
-    message = r"study/journal.sqlite cannot be read or written: what SQLite says of it\."
-    with pytest.raises(StudyError, match=message), explained_errors(Path("study/journal.sqlite")):
+    message = r"journal.sqlite cannot be read or written: what SQLite says of it\."
+    with pytest.raises(StudyError, match=message), explained_errors(path):
         raise failure

@@ -218,7 +218,7 @@ def test_a_study_that_lost_runs_resumes_and_is_drawn_again(finished, journal_row
     assert "is not finished" in output
     assert called(*options(), "--folder", copy)[0] == 0
     assert journal_rows(copy) == journal_rows(finished[0])
-    monkeypatch.setattr(workloads, "sweep", lambda *a, **k: pytest.fail("a run was trained"))
+    monkeypatch.setattr(workloads.LongSweep, "whole", lambda *a: pytest.fail("a run was trained"))
     (copy / "winners.json").unlink()
     status, output = called("report", copy)
     assert status == 0
@@ -240,7 +240,7 @@ def test_a_study_that_lost_runs_resumes_and_is_drawn_again(finished, journal_row
     ],
 )
 def test_bad_options_are_messages_and_nothing_is_trained(changes, words, tmp_path, monkeypatch):
-    monkeypatch.setattr(workloads, "sweep", lambda *a, **k: pytest.fail("a run was trained"))
+    monkeypatch.setattr(workloads.LongSweep, "whole", lambda *a: pytest.fail("a run was trained"))
     status, output = called(*options(**changes), "--folder", tmp_path / "study")
     assert status == 2
     assert all(word in output for word in words), output

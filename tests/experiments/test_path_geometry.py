@@ -342,7 +342,7 @@ def test_a_study_that_lost_runs_asks_for_those_alone_and_ends_the_same(
 def test_the_report_is_drawn_again_without_a_run(finished, tmp_path, monkeypatch):
     copy = Path(shutil.copytree(finished[0], tmp_path / "copy"))
     (copy / "winners.json").unlink()
-    monkeypatch.setattr(workloads, "sweep", lambda *a, **k: pytest.fail("a run was trained"))
+    monkeypatch.setattr(workloads.LongSweep, "whole", lambda *a: pytest.fail("a run was trained"))
     status, output = called("report", copy)
     assert status == 0
     assert (copy / "winners.json").read_bytes() == (finished[0] / "winners.json").read_bytes()
@@ -369,7 +369,7 @@ def test_the_report_is_drawn_again_without_a_run(finished, tmp_path, monkeypatch
     ],
 )
 def test_bad_options_are_messages_and_nothing_is_trained(changes, words, tmp_path, monkeypatch):
-    monkeypatch.setattr(workloads, "sweep", lambda *a, **k: pytest.fail("a run was trained"))
+    monkeypatch.setattr(workloads.LongSweep, "whole", lambda *a: pytest.fail("a run was trained"))
     status, output = called(*options(**changes), "--folder", tmp_path / "study")
     assert status == 2
     assert all(word in output for word in words), output
