@@ -68,7 +68,7 @@ class Scale(enum.Enum):
 
     def in_unit(self, changes: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
         """Changes as they are drawn: in per cent, or in the metric's unit."""
-        return 100 * changes if self is Scale.RELATIVE else changes
+        return np.asarray(100 * changes if self is Scale.RELATIVE else changes)
 
     def text(self, change: float, digits: int = 0, sign: str = "") -> str:
         """A change in per cent with so many digits, or in the metric's unit.
