@@ -110,7 +110,8 @@ class _Accumulation(NamedTuple):
         begun, accumulated = (jnp.zeros([], jnp.int32) for _ in range(2))
         of_rank = params if self.axis_name is None else jax.lax.pcast(params, self.axis_name, to="varying")
         sums = _sums(Moments.init(of_rank, self._view))
-        sums = sums._replace(grams=beside_params(sums.grams, params) if self._view else {})
+        units, grams = (beside_params(part, params) for part in (sums.units, sums.grams))
+        sums = sums._replace(units=units, grams=grams if self._view else {})
         inner = self._inner_optimizer(control, begun).init(params)
         return AdaptiveBatchState(control, sums, begun, accumulated, inner)
 

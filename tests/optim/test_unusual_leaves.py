@@ -24,7 +24,7 @@ EMPTY = ((0, 8), (8, 0), (3, 3, 2, 0))
 @pytest.mark.parametrize("method", METHODS)
 def test_matrices_of_no_size_change_no_other_leaf(method):
     gradients = {"full": {"kernel": jnp.float32(np.random.default_rng(0).normal(size=(8, 6)))}}
-    with_empty = {**gradients, **{f"leaf_{n}": {"kernel": jnp.zeros(shape)} for n, shape in enumerate(EMPTY)}}
+    with_empty = {**gradients, **{f"conv_{n}": {"kernel": jnp.zeros(shape)} for n, shape in enumerate(EMPTY)}}
     tx, adam = METHODS[method](0.1), optax.adam(0.1)
     updates = tx.update(with_empty, tx.init(with_empty), with_empty)[0]
     alone = tx.update(gradients, tx.init(gradients), gradients)[0]
