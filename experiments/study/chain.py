@@ -3,6 +3,7 @@
 The digest of a chunk covers what it holds and, through the digest before it, all earlier chunks.
 """
 
+import contextlib
 import hashlib
 import heapq
 import json
@@ -53,19 +54,24 @@ def last_link(connection: sqlite3.Connection) -> Link:
 def first_broken(connection: sqlite3.Connection) -> int | None:
     """The number of the first chunk that does not hold what was recorded; None where all do."""
     link = START
-    recorded = connection.execute("SELECT number, digest FROM chunks ORDER BY number")
-    for stored, entries in zip_longest(recorded, _entries_by_chunk(connection)):
-        link = next_link(link, entries or ())
-        if link != stored:
-            return link.number
+    with contextlib.ExitStack() as opened:  # what is not read to its end would keep the file locked
+
+        def read(query: str) -> sqlite3.Cursor:
+            return opened.enter_context(contextlib.closing(connection.execute(query)))
+
+        chunks = read("SELECT number, digest FROM chunks ORDER BY number")
+        tables = [
+            read(f"SELECT '{table}', chunk, {columns} FROM {table} ORDER BY chunk, {columns}")
+            for table, columns in CONTENT.items()
+        ]
+        for stored, entries in zip_longest(chunks, _entries_by_chunk(tables)):
+            link = next_link(link, entries or ())
+            if link != stored:
+                return link.number
     return None
 
 
-def _entries_by_chunk(connection: sqlite3.Connection) -> Iterator[list[Entry]]:
-    trials, events = (
-        connection.execute(f"SELECT '{table}', chunk, {columns} FROM {table} ORDER BY chunk, {columns}")
-        for table, columns in CONTENT.items()
-    )
-    rows = heapq.merge(trials, events, key=itemgetter(1))  # trials first, where the chunk is the same
+def _entries_by_chunk(tables: Iterable[Iterable[tuple]]) -> Iterator[list[Entry]]:
+    rows = heapq.merge(*tables, key=itemgetter(1))  # trials first, where the chunk is the same
     for _, chunk in groupby(rows, key=itemgetter(1)):
         yield [(table, columns) for table, _, *columns in chunk]
