@@ -38,7 +38,7 @@ def _differing_leaves(folder: Path) -> int:
     }
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), saved)
     with tempfile.TemporaryDirectory(dir=existing_part(folder), prefix=".doctor-") as temporary:
-        checkpoints = Checkpoints(Path(temporary).absolute() / "checkpoints")
+        checkpoints = Checkpoints(Path(temporary) / "checkpoints")
         checkpoints.save(12_345, "doctor", saved)
         found, _ = checkpoints.newest("doctor", shapes)
     if found is None:

@@ -39,7 +39,7 @@ class Checkpoints:
     """
 
     def __init__(self, path: Path):
-        self._path = path
+        self._path = path.absolute()  # Orbax takes no other, and the process may change its folder
         self._damaged = set()  # the numbers of those that were found to be
 
     def save(self, step: int, identity: str, saved: PyTree) -> None:

@@ -1,6 +1,7 @@
 """Checkpoints: what is saved comes back bit for bit, whatever saved it and wherever."""
 
 import shutil
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -40,6 +41,13 @@ def test_a_state_comes_back_bit_for_bit(tmp_path):
     assert jax.tree.structure(found.saved) == jax.tree.structure(state)
     assert bits(found.saved) == bits(state)
     assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(found.saved))
+
+
+def test_a_folder_may_be_named_from_where_the_process_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    checkpoints = saved_at(Path("relative"), 10)
+    monkeypatch.chdir("/")
+    assert newest_step(checkpoints) == (10, [])
 
 
 def test_the_newest_is_the_last_that_was_saved_and_one_before_is_kept(tmp_path):
