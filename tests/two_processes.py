@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.study.processes import free_address
+from experiments.study.running.processes import free_address
 
 PATIENCE = 600  # seconds after which a process has hung: far more than any takes on a busy machine
 START = """

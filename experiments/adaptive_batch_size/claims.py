@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from experiments.adaptive_batch_size.config import ADAPTIVE, EUCLIDEAN_DRIVEN, LARGE, MATCHED, SMALL
 from experiments.adaptive_batch_size.outcome import Outcome
 from experiments.adaptive_batch_size.savings import saving
-from experiments.study.claims import Claim, above, below
+from experiments.study.showing.old_claims import Claim, above, below
 from schedules.search import Scale, paired_change
 
 NO_WORSE = 0.1  # the relative change of the loss that still counts as none

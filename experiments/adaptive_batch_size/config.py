@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from jaxtyping import Array, Float
 
-from experiments.study.checks import (
+from experiments.study.options.checks import (
     EACH_ONCE,
     MOST,
     BelowOne,
@@ -22,9 +22,9 @@ from experiments.study.checks import (
     at_most,
     entries,
 )
-from experiments.study.config import MOST_EXAMPLES, WorkloadConfig
-from experiments.study.options import WorkloadOptions
-from experiments.study.tuning import Budget, Decays, FirstRates, MoreRates
+from experiments.study.options.config import MOST_EXAMPLES, WorkloadConfig
+from experiments.study.options.pairs import WorkloadOptions
+from experiments.study.training.tuning import Budget, Decays, FirstRates, MoreRates
 from schedules import FAMILIES
 
 CENTRES: Mapping[str, float] = MappingProxyType(  # the middle of the learning rates tried at the small batch

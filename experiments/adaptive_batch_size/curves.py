@@ -9,8 +9,8 @@ from jaxtyping import Float
 from experiments.adaptive_batch_size.config import Config
 from experiments.adaptive_batch_size.strategies import Contestant, contestants
 from experiments.adaptive_batch_size.training import BATCH_SIZE, NOISE, RATE_FACTOR, SIGNAL, UPDATES
-from experiments.study.journal import Journal
-from experiments.study.tuning import CONFIRM
+from experiments.study.storage.journal import Journal
+from experiments.study.training.tuning import CONFIRM
 
 Values = Float[np.ndarray, "replicates points"]
 

@@ -12,7 +12,7 @@ from experiments.adaptive_batch_size.outcome import Outcome
 from experiments.adaptive_batch_size.published import PUBLISHED
 from experiments.adaptive_batch_size.results import Results
 from experiments.adaptive_batch_size.savings import costs_to
-from experiments.study.figures import CONTEXT, as_png, legend_beside, log_scale, panels
+from experiments.study.showing.figures import CONTEXT, as_png, legend_beside, log_scale, panels
 
 COLORS = {SMALL: "#8a8a8a", LARGE: "#7b3294", EUCLIDEAN_DRIVEN: "#e08214", MATCHED: "#0b6fb8"}
 MIDDLE = (0.1, 0.5, 0.9)  # quantiles over seeds that bands show

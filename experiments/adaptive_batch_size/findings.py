@@ -15,9 +15,9 @@ from experiments.adaptive_batch_size.tables import (
     loss_rows,
     notes,
 )
-from experiments.study.claims import CLAIM_HEADINGS, claim_rows, claims_json, summary
-from experiments.study.folder import StudyFolder
-from experiments.study.tables import estimate_json, finite_or_none, show_table
+from experiments.study.showing.old_claims import CLAIM_HEADINGS, claim_rows, claims_json, summary
+from experiments.study.showing.tables import estimate_json, finite_or_none, show_table
+from experiments.study.storage.folder import StudyFolder
 
 
 def show(results: Results, folder: StudyFolder, console: Console) -> None:

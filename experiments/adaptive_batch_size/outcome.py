@@ -11,7 +11,7 @@ from experiments.adaptive_batch_size.curves import Curves
 from experiments.adaptive_batch_size.savings import common_level, costs_to, saving
 from experiments.adaptive_batch_size.strategies import Contestant
 from experiments.adaptive_batch_size.timing import Pace
-from experiments.study.tuning import Tuned
+from experiments.study.training.tuning import Tuned
 from schedules.search import Estimate, Scale, median_estimate, paired_change
 
 COMPARED = (SMALL, *ADAPTIVE)  # at a loss that all of these reach

@@ -13,9 +13,9 @@ from experiments.adaptive_batch_size.tables import (
     notes,
     published_rows,
 )
-from experiments.study.claims import CLAIM_HEADINGS, claim_rows, summary
-from experiments.study.folder import StudyFolder, write_atomically
-from experiments.study.report import html_figure, html_page, html_table
+from experiments.study.showing.old_claims import CLAIM_HEADINGS, claim_rows, summary
+from experiments.study.showing.page import html_figure, html_page, html_table
+from experiments.study.storage.folder import StudyFolder, write_atomically
 
 
 def write_report(results: Results, folder: StudyFolder) -> None:

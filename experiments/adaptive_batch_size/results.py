@@ -8,11 +8,11 @@ from experiments.adaptive_batch_size.config import ADAPTIVE, SMALL, Config
 from experiments.adaptive_batch_size.curves import read_curves
 from experiments.adaptive_batch_size.outcome import Outcome, outcomes_of
 from experiments.adaptive_batch_size.timing import Timing, pace
-from experiments.study.claims import Claim
-from experiments.study.journal import Journal
-from experiments.study.options import workload_text
-from experiments.study.tables import median_metrics
-from experiments.study.tuning import CONFIRM, Tuned
+from experiments.study.options.pairs import workload_text
+from experiments.study.showing.old_claims import Claim
+from experiments.study.showing.tables import median_metrics
+from experiments.study.storage.journal import Journal
+from experiments.study.training.tuning import CONFIRM, Tuned
 from schedules.search import Scale
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 from jaxtyping import Float
 
-from experiments.study.crossing import first_reached
+from experiments.study.statistics.crossing import first_reached
 from schedules.search import Estimate, Scale, paired_change
 
 # of the runs of everything that is compared, at the loss where it is: the sign test's interval of paired

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import optim
 from experiments.adaptive_batch_size.config import CENTRES, LARGE, MATCHED, STRATEGIES, Config
-from experiments.study.optimizers import OPTIMIZERS
+from experiments.study.training.optimizers import OPTIMIZERS
 from geometry import EUCLIDEAN, Geometry
 
 

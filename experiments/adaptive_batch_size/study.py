@@ -13,12 +13,13 @@ from experiments.adaptive_batch_size.results import Results, collect
 from experiments.adaptive_batch_size.strategies import Contestant, contestants
 from experiments.adaptive_batch_size.timing import Timing, measure_timings
 from experiments.adaptive_batch_size.training import trial_runner
-from experiments.study.evaluation import Evaluate, Runs
-from experiments.study.redraw import redraw_from_journal
-from experiments.study.segments import NOT_SAVED, Saving
-from experiments.study.session import open_study, publish
-from experiments.study.setup import workload_of
-from experiments.study.tuning import Tuned, tune
+from experiments.study.running.evaluation import Evaluate
+from experiments.study.running.redraw import redraw_from_journal
+from experiments.study.running.runs import Runs
+from experiments.study.running.segments import NOT_SAVED, Saving
+from experiments.study.running.session import open_study, publish
+from experiments.study.running.setup import workload_of
+from experiments.study.training.tuning import Tuned, tune
 from workloads import Workload
 
 
@@ -51,7 +52,7 @@ def run(
 
         def evaluate(contestant: Contestant) -> Evaluate:
             runner = trial_runner(contestant, config, workload, study.sweep)
-            return study.evaluator(runner, config.metric, config.budget.runs_per_rate)
+            return study.evaluator(lambda sweep, capacity: runner, config.metric, config.budget.runs_per_rate)
 
         return _conclude(config, study, _tune_all(config, evaluate), workload)
 

@@ -10,7 +10,7 @@ from experiments.adaptive_batch_size.outcome import COMPARED, Outcome
 from experiments.adaptive_batch_size.published import PUBLISHED
 from experiments.adaptive_batch_size.results import Results
 from experiments.adaptive_batch_size.savings import REACHING
-from experiments.study.tables import change_text, estimate_text
+from experiments.study.showing.tables import change_text, estimate_text
 from schedules.search import Estimate, Scale
 
 COST_HEADINGS = (

@@ -20,7 +20,7 @@ from experiments.adaptive_batch_size.training import (
     control_probe,
     trial_row,
 )
-from experiments.study.tuning import CONFIRM, Trial, Tuned
+from experiments.study.training.tuning import CONFIRM, Trial, Tuned
 from schedules.search import Estimate
 from workloads import Workload
 

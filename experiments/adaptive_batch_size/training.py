@@ -13,9 +13,9 @@ import optim
 import workloads
 from experiments.adaptive_batch_size.config import ADAPTIVE, Config
 from experiments.adaptive_batch_size.strategies import Contestant
-from experiments.study.optimizers import OPTIMIZERS
-from experiments.study.sweeping import Sweep
-from experiments.study.tuning import Trial
+from experiments.study.running.sweeping import Sweep
+from experiments.study.training.optimizers import OPTIMIZERS
+from experiments.study.training.tuning import Trial
 from workloads import Run, Stages, Workload
 
 UPDATES = "updates"  # what every run records beside the workload's metrics

@@ -12,7 +12,7 @@ from experiments.critical_batch_size.config import Config
 from experiments.critical_batch_size.critical import Critical
 from experiments.critical_batch_size.prediction import OWN, Prediction, row_estimate
 from experiments.critical_batch_size.variants import Variant
-from experiments.study.claims import Claim, above, below
+from experiments.study.showing.old_claims import Claim, above, below
 from geometry import EUCLIDEAN, momentum_noise_factor
 from schedules.search import Estimate
 

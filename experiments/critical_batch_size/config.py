@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Annotated
 
 from experiments.critical_batch_size.variants import CENTRES, Variant
-from experiments.study.checks import (
+from experiments.study.options.checks import (
     ASCENDING,
     EACH_ONCE,
     MOST,
@@ -23,10 +23,10 @@ from experiments.study.checks import (
     at_most,
     entries,
 )
-from experiments.study.config import MOST_EXAMPLES, WorkloadConfig
-from experiments.study.optimizers import OPTIMIZERS
-from experiments.study.options import WorkloadOptions
-from experiments.study.tuning import Budget, FirstRates, MoreRates
+from experiments.study.options.config import MOST_EXAMPLES, WorkloadConfig
+from experiments.study.options.pairs import WorkloadOptions
+from experiments.study.training.optimizers import OPTIMIZERS
+from experiments.study.training.tuning import Budget, FirstRates, MoreRates
 
 LEAST_BATCHES = 3  # a law has two constants
 

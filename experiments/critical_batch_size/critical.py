@@ -9,7 +9,12 @@ from jaxtyping import Float
 
 from experiments.critical_batch_size.config import Config
 from experiments.critical_batch_size.measured import Curve
-from experiments.study.batch_law import ReplicatedFit, positive_estimate, replicated_fit, resamples_of
+from experiments.study.statistics.batch_law import (
+    ReplicatedFit,
+    positive_estimate,
+    replicated_fit,
+    resamples_of,
+)
 from geometry import HYPERBOLA, INVERSE, INVERSE_ROOT
 from schedules.search import Estimate
 

@@ -10,7 +10,7 @@ from experiments.critical_batch_size.measured import Curve
 from experiments.critical_batch_size.prediction import OWN, noise_of
 from experiments.critical_batch_size.results import Results
 from experiments.critical_batch_size.variants import Variant
-from experiments.study.figures import (
+from experiments.study.showing.figures import (
     ACCENT,
     CONTEXT,
     REFERENCE,

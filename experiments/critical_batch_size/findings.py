@@ -17,9 +17,9 @@ from experiments.critical_batch_size.results import (
     prediction_rows,
 )
 from experiments.critical_batch_size.variants import Variant
-from experiments.study.claims import CLAIM_HEADINGS, claim_rows, claims_json, summary
-from experiments.study.folder import StudyFolder
-from experiments.study.tables import estimate_json, finite_or_none, show_table
+from experiments.study.showing.old_claims import CLAIM_HEADINGS, claim_rows, claims_json, summary
+from experiments.study.showing.tables import estimate_json, finite_or_none, show_table
+from experiments.study.storage.folder import StudyFolder
 from schedules.search import median_estimate
 
 

@@ -9,8 +9,8 @@ from jaxtyping import Bool, Float
 from experiments.critical_batch_size.config import Config
 from experiments.critical_batch_size.trials import group_name, noise_metric
 from experiments.critical_batch_size.variants import Variant
-from experiments.study.journal import Journal
-from experiments.study.tuning import CONFIRM, Tuned
+from experiments.study.storage.journal import Journal
+from experiments.study.training.tuning import CONFIRM, Tuned
 from geometry.noise import NOISE_GEOMETRIES
 
 

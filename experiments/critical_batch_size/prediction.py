@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from experiments.critical_batch_size.critical import Critical, Resampled
 from experiments.critical_batch_size.variants import Variant
-from experiments.study.rank_correlation import percentile_estimate, rank_correlations
+from experiments.study.statistics.rank_correlation import percentile_estimate, rank_correlations
 from geometry.noise import NOISE_GEOMETRIES
 from schedules.search import Estimate
 

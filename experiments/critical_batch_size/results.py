@@ -16,11 +16,11 @@ from experiments.critical_batch_size.critical import FORMS, Critical, critical_b
 from experiments.critical_batch_size.measured import Curve
 from experiments.critical_batch_size.prediction import Prediction, noise_of, predictions
 from experiments.critical_batch_size.variants import Variant
-from experiments.study.claims import Claim
-from experiments.study.journal import Journal
-from experiments.study.optimizers import OPTIMIZERS
-from experiments.study.options import workload_text
-from experiments.study.tables import estimate_text
+from experiments.study.options.pairs import workload_text
+from experiments.study.showing.old_claims import Claim
+from experiments.study.showing.tables import estimate_text
+from experiments.study.storage.journal import Journal
+from experiments.study.training.optimizers import OPTIMIZERS
 from geometry.noise import NOISE_GEOMETRIES
 from schedules.search import median_estimate
 

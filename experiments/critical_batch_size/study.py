@@ -13,12 +13,13 @@ from experiments.critical_batch_size.report import write_report
 from experiments.critical_batch_size.results import Results, collect
 from experiments.critical_batch_size.trials import STEPS, Trial, group_name, trial_runner
 from experiments.critical_batch_size.variants import Variant
-from experiments.study import tuning
-from experiments.study.evaluation import Evaluate, Runs
-from experiments.study.redraw import redraw_from_journal
-from experiments.study.session import open_study, publish
-from experiments.study.setup import workload_of
-from experiments.study.tuning import Tuned, tune
+from experiments.study.running.evaluation import Evaluate
+from experiments.study.running.redraw import redraw_from_journal
+from experiments.study.running.runs import Runs
+from experiments.study.running.session import open_study, publish
+from experiments.study.running.setup import workload_of
+from experiments.study.training import tuning
+from experiments.study.training.tuning import Tuned, tune
 from workloads import Workload
 
 
@@ -49,7 +50,7 @@ def run(
         tuned = {}
         for optimizer, batch_size in itertools.product(config.optimizers, config.batch_sizes):
             runner = trial_runner(optimizer, batch_size, config, workload, study.sweep)
-            evaluate = study.evaluator(runner, STEPS, config.chunk_runs)
+            evaluate = study.evaluator(lambda sweep, capacity: runner, STEPS, config.chunk_runs)
             for variant in config.variants:
                 if variant.optimizer == optimizer:
                     tuned[variant, batch_size] = _tune(variant, batch_size, config, evaluate)

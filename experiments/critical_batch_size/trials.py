@@ -12,13 +12,13 @@ from jaxtyping import PRNGKeyArray, PyTree
 import workloads
 from experiments.critical_batch_size.config import Config
 from experiments.critical_batch_size.variants import Variant
-from experiments.study import tuning
-from experiments.study.crossing import first_reached
-from experiments.study.journal import Identity
-from experiments.study.noise import FreshNoise
-from experiments.study.optimizers import OPTIMIZERS
-from experiments.study.sweeping import Sweep
-from experiments.study.tuning import CONFIRM
+from experiments.study.running.sweeping import Sweep
+from experiments.study.statistics.crossing import first_reached
+from experiments.study.storage.journal import Identity
+from experiments.study.training import tuning
+from experiments.study.training.noise import FreshNoise
+from experiments.study.training.optimizers import OPTIMIZERS
+from experiments.study.training.tuning import CONFIRM
 from geometry.noise import NOISE_GEOMETRIES
 from workloads import Workload
 

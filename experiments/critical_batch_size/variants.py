@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
 
-from experiments.study.optimizers import OPTIMIZERS
+from experiments.study.training.optimizers import OPTIMIZERS
 from geometry import Geometry
 
 CENTRE_BATCH = 64

@@ -7,8 +7,8 @@ from importlib import import_module
 from pathlib import Path
 
 from experiments.doctor.findings import Finding, probed
-from experiments.study.choices import repetition_problems
-from experiments.study.entry import ended, jax_problem
+from experiments.study.options.errors import repetition_problems
+from experiments.study.running.entry import ended, jax_problem
 
 WIDTH = 110  # where the output goes to a file
 SECTIONS = {
@@ -33,7 +33,7 @@ def _look(folder: Path) -> int:
         return 1
     try:
         from experiments.doctor import printing
-        from experiments.study.terminal import Terminal
+        from experiments.study.showing.terminal import Terminal
     except ImportError as error:  # what prints the tables is missing itself
         print(f"1 problem:\n  {error}; pip install steepest")
         return 1

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from experiments.doctor.findings import Finding, probed
-from experiments.study.devices import cpu_cores, keep_compiled_programs, one_device_per_core
+from experiments.study.running.devices import cpu_cores, keep_compiled_programs, one_device_per_core
 
 
 def look(folder: Path) -> Iterator[Finding]:

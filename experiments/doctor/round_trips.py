@@ -10,8 +10,8 @@ import numpy as np
 
 from experiments.doctor.oracles import Oracle
 from experiments.doctor.room import existing_part
-from experiments.study.checkpoints import Checkpoints
-from experiments.study.journal import Journal, Row
+from experiments.study.storage.checkpoints import Checkpoints
+from experiments.study.storage.journal import Journal, Row
 
 ROWS = [
     Row(("doctor", "cosine", 0, 0, 0), 0.1, {"warmup": 0.1}, 0.3, {"train_loss": 0.3}, 0.5),

@@ -17,9 +17,9 @@ from pathlib import Path
 import jax
 
 from experiments.endurance.small_studies import STUDIES, SmallStudy
-from experiments.study.choices import StudyError
-from experiments.study.devices import one_device_per_core, started_devices
-from experiments.study.stopping import follow_parent
+from experiments.study.options.errors import StudyError
+from experiments.study.running.devices import one_device_per_core, started_devices
+from experiments.study.running.stopping import follow_parent
 
 
 @functools.cache

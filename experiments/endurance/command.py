@@ -12,7 +12,7 @@ from experiments.endurance.placements import Placements
 from experiments.endurance.scaling import Scaling
 from experiments.endurance.soak import Soak
 from experiments.study.command import told
-from experiments.study.options import parsed
+from experiments.study.options.pairs import parsed
 
 DESCRIPTION = "Measure whether studies last. The exit status is 0 where every bar held, 1 where one did not."
 

@@ -17,10 +17,10 @@ from experiments.endurance.bars import Bar, show_bars
 from experiments.endurance.evidence import journals, lost_rows, recorded, run_count, untimed, winners
 from experiments.endurance.scratch import scratch_folder
 from experiments.endurance.small_studies import STUDIES, SmallStudy, Studies
-from experiments.study.checks import Checked, Count
-from experiments.study.choices import StudyError
-from experiments.study.options import Folder
-from experiments.study.stopping import follow_parent
+from experiments.study.options.checks import Checked, Count
+from experiments.study.options.errors import StudyError
+from experiments.study.options.pairs import Folder
+from experiments.study.running.stopping import follow_parent
 
 STAGES = NO_JOURNAL, NO_RUN, SOME_RUNS, ALL_RUNS, ENDED = (  # what there was of it
     "no journal",

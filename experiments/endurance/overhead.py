@@ -17,12 +17,12 @@ from experiments.endurance.bars import Bar, range_text, show_bars
 from experiments.endurance.scratch import scratch_folder
 from experiments.endurance.watching import watched
 from experiments.shape_search import Config, run
-from experiments.study import session
-from experiments.study.checkpoints import Checkpoints
-from experiments.study.checks import Checked, Count
-from experiments.study.journal import Journal
-from experiments.study.options import Folder
-from experiments.study.segments import SAVE_EVERY_SECONDS, Saving
+from experiments.study.options.checks import Checked, Count
+from experiments.study.options.pairs import Folder
+from experiments.study.running import session
+from experiments.study.running.segments import SAVE_EVERY_SECONDS, Saving
+from experiments.study.storage.checkpoints import Checkpoints
+from experiments.study.storage.journal import Journal
 from workloads import LongSweep
 
 MAX_SHARE = 0.02

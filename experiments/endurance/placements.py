@@ -16,10 +16,10 @@ from experiments.endurance.evidence import lost_rows, recorded
 from experiments.endurance.interruptions import differences
 from experiments.endurance.scratch import scratch_folder
 from experiments.endurance.small_studies import STUDIES, SmallStudy, Studies
-from experiments.study.checks import Checked
-from experiments.study.choices import StudyError
-from experiments.study.options import Folder
-from experiments.study.processes import free_address
+from experiments.study.options.checks import Checked
+from experiments.study.options.errors import StudyError
+from experiments.study.options.pairs import Folder
+from experiments.study.running.processes import free_address
 
 PROCESSES, EACH = 2, 4
 ALONE = (2, PROCESSES * EACH)  # devices of a single process; one device has bits of its own

@@ -16,10 +16,10 @@ from rich.table import Table
 
 from experiments.endurance.apart import forkserver
 from experiments.endurance.bars import Bar, range_text, show_bars
-from experiments.study.checks import EACH_ONCE, Checked, Count, entries
-from experiments.study.choices import StudyError
-from experiments.study.devices import keep_compiled_programs, one_device_per_core
-from experiments.study.stopping import follow_parent
+from experiments.study.options.checks import EACH_ONCE, Checked, Count, entries
+from experiments.study.options.errors import StudyError
+from experiments.study.running.devices import keep_compiled_programs, one_device_per_core
+from experiments.study.running.stopping import follow_parent
 from experiments.throughput import training
 from experiments.throughput.measure import Side
 

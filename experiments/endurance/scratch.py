@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from experiments.study.choices import StudyError
+from experiments.study.options.errors import StudyError
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, Literal, NamedTuple
 
-from experiments.study.checks import EACH_ONCE, entries
+from experiments.study.options.checks import EACH_ONCE, entries
 
 
 class SmallStudy(NamedTuple):

@@ -16,10 +16,10 @@ from experiments.endurance.bars import Bar, show_bars
 from experiments.endurance.scratch import scratch_folder
 from experiments.endurance.watching import watched
 from experiments.shape_search import Config, run
-from experiments.study.checks import Checked, Count, at_least
-from experiments.study.folder import StudyFolder
-from experiments.study.journal import Journal
-from experiments.study.options import Folder
+from experiments.study.options.checks import Checked, Count, at_least
+from experiments.study.options.pairs import Folder
+from experiments.study.storage.folder import StudyFolder
+from experiments.study.storage.journal import Journal
 from experiments.throughput.memory import resident
 
 CHUNK = 256  # runs

@@ -3,7 +3,7 @@
 from experiments.generalization.gaps import CONTROLS, CRITERIA
 from experiments.generalization.halving import PREDICTED
 from experiments.generalization.results import BASELINES, CLAIMED, Results
-from experiments.study.claims import Claim, above, below
+from experiments.study.showing.old_claims import Claim, above, below
 
 
 def claims(results: Results) -> list[Claim]:

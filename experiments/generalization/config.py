@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Annotated
 
-from experiments.study.checks import (
+from experiments.study.options.checks import (
     EACH_ONCE,
     Check,
     Confidence,
@@ -17,7 +17,7 @@ from experiments.study.checks import (
     at_most,
     entries,
 )
-from experiments.study.config import StudyConfig
+from experiments.study.options.config import StudyConfig
 
 CENTRES: Mapping[str, float] = MappingProxyType(  # the middle of the learning rates of each optimizer
     {"sgd": 0.3, "momentum": 0.1, "adam": 0.01}

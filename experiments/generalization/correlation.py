@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from experiments.study.rank_correlation import rank_correlations
+from experiments.study.statistics.rank_correlation import rank_correlations
 from schedules.search.scoring import RESAMPLES
 
 

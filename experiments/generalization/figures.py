@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from experiments.generalization.gaps import CRITERIA
 from experiments.generalization.results import CLAIMED, Results
-from experiments.study.figures import (
+from experiments.study.showing.figures import (
     ACCENT,
     CONTEXT,
     REFERENCE,

@@ -15,10 +15,10 @@ from experiments.generalization.results import (
     notes,
     ranking_rows,
 )
-from experiments.study.claims import CLAIM_HEADINGS, claim_rows, claims_json, summary
-from experiments.study.folder import StudyFolder, write_atomically
-from experiments.study.report import html_figure, html_page, html_table
-from experiments.study.tables import estimate_json, show_table
+from experiments.study.showing.old_claims import CLAIM_HEADINGS, claim_rows, claims_json, summary
+from experiments.study.showing.page import html_figure, html_page, html_table
+from experiments.study.showing.tables import estimate_json, show_table
+from experiments.study.storage.folder import StudyFolder, write_atomically
 
 
 def show(results: Results, folder: StudyFolder, console: Console) -> None:

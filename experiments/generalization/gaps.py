@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from experiments.generalization.config import Config
 from experiments.generalization.measures import CHEAP, DENSE, num_parameters
 from experiments.generalization.trials import MEASURE, candidates, trials
-from experiments.study.journal import Identity
+from experiments.study.storage.journal import Identity
 
 CRITERIA = tuple(f"{name} / n" for name in (*DENSE, *CHEAP))
 MEASURED_CONTROLS = ("trace_c", "trace_h", "gradient_norm", "parameter_norm")

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from experiments.generalization.config import Config
 from experiments.generalization.measures import CHEAP
 from experiments.generalization.trials import FRESH, HALVE, Setting, Trial, candidates
-from experiments.study.journal import Identity
+from experiments.study.storage.journal import Identity
 from schedules.search import named_key
 
 Records = Mapping[Identity, Mapping[str, float]]

@@ -11,9 +11,9 @@ from experiments.generalization.correlation import Correlations, correlations
 from experiments.generalization.gaps import CRITERIA, Gaps, measured_gaps
 from experiments.generalization.halving import Replayed, replay, share_of_budget
 from experiments.generalization.trials import FRESH, HALVE, MEASURE, candidates
-from experiments.study.journal import Journal
-from experiments.study.rank_correlation import percentile_estimate
-from experiments.study.tables import change_text, estimate_text, marked_name
+from experiments.study.showing.tables import change_text, estimate_text, marked_name
+from experiments.study.statistics.rank_correlation import percentile_estimate
+from experiments.study.storage.journal import Journal
 from schedules.search import Estimate, Standing, standings
 
 CLAIMED = CRITERIA[0]  # the exact one; named before any run, as what the first claim is tested with

@@ -24,11 +24,12 @@ from experiments.generalization.measures import (
 )
 from experiments.generalization.results import Results, collect
 from experiments.generalization.trials import MEASURE, Trial, groups, trials
-from experiments.study.evaluation import Evaluate, Runs
-from experiments.study.optimizers import OPTIMIZERS
-from experiments.study.redraw import redraw_from_journal
-from experiments.study.session import open_study, publish
-from experiments.study.sweeping import Sweep
+from experiments.study.running.evaluation import Evaluate
+from experiments.study.running.redraw import redraw_from_journal
+from experiments.study.running.runs import Runs
+from experiments.study.running.session import open_study, publish
+from experiments.study.running.sweeping import Sweep
+from experiments.study.training.optimizers import OPTIMIZERS
 from schedules.search import named_key
 from workloads.images import ImageData
 
@@ -54,7 +55,9 @@ def run(
     data = coarse(workloads.load("digits").data)
     opened = open_study(folder, config, devices=devices, console=console)
     with opened as study:
-        evaluate = study.evaluator(trial_runner(config, data, study.sweep), config.score, config.chunk_runs)
+        evaluate = study.evaluator(
+            lambda sweep, capacity: trial_runner(config, data, study.sweep), config.score, config.chunk_runs
+        )
         for group in groups(config):
             evaluate(group)
         return _conclude(config, study)

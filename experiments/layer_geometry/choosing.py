@@ -14,8 +14,8 @@ import optim
 import workloads
 from experiments.layer_geometry.config import BY_INDEX, SIGN_ONLY, Config
 from experiments.layer_geometry.layers import KINDS, layers_of
-from experiments.study.sweeping import Sweep
-from experiments.study.tuning import Trial
+from experiments.study.running.sweeping import Sweep
+from experiments.study.training.tuning import Trial
 from workloads import Workload
 
 

@@ -8,10 +8,10 @@ from typing import Literal
 
 from jaxtyping import Array, Float
 
-from experiments.study.checks import BelowOne, Confidence, Count, NotNegative, Positive, Seed, Several
-from experiments.study.config import WorkloadConfig, batch_problems
-from experiments.study.options import WorkloadOptions
-from experiments.study.tuning import Budget, Decays, FirstRates, MoreRates
+from experiments.study.options.checks import BelowOne, Confidence, Count, NotNegative, Positive, Seed, Several
+from experiments.study.options.config import WorkloadConfig, batch_problems
+from experiments.study.options.pairs import WorkloadOptions
+from experiments.study.training.tuning import Budget, Decays, FirstRates, MoreRates
 from schedules import FAMILIES
 from workloads import Workload
 

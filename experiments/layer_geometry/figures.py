@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from experiments.layer_geometry.config import SPECTRAL_ONLY
 from experiments.layer_geometry.results import Results
-from experiments.study.figures import as_png, ranking
+from experiments.study.showing.figures import as_png, ranking
 
 SIGN_TO_SPECTRAL = LinearSegmentedColormap.from_list("geometry", ["#e08214", "#f7f7f7", "#0b6fb8"])
 HEAT = "viridis"

@@ -8,7 +8,7 @@ from scipy import stats
 
 from experiments.layer_geometry.config import BY_INDEX, SIGN_ONLY, SPECTRAL_ONLY, Config
 from experiments.layer_geometry.series import Series
-from experiments.study.claims import Claim, above, below
+from experiments.study.showing.old_claims import Claim, above, below
 from schedules.search import Estimate, Standing, median_change, median_estimate
 
 INDICES = {"index": "the noise index", "curvature_index": "measured curvature"}

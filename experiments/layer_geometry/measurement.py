@@ -12,8 +12,8 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 import workloads
 from experiments.layer_geometry.config import Config
 from experiments.layer_geometry.layers import Layer, layers_of
-from experiments.study.optimizers import OPTIMIZERS
-from experiments.study.sweeping import Sweep
+from experiments.study.running.sweeping import Sweep
+from experiments.study.training.optimizers import OPTIMIZERS
 from geometry import (
     EUCLIDEAN,
     SIGN,

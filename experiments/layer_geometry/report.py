@@ -11,9 +11,9 @@ from experiments.layer_geometry.results import (
     layer_rows,
     notes,
 )
-from experiments.study.claims import CLAIM_HEADINGS, claim_rows, summary
-from experiments.study.folder import StudyFolder, write_atomically
-from experiments.study.report import html_figure, html_page, html_table
+from experiments.study.showing.old_claims import CLAIM_HEADINGS, claim_rows, summary
+from experiments.study.showing.page import html_figure, html_page, html_table
+from experiments.study.storage.folder import StudyFolder, write_atomically
 
 
 def write_report(results: Results, folder: StudyFolder) -> None:

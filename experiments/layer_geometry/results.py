@@ -11,11 +11,9 @@ from experiments.layer_geometry.findings import choice_claims, layer_claims, typ
 from experiments.layer_geometry.layers import Layer
 from experiments.layer_geometry.measurement import SURE
 from experiments.layer_geometry.series import Series
-from experiments.study.claims import CLAIM_HEADINGS, Claim, claim_rows, claims_json, summary
-from experiments.study.folder import StudyFolder
-from experiments.study.journal import Journal
-from experiments.study.options import workload_text
-from experiments.study.tables import (
+from experiments.study.options.pairs import workload_text
+from experiments.study.showing.old_claims import CLAIM_HEADINGS, Claim, claim_rows, claims_json, summary
+from experiments.study.showing.tables import (
     change_text,
     estimate_json,
     estimate_text,
@@ -25,7 +23,9 @@ from experiments.study.tables import (
     other_test_metrics,
     show_table,
 )
-from experiments.study.tuning import CONFIRM, Tuned
+from experiments.study.storage.folder import StudyFolder
+from experiments.study.storage.journal import Journal
+from experiments.study.training.tuning import CONFIRM, Tuned
 from schedules.search import Estimate, Standing, median_estimate, standings, verdict
 
 LAYER_HEADINGS = (

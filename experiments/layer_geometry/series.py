@@ -9,10 +9,10 @@ from jaxtyping import Float
 from experiments.layer_geometry.config import BY_INDEX, Config
 from experiments.layer_geometry.layers import Layer
 from experiments.layer_geometry.measurement import MEASURE, QUANTITIES
-from experiments.study.choices import StudyError
-from experiments.study.evaluation import UnfinishedStudy
-from experiments.study.journal import Journal
-from experiments.study.tuning import CONFIRM
+from experiments.study.options.errors import StudyError
+from experiments.study.running.runs import UnfinishedStudy
+from experiments.study.storage.journal import Journal
+from experiments.study.training.tuning import CONFIRM
 from geometry import parameter_norm_bounds
 from optim import shape_scales
 

@@ -12,11 +12,12 @@ from experiments.layer_geometry.measurement import measured_trials, measurement_
 from experiments.layer_geometry.report import write_report
 from experiments.layer_geometry.results import Results, collect, winners_json
 from experiments.layer_geometry.series import read_series
-from experiments.study.evaluation import Evaluate, Runs
-from experiments.study.redraw import redraw_from_journal
-from experiments.study.session import open_study, publish
-from experiments.study.setup import load_workload, workload_of
-from experiments.study.tuning import tune
+from experiments.study.running.evaluation import Evaluate
+from experiments.study.running.redraw import redraw_from_journal
+from experiments.study.running.runs import Runs
+from experiments.study.running.session import open_study, publish
+from experiments.study.running.setup import load_workload, workload_of
+from experiments.study.training.tuning import tune
 from workloads import Workload
 
 
@@ -47,11 +48,13 @@ def run(
     opened = open_study(folder, config, problems, own=own, devices=devices, console=console)
     with opened as study:
         measure = measurement_runner(config, workload, study.sweep)
-        study.evaluator(measure, config.metric, study.sweep.mesh.size)(measured_trials(config))
+        study.evaluator(lambda sweep, capacity: measure, config.metric, study.sweep.mesh.size)(
+            measured_trials(config)
+        )
 
         def evaluate(way: str) -> Evaluate:
             runner = choosing_runner(way, config, workload, study.sweep)
-            return study.evaluator(runner, config.metric, config.budget.runs_per_rate)
+            return study.evaluator(lambda sweep, capacity: runner, config.metric, config.budget.runs_per_rate)
 
         return _conclude(config, study, evaluate, layers_of(workload))
 

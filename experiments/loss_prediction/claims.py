@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from experiments.loss_prediction.ranking import SUM
 from experiments.loss_prediction.results import MOST, WINNER, Results, optimised, picked
 from experiments.loss_prediction.trials import ANY, EQUAL
-from experiments.study.claims import Claim, above, below
+from experiments.study.showing.old_claims import Claim, above, below
 from schedules.search import Scale
 
 HIGH = 0.8  # a rank correlation

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Annotated
 
-from experiments.study.checks import (
+from experiments.study.options.checks import (
     EACH_ONCE,
     Between,
     Confidence,
@@ -16,9 +16,9 @@ from experiments.study.checks import (
     Several,
     entries,
 )
-from experiments.study.config import WorkloadConfig
-from experiments.study.optimizers import OPTIMIZERS
-from experiments.study.options import WorkloadOptions
+from experiments.study.options.config import WorkloadConfig
+from experiments.study.options.pairs import WorkloadOptions
+from experiments.study.training.optimizers import OPTIMIZERS
 from schedules import FAMILIES
 
 ENTRANTS = 9  # schedules that are compared on fresh seeds, at most

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from experiments.loss_prediction.law import AS_PUBLISHED, WITH_WARMUP
 from experiments.loss_prediction.results import WINNER, Results
 from experiments.loss_prediction.trials import ANY
-from experiments.study.figures import (
+from experiments.study.showing.figures import (
     ACCENT,
     CONTEXT,
     REFERENCE,

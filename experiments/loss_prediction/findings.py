@@ -12,11 +12,10 @@ from experiments.loss_prediction.config import FITTED
 from experiments.loss_prediction.ranking import OTHER_SEEDS, SUM, Correlations
 from experiments.loss_prediction.results import MOST, WINNER, Results
 from experiments.loss_prediction.trials import EQUAL
-from experiments.study.claims import CLAIM_HEADINGS, claim_rows, claims_json, summary
-from experiments.study.folder import StudyFolder, write_atomically
-from experiments.study.options import workload_text
-from experiments.study.report import html_figure, html_page, html_table
-from experiments.study.tables import (
+from experiments.study.options.pairs import workload_text
+from experiments.study.showing.old_claims import CLAIM_HEADINGS, claim_rows, claims_json, summary
+from experiments.study.showing.page import html_figure, html_page, html_table
+from experiments.study.showing.tables import (
     change_text,
     estimate_json,
     estimate_text,
@@ -24,6 +23,7 @@ from experiments.study.tables import (
     shape_text,
     show_table,
 )
+from experiments.study.storage.folder import StudyFolder, write_atomically
 
 TITLE = "Does a law fitted on a few loss curves predict unseen schedules?"
 

@@ -13,10 +13,9 @@ from jaxtyping import Float, Int
 
 from experiments.loss_prediction.config import Config
 from experiments.loss_prediction.trials import FIT, fitted_schedules, learning_rates, rate_at, runs
-from experiments.study.choices import StudyError
-from experiments.study.journal import Journal
-from experiments.study.shape_runs import curve_metric
-from experiments.study.tables import median_or_worse
+from experiments.study.options.errors import StudyError
+from experiments.study.options.metrics import curve_metric
+from experiments.study.storage.journal import Journal, median_or_worse
 from schedules import FAMILIES
 from schedules.loss_law import MultiPowerLaw, final_losses, predicted_losses
 from schedules.loss_law_fit import fit_law

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from experiments.study.rank_correlation import percentile_estimate, rank_correlations
+from experiments.study.statistics.rank_correlation import percentile_estimate, rank_correlations
 from schedules.search import Estimate
 from schedules.search.scoring import RESAMPLES
 

@@ -29,7 +29,8 @@ from experiments.loss_prediction.trials import (
     runs,
     unseen_once,
 )
-from experiments.study.evaluation import Evaluate, Runs
+from experiments.study.running.evaluation import Evaluate
+from experiments.study.running.runs import Runs
 from schedules.search import Candidate, Once, Scale, Standing, standings
 
 WINNER, MOST = "measured winner", "largest Σ LR"

@@ -10,15 +10,16 @@ from experiments.loss_prediction.config import Config
 from experiments.loss_prediction.findings import winners_json, write_report
 from experiments.loss_prediction.results import Results, collect
 from experiments.loss_prediction.trials import FIT, fitted_schedules, runs, unseen_schedules
-from experiments.study.choices import raise_problems
-from experiments.study.evaluation import Evaluate, Runs, RunTrials
-from experiments.study.optimizers import OPTIMIZERS
-from experiments.study.redraw import redraw_from_journal
-from experiments.study.segments import NOT_SAVED, Saving
-from experiments.study.session import open_study, publish
-from experiments.study.setup import device_problems, workload_of
-from experiments.study.shape_runs import ShapeRunner
-from experiments.study.sweeping import Sweep
+from experiments.study.options.errors import raise_problems
+from experiments.study.running.evaluation import Evaluate, RunTrials
+from experiments.study.running.redraw import redraw_from_journal
+from experiments.study.running.runs import Runs
+from experiments.study.running.segments import NOT_SAVED, Saving
+from experiments.study.running.session import open_study, publish
+from experiments.study.running.setup import device_problems, workload_of
+from experiments.study.running.sweeping import Sweep
+from experiments.study.training.optimizers import OPTIMIZERS
+from experiments.study.training.shape_runs import ShapeRunner
 from workloads import Workload
 
 
@@ -54,7 +55,9 @@ def run(
 
         def evaluate_with(chunk_runs: int, curve_steps: Sequence[int] = ()) -> Evaluate:
             runner = _runner(config, workload, study.sweep, chunk_runs, curve_steps)
-            return study.evaluator(runner, config.metric, chunk_runs, config.vectorize)
+            return study.evaluator(
+                lambda sweep, capacity: runner, config.metric, chunk_runs, config.vectorize
+            )
 
         evaluate_curves = evaluate_with(config.fit_replicates, config.curve_steps)
         for schedule in fitted_schedules(config):

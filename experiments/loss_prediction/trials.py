@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from experiments.loss_prediction.config import FITTED, Config
-from experiments.study.choices import StudyError
+from experiments.study.options.errors import StudyError
 from schedules import FAMILIES, Family
 from schedules.search import Candidate, Once, Trial, named_key
 

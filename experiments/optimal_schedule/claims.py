@@ -7,7 +7,7 @@ from jaxtyping import Float
 
 from experiments.optimal_schedule.outcome import Outcome, gap
 from experiments.optimal_schedule.trials import MEAN_FIELD
-from experiments.study.claims import Claim, above, below
+from experiments.study.showing.old_claims import Claim, above, below
 from schedules.descent import MINIMISERS
 from schedules.search import Estimate
 

@@ -7,7 +7,7 @@ from typing import Annotated, NamedTuple
 import jax
 from jaxtyping import Array, Float
 
-from experiments.study.checks import (
+from experiments.study.options.checks import (
     EACH_ONCE,
     BelowOne,
     Check,
@@ -22,7 +22,7 @@ from experiments.study.checks import (
     at_most,
     entries,
 )
-from experiments.study.config import StudyConfig
+from experiments.study.options.config import StudyConfig
 from schedules import FAMILIES, Family
 from schedules.descent import MINIMISERS
 from schedules.optimal import START_SHAPES, schedule_starts

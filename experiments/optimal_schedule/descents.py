@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 
 from experiments.optimal_schedule.config import Config, Setting
 from experiments.optimal_schedule.trials import MEAN_FIELD, Trial, as_metrics
-from experiments.study.sweeping import Sweep
+from experiments.study.running.sweeping import Sweep
 from schedules import Family
 from schedules.descent import MINIMISERS, lbfgs
 from schedules.fitting import best_scale, family_shape, family_starts, fit_shape, project_shape

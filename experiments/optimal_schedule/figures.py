@@ -7,7 +7,7 @@ from matplotlib.ticker import FuncFormatter
 
 from experiments.optimal_schedule.results import Results
 from experiments.optimal_schedule.trials import MEAN_FIELD
-from experiments.study.figures import (
+from experiments.study.showing.figures import (
     ACCENT,
     CONTEXT,
     REFERENCE,

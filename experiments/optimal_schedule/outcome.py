@@ -18,7 +18,7 @@ from experiments.optimal_schedule.trials import (
     read,
     series,
 )
-from experiments.study.journal import Journal
+from experiments.study.storage.journal import Journal
 from schedules import FAMILIES
 from schedules.descent import MINIMISERS
 from schedules.fitting import shape_params

@@ -8,10 +8,16 @@ from rich.console import Console
 from experiments.optimal_schedule.claims import schedule_claims
 from experiments.optimal_schedule.config import Config
 from experiments.optimal_schedule.outcome import Member, Outcome, geometric_mean, read_outcome
-from experiments.study.claims import CLAIM_HEADINGS, Claim, claim_rows, claims_json, summary
-from experiments.study.folder import StudyFolder
-from experiments.study.journal import Journal
-from experiments.study.tables import estimate_json, estimate_text, finite_or_none, shape_text, show_table
+from experiments.study.showing.old_claims import CLAIM_HEADINGS, Claim, claim_rows, claims_json, summary
+from experiments.study.showing.tables import (
+    estimate_json,
+    estimate_text,
+    finite_or_none,
+    shape_text,
+    show_table,
+)
+from experiments.study.storage.folder import StudyFolder
+from experiments.study.storage.journal import Journal
 from schedules.descent import MINIMISERS
 from schedules.search import Estimate, median_estimate
 

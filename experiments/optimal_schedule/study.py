@@ -29,11 +29,12 @@ from experiments.optimal_schedule.trials import (
     lowest,
     read,
 )
-from experiments.study.evaluation import Evaluate, Runs
-from experiments.study.journal import Journal
-from experiments.study.redraw import redraw_from_journal
-from experiments.study.session import open_study, publish
-from experiments.study.sweeping import Sweep
+from experiments.study.running.evaluation import Evaluate
+from experiments.study.running.redraw import redraw_from_journal
+from experiments.study.running.runs import Runs
+from experiments.study.running.session import open_study, publish
+from experiments.study.running.sweeping import Sweep
+from experiments.study.storage.journal import Journal
 
 
 def run(
@@ -54,7 +55,7 @@ def run(
     with opened as study, jax.enable_x64(True):
         for trials in all_trials(config):
             run_trials = partial(run_stage, config=config, journal=study.journal, sweep=study.sweep)
-            study.evaluator(run_trials, "loss", len(trials))(trials)
+            study.evaluator(lambda sweep, capacity: run_trials, "loss", len(trials))(trials)
         return _conclude(config, study)
 
 

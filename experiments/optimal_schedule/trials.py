@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from experiments.optimal_schedule.config import Config, Setting
-from experiments.study.journal import Identity, Journal
+from experiments.study.storage.journal import Identity, Journal
 from schedules.descent import MINIMISERS
 
 FAMILY, PROJECTION, MEAN_FIELD, CERTIFY = "family", "projection", "mean field", "certify"

@@ -3,9 +3,9 @@
 import numpy as np
 from matplotlib.axes import Axes
 
-from experiments.optimizer_comparison.config import REFERENCE_OPTIMIZER
-from experiments.optimizer_comparison.results import Results
-from experiments.study.figures import (
+from experiments.optimizer_comparison.config import REFERENCE as BASELINE
+from experiments.optimizer_comparison.runs import Results
+from experiments.study.showing.figures import (
     ACCENT,
     CONTEXT,
     REFERENCE,
@@ -15,7 +15,7 @@ from experiments.study.figures import (
     panels,
     ranking,
 )
-from experiments.study.tuning import Tuned
+from experiments.study.training.tuning import Tuned
 
 DECAY_COLORS = ("#0b6fb8", "#e08214", "#7b3294", "#1b7837")
 
@@ -24,7 +24,7 @@ def scores(results: Results) -> bytes:
     """Every optimizer's confirmed score with its interval, best on top."""
     score = f"{results.config.metric}, median of {results.config.confirm_replicates} fresh seeds"
     message = "Which optimizer wins, and how sure that is"
-    return ranking(results.standings, REFERENCE_OPTIMIZER, score, message)
+    return ranking(results.standings, BASELINE, score, message)
 
 
 def paces(results: Results) -> bytes:
@@ -32,7 +32,7 @@ def paces(results: Results) -> bytes:
     titles = [f"{standing.name}  {standing.score.value:.3g}" for standing in results.standings]
     figure, axes = panels(titles, columns=5, sharex=True, sharey=True)
     steps = np.array(results.config.curve_steps)
-    reference = results.paces[REFERENCE_OPTIMIZER]
+    reference = results.paces[BASELINE]
     shown = [pace.curve for pace in results.paces.values()]
     for ax, standing in zip(axes, results.standings, strict=True):
         pace = results.paces[standing.name]
@@ -42,11 +42,11 @@ def paces(results: Results) -> bytes:
     slowest = max(pace.relative_step for pace in results.paces.values())
     axes[0].set_xlim(0, min(3, max(1, slowest)) * steps[-1])
     log_scale(axes[0], "y", [value for curve in shown for value in curve])
-    figure.supxlabel(f"steps; time in the time that {REFERENCE_OPTIMIZER} takes for a step")
+    figure.supxlabel(f"steps; time in the time that {BASELINE} takes for a step")
     figure.supylabel(results.config.metric)
     legend_beside(
         figure,
-        {"over steps": ACCENT, "over time": REFERENCE, f"{REFERENCE_OPTIMIZER}": CONTEXT},
+        {"over steps": ACCENT, "over time": REFERENCE, f"{BASELINE}": CONTEXT},
     )
     figure.suptitle("How fast each optimizer gets there, in steps and in time")
     return as_png(figure)

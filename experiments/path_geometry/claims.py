@@ -15,7 +15,7 @@ from experiments.path_geometry.paths import (
     random_walk_cosines,
     typical,
 )
-from experiments.study.claims import Claim, above, below
+from experiments.study.showing.old_claims import Claim, above, below
 from schedules.search import Scale, Standing, median_change, median_estimate
 
 ALMOST_ALWAYS = 0.95

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from jaxtyping import Array, Float
 
-from experiments.study.checks import (
+from experiments.study.options.checks import (
     ASCENDING,
     EACH_ONCE,
     Check,
@@ -19,9 +19,9 @@ from experiments.study.checks import (
     Several,
     entries,
 )
-from experiments.study.config import WorkloadConfig
-from experiments.study.optimizers import OPTIMIZERS
-from experiments.study.options import WorkloadOptions
+from experiments.study.options.config import WorkloadConfig
+from experiments.study.options.pairs import WorkloadOptions
+from experiments.study.training.optimizers import OPTIMIZERS
 from schedules import FAMILIES, Family, Interval
 from schedules.search import Budget, Race, Rung
 from workloads import Workload

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from experiments.path_geometry.config import AS_IT_IS, BASELINE, PRESCRIBED
 from experiments.path_geometry.paths import NOISE, Group, random_walk_cosines, typical
 from experiments.path_geometry.results import Results
-from experiments.study.figures import (
+from experiments.study.showing.figures import (
     ACCENT,
     CONTEXT,
     REFERENCE,

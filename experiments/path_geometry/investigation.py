@@ -14,12 +14,13 @@ from experiments.path_geometry.paths import Group, Paths, read_paths
 from experiments.path_geometry.prescription import as_it_is, prescribed_family, prescribed_rates
 from experiments.path_geometry.report import write_report
 from experiments.path_geometry.results import Results, collect, winners_json
-from experiments.study.evaluation import Evaluate, Runs, RunTrials
-from experiments.study.redraw import redraw_from_journal
-from experiments.study.session import open_study, publish
-from experiments.study.setup import workload_of
-from experiments.study.shape_runs import ShapeRunner
-from experiments.study.sweeping import Sweep
+from experiments.study.running.evaluation import Evaluate, RunTrials
+from experiments.study.running.redraw import redraw_from_journal
+from experiments.study.running.runs import Runs
+from experiments.study.running.session import open_study, publish
+from experiments.study.running.setup import workload_of
+from experiments.study.running.sweeping import Sweep
+from experiments.study.training.shape_runs import ShapeRunner
 from schedules.search import STRATEGIES, Once, SearchSpace, Winner, confirm, named_key, search_shapes
 from workloads import Workload
 
@@ -53,9 +54,9 @@ def run(
         for optimizer, batch_size in itertools.product(config.optimizers, config.batch_sizes):
             trials = path_trials(optimizer, batch_size, config)
             runner = path_runner(optimizer, batch_size, config, workload, study.sweep)
-            study.evaluator(runner, config.metric, len(trials))(trials)
+            study.evaluator(lambda sweep, capacity: runner, config.metric, len(trials))(trials)
         runner = _schedule_runner(config, workload, study.sweep)
-        evaluate = study.evaluator(runner, config.metric, config.confirm_replicates)
+        evaluate = study.evaluator(lambda sweep, capacity: runner, config.metric, config.confirm_replicates)
         return _conclude(config, study, evaluate)
 
 

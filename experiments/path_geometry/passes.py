@@ -12,8 +12,8 @@ from jaxtyping import PRNGKeyArray, PyTree
 
 import workloads
 from experiments.path_geometry.config import Config
-from experiments.study.optimizers import OPTIMIZERS
-from experiments.study.sweeping import Sweep
+from experiments.study.running.sweeping import Sweep
+from experiments.study.training.optimizers import OPTIMIZERS
 from geometry import path_geometry
 from schedules.search import named_key
 from workloads import Workload

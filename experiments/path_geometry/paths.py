@@ -8,9 +8,9 @@ from jaxtyping import Float
 
 from experiments.path_geometry.config import Config
 from experiments.path_geometry.passes import LABELS, VECTORS
-from experiments.study.choices import StudyError
-from experiments.study.evaluation import UnfinishedStudy
-from experiments.study.journal import Journal
+from experiments.study.options.errors import StudyError
+from experiments.study.running.runs import UnfinishedStudy
+from experiments.study.storage.journal import Journal
 from geometry import PathGeometry
 
 NOISE = 1.96  # of a random direction's γ √d, 95 % lies within

@@ -9,11 +9,9 @@ from rich.console import Console
 from experiments.path_geometry.claims import path_claims, schedule_claims
 from experiments.path_geometry.config import AS_IT_IS, BASELINE, PRESCRIBED, Config
 from experiments.path_geometry.paths import Group, Paths, late_to_early, relative_spread, typical
-from experiments.study.claims import CLAIM_HEADINGS, Claim, claim_rows, claims_json, summary
-from experiments.study.folder import StudyFolder
-from experiments.study.journal import Journal
-from experiments.study.options import workload_text
-from experiments.study.tables import (
+from experiments.study.options.pairs import workload_text
+from experiments.study.showing.old_claims import CLAIM_HEADINGS, Claim, claim_rows, claims_json, summary
+from experiments.study.showing.tables import (
     base_lr_text,
     change_text,
     estimate_json,
@@ -25,6 +23,8 @@ from experiments.study.tables import (
     shape_text,
     show_table,
 )
+from experiments.study.storage.folder import StudyFolder
+from experiments.study.storage.journal import Journal
 from schedules.search import Standing, Winner, median_estimate, standings, verdict
 
 PATH_HEADINGS = (

@@ -4,7 +4,7 @@ import math
 
 from experiments.search_efficiency.config import DEFAULT, RANDOM, Landscape
 from experiments.search_efficiency.results import Results
-from experiments.study.claims import Claim, below
+from experiments.study.showing.old_claims import Claim, below
 from schedules.search import Estimate
 
 LANDSCAPE_COST = 150  # evaluations, the median of the default strategy

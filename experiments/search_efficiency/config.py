@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from experiments.search_efficiency.searches import DRAWN, RACES, Search
 from experiments.shape_search import Config as ShapeSearch
-from experiments.study.checks import (
+from experiments.study.options.checks import (
     EACH_ONCE,
     MOST,
     Between,
@@ -21,9 +21,9 @@ from experiments.study.checks import (
     at_most,
     entries,
 )
-from experiments.study.config import StudyConfig, WorkloadConfig
-from experiments.study.optimizers import OPTIMIZERS
-from experiments.study.options import Budgets, WorkloadOptions
+from experiments.study.options.config import StudyConfig, WorkloadConfig
+from experiments.study.options.pairs import Budgets, WorkloadOptions
+from experiments.study.training.optimizers import OPTIMIZERS
 from schedules import FAMILIES, Interval
 from schedules.search import STRATEGIES, Race, Rung, SearchSpace
 from workloads.linear_regression import LARGEST_EXPONENT

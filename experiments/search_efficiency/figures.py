@@ -8,7 +8,15 @@ from matplotlib.ticker import MaxNLocator
 from experiments.search_efficiency.config import DEFAULT, RANDOM
 from experiments.search_efficiency.results import Results
 from experiments.search_efficiency.searches import Search
-from experiments.study.figures import ACCENT, CONTEXT, REFERENCE, as_png, legend_beside, log_scale, panels
+from experiments.study.showing.figures import (
+    ACCENT,
+    CONTEXT,
+    REFERENCE,
+    as_png,
+    legend_beside,
+    log_scale,
+    panels,
+)
 from schedules.search import median_estimate
 
 OTHER_COLORS = ("#08306b", "#6baed6", "#e08214", "#5aae61", "#9970ab", "#c51b7d", "#8c510a", "#35978f")

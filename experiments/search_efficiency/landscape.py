@@ -15,10 +15,10 @@ from scipy.optimize import minimize
 from experiments.search_efficiency.config import Landscape
 from experiments.search_efficiency.judging import Judged, Known
 from experiments.search_efficiency.searches import DRAWN, Incumbents, Search, improvements
-from experiments.study.evaluation import UnfinishedStudy
-from experiments.study.journal import Journal, Row
-from experiments.study.session import Session
-from experiments.study.sweeping import Sweep
+from experiments.study.running.runs import UnfinishedStudy
+from experiments.study.running.session import Session
+from experiments.study.running.sweeping import Sweep
+from experiments.study.storage.journal import Journal, Row, label
 from schedules.search import STRATEGIES, Candidate, SearchSpace
 from workloads.linear_regression import expected_losses, power_law_spectrum
 
@@ -138,7 +138,7 @@ def _row(
     seconds: float,
 ) -> Row:
     (candidate,) = space.candidates(point[None], int(number))
-    identity = (stage, space.family.name, candidate.number, config.num_steps, 0)
+    identity = (stage, space.family.name, candidate.number, label(num_steps=config.num_steps), 0)
     score = float(score)
     return Row(identity, candidate.base_lr, candidate.params, score, {METRIC: score}, seconds)
 

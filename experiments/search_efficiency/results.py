@@ -10,9 +10,9 @@ from jaxtyping import Bool, Float
 from experiments.search_efficiency.config import DEFAULT, RANDOM, Config, Training
 from experiments.search_efficiency.judging import Judged, cost_ratio, fraction_estimate, student_estimate
 from experiments.search_efficiency.searches import Search
-from experiments.study.journal import Journal
-from experiments.study.options import workload_text
-from experiments.study.tables import estimate_text
+from experiments.study.options.pairs import workload_text
+from experiments.study.showing.tables import estimate_text
+from experiments.study.storage.journal import Journal
 from schedules.search import Estimate, Scale, median_estimate
 
 

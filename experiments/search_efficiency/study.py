@@ -9,10 +9,11 @@ from experiments.search_efficiency.config import Config, Landscape, Training
 from experiments.search_efficiency.findings import winners_json, write_report
 from experiments.search_efficiency.judging import Judged
 from experiments.search_efficiency.results import Results, collect
-from experiments.study.evaluation import Evaluate, Runs
-from experiments.study.redraw import redraw_from_journal
-from experiments.study.session import open_study, publish
-from experiments.study.setup import workload_of
+from experiments.study.running.evaluation import Evaluate
+from experiments.study.running.redraw import redraw_from_journal
+from experiments.study.running.runs import Runs
+from experiments.study.running.session import open_study, publish
+from experiments.study.running.setup import workload_of
 
 
 def run(

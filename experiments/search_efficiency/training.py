@@ -14,11 +14,12 @@ import numpy as np
 from experiments.search_efficiency.config import DEFAULT, Training
 from experiments.search_efficiency.judging import Judged, Known, Winner, median_error
 from experiments.search_efficiency.searches import DRAWN, Incumbents, Search, improvements
-from experiments.study.evaluation import Evaluate, UnfinishedStudy
-from experiments.study.journal import Journal, Row
-from experiments.study.optimizers import OPTIMIZERS
-from experiments.study.session import Session
-from experiments.study.shape_runs import ShapeRunner
+from experiments.study.running.evaluation import Evaluate
+from experiments.study.running.runs import UnfinishedStudy
+from experiments.study.running.session import Session
+from experiments.study.storage.journal import Journal, Row
+from experiments.study.training.optimizers import OPTIMIZERS
+from experiments.study.training.shape_runs import ShapeRunner
 from schedules.search import STRATEGIES, Candidate, Once, Race, Raced, Rung
 from schedules.search.drawing import RATES
 from schedules.search.racing import median_scores, race, replicate_scores, rung_medians, told_scores
@@ -38,7 +39,10 @@ def run(config: Training, workload: Workload, study: Session) -> Judged:
         batch_size=config.batch_size,
         capacity=CHUNK_RUNS,
     )
-    evaluate, journal = study.evaluator(runner, config.metric, CHUNK_RUNS), study.journal
+    evaluate, journal = (
+        study.evaluator(lambda sweep, capacity: runner, config.metric, CHUNK_RUNS),
+        study.journal,
+    )
     for search in config.searches:
         if not _is_judged(search, journal):
             run_search(search, config, evaluate, study.once)
@@ -96,7 +100,7 @@ def _incumbents(search: Search, config: Training, journal: Journal, evaluate: Ev
     rows = [row for row in journal.rows(search.name) if row.identity[1] == search.family]
     runs = [list(of) for _, of in itertools.groupby(rows, key=lambda row: row.identity[2])]
     batch = batch_of(search, config)
-    steps = np.array([sum(row.identity[3] for row in of) for of in runs]).reshape(-1, batch)
+    steps = np.array([sum(row.label["num_steps"] for row in of) for of in runs]).reshape(-1, batch)
     told = np.array([_full_score(of, config) for of in runs]).reshape(-1, batch)
     costs = np.cumsum(steps.sum(axis=1)) / config.num_steps
     places = improvements(told.min(axis=1))
@@ -109,7 +113,7 @@ def _incumbents(search: Search, config: Training, journal: Journal, evaluate: Ev
 
 def _full_score(rows: Sequence[Row], config: Training) -> float:
     """The median over the full measurement; +inf where a candidate dropped out of its race before."""
-    scores = [row.score for row in rows if row.identity[3] == config.num_steps]
+    scores = [row.score for row in rows if row.label["num_steps"] == config.num_steps]
     return float(np.median(scores)) if len(scores) == config.screen_replicates else np.inf
 
 

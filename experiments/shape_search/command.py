@@ -15,14 +15,14 @@ from experiments.shape_search.presets import DIGITS, PRESETS, SAVING
 from experiments.shape_search.results import exported, show
 from experiments.shape_search.search import redraw, run
 from experiments.shape_search.width import filled
-from experiments.study.choices import StudyError, option_counts
 from experiments.study.command import command_line, tell_unused
-from experiments.study.folder import StudyFolder, read_config
-from experiments.study.options import Folder, parsed
-from experiments.study.processes import Cluster
-from experiments.study.segments import NOT_SAVED, Saving
-from experiments.study.setup import chunk_problems
-from experiments.study.typed import checked, unchecked
+from experiments.study.options.errors import StudyError, option_counts
+from experiments.study.options.pairs import Folder, parsed
+from experiments.study.running.processes import Cluster
+from experiments.study.running.segments import NOT_SAVED, Saving
+from experiments.study.running.setup import chunk_problems
+from experiments.study.running.typed import checked, unchecked
+from experiments.study.storage.folder import StudyFolder, read_config
 from schedules import load_winner
 
 ConfigT = TypeVar("ConfigT", bound=Config)

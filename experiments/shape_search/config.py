@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from experiments.study.checks import (
+from experiments.study.options.checks import (
     EACH_ONCE,
     BelowOne,
     Check,
@@ -17,9 +17,9 @@ from experiments.study.checks import (
     RateRange,
     Seed,
 )
-from experiments.study.config import WorkloadConfig
-from experiments.study.optimizers import BETAS, DECAY_MODES, OPTIMIZERS
-from experiments.study.options import WorkloadOptions
+from experiments.study.options.config import WorkloadConfig
+from experiments.study.options.pairs import WorkloadOptions
+from experiments.study.training.optimizers import BETAS, DECAY_MODES, OPTIMIZERS
 from schedules import FAMILIES, Family, Interval
 from schedules.search import STRATEGIES, Budget, CheckBudget, Race, Rung, SearchSpace
 from schedules.shapes import DECAY_FORMS

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from experiments.study.tables import change_text, estimate_json, finite_or_none, shape_text
+from experiments.study.showing.tables import change_text, estimate_json, finite_or_none, shape_text
 from schedules.search import Finding, Verdict
 
 

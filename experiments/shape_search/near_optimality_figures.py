@@ -5,7 +5,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from experiments.shape_search.winner_figures import learning_rates
-from experiments.study.figures import ACCENT, CONTEXT, REFERENCE, as_png, legend_beside, log_scale, panels
+from experiments.study.showing.figures import (
+    ACCENT,
+    CONTEXT,
+    REFERENCE,
+    as_png,
+    legend_beside,
+    log_scale,
+    panels,
+)
 from schedules.search import Scale, Verdict
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from experiments.shape_search.config import QUICK_CHANGES, Config
-from experiments.study.segments import Saving
+from experiments.study.running.segments import Saving
 
 PAPER_FAMILIES = (
     "constant",

@@ -7,8 +7,8 @@ from experiments.shape_search import candidate_figures, near_optimality_figures,
 from experiments.shape_search.config import DRAWING
 from experiments.shape_search.near_optimality import check_headings, check_rows
 from experiments.shape_search.results import Results, headings, notes, table_rows
-from experiments.study.folder import StudyFolder, write_atomically
-from experiments.study.report import html_figure, html_page, html_table
+from experiments.study.showing.page import html_figure, html_page, html_table
+from experiments.study.storage.folder import StudyFolder, write_atomically
 
 
 def write_report(results: Results, folder: StudyFolder) -> None:

@@ -8,10 +8,7 @@ from rich.console import Console
 
 from experiments.shape_search.config import BASELINES, Config
 from experiments.shape_search.near_optimality import verdict_json
-from experiments.study.folder import StudyFolder
-from experiments.study.journal import Journal
-from experiments.study.optimizers import OPTIMIZERS
-from experiments.study.tables import (
+from experiments.study.showing.tables import (
     at_edge,
     base_lr_text,
     change_text,
@@ -23,6 +20,9 @@ from experiments.study.tables import (
     shape_text,
     show_table,
 )
+from experiments.study.storage.folder import StudyFolder
+from experiments.study.storage.journal import Journal
+from experiments.study.training.optimizers import OPTIMIZERS
 from schedules.search import Findings, Scale, Standing, Verdict, verdict
 from schedules.winners import FORMAT, LoadedWinner
 

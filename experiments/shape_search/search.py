@@ -11,14 +11,15 @@ import workloads
 from experiments.shape_search.config import BASELINES, Config
 from experiments.shape_search.report import write_report
 from experiments.shape_search.results import Results, collect, winners_json
-from experiments.study.evaluation import Evaluate, Runs
-from experiments.study.optimizers import OPTIMIZERS, with_independent_decay
-from experiments.study.redraw import redraw_from_journal
-from experiments.study.segments import NOT_SAVED, Saving
-from experiments.study.session import Session, open_study, publish
-from experiments.study.setup import chunk_problems, workload_of
-from experiments.study.shape_runs import ShapeRunner
-from experiments.study.sweeping import Sweep
+from experiments.study.running.evaluation import Evaluate
+from experiments.study.running.redraw import redraw_from_journal
+from experiments.study.running.runs import Runs
+from experiments.study.running.segments import NOT_SAVED, Saving
+from experiments.study.running.session import Session, open_study, publish
+from experiments.study.running.setup import chunk_problems, workload_of
+from experiments.study.running.sweeping import Sweep
+from experiments.study.training.optimizers import OPTIMIZERS, with_independent_decay
+from experiments.study.training.shape_runs import ShapeRunner
 from schedules.search import STRATEGIES, check_winners, named_key, search_shapes, standings
 from workloads import Workload
 
@@ -86,7 +87,7 @@ def transformation(config: Config, schedule: optax.Schedule) -> optax.GradientTr
 def evaluator(config: Config, workload: Workload, study: Session, chunk_runs: int) -> Evaluate:
     """What trains the trials of a search."""
     runner = trial_runner(config, workload, study.sweep, chunk_runs)
-    return study.evaluator(runner, config.metric, chunk_runs, config.vectorize)
+    return study.evaluator(lambda sweep, capacity: runner, config.metric, chunk_runs, config.vectorize)
 
 
 def trial_runner(config: Config, workload: Workload, sweep: Sweep, chunk_runs: int) -> ShapeRunner:

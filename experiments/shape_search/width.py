@@ -7,11 +7,11 @@ from pathlib import Path
 import workloads
 from experiments.shape_search.config import Config
 from experiments.shape_search.search import trial_runner
-from experiments.study.choices import StudyError, raise_problems
-from experiments.study.devices import device_memory
-from experiments.study.folder import StudyFolder, read_config
-from experiments.study.setup import chunk_problems, device_problems, workload_of
-from experiments.study.sweeping import Sweep
+from experiments.study.options.errors import StudyError, raise_problems
+from experiments.study.running.devices import device_memory
+from experiments.study.running.setup import chunk_problems, device_problems, workload_of
+from experiments.study.running.sweeping import Sweep
+from experiments.study.storage.folder import StudyFolder, read_config
 
 
 def filled(config: Config, folder: Path, devices: int | None, chunk_runs: int) -> Config:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from experiments.shape_search.candidates import near_best
 from experiments.shape_search.config import BASELINES
 from experiments.shape_search.results import Results
-from experiments.study.figures import ACCENT, CONTEXT, as_png, legend_beside, panels, ranking
+from experiments.study.showing.figures import ACCENT, CONTEXT, as_png, legend_beside, panels, ranking
 from schedules.search import Candidate
 
 CURVE_POINTS = 400

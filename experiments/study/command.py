@@ -1,50 +1,47 @@
-"""The command lines of studies: run one with its options, or draw the report of a finished one again."""
+"""The command line of a study: run it with its options, or draw the report of a finished one again."""
 
+import dataclasses
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Generic, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import jax
 import tyro
 from rich.console import Console
 from rich.text import Text
 
-from experiments.study.choices import StudyError, option_counts
-from experiments.study.devices import keep_compiled_programs, one_device_per_core, started_devices
-from experiments.study.entry import ended
-from experiments.study.folder import StudyFolder
-from experiments.study.options import Folder, parsed
-from experiments.study.processes import Cluster, is_first
-from experiments.study.segments import Saving
-from experiments.study.stopping import Stopped
-from experiments.study.terminal import Terminal
-from experiments.study.typed import checked, unchecked
+from experiments.study.options.config import StudyConfig
+from experiments.study.options.errors import StudyError, option_counts
+from experiments.study.options.groups import option_groups
+from experiments.study.options.pairs import Folder, parsed
+from experiments.study.running.devices import (
+    keep_compiled_programs,
+    one_device_per_core,
+    started_devices,
+)
+from experiments.study.running.entry import ended
+from experiments.study.running.execution import Execution
+from experiments.study.running.processes import Cluster, is_first
+from experiments.study.running.stopping import Stopped
+from experiments.study.running.typed import checked
+from experiments.study.showing.terminal import Terminal
 
-ConfigT = TypeVar("ConfigT")
-ResultsT = TypeVar("ResultsT")
+if TYPE_CHECKING:
+    from experiments.study.study import Study
 
 TABLE_WIDTH = 150  # where the output goes to a file
 FOLDER_HELP = (
-    "Results go to a folder, with figures and a report. The same command again resumes there and runs only"
-    " what is missing. `report FOLDER` in place of all options draws the report of a finished study again."
+    "Results go to a folder: config.json, journal.sqlite, winners.json, report.html and figures/. The same"
+    " command again resumes there and runs only what is missing. `report FOLDER` in place of all options"
+    " draws the report of a finished study again."
 )
-
-
-@dataclass(frozen=True)
-class Command(Generic[ConfigT]):
-    config: tyro.conf.OmitArgPrefixes[ConfigT]
-    folder: Folder | None = None
-    """Where the study lives; a folder in runs/ with the study's name when not given."""
-    devices: int | None = None
-    """How many devices to use, all when not given; a study keeps to one, or to several of any number."""
-    cluster: tyro.conf.OmitArgPrefixes[Cluster] = field(default_factory=Cluster)
-
-
-@dataclass(frozen=True)
-class SavedCommand(Command[ConfigT]):
-    saving: tyro.conf.OmitArgPrefixes[Saving] = field(default_factory=Saving)
+FOLDER_OPTION = "Where the study lives; a folder in runs/ with the study's name when not given."
+FILL_HELP = (
+    "Let vectorize be the largest power of two that the devices' memory has room for; a study that is resumed"
+    " keeps what it began with."
+)
 
 
 @dataclass(frozen=True)
@@ -55,92 +52,66 @@ class Report:
     """The study's folder, such as runs/shape_search."""
 
 
-@dataclass(frozen=True)
-class Study(Generic[ConfigT, ResultsT]):
-    """A study with a config and a folder, as its command line sees it.
+class Typed(NamedTuple):
+    """What was typed.
 
     Attributes:
-      name: that of its package.
-      description: what it does, a sentence or two.
-      presets: the configs that its options may start from by name, the first of them when none is named.
-        The study's folder is runs/NAME, or runs/NAME_PRESET where there are several.
-      run: (config, folder, devices=, console=) → results.
-      redraw: folder → the results of a finished study, whose report is written again.
-      show: (results, folder, console) → None, prints them.
-      saved: whether its runs can be saved on the way; `run` then has the argument `saving` too.
+      preset: what the options start from.
+      kind: the class of the config.
+      values: those of all its fields, sound or not.
+      folder: where the study lives, if that is said.
+      flags: the further options that the study has.
     """
 
-    name: str
-    description: str
-    presets: Mapping[str, ConfigT]
-    run: Callable[..., ResultsT]
-    redraw: Callable[[Path], ResultsT]
-    show: Callable[[ResultsT, StudyFolder, Console], None]
-    saved: bool = False
-
-    def main(self, arguments: Sequence[str] | None = None) -> int:
-        """The command line `[PRESET] [options]` or `report FOLDER`; returns the exit status."""
-        return command_line(self.name, arguments, self._run, self._report)
-
-    def _run(self, arguments: Sequence[str], console: Console) -> None:
-        default = next(iter(self.presets))
-        preset = arguments[0] if arguments and arguments[0] in self.presets else default
-        config = unchecked(self.presets[preset])
-        command = parsed(
-            (SavedCommand if self.saved else Command)[type(config)],
-            arguments[arguments[:1] == [preset] :],
-            prog=f"python -m experiments.{self.name}",
-            description=f"{self.description}\n\n{self._presets_help()}{FOLDER_HELP}",
-            default=(SavedCommand if self.saved else Command)(config=config),
-        )
-        saving = {"saving": command.saving} if self.saved else {}
-        problems = [problem for option in saving.values() for problem in option.problems()]
-        config = checked(command.config, command.cluster, command.devices, problems)
-        command.cluster.join(console)
-        tell_unused(config.unused(), arguments, console)
-        own_folder = self.name if len(self.presets) == 1 else f"{self.name}_{preset}"
-        folder = command.folder or Path("runs", own_folder)
-        results = self.run(config, folder, devices=command.devices, console=console, **saving)
-        self.show(results, StudyFolder(folder), console)
-
-    def _report(self, folder: Path, console: Console) -> None:
-        self.show(self.redraw(folder), StudyFolder(folder), console)
-
-    def _presets_help(self) -> str:
-        if len(self.presets) == 1:
-            return ""
-        first, *others = (f"`{name}`" for name in self.presets)
-        names = " or ".join([f"{first} (the default)", *others])
-        return f"Begin with {names} to choose what the options below start from. "
+    preset: str
+    kind: type[StudyConfig]
+    values: Mapping[str, Any]
+    folder: Path | None
+    execution: Execution
+    cluster: Cluster
+    flags: Mapping[str, bool]
 
 
-def command_line(
-    name: str,
-    arguments: Sequence[str] | None,
-    run: Callable[[Sequence[str], Console], None],
-    report: Callable[[Path, Console], None],
-) -> int:
-    """Call `report` where the words are `report FOLDER`, else `run` with them; returns the exit status."""
+def study_command(study: "Study", arguments: Sequence[str] | None) -> int:
+    """Run the study, or report one; returns the exit status."""
     words = sys.argv[1:] if arguments is None else list(arguments)
 
     def command(console: Console) -> None:
         one_device_per_core()
         keep_compiled_programs()
         if words[:1] == ["report"]:
-            folder = parsed(Report, words[1:], prog=f"{name} report").folder
+            folder = parsed(Report, words[1:], prog=f"steepest {study.name} report").folder
             started_devices()
-            report(folder, console)
+            study.show(study.report(folder), folder, console)
         else:
-            run(words, console)
+            _run(study, words, console)
 
     return told(command)
 
 
+def typed(study: "Study", words: Sequence[str]) -> Typed:
+    """What the words of a command line say; what is typed wins over preset and `--quick`."""
+    preset = words[0] if words and words[0] in study.presets else next(iter(study.presets))
+    config = study.presets[preset]
+    if study.quick and "--quick" in words:
+        config = dataclasses.replace(config, **study.quick)
+    groups, flags = option_groups(config), _flags(study)
+    options = parsed(
+        _options_class(groups, study.execution(preset), flags),
+        words[words[:1] == [preset] :],
+        prog=f"steepest {study.name}",
+        description=f"{study.question}\n\n{_presets_help(study)}{FOLDER_HELP}",
+    )
+    values = {name: value for group in groups for name, value in vars(getattr(options, group)).items()}
+    chosen = {name: getattr(options, name) for name in flags}
+    return Typed(preset, type(config), values, options.folder, options.execution, options.cluster, chosen)
+
+
 def tell_unused(unused: Iterable[tuple[str, str]], words: Sequence[str], console: Console) -> None:
     """Say of each option that was typed and has no effect beside the others why that is."""
-    typed = option_counts(words)
+    counts = option_counts(words)
     for name, reason in unused:
-        if name in typed:
+        if name in counts:
             console.print(Text(f"{name}: without effect, as {reason}."), soft_wrap=True)
 
 
@@ -151,6 +122,66 @@ def told(command: Callable[[Console], int | None], width: int = TABLE_WIDTH) -> 
     processes that lost one another. `width`: that of the console where the output goes to a file.
     """
     return ended(lambda: _told(command, width))
+
+
+def _run(study: "Study", words: Sequence[str], console: Console) -> None:
+    line = typed(study, words)
+    problems = line.execution.problems()
+    if line.flags.get("fill_memory") and "vectorize" in option_counts(words):
+        problems.append("fill_memory: it chooses vectorize, which is typed too.")
+    config = checked(line.kind, line.values, line.cluster, line.execution.devices, problems)
+    line.cluster.join(console)
+    tell_unused(config.unused(), words, console)
+    folder = line.folder or Path("runs", _folder_name(study, line))
+    if line.flags.get("fill_memory"):
+        config = study.fill(config, folder, line.execution)
+    results = study.run(config, folder, console=console, **vars(line.execution))
+    study.show(results, folder, console)
+    if line.flags.get("export"):
+        print(study.export(results))
+
+
+def _folder_name(study: "Study", line: Typed) -> str:
+    preset = [line.preset] if len(study.presets) > 1 else []
+    return "_".join([study.name, *preset, *(["quick"] if line.flags.get("quick") else [])])
+
+
+def _flags(study: "Study") -> dict[str, str]:
+    """The further options of a study, each with its explanation."""
+    flags = {
+        "quick": (study.quick, "Change the defaults to a study that looks at little."),
+        "fill_memory": (study.fill, FILL_HELP),
+        "export": (study.export, "Print the winner as code and as a table at the end."),
+    }
+    return {name: text for name, (offered, text) in flags.items() if offered}
+
+
+def _options_class(groups: Mapping[str, Any], execution: Execution, flags: Mapping[str, str]) -> type:
+    """The class of all options: where and how the study is made, then its config by group."""
+    nested = {"execution": execution, "cluster": Cluster(), **groups}
+    return dataclasses.make_dataclass(
+        "Options",
+        [
+            ("folder", Annotated[Folder | None, tyro.conf.arg(help=FOLDER_OPTION)], field(default=None)),
+            *(
+                (name, Annotated[bool, tyro.conf.arg(help=text)], field(default=False))
+                for name, text in flags.items()
+            ),
+            *(
+                (name, tyro.conf.OmitArgPrefixes[type(options)], field(default=options))
+                for name, options in nested.items()
+            ),
+        ],
+        frozen=True,
+    )
+
+
+def _presets_help(study: "Study") -> str:
+    if len(study.presets) == 1:
+        return ""
+    first, *others = (f"`{name}`" for name in study.presets)
+    names = " or ".join([f"{first} (the default)", *others])
+    return f"Begin with {names} to choose what the options below start from. "
 
 
 def _told(command: Callable[[Console], int | None], width: int) -> int:

@@ -8,10 +8,10 @@ from typing import Annotated, Literal
 import jax
 from rich.console import Console
 
-from experiments.study.checks import EACH_ONCE, Checked, Count, entries
 from experiments.study.command import tell_unused, told
-from experiments.study.devices import keep_compiled_programs, one_device_per_core, started_devices
-from experiments.study.options import parsed
+from experiments.study.options.checks import EACH_ONCE, Checked, Count, entries
+from experiments.study.options.pairs import parsed
+from experiments.study.running.devices import keep_compiled_programs, one_device_per_core, started_devices
 from experiments.throughput.batches import report_batches
 from experiments.throughput.descent import report_descent
 from experiments.throughput.memory import report_memory

@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 import workloads
-from experiments.study.devices import one_device_per_core
-from experiments.study.stopping import follow_parent
+from experiments.study.running.devices import one_device_per_core
+from experiments.study.running.stopping import follow_parent
 from workloads import Workload
 from workloads.images import CIFAR_CNN, ImageData, classification
 from workloads.memory import sweep_memory

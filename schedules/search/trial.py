@@ -1,6 +1,7 @@
 """What a search asks for: candidates, and the trials that measure them."""
 
 import functools
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -100,9 +101,10 @@ class Trial(NamedTuple):
     replicate: int
 
     @property
-    def identity(self) -> tuple[str, str, int, int, int]:
-        """What makes this trial the same one in a resumed search."""
-        return self.stage, self.candidate.family.name, self.candidate.number, self.num_steps, self.replicate
+    def identity(self) -> tuple[str, str, int, str, int]:
+        """What makes this trial the same one in a resumed search; the fourth part is JSON."""
+        candidate, label = self.candidate, json.dumps({"num_steps": self.num_steps})
+        return self.stage, candidate.family.name, candidate.number, label, self.replicate
 
     @property
     def base_lr(self) -> float:

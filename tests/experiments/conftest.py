@@ -18,7 +18,7 @@ import pytest
 
 from experiments.shape_search import Config, main
 from experiments.shape_search import search as search_module
-from experiments.study.sweeping import Sweep
+from experiments.study.running.sweeping import Sweep
 from workloads import LongSweep
 
 TINY = {

@@ -8,7 +8,7 @@ import shutil
 import sqlite3
 from pathlib import Path
 
-from experiments.study.journal import Journal, Row
+from experiments.study.storage.journal import Journal, Row
 
 
 def forget_runs(folder: Path, condition: str, events: str = "FALSE") -> int:

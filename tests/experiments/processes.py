@@ -12,7 +12,7 @@ PATIENCE = 600  # seconds after which a process has hung: far more than any take
 KILLED_SEARCH = """
 import signal, sys
 from experiments.shape_search import main
-from experiments.study.journal import Journal
+from experiments.study.storage.journal import Journal
 
 record, rows, delay = Journal.record, int(sys.argv[1]), float(sys.argv[2])
 

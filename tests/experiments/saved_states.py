@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from experiments.study.checkpoints import Checkpoints
+from experiments.study.storage.checkpoints import Checkpoints
 
 
 def state_at(step):

@@ -3,7 +3,7 @@
 import pytest
 
 from experiments.shape_search import Config, main, run
-from experiments.study.choices import StudyError, choice_problem
+from experiments.study.options.errors import StudyError, choice_problem
 
 pytestmark = pytest.mark.usefixtures("no_training")
 

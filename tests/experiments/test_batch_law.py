@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from experiments.study.batch_law import positive_estimate, replicated_fit
+from experiments.study.statistics.batch_law import positive_estimate, replicated_fit
 from geometry import HYPERBOLA, INVERSE, BatchLaw
 
 BATCH_SIZES = 2 ** np.arange(3, 11)

@@ -9,11 +9,11 @@ import pytest
 
 import workloads
 from experiments.shape_search import main, run
-from experiments.study.binding import bind
-from experiments.study.choices import StudyError
-from experiments.study.folder import StudyFolder
-from experiments.study.journal import Journal
-from experiments.study.redraw import redraw_from_journal
+from experiments.study.options.errors import StudyError
+from experiments.study.running.redraw import redraw_from_journal
+from experiments.study.storage.binding import bind
+from experiments.study.storage.folder import StudyFolder
+from experiments.study.storage.journal import Journal
 from tests.experiments.journals import a_row, forget_runs
 
 EDITS = [("learning_rates", [0.1, 3.0]), ("optimizer", "adam"), ("seed", 5), ("confirm_replicates", 4)]

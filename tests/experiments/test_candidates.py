@@ -10,7 +10,7 @@ from experiments.shape_search import Config, candidate_figures, winner_figures
 from experiments.shape_search.candidate_figures import distribution
 from experiments.shape_search.candidates import best_so_far, near_best, shape_scores
 from experiments.shape_search.results import Results
-from experiments.study.figures import ACCENT
+from experiments.study.showing.figures import ACCENT
 from schedules import FAMILIES
 from schedules.search import Candidate, Estimate, Findings, Raced, Standing, Winner, standings
 

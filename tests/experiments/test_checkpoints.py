@@ -10,8 +10,8 @@ import numpy as np
 import optax
 import pytest
 
-from experiments.study.checkpoints import Checkpoints
-from experiments.study.choices import StudyError
+from experiments.study.options.errors import StudyError
+from experiments.study.storage.checkpoints import Checkpoints
 from tests.experiments import saved_states
 from tests.experiments.saved_states import bits, newest_step, saved_at, shapes_of, state_at
 from tests.two_processes import run_two_processes

@@ -12,7 +12,7 @@ import pytest
 
 import experiments.__main__ as studies
 from experiments.shape_search import QUICK, Config, command, config, main
-from experiments.study.choices import StudyError
+from experiments.study.options.errors import StudyError
 
 ROOT = Path(__file__).parents[2]
 
@@ -209,7 +209,7 @@ def test_rungs_of_one_horizon_share_their_runs(tiny_config):
 @pytest.mark.parametrize(("flags", "expected"), [("", None), ("--xla_force_host_platform_device_count=3", 3)])
 def test_a_cpu_is_one_device_per_core_unless_chosen_otherwise(flags, expected):
     code = (
-        "import jax; from experiments.study.devices import one_device_per_core as f;"
+        "import jax; from experiments.study.running.devices import one_device_per_core as f;"
         " f(); f(); print(len(jax.devices()))"
     )
     environment = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
@@ -222,7 +222,7 @@ def test_a_cpu_is_one_device_per_core_unless_chosen_otherwise(flags, expected):
 @pytest.mark.parametrize(("chosen", "expected"), [(None, "cache/steepest/compiled"), ("mine", "mine")])
 def test_programs_are_kept_in_the_cache_folder_unless_chosen_otherwise(tmp_path, chosen, expected):
     code = (
-        "import jax; from experiments.study.devices import keep_compiled_programs as keep; keep();"
+        "import jax; from experiments.study.running.devices import keep_compiled_programs as keep; keep();"
         "jax.config.update('jax_persistent_cache_min_compile_time_secs', 0);"
         "jax.config.update('jax_persistent_cache_min_entry_size_bytes', -1);"
         "jax.jit(lambda x: x * 3 + 1)(2.0).block_until_ready()"

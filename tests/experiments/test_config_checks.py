@@ -11,9 +11,9 @@ from experiments import critical_batch_size, generalization, optimal_schedule, s
 from experiments.generalization.trials import trials
 from experiments.optimal_schedule.trials import all_trials
 from experiments.search_efficiency.config import Landscape
-from experiments.study.choices import StudyError
-from experiments.study.processes import Cluster
-from experiments.study.typed import checked, unchecked
+from experiments.study.options.errors import StudyError
+from experiments.study.running.processes import Cluster
+from experiments.study.running.typed import checked, unchecked
 from tests.experiments.typed_words import STUDIES, bare, hints_of, presets_of
 
 ABSURD = {
@@ -177,6 +177,8 @@ def test_a_terminal_without_greek_still_shows_what_is_wrong(monkeypatch):
 
 
 def test_a_folder_s_name_may_be_too_long_for_a_file_system(monkeypatch, capsys):
-    monkeypatch.setattr("experiments.study.shape_runs.ShapeRunner.fitting_vectorize", lambda *arguments: 1)
+    monkeypatch.setattr(
+        "experiments.study.training.shape_runs.ShapeRunner.fitting_vectorize", lambda *arguments: 1
+    )
     assert shape_search.main(["--fill-memory", "--folder", "x" * 5000]) == 2
     assert "error: x" in capsys.readouterr().out

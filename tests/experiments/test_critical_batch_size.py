@@ -14,9 +14,9 @@ import pytest
 import workloads
 from experiments.critical_batch_size import Config, main
 from experiments.critical_batch_size.trials import Trial
-from experiments.study import tuning
-from experiments.study.noise import FreshNoise
-from experiments.study.optimizers import OPTIMIZERS
+from experiments.study.training import tuning
+from experiments.study.training.noise import FreshNoise
+from experiments.study.training.optimizers import OPTIMIZERS
 from tests.experiments.journals import forget_runs
 from tests.experiments.small_study import SmallStudy
 from workloads import LongSweep

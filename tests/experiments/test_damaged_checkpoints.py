@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments.study.checkpoints import Checkpoints
-from experiments.study.choices import StudyError
+from experiments.study.options.errors import StudyError
+from experiments.study.storage.checkpoints import Checkpoints
 from tests.experiments.saved_states import newest_step, saved_at, state_at
 
 CORRUPTIONS = 1000
@@ -107,7 +107,7 @@ def test_a_renamed_checkpoint_and_one_of_another_format_are_named(tmp_path, monk
         2,
         [f"The checkpoint 000007 is damaged: {tmp_path}/000007 was saved as number 1."],
     )
-    monkeypatch.setattr("experiments.study.checkpoints.FORMAT", 2)
+    monkeypatch.setattr("experiments.study.storage.checkpoints.FORMAT", 2)
     assert "000002 has format 1; this version reads format 2" in newest_step(checkpoints)[1][1]
 
 

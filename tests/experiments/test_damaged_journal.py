@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from experiments.shape_search import main
-from experiments.study.choices import StudyError
-from experiments.study.journal import Journal, Row
+from experiments.study.options.errors import StudyError
+from experiments.study.storage.journal import Journal, Row
 
 PAGE = 4096
 ROWS = 400

@@ -16,7 +16,7 @@ import pytest
 from experiments.shape_search import main
 from experiments.shape_search.config import Config
 from experiments.shape_search.dependence import DEFAULTS, FACTORS, Dependence, run
-from experiments.study.choices import StudyError
+from experiments.study.options.errors import StudyError
 from schedules import load_winner
 from tests.experiments.journals import forget_runs
 from workloads import LongSweep

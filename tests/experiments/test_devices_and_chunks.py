@@ -4,7 +4,7 @@ import jax
 import pytest
 
 from experiments.shape_search import run
-from experiments.study.choices import StudyError
+from experiments.study.options.errors import StudyError
 from workloads import LongSweep
 
 pytestmark = [pytest.mark.bits, pytest.mark.usefixtures("no_report")]

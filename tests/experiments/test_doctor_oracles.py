@@ -9,8 +9,8 @@ from scipy.interpolate import PchipInterpolator
 import geometry
 import workloads
 from experiments.doctor import oracles, round_trips, self_check, sweeps
-from experiments.study.checkpoints import Checkpoints
-from experiments.study.journal import Journal
+from experiments.study.storage.checkpoints import Checkpoints
+from experiments.study.storage.journal import Journal
 
 X = np.arange(8) / 8
 

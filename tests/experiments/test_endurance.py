@@ -13,7 +13,7 @@ from experiments.endurance.small_studies import STUDIES
 from experiments.endurance.soak import CHUNK, Soaked
 from experiments.endurance.watching import watched
 from experiments.shape_search import run
-from experiments.study.segments import Saving
+from experiments.study.running.segments import Saving
 from experiments.throughput.training import SETTINGS
 from tests.experiments.journals import asked
 

@@ -6,9 +6,10 @@ import math
 import pytest
 from rich.console import Console
 
-from experiments.study.evaluation import Remembered, UnfinishedStudy, journaled
-from experiments.study.journal import Journal
-from experiments.study.progress import Progress
+from experiments.study.running.evaluation import journaled
+from experiments.study.running.progress import Progress
+from experiments.study.running.runs import Remembered, UnfinishedStudy
+from experiments.study.storage.journal import Journal
 from schedules import FAMILIES
 from schedules.search import Candidate, Trial
 

@@ -10,7 +10,7 @@ import pytest
 from experiments.shape_search import Config
 from experiments.shape_search.results import exported
 from experiments.shape_search.search import transformation
-from experiments.study.optimizers import OPTIMIZERS
+from experiments.study.training.optimizers import OPTIMIZERS
 from schedules import FAMILIES, load_winner
 from schedules.winners import LoadedWinner
 

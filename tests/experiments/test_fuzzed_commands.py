@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 import workloads
-from experiments.study import session
-from experiments.study.shape_runs import ShapeRunner
+from experiments.study.running import session
+from experiments.study.training.shape_runs import ShapeRunner
 from tests.experiments.mistakes import MISTAKES
 from tests.experiments.typed_words import STUDIES, command_lines
 

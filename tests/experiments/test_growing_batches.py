@@ -11,7 +11,7 @@ from experiments.adaptive_batch_size.outcome import outcomes_of
 from experiments.adaptive_batch_size.savings import common_level, costs_to, saving
 from experiments.adaptive_batch_size.strategies import Contestant
 from experiments.adaptive_batch_size.timing import Pace, Timing, pace
-from experiments.study.tuning import Setting, Tuned
+from experiments.study.training.tuning import Setting, Tuned
 
 CONFIG = Config(small_batch=8, large_batch=48, parts=2, samples=384, curve_points=4)
 

@@ -14,9 +14,9 @@ from experiments.endurance import main as endurance
 from experiments.optimal_schedule import main as optimal_schedule
 from experiments.search_efficiency import main as search_efficiency
 from experiments.shape_search import command, main
-from experiments.study.choices import StudyError
-from experiments.study.processes import Cluster
-from experiments.study.setup import workload_of
+from experiments.study.options.errors import StudyError
+from experiments.study.running.processes import Cluster
+from experiments.study.running.setup import workload_of
 from experiments.throughput import main as throughput
 from workloads import load
 
@@ -162,6 +162,6 @@ def test_what_has_no_effect_is_said_once_and_nothing_else(monkeypatch, capsys, c
     main, words, expected = WITHOUT_EFFECT[case]
     monkeypatch.setattr(command, "run", end)
     monkeypatch.setattr(command.dependence, "run", end)
-    monkeypatch.setattr("experiments.study.session._open_journal", end)
+    monkeypatch.setattr("experiments.study.running.session._open_journal", end)
     assert main(words.split()) == 2
     assert capsys.readouterr().out.splitlines() == [*expected, "error: recorded"]

@@ -7,7 +7,7 @@ import sqlite3
 
 import pytest
 
-from experiments.study.journal import Journal, Row
+from experiments.study.storage.journal import Journal, Row
 from tests.experiments.journals import a_row, chunk, everything
 
 FLOATS = (0.1, math.pi, 1e308, 5e-324, 0.0, -2.5, 1 / 3)

@@ -8,11 +8,11 @@ import sqlite3
 
 import pytest
 
-from experiments.study.binding import bind
-from experiments.study.choices import StudyError
-from experiments.study.folder import StudyFolder
-from experiments.study.journal import Journal
-from experiments.study.redraw import redraw_from_journal
+from experiments.study.options.errors import StudyError
+from experiments.study.running.redraw import redraw_from_journal
+from experiments.study.storage.binding import bind
+from experiments.study.storage.folder import StudyFolder
+from experiments.study.storage.journal import Journal
 from tests.experiments.journals import a_row, chunk, cut_short, everything, is_sealed
 
 CHUNKS = 6  # of which the fourth is an event

@@ -9,9 +9,9 @@ import time
 
 import pytest
 
-from experiments.study.choices import StudyError
-from experiments.study.journal import Journal
-from experiments.study.journal_file import explained_errors
+from experiments.study.options.errors import StudyError
+from experiments.study.storage.journal import Journal
+from experiments.study.storage.journal_file import explained_errors
 from tests.experiments.journals import chunk, is_sealed
 from tests.experiments.processes import output_of, started
 
@@ -21,7 +21,7 @@ CHUNKS = 40
 RECORD_ON_AND_ON = """
 import itertools, sys
 from pathlib import Path
-from experiments.study.journal import Journal
+from experiments.study.storage.journal import Journal
 from tests.experiments.journals import chunk
 
 with Journal(Path(sys.argv[1])) as journal:
@@ -34,8 +34,8 @@ with Journal(Path(sys.argv[1])) as journal:
 RECORD_WITH_LIMITED_FILES = """
 import resource, sys
 from pathlib import Path
-from experiments.study.choices import StudyError
-from experiments.study.journal import Journal
+from experiments.study.options.errors import StudyError
+from experiments.study.storage.journal import Journal
 from tests.experiments.journals import chunk
 
 for limit in map(int, sys.argv[2:]):

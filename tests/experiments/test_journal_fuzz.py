@@ -5,8 +5,8 @@ from collections import Counter
 
 import pytest
 
-from experiments.study.choices import StudyError
-from experiments.study.journal import Journal
+from experiments.study.options.errors import StudyError
+from experiments.study.storage.journal import Journal
 from tests.experiments.damage import DAMAGES, damaged
 from tests.experiments.journals import chunk, cut_short, everything
 

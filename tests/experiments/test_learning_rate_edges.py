@@ -7,7 +7,7 @@ import pytest
 
 from experiments.shape_search import run
 from experiments.shape_search.results import notes, table_rows
-from experiments.study.tables import at_edge
+from experiments.study.showing.tables import at_edge
 from schedules import Interval
 
 

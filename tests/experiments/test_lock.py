@@ -7,17 +7,17 @@ import socket
 
 import pytest
 
-from experiments.study.choices import StudyError
-from experiments.study.folder import open_folder
-from experiments.study.journal import Journal
-from experiments.study.lock import locked
-from experiments.study.redraw import redraw_from_journal
+from experiments.study.options.errors import StudyError
+from experiments.study.running.redraw import redraw_from_journal
+from experiments.study.storage.folder import open_folder
+from experiments.study.storage.journal import Journal
+from experiments.study.storage.lock import locked
 from tests.experiments.processes import PATIENCE, started
 
 HOLD = """
 import sys
 from pathlib import Path
-from experiments.study.lock import locked
+from experiments.study.storage.lock import locked
 
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
@@ -27,8 +27,8 @@ with locked(Path(sys.argv[1])):
 COUNT = """
 import sys
 from pathlib import Path
-from experiments.study.choices import StudyError
-from experiments.study.lock import locked
+from experiments.study.options.errors import StudyError
+from experiments.study.storage.lock import locked
 
 folder, left = Path(sys.argv[1]), int(sys.argv[2])
 counter = folder / "count"

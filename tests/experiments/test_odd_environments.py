@@ -9,15 +9,15 @@ import pytest
 
 import experiments.__main__ as studies
 from experiments.shape_search import main as shape_search
-from experiments.study.choices import StudyError
-from experiments.study.devices import keep_compiled_programs, started_devices
+from experiments.study.options.errors import StudyError
+from experiments.study.running.devices import keep_compiled_programs, started_devices
 from experiments.throughput import main as throughput
 from tests.experiments.processes import ROOT
 
 # what is opened next must not become the standard output, to which libraries print
 NEXT_FILE = """
 import os, sys
-from experiments.study.entry import ended
+from experiments.study.running.entry import ended
 def command():
     print("nowhere")
     os.system("echo nowhere")
@@ -29,7 +29,7 @@ sys.exit(10 + ended(command))
 """
 FULL = """
 import sys
-from experiments.study.entry import ended
+from experiments.study.running.entry import ended
 def command():
     print("lost", flush=len(sys.argv) > 1)
     return 0
@@ -37,13 +37,13 @@ sys.exit(ended(command))
 """
 RICH = """
 import sys
-from experiments.study.entry import ended
-from experiments.study.terminal import Terminal
+from experiments.study.running.entry import ended
+from experiments.study.showing.terminal import Terminal
 sys.exit(ended(lambda: Terminal(80).print("lost")))
 """
 NO_DEVICES = """
-from experiments.study.choices import StudyError
-from experiments.study.devices import started_devices
+from experiments.study.options.errors import StudyError
+from experiments.study.running.devices import started_devices
 try:
     started_devices()
 except StudyError as error:

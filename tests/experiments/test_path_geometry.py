@@ -19,7 +19,7 @@ from experiments.path_geometry.claims import path_claims, schedule_claims
 from experiments.path_geometry.passes import LABELS, path_trials, replayed
 from experiments.path_geometry.paths import Group, Paths, late_to_early, random_walk_cosines
 from experiments.path_geometry.prescription import as_it_is, prescribed_family, prescribed_rates
-from experiments.study.claims import summary
+from experiments.study.showing.old_claims import summary
 from schedules.search import Standing
 from schedules.search.scoring import Estimate
 from tests.experiments.journals import forget_runs

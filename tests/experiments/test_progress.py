@@ -5,8 +5,8 @@ import io
 import pytest
 from rich.console import Console
 
-from experiments.study import progress as progress_module
-from experiments.study.progress import Progress
+from experiments.study.running import progress as progress_module
+from experiments.study.running.progress import Progress
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from scipy import stats
 
 from experiments.generalization import correlation
 from experiments.generalization.correlation import correlations
-from experiments.study.rank_correlation import percentile_estimate, rank_correlations
+from experiments.study.statistics.rank_correlation import percentile_estimate, rank_correlations
 
 
 @pytest.fixture

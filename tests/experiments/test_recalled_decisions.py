@@ -11,12 +11,13 @@ from rich.console import Console
 
 from experiments.shape_search import main
 from experiments.shape_search import search as search_module
-from experiments.study.choices import StudyError
-from experiments.study.evaluation import Remembered, UnfinishedStudy, journaled
-from experiments.study.folder import StudyFolder
-from experiments.study.journal import Journal
-from experiments.study.progress import Progress
-from experiments.study.session import publish
+from experiments.study.options.errors import StudyError
+from experiments.study.running.evaluation import journaled
+from experiments.study.running.progress import Progress
+from experiments.study.running.runs import Remembered, UnfinishedStudy
+from experiments.study.running.session import publish
+from experiments.study.storage.folder import StudyFolder
+from experiments.study.storage.journal import Journal
 from schedules.search import STRATEGIES, SearchSpace, Trial
 from tests.experiments.journals import forget_runs
 from tests.experiments.test_evaluation import trials

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from experiments.shape_search import main, redraw
-from experiments.study.choices import StudyError
+from experiments.study.options.errors import StudyError
 from tests.experiments.journals import forget_runs
 
 FAMILIES = ("rex", "two_point_linear", "cosine", "constant")

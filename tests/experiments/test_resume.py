@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from experiments.shape_search import run
-from experiments.study.journal import Journal
+from experiments.study.storage.journal import Journal
 from tests.experiments.journals import forget_runs
 from tests.experiments.processes import KILLED_SEARCH, PATIENCE, ROOT
 

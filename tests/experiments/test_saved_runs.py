@@ -9,8 +9,8 @@ from rich.console import Console
 
 from experiments import adaptive_batch_size, loss_prediction, optimizer_comparison
 from experiments.shape_search import main
-from experiments.study.segments import Saving
-from experiments.study.stopping import Stopped
+from experiments.study.running.segments import Saving
+from experiments.study.running.stopping import Stopped
 from workloads import LongSweep
 
 pytestmark = pytest.mark.usefixtures("no_report")

@@ -20,7 +20,7 @@ from experiments import shape_search
 from experiments.search_efficiency import PRESETS, Landscape, main
 from experiments.search_efficiency.config import DEFAULT, RANDOM
 from experiments.search_efficiency.searches import Search
-from experiments.study.choices import StudyError
+from experiments.study.options.errors import StudyError
 from schedules import FAMILIES, Interval
 from schedules.search import STRATEGIES, SearchSpace, median_estimate
 from tests.experiments.journals import forget_runs

@@ -9,7 +9,7 @@ from experiments.search_efficiency.config import DEFAULT, RANDOM
 from experiments.search_efficiency.judging import Judged, Known, Winner, cost_ratio, median_error
 from experiments.search_efficiency.results import collect, cost_text, ratio_text
 from experiments.search_efficiency.searches import Incumbents, Search
-from experiments.study.journal import Journal
+from experiments.study.storage.journal import Journal
 from schedules import FAMILIES
 from schedules.search import Candidate, median_estimate
 

@@ -13,8 +13,8 @@ import pytest
 from rich.console import Console
 
 from experiments.shape_search import main
-from experiments.study.choices import StudyError
-from experiments.study.processes import Cluster, free_address, from_all, from_first
+from experiments.study.options.errors import StudyError
+from experiments.study.running.processes import Cluster, free_address, from_all, from_first
 from tests.experiments.processes import KILLED_SEARCH, PATIENCE, ROOT
 
 ONE_PROGRAM = {
@@ -30,8 +30,8 @@ import sys
 import jax
 from rich.console import Console
 from experiments.shape_search import main
-from experiments.study.choices import StudyError
-from experiments.study.processes import Cluster, from_all, from_first, is_first
+from experiments.study.options.errors import StudyError
+from experiments.study.running.processes import Cluster, from_all, from_first, is_first
 Cluster(sys.argv[1], 2, int(sys.argv[2])).join(Console())
 assert is_first() == (jax.process_index() == 0 == int(sys.argv[2]))
 print(from_first(lambda: (jax.process_index(), b"x" * 1000)) == (0, b"x" * 1000))

@@ -13,7 +13,7 @@ import time
 import pytest
 
 from experiments.shape_search import main, run
-from experiments.study.stopping import Stopped, StopRequest
+from experiments.study.running.stopping import Stopped, StopRequest
 from tests.experiments.processes import ROOT, started
 
 CHUNK = 7
@@ -26,8 +26,8 @@ BOTH = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=la
 BUSY = """
 import signal
 import time
-from experiments.study.entry import ended
-from experiments.study.stopping import StopRequest
+from experiments.study.running.entry import ended
+from experiments.study.running.stopping import StopRequest
 
 def command():
     with StopRequest(lambda message: print(message, flush=True)):

@@ -10,9 +10,15 @@ import stat
 import pytest
 
 from experiments.shape_search import main, run
-from experiments.study.choices import StudyError
-from experiments.study.folder import StudyFolder, open_folder, read_config, sync_directory, write_atomically
-from experiments.study.segments import Saving
+from experiments.study.options.errors import StudyError
+from experiments.study.running.segments import Saving
+from experiments.study.storage.folder import (
+    StudyFolder,
+    open_folder,
+    read_config,
+    sync_directory,
+    write_atomically,
+)
 from tests.experiments.processes import output_of
 
 CONFIG = {"workload": "digits", "learning_rates": (0.1, 0.2), "options": {"model": "cnn"}, "seed": 3}
@@ -20,8 +26,8 @@ CONFIG = {"workload": "digits", "learning_rates": (0.1, 0.2), "options": {"model
 WRITE_WITH_LIMITED_FILES = """
 import resource, sys
 from pathlib import Path
-from experiments.study.choices import StudyError
-from experiments.study.folder import write_atomically
+from experiments.study.options.errors import StudyError
+from experiments.study.storage.folder import write_atomically
 
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
 try:

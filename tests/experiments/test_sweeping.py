@@ -8,9 +8,9 @@ import pytest
 from rich.console import Console
 
 import workloads
-from experiments.study.choices import StudyError
-from experiments.study.journal import Journal
-from experiments.study.sweeping import NARROWED, Sweep
+from experiments.study.options.errors import StudyError
+from experiments.study.running.sweeping import NARROWED, Sweep
+from experiments.study.storage.journal import Journal
 
 ROWS = np.linspace(0.1, 1.3, 50, dtype=np.float32)
 FACTOR = np.float32(1.7)

@@ -9,8 +9,8 @@ import pytest
 from experiments.shape_search import PRESETS, command, main, run
 from experiments.shape_search.presets import PAPER_FAMILIES
 from experiments.shape_search.width import filled
-from experiments.study.choices import StudyError
-from experiments.study.shape_runs import evaluation_steps
+from experiments.study.options.errors import StudyError
+from experiments.study.options.metrics import evaluation_steps
 from schedules import FAMILIES
 from workloads import Workload
 

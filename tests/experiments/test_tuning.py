@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from experiments.study.choices import StudyError
-from experiments.study.tuning import Budget, next_place, tune
+from experiments.study.options.errors import StudyError
+from experiments.study.training.tuning import Budget, next_place, tune
 
 BUDGET = Budget(first_rates=5, more_rates=4, decays=(0.0, 1e-3), screen_replicates=3, confirm_replicates=4)
 CENTRE = 0.02

@@ -11,7 +11,7 @@ import optax
 from jax.sharding import PartitionSpec
 
 import optim
-from experiments.study.optimizers import OPTIMIZERS
+from experiments.study.training.optimizers import OPTIMIZERS
 from geometry import SPECTRAL
 
 TO_SPECTRAL = optim.Choice(

@@ -18,7 +18,7 @@ from flax import nnx
 from jax.sharding import AxisType, NamedSharding
 
 import optim
-from experiments.study.optimizers import OPTIMIZERS
+from experiments.study.training.optimizers import OPTIMIZERS
 from tests.optim.contract_cases import (
     CASES,
     INSIDE,

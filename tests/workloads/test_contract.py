@@ -6,7 +6,7 @@ import pytest
 
 import workloads
 from experiments.shape_search import Config, run
-from experiments.study.choices import StudyError
+from experiments.study.options.errors import StudyError
 from workloads import Workload, contract_problems, fingerprint
 
 SOUND = Workload(

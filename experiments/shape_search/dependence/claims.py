@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from experiments.study.claims import Claim, above
+from experiments.study.showing.old_claims import Claim, above
 from schedules.search import Estimate, Scale
 
 Costs = Mapping[str, Mapping[str, Estimate]]  # by the setting trained in, by that whose shape it is

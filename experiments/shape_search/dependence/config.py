@@ -8,7 +8,7 @@ from typing import Any
 from experiments.shape_search.config import Config
 from experiments.shape_search.dependence.factors import FACTORS, Factor, Value
 from experiments.shape_search.dependence.transfer import RATES
-from experiments.study.choices import StudyError, choice_problem, raise_problems
+from experiments.study.options.errors import StudyError, choice_problem, raise_problems
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from experiments.optimizer_comparison.config import CONTENDERS, REFERENCE_OPTIMIZER
 from experiments.shape_search.config import Config
-from experiments.study.choices import choice_problem
+from experiments.study.options.errors import choice_problem
 
 Value = float | int | str
 

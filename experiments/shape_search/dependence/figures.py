@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from experiments.shape_search.dependence.claims import changed
 from experiments.shape_search.dependence.results import Results, cost_text
-from experiments.study.figures import ACCENT, CONTEXT, REFERENCE, as_png, legend_beside, panels
+from experiments.study.showing.figures import ACCENT, CONTEXT, REFERENCE, as_png, legend_beside, panels
 from schedules.search import Scale
 from schedules.winners import LoadedWinner
 

@@ -12,9 +12,9 @@ from experiments.shape_search.dependence.results import (
     table_rows,
     title,
 )
-from experiments.study.claims import CLAIM_HEADINGS, claim_rows
-from experiments.study.folder import StudyFolder, write_atomically
-from experiments.study.report import html_figure, html_page, html_table
+from experiments.study.showing.old_claims import CLAIM_HEADINGS, claim_rows
+from experiments.study.showing.page import html_figure, html_page, html_table
+from experiments.study.storage.folder import StudyFolder, write_atomically
 
 
 def write_report(results: Results, folder: StudyFolder) -> None:

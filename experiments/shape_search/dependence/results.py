@@ -9,10 +9,8 @@ from rich.console import Console
 from experiments.shape_search.dependence.claims import dependence_claims, verdict
 from experiments.shape_search.dependence.config import Dependence
 from experiments.shape_search.dependence.transfer import Transferred
-from experiments.study.claims import Claim, claims_json
-from experiments.study.folder import StudyFolder
-from experiments.study.journal import Journal
-from experiments.study.tables import (
+from experiments.study.showing.old_claims import Claim, claims_json
+from experiments.study.showing.tables import (
     at_edge,
     change_text,
     estimate_json,
@@ -20,6 +18,8 @@ from experiments.study.tables import (
     shape_text,
     show_table,
 )
+from experiments.study.storage.folder import StudyFolder
+from experiments.study.storage.journal import Journal
 from schedules.search import Estimate, Scale, median_change, median_estimate
 from schedules.winners import LoadedWinner
 

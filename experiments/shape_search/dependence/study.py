@@ -11,14 +11,15 @@ from experiments.shape_search.dependence.config import Dependence, from_fields
 from experiments.shape_search.dependence.report import write_report
 from experiments.shape_search.dependence.results import Results, collect, winners_json
 from experiments.shape_search.dependence.transfer import transfer
-from experiments.study.choices import StudyError
-from experiments.study.evaluation import Evaluate, Runs, UnfinishedStudy
-from experiments.study.folder import StudyFolder
-from experiments.study.processes import from_first
-from experiments.study.redraw import redraw_from_journal
-from experiments.study.segments import NOT_SAVED, Saving
-from experiments.study.session import open_study, publish
-from experiments.study.setup import chunk_problems, workload_of
+from experiments.study.options.errors import StudyError
+from experiments.study.running.evaluation import Evaluate
+from experiments.study.running.processes import from_first
+from experiments.study.running.redraw import redraw_from_journal
+from experiments.study.running.runs import Runs, UnfinishedStudy
+from experiments.study.running.segments import NOT_SAVED, Saving
+from experiments.study.running.session import open_study, publish
+from experiments.study.running.setup import chunk_problems, workload_of
+from experiments.study.storage.folder import StudyFolder
 from schedules.winners import LoadedWinner, parse_winner
 from workloads import Workload
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from experiments.study.tuning import next_place
+from experiments.study.training.tuning import next_place
 from schedules.search import Budget, Candidate, Rung, Trial
 from schedules.search.racing import median_scores, replicate_scores
 from schedules.search.recall import Once, anew

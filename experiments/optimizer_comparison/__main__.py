@@ -1,5 +1,0 @@
-import sys
-
-from experiments.optimizer_comparison import main
-
-sys.exit(main())

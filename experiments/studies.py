@@ -1,0 +1,34 @@
+"""The studies by name, and the other commands."""
+
+import importlib
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+QUESTIONS: Mapping[str, str] = MappingProxyType(
+    {
+        "shape_search": "Which learning-rate shape is near-optimal?",
+        "shape_dependence": "What does the best shape depend on, and what does another setting's shape cost?",
+        "optimal_schedule": "How far are schedule families from the best schedule?",
+        "loss_prediction": "Does a law fitted on a few loss curves predict unseen schedules?",
+        "search_efficiency": "How many runs does a search need to find a near-optimal shape?",
+        "optimizer_comparison": "Which optimizer, at equal tuning budget?",
+        "critical_batch_size": "How large a batch pays, and what tells it?",
+        "adaptive_batch_size": "Does a batch that grows with the noise save steps?",
+        "layer_geometry": "Which geometry on which layer?",
+        "path_geometry": "Does training follow the geometry of its path?",
+        "generalization": "Does the information criterion predict the gap, and does pruning by it pay?",
+    }
+)
+COMMANDS: Mapping[str, str] = MappingProxyType(
+    {
+        "endurance": "whether studies last: through kills and many runs, at what cost, on how many devices",
+        "throughput": "how fast runs, recursions and schedules are here, as ratios in one run",
+        "doctor": "whether this machine can run studies: packages, devices, data, room, a self-check",
+    }
+)
+
+
+def load(name: str) -> Any:
+    """The `Study` of that name; its package is imported now."""
+    return importlib.import_module(f"experiments.{name}").STUDY

@@ -1,0 +1,87 @@
+"""What tables of standings have in common."""
+
+from collections.abc import Mapping, Sequence
+
+from experiments.study.showing.cells import change_cell
+from experiments.study.showing.table import Column, column
+from experiments.study.training.tuning import Tuned
+from schedules.search import Standing
+
+
+def standing_columns(
+    kind: str,
+    score: str,
+    baselines: Sequence[str],
+    standings: Sequence[Standing],
+    medians: Mapping[str, Mapping[str, float]],
+    metric: str,
+    inserted: Sequence[Column[Standing]] = (),
+) -> tuple[Column[Standing], ...]:
+    """A row a standing: its name, what is `inserted`, the score, the changes against the baselines, and the
+    test metrics beside it.
+
+    Args:
+      kind: of what stands there, such as "optimizer".
+      score: the heading of the score.
+      baselines: names of standings.
+      standings: all rows.
+      medians: by name, those of all metrics.
+      metric: the one that is scored.
+    """
+    scale = standings[0].scale
+    first = next(iter(medians.values()))
+    others = [name for name in first if name.startswith(("test_", "best_test_")) and name != metric]
+
+    def against(baseline: str) -> Column[Standing]:
+        cell = change_cell(scale)
+        return column(f"vs {baseline}, {scale.unit}", shown=lambda s: cell(change=s.against.get(baseline)))
+
+    def other(name: str) -> Column[Standing]:
+        return column(name, shown=lambda standing: f"{medians[standing.name][name]:.3g}")
+
+    return (
+        column(kind, shown=marked_name, **{kind: lambda standing: standing.name}),
+        *inserted,
+        column(score, score=lambda standing: standing.score),
+        column(diverged=lambda standing: standing.diverged),
+        *map(against, baselines),
+        column(change_against=lambda standing: standing.against),
+        column(ties_with_best=lambda standing: standing.ties_with_best),
+        *map(other, others),
+        column(metrics=lambda standing: medians[standing.name]),
+    )
+
+
+def marked_name(standing: Standing) -> str:
+    """The name, with * for the best and = for what cannot be told from it."""
+    return standing.name + (" *" if standing.behind_best is None else " =" if standing.ties_with_best else "")
+
+
+def rate_columns() -> tuple[Column[Standing], ...]:
+    """The learning rate and decay of what was tuned."""
+
+    def rate(standing: Standing) -> str:
+        tuned: Tuned = standing.winner
+        return f"{tuned.setting.learning_rate:.3g}" + ("" if tuned.bracketed else " (edge)")
+
+    return (
+        column("LR", shown=rate, learning_rate=lambda standing: standing.winner.setting.learning_rate),
+        column(learning_rate_bracketed=lambda standing: standing.winner.bracketed),
+        column("decay", "{decay:g}".format, decay=lambda standing: standing.winner.setting.decay),
+        column(replicates=lambda standing: len(standing.winner.scores)),
+    )
+
+
+def marks_note(replicates: int, confidence: float) -> str:
+    """What the signs of a table of standings mean."""
+    return (
+        f"* best; = not distinguishable from it. Medians of {replicates} fresh seeds with"
+        f" {confidence:.0%} intervals; changes are paired by seed."
+    )
+
+
+def not_bracketed(standings: Sequence[Standing]) -> list[str]:
+    """A note on those whose best learning rate lies on the edge of what was tried, if there are any."""
+    edge = [standing.name for standing in standings if not standing.winner.bracketed]
+    note = f"Best learning rate not bracketed (on the edge of what was tried): {', '.join(edge)}."
+    return [note] if edge else []

@@ -1,0 +1,131 @@
+"""Trials to their metrics: rows of numbers through one compiled program."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import optax
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+
+import workloads
+from experiments.study.options.groups import Trained
+from experiments.study.running.evaluation import RunTrials
+from experiments.study.running.runs import Runner
+from experiments.study.running.sweeping import Sweep
+from workloads import Stages, Workload
+
+Row = Mapping[str, Any]  # the numbers of a run, and its key
+
+
+class Program(NamedTuple):
+    """What trains the trials of one kind, compiled once for all of them.
+
+    Attributes:
+      train: (row, data) → the run's results; where there are `num_steps`, its stages, which may be saved on
+        the way.
+      columns: the results of all runs, each leaf with a leading axis of runs → every metric, a value a run.
+      num_steps: of a run in stages.
+    """
+
+    train: Callable[[Row, PyTree], PyTree | Stages]
+    columns: Callable[[PyTree], Mapping[str, ArrayLike]]
+    num_steps: int | None = None
+
+
+def trial_runner(
+    program: Callable[[str], Program],
+    numbers: Callable[[Any], Mapping[str, ArrayLike]],
+    data: PyTree,
+    seed: int,
+    vectorize: int = 1,
+) -> Runner:
+    """(sweep, capacity) → (trials of one stage) → the metrics of each.
+
+    Args:
+      program: by the stage of the trials.
+      numbers: a trial → those of its row; its key comes beside them, as "key".
+      data: what all runs share.
+      seed: that of all keys.
+      vectorize: runs that a device computes side by side.
+    """
+    root = jax.random.key(seed)
+
+    def runner(sweep: Sweep, capacity: int) -> RunTrials:
+        programs: dict[str, Program] = {}
+
+        def run_trials(trials: Sequence[Any]) -> list[dict[str, float]]:
+            (stage,) = {trial.stage for trial in trials}
+            if stage not in programs:  # the same object for the same program, so that it is compiled once
+                programs[stage] = _with_key(program(stage))
+            train, columns, num_steps = programs[stage]
+            room = max(capacity, len(trials))  # more were left half-way on more devices
+            options = {"capacity": room, "vectorize": vectorize}
+            inputs = _inputs(trials, numbers, root)
+            if num_steps is None:
+                results = sweep(train, inputs, data, **options)
+            else:
+                results = sweep.staged(train, inputs, data, num_steps=num_steps, **options)
+            return _records(columns(jax.tree.map(np.asarray, results)))
+
+        return run_trials
+
+    return runner
+
+
+def trainer(
+    config: Trained,
+    workload: Workload,
+    data: PyTree,
+    optimizer: Callable[[optax.Schedule], optax.GradientTransformation],
+    learning_rates: Float[Array, "steps"],
+    key: PRNGKeyArray,
+    **options: Any,
+) -> Stages:
+    """`workloads.trainer` as the options say that all studies share."""
+
+    def clipped(schedule: optax.Schedule) -> optax.GradientTransformation:
+        if config.clip_norm is None:
+            return optimizer(schedule)
+        return optax.chain(optax.clip_by_global_norm(config.clip_norm), optimizer(schedule))
+
+    return workloads.trainer(
+        workloads.with_compute_dtype(workload, config.precision),
+        data,
+        clipped,
+        learning_rates,
+        workloads.run_keys(key),
+        microbatches=config.microbatches,
+        average_decay=config.average_decay,
+        **options,
+    )
+
+
+def final_metrics(metrics: Mapping[str, Float[np.ndarray, "runs evaluations"]]) -> dict[str, np.ndarray]:
+    """Every metric at the end of each run."""
+    return {name: values[:, -1] for name, values in metrics.items()}
+
+
+def _with_key(program: Program) -> Program:
+    """Whose rows hold the words of their keys."""
+
+    def train(row: Row, data: PyTree) -> PyTree | Stages:
+        return program.train({**row, "key": jax.random.wrap_key_data(row["key_data"])}, data)
+
+    return program._replace(train=train)
+
+
+def _inputs(
+    trials: Sequence[Any], numbers: Callable[[Any], Mapping[str, ArrayLike]], root: PRNGKeyArray
+) -> dict[str, np.ndarray]:
+    rows = [numbers(trial) for trial in trials]
+    columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    columns = {n: v.astype(np.float32) if v.dtype == np.float64 else v for n, v in columns.items()}
+    return columns | {"key_data": np.stack([np.asarray(jax.random.key_data(t.key(root))) for t in trials])}
+
+
+def _records(columns: Mapping[str, ArrayLike]) -> list[dict[str, float]]:
+    """A dictionary a run."""
+    values = {name: np.asarray(column).tolist() for name, column in columns.items()}
+    return [dict(zip(values, map(float, run), strict=True)) for run in zip(*values.values(), strict=True)]

@@ -1,0 +1,193 @@
+"""Tuning at an equal budget: what to run, and what was found. Pure but for `evaluate`."""
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, PRNGKeyArray
+
+from experiments.study.options.checks import EACH_ONCE, BelowOne, Checked, Count, at_least, at_most, entries
+from experiments.study.options.config import Group
+from experiments.study.storage.journal import Identity, label
+from schedules.search import named_key
+
+SCREEN, CONFIRM = "screen", "confirm"
+
+
+MIN_RATES = 3  # a best rate needs one on either side
+MOST_RATES = 60  # further doublings leave the range of a float32
+
+FirstRates = Annotated[int, at_least(MIN_RATES), at_most(MOST_RATES)]
+MoreRates = Annotated[int, at_least(0), at_most(MOST_RATES)]
+Decays = Annotated[tuple[BelowOne, ...], entries(1), EACH_ONCE]
+
+
+@dataclass(frozen=True)
+class Budget(Checked):
+    """What tuning takes, the same for everything that is compared: a group of a study's options.
+
+    Raises StudyError for too few or too many of anything, or a decay outside [0, 1).
+    """
+
+    group: ClassVar[Group] = "search"
+
+    first_rates: FirstRates = 5
+    """Learning rates that each is first tried with, each twice the one before."""
+    more_rates: MoreRates = 4
+    """Further ones, each placed by the scores so far: beyond an edge, or halfway beside the best."""
+    decays: Decays = (0.0, 1e-4, 1e-3)
+    """Fractions of a weight that a step at the peak learning rate removes, tried at every rate."""
+    screen_replicates: Count = 3
+    """Seeds for each learning rate and decay."""
+    confirm_replicates: Count = 30
+    """Fresh seeds that score each at its best; only these scores are reported."""
+
+    @property
+    def runs_per_rate(self) -> int:
+        return len(self.decays) * self.screen_replicates
+
+    @property
+    def tuning_runs(self) -> int:
+        """Runs that choose a setting; those that confirm it come on top."""
+        return (self.first_rates + self.more_rates) * self.runs_per_rate
+
+
+class Setting(NamedTuple):
+    """A learning rate and a decay of something that is tuned.
+
+    Attributes:
+      name: what is tuned, such as an optimizer.
+      half_doublings: where the learning rate lies, in factors of √2 from the central one.
+      learning_rate: the same as a number.
+      decay: the fraction of a weight that a step at the peak learning rate removes.
+    """
+
+    name: str
+    half_doublings: int
+    learning_rate: float
+    decay: float
+
+
+class Trial(NamedTuple):
+    """One training run: a setting, with a replicate's keys."""
+
+    stage: str
+    setting: Setting
+    decay_number: int
+    replicate: int
+
+    @property
+    def identity(self) -> Identity:
+        """What makes this trial the same one in a resumed study."""
+        setting = self.setting
+        place = label(half_doublings=setting.half_doublings, decay=setting.decay)
+        return self.stage, setting.name, self.decay_number, place, self.replicate
+
+    @property
+    def base_lr(self) -> float:
+        return self.setting.learning_rate
+
+    @property
+    def params(self) -> dict[str, float]:
+        return {"decay": self.setting.decay}
+
+    def key(self, root: PRNGKeyArray) -> PRNGKeyArray:
+        """The run's key: the same for everything tuned and every setting of one replicate of one stage."""
+        return named_key(root, self.stage, self.replicate)
+
+
+class Tuned(NamedTuple):
+    """What was tuned, at its best.
+
+    Attributes:
+      setting: the best by the median of the screening.
+      bracketed: whether learning rates were tried on both sides of it; False where all scored +inf.
+      screened: the median score of every setting tried.
+      scores: those of the confirming runs, by replicate; diverged ones +inf.
+    """
+
+    setting: Setting
+    bracketed: bool
+    screened: Mapping[Setting, float]
+    scores: Float[np.ndarray, "replicates"]
+
+
+Evaluate = Callable[[Sequence[Trial]], Mapping[Trial, float]]
+
+
+def tune(name: str, centre: float, budget: Budget, evaluate: Evaluate) -> Tuned:
+    """Spend the budget on what is called `name`, and score its best setting with fresh seeds.
+
+    Args:
+      name: part of every trial's identity.
+      centre: the middle of the learning rates tried first.
+      budget: see `Budget`.
+      evaluate: trials → the score of each, +inf where it diverged.
+    """
+
+    def screen(places: Sequence[int]) -> dict[Setting, float]:
+        return _screen(name, centre, places, budget, evaluate)
+
+    half = budget.first_rates // 2
+    screened = screen([2 * (k - half) for k in range(budget.first_rates)])
+    for _ in range(budget.more_rates):
+        screened |= screen([next_place(best_by_place(screened))])
+    best = min(screened, key=screened.__getitem__)
+    tried = [setting.half_doublings for setting in screened]
+    trials = _trials(CONFIRM, best, budget.decays.index(best.decay), budget.confirm_replicates)
+    scores = evaluate(trials)
+    return Tuned(
+        best,
+        min(tried) < best.half_doublings < max(tried) and bool(np.isfinite(screened[best])),
+        screened,
+        np.array([scores[trial] for trial in trials]),
+    )
+
+
+def best_by_place(screened: Mapping[Setting, float]) -> dict[int, float]:
+    """The best median over decays at each learning rate."""
+    places = sorted({setting.half_doublings for setting in screened})
+    return {p: min(score for s, score in screened.items() if s.half_doublings == p) for p in places}
+
+
+def next_place(scores: Mapping[int, float]) -> int:
+    """The learning rate to try next, given the score at each place tried so far.
+
+    A doubling beyond the edge while the best lies on it; else halfway towards the better neighbour of the
+    best, then towards the other, and then next to the next best, until an untried place is found.
+
+    >>> next_place({-2: 0.5, 0: 0.4, 2: 0.3})
+    4
+    >>> next_place({-2: 0.5, 0: 0.3, 2: 0.4})
+    1
+    """
+    ranked = sorted(scores, key=scores.__getitem__)
+    best = ranked[0]
+    if best == max(scores):
+        return best + 2
+    if best == min(scores):
+        return best - 2
+    for place, side in itertools.product(ranked, (1, -1)):
+        nearer = side if scores.get(place + 2, np.inf) <= scores.get(place - 2, np.inf) else -side
+        if place + nearer not in scores:
+            return place + nearer
+    raise AssertionError("a place beyond the largest is always untried")
+
+
+def _screen(
+    name: str, centre: float, places: Sequence[int], budget: Budget, evaluate: Evaluate
+) -> dict[Setting, float]:
+    settings = {
+        Setting(name, place, centre * 2 ** (place / 2), decay): number
+        for place in places
+        for number, decay in enumerate(budget.decays)
+    }
+    trials = {s: _trials(SCREEN, s, number, budget.screen_replicates) for s, number in settings.items()}
+    scores = evaluate([trial for of_setting in trials.values() for trial in of_setting])
+    return {s: float(np.median([scores[t] for t in of_setting])) for s, of_setting in trials.items()}
+
+
+def _trials(stage: str, setting: Setting, decay_number: int, replicates: int) -> list[Trial]:
+    return [Trial(stage, setting, decay_number, replicate) for replicate in range(replicates)]
