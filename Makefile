@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 # a worker that dies ends the run
-PYTEST := $(RUN) -m pytest --quiet --numprocesses auto --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+PYTEST := $(RUN) -m pytest --quiet --numprocesses auto --dist loadgroup --no-loadscope-reorder --max-worker-restart 0
 
 .PHONY: install search test clean
 

@@ -64,6 +64,14 @@ def keep_compiled_programs(config) -> None:
     os.environ["JAX_COMPILATION_CACHE_DIR"] = os.path.join(folder, "processes")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Let the tests of a file run in one worker, for what they share, unless they say what they share."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+
+
 def pytest_collection_finish():
     """Leave what was imported, over a million objects, out of every later garbage collection."""
     gc.freeze()

@@ -1,7 +1,6 @@
 """Studies in processes of their own, which start at once: forked from one that has imported everything."""
 
 import functools
-import importlib
 import multiprocessing
 import multiprocessing.forkserver
 import os
@@ -17,6 +16,7 @@ from pathlib import Path
 import jax
 
 from experiments.endurance.small_studies import STUDIES, SmallStudy
+from experiments.studies import load
 from experiments.study.options.errors import StudyError
 from experiments.study.running.devices import one_device_per_core, started_devices
 from experiments.study.running.stopping import follow_parent
@@ -26,7 +26,7 @@ from experiments.study.running.stopping import follow_parent
 def forkserver() -> ForkServerContext:
     """Starts processes in which every study is imported, and JAX has not looked for devices yet."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(sorted({f"experiments.{study.package}" for study in STUDIES.values()}))
+    context.set_forkserver_preload(sorted({f"experiments.{study.study}" for study in STUDIES.values()}))
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # while they import too
     multiprocessing.forkserver.ensure_running()
     signal.signal(signal.SIGINT, before)
@@ -88,8 +88,7 @@ def _command(
     keep_all_programs(compiled)
     if devices is not None:
         jax.config.update("jax_num_cpu_devices", devices)
-    main = importlib.import_module(f"experiments.{study.package}").main
-    sys.exit(main([*study.words, *words, "--folder", str(folder)]))
+    sys.exit(load(study.study).main([*study.words, *words, "--folder", str(folder)]))
 
 
 def _start_devices() -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 JOURNAL, WINNERS = "journal.sqlite", "winners.json"
-KEYS = {"trials": ("stage", "family", "candidate", "variant", "replicate"), "events": ("number",)}
+KEYS = {"trials": ("stage", "group", "number", "label", "replicate"), "events": ("number",)}
 DECIDED_ELSEWHERE = ("seconds", "chunk")  # by the clock, and by how many runs were computed together
 TIMED_EVENTS = ("timings", "winners")  # of which the latter is compared as winners.json
 

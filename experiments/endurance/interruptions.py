@@ -17,6 +17,7 @@ from experiments.endurance.bars import Bar, show_bars
 from experiments.endurance.evidence import journals, lost_rows, recorded, run_count, untimed, winners
 from experiments.endurance.scratch import scratch_folder
 from experiments.endurance.small_studies import STUDIES, SmallStudy, Studies
+from experiments.studies import load
 from experiments.study.options.checks import Checked, Count
 from experiments.study.options.errors import StudyError
 from experiments.study.options.pairs import Folder
@@ -150,7 +151,9 @@ def differences(study: SmallStudy, whole: Path, other: Path) -> list[str]:
     expected, found = untimed(recorded(whole)), untimed(recorded(other))
     rows = sum(expected.get(place) != found.get(place) for place in expected.keys() | found.keys())
     problems = [f"{rows} of {len(expected)} rows differ"] if rows else []
-    if winners(whole, study.timed_fields) != winners(other, study.timed_fields):
+    if winners(whole, load(study.study).timed_keys(whole)) != winners(
+        other, load(study.study).timed_keys(whole)
+    ):
         problems.append("winners.json differs")
     return problems
 

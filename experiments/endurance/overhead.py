@@ -1,7 +1,7 @@
 """What a study pays to survive: the time for its journal and checkpoints, as a share of that of its runs."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +16,11 @@ from experiments.endurance.apart import one_process
 from experiments.endurance.bars import Bar, range_text, show_bars
 from experiments.endurance.scratch import scratch_folder
 from experiments.endurance.watching import watched
-from experiments.shape_search import Config, run
+from experiments.shape_search import STUDY, Config
 from experiments.study.options.checks import Checked, Count
 from experiments.study.options.pairs import Folder
 from experiments.study.running import session
-from experiments.study.running.segments import SAVE_EVERY_SECONDS, Saving
+from experiments.study.running.execution import SAVE_EVERY_SECONDS
 from experiments.study.storage.checkpoints import Checkpoints
 from experiments.study.storage.journal import Journal
 from workloads import LongSweep
@@ -38,7 +38,7 @@ CHECKPOINTED = Config(
     checked=0,
     vectorize=64,
 )
-OFTEN = Saving(checkpoint_steps=25, checkpoint_seconds=0)
+OFTEN = {"checkpoint_steps": 25, "checkpoint_seconds": 0}
 
 
 class Paid(NamedTuple):
@@ -93,15 +93,15 @@ def study(config: Config, folder: Path) -> Paid:
     """Make a study, and time what it pays for its journal."""
     with timed(JOURNAL) as paid:
         begun = time.perf_counter()
-        runs = run(config, folder).seconds
+        runs = STUDY.run(config, folder).tally.seconds
         seconds = time.perf_counter() - begun
     return Paid(seconds, runs, sum(map(sum, paid)))
 
 
-def checkpoint_seconds(config: Config, saving: Saving, scratch: Path) -> list[float]:
+def checkpoint_seconds(config: Config, saving: Mapping[str, float], scratch: Path) -> list[float]:
     """Make a study that saves its runs, in this process: the seconds of each save."""
     with timed(CHECKPOINTS) as paid:
-        run(config, scratch / "checkpointed", saving=saving)
+        STUDY.run(config, scratch / "checkpointed", **saving)
     return [sum(parts) for parts in zip(*paid, strict=True)]
 
 

@@ -15,7 +15,7 @@ from experiments.endurance.apart import one_process
 from experiments.endurance.bars import Bar, show_bars
 from experiments.endurance.scratch import scratch_folder
 from experiments.endurance.watching import watched
-from experiments.shape_search import Config, run
+from experiments.shape_search import STUDY, Config
 from experiments.study.options.checks import Checked, Count, at_least
 from experiments.study.options.pairs import Folder
 from experiments.study.storage.folder import StudyFolder
@@ -114,7 +114,7 @@ def soak(config: Config, scratch: Path) -> Soaked:
 
     folder = scratch / "study"
     with watched(Journal, "record", after_chunk):
-        run(config, folder, chunk_runs=CHUNK)
+        STUDY.run(config, folder, chunk_runs=CHUNK)
     journal = StudyFolder(folder).journal
     return Soaked(np.diff(ends), np.array(memory), journal.stat().st_size, _queries(journal))
 

@@ -106,17 +106,15 @@ class Study(Generic[ConfigT, ResultsT]):
         Raises StudyError where the folder holds no finished study of this name, its journal is another
         study's, or it is in use.
         """
-        kept = StudyFolder(Path(folder))
-        content = read_config(kept)
-        config = self.config_of(content, kept)
-        if not kept.journal.exists():
-            raise StudyError(f"{folder} holds no journal: run the study first.")
-        with locked(kept.path), Journal(kept.journal) as journal, _explained(kept), self._precision():
-            check_config(journal, kept, content)
-            runs = Remembered(kept, journal, config)
-            results = self.conclude(config, runs)
-            self._publish(results, config, runs)
+        with self._remembered(folder) as runs:
+            results = self.conclude(runs.config, runs)
+            self._publish(results, runs.config, runs)
             return results
+
+    def timed_keys(self, folder: str | Path) -> set[str]:
+        """The keys of a finished study's winners.json, at any depth, that the clock decided."""
+        with self._remembered(folder) as runs:
+            return self.present(self.conclude(runs.config, runs)).timed_keys()
 
     def show(self, results: ResultsT, folder: str | Path, console: Console) -> None:
         """Print the findings."""
@@ -149,6 +147,21 @@ class Study(Generic[ConfigT, ResultsT]):
         except (TypeError, StudyError) as error:
             raise StudyError(f"{folder.config} is not the config of {self.name}: {error}") from None
 
+    @contextlib.contextmanager
+    def _remembered(self, folder: str | Path) -> Iterator[Remembered]:
+        """The runs of a finished study; raises StudyError where it is not, or not one of this name."""
+        kept = StudyFolder(Path(folder))
+        content = read_config(kept)
+        config = self.config_of(content, kept)
+        if not kept.journal.exists():
+            raise StudyError(f"{folder} holds no journal: run the study first.")
+        with locked(kept.path), Journal(kept.journal) as journal, self._precision():
+            check_config(journal, kept, content)
+            try:
+                yield Remembered(kept, journal, config)
+            except UnfinishedStudy as error:
+                raise StudyError(f"{folder} is not finished ({error}): run the same study again.") from None
+
     def _publish(self, results: ResultsT, config: ConfigT, runs: Runs) -> None:
         """Write winners.json, figures and report.
 
@@ -178,11 +191,3 @@ def _made_by(content: Mapping[str, Any]) -> str:
     if STUDY in content:
         return f" It is that of {content[STUDY]}."
     return " It names no study: an earlier version made it, which still reads it."
-
-
-@contextlib.contextmanager
-def _explained(folder: StudyFolder) -> Iterator[None]:
-    try:
-        yield
-    except UnfinishedStudy as error:
-        raise StudyError(f"{folder.path} is not finished ({error}): run the same study again.") from None

@@ -5,6 +5,7 @@ test.
 """
 
 import contextlib
+import functools
 import io
 import itertools
 import json
@@ -16,9 +17,14 @@ from typing import NamedTuple
 
 import pytest
 
+from experiments.endurance.small_studies import STUDIES
 from experiments.shape_search import Config, main
 from experiments.shape_search import search as search_module
+from experiments.studies import load
 from experiments.study.running.sweeping import Sweep
+from experiments.study.study import Study
+from tests.experiments import toy_study
+from tests.experiments.small_study import call
 from workloads import LongSweep
 
 TINY = {
@@ -46,6 +52,31 @@ class FinishedStudy(NamedTuple):
 
     folder: Path
     output: str
+
+
+class Finished(NamedTuple):
+    """A study in its small form, run to its end on the command line."""
+
+    study: Study
+    folder: Path
+    words: tuple[str, ...]
+    output: str
+
+
+@pytest.fixture(scope="session")
+def finished_studies(tmp_path_factory):
+    """(name of a small form) → that study, run once for all tests that only read it."""
+
+    @functools.cache
+    def finish(name):
+        small = STUDIES.get(name)
+        study, words = (load(small.study), small.words) if small else (toy_study.STUDY, ())
+        folder = tmp_path_factory.mktemp(name) / "study"
+        status, output = call(study.main, *words, "--folder", folder)
+        assert status == 0, output
+        return Finished(study, folder, words, output)
+
+    return finish
 
 
 @pytest.fixture(scope="session")
@@ -144,13 +175,13 @@ def no_training(monkeypatch):
 
 @pytest.fixture(scope="session")
 def journal_rows():
-    """folder → {(stage, family, candidate, variant, replicate): all columns but the time and the chunk}."""
+    """folder → {(stage, group, number, label, replicate): all columns but the time and the chunk}."""
 
     def read(folder):
         with contextlib.closing(sqlite3.connect(Path(folder) / "journal.sqlite")) as connection:
             connection.row_factory = sqlite3.Row
             rows = [dict(row) for row in connection.execute("SELECT * FROM trials")]
-        names = ("stage", "family", "candidate", "variant", "replicate")
+        names = ("stage", "group", "number", "label", "replicate")
         result = {}
         for row in rows:
             del row["seconds"], row["chunk"]

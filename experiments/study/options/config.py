@@ -36,22 +36,19 @@ class StudyConfig(Checked):
       group: of the options that a class adds.
       planned_runs: how many runs are expected.
       most_runs: how many there may be: their trials have room in memory.
+      run_examples: how many a run sees, at most.
     """
 
     group: ClassVar[Group] = "sureness"
     planned_runs: ClassVar[int]
     most_runs: ClassVar[int] = 10_000_000
     data_parallel: ClassVar[int] = 1  # unless it is an option
+    run_examples: ClassVar[int] = 0
 
     confidence: Confidence = 0.95
     """Level of all intervals, between 0 and 1."""
     seed: Seed = 0
     """Root of everything random."""
-
-    @property
-    def run_examples(self) -> int:
-        """How many examples a run sees, at most."""
-        return self.batch_size * self.num_steps
 
     def unused(self) -> Iterator[tuple[str, str]]:
         """Fields that have no effect beside the others, each with what makes it so."""
@@ -87,6 +84,10 @@ class WorkloadConfig(StudyConfig):
     """Options of the workload, as NAME VALUE pairs, such as: model cnn."""
     metric: str = "train_loss"
     """Metric at the end of training to minimise; all others are recorded beside it."""
+
+    @property
+    def run_examples(self) -> int:
+        return self.batch_size * self.num_steps
 
     @property
     def workload_text(self) -> str:

@@ -1,5 +1,6 @@
 """What a study tells, in order: on the terminal, in winners.json, and as a report in one file."""
 
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from html import escape
 from typing import Any, NamedTuple
@@ -77,7 +78,10 @@ class Findings(NamedTuple):
         yield Part("", [*summary(self.claims), *self._claims])
         yield from self.parts
         fields = column("field", field=lambda pair: pair[0]), column("value", value=lambda pair: str(pair[1]))
-        yield Part("Config", [Table("", fields, list(vars(config).items()))])
+        yield Part(
+            "Config",
+            [Table("", fields, [(f.name, getattr(config, f.name)) for f in dataclasses.fields(config)])],
+        )
 
 
 def write_report(findings: Findings, question: str, config: StudyConfig, folder: StudyFolder) -> None:

@@ -17,9 +17,7 @@ from typing import NamedTuple
 Entry = tuple[str, tuple]
 
 CONTENT = {
-    "trials": (
-        'stage, "group", number, label, replicate, base_lr, params, status, score, metrics, seconds'
-    ),
+    "trials": ('stage, "group", number, label, replicate, base_lr, params, status, score, metrics, seconds'),
     "events": "number, kind, content",
 }
 
