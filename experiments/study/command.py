@@ -1,6 +1,7 @@
 """The command line of a study: run it with its options, or draw the report of a finished one again."""
 
 import dataclasses
+import importlib
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ from experiments.study.running.processes import Cluster, is_first
 from experiments.study.running.stopping import Stopped
 from experiments.study.running.typed import checked
 from experiments.study.showing.terminal import Terminal
+from experiments.study.storage.folder import StudyFolder, write_atomically
 
 if TYPE_CHECKING:
     from experiments.study.study import Study
@@ -50,6 +52,8 @@ class Report:
 
     folder: Annotated[Folder, tyro.conf.Positional]
     """The study's folder, such as runs/shape_search."""
+    gallery: bool = False
+    """Copy the figures that the study's README shows beside it."""
 
 
 class Typed(NamedTuple):
@@ -80,9 +84,11 @@ def study_command(study: "Study", arguments: Sequence[str] | None) -> int:
         one_device_per_core()
         keep_compiled_programs()
         if words[:1] == ["report"]:
-            folder = parsed(Report, words[1:], prog=f"steepest {study.name} report").folder
+            options = parsed(Report, words[1:], prog=f"steepest {study.name} report")
             started_devices()
-            study.show(study.report(folder), folder, console)
+            study.show(study.report(options.folder), options.folder, console)
+            if options.gallery:
+                _copy_figures(study, StudyFolder(options.folder), console)
         else:
             _run(study, words, console)
 
@@ -139,6 +145,16 @@ def _run(study: "Study", words: Sequence[str], console: Console) -> None:
     study.show(results, folder, console)
     if line.flags.get("export"):
         print(study.export(results))
+
+
+def _copy_figures(study: "Study", folder: StudyFolder, console: Console) -> None:
+    """Copy the figures that the README beside the study's package shows to their place there."""
+    package = Path(importlib.import_module(f"experiments.{study.name}").__file__).parent
+    shown = (package / "README.md").read_text()
+    for figure in sorted(folder.figures.glob("*.png")):
+        if f"({figure.name})" in shown:
+            write_atomically(package / figure.name, figure.read_bytes())
+            console.print(Text(str(package / figure.name)), soft_wrap=True)
 
 
 def _folder_name(study: "Study", line: Typed) -> str:
