@@ -53,7 +53,9 @@ def test_all_is_run_in_the_order_asked_in_chunks_of_the_size_that_was_set(journa
     scores = evaluate(journal, runner, trials(*range(10)))
     assert runner.chunks == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
     assert scores == {replicate: 10.0 * replicate for replicate in range(10)}
-    assert journal.scores() == {("screen", "constant", 4, 20, k): 10.0 * k for k in range(10)}
+    assert journal.scores() == {
+        ("screen", "constant", 4, '{"num_steps": 20}', k): 10.0 * k for k in range(10)
+    }
 
 
 def test_only_what_is_missing_is_run(journal):
@@ -90,7 +92,7 @@ def test_finished_chunks_outlive_an_interruption(journal):
 
 def test_memory_alone_gives_scores_or_says_what_is_missing(journal):
     evaluate(journal, Runner(), trials(1, 13))
-    remembered = Remembered(None, journal)
+    remembered = Remembered(None, journal, None)
     assert list(remembered.evaluate(trials(1, 13)).values()) == [10.0, math.inf]
     with pytest.raises(UnfinishedStudy, match="2 runs of the stage 'screen'"):
         remembered.evaluate(trials(1, 2, 3))

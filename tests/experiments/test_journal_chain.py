@@ -47,7 +47,7 @@ def test_digests_are_those_of_the_rows_and_of_the_digest_before(path):
         last = [0, ""]
         for number in range(1, CHUNKS + 1):
             trials = connection.execute(
-                "SELECT stage, family, candidate, variant, replicate, base_lr, params, status, score,"
+                'SELECT stage, "group", number, label, replicate, base_lr, params, status, score,'
                 " metrics, seconds FROM trials WHERE chunk = ? ORDER BY 1, 2, 3, 4, 5",
                 (number,),
             )
@@ -80,7 +80,7 @@ def test_digests_are_those_of_the_rows_and_of_the_digest_before(path):
         ("INSERT INTO events VALUES (2, 'note', '3', 6)", 6),
         ("INSERT INTO events VALUES (2, 'note', '3', 9)", 7),
         ("INSERT INTO events VALUES (2, 'note', '3', -1)", 1),
-        ("INSERT INTO trials SELECT 'confirm', family, 0, 0, 0, 1, '{}', status, 1, '{}', 1, 2 FROM trials"
+        ("INSERT INTO trials SELECT 'confirm', 'rex', 0, '{}', 0, 1, '{}', status, 1, '{}', 1, 2 FROM trials"
          " LIMIT 1", 2),
     ],
 )  # fmt: skip
@@ -134,7 +134,7 @@ def test_a_journal_whose_study_failed_is_not_sealed(path):
     "statement",
     [
         "UPDATE trials SET score = 2 WHERE replicate = 0",
-        "PRAGMA user_version = 4; VACUUM",  # the same rows, in another file
+        "PRAGMA user_version = 5; VACUUM",  # the same rows, in another file
     ],
 )
 def test_a_sealed_journal_is_the_file_it_was(path, statement):

@@ -1,10 +1,8 @@
-"""A small comparison from the command line: its scores, its table, its resumption, its errors."""
+"""A small comparison: its scores, its winners, its errors."""
 
 import functools
 import json
-import shutil
 import zlib
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -14,34 +12,18 @@ import pytest
 
 import optim
 import workloads
-from experiments.optimizer_comparison import PRESETS, main
-from tests.experiments.journals import forget_runs
-from tests.experiments.small_study import SmallStudy
-from workloads import LongSweep
+from experiments.optimizer_comparison import STUDY, Config
+from experiments.study.options.errors import StudyError
 
-STEPS, BATCH = 6, 32
-OPTIONS = {
-    "--workload-options": ["model", "mlp"],
-    "--optimizers": ["muon", "signum"],
-    "--num-steps": [STEPS],
-    "--batch-size": [BATCH],
-    "--first-rates": [3],
-    "--more-rates": [1],
-    "--decays": [0.0, 0.01],
-    "--screen-replicates": [1],
-    "--confirm-replicates": [4],
-    "--curve-points": [3],
-}
-RUNS = 3 * (4 * 2 * 1 + 4)  # adamw is added
+STEPS, BATCH = 40, 32
+RUNS = 3 * (4 * 2 * 2 + 4)  # adamw is added
 
-
-STUDY = SmallStudy(main, OPTIONS)
-called, options = STUDY.called, STUDY.options
+pytestmark = pytest.mark.xdist_group("optimizer_comparison")
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    return STUDY.finish(tmp_path_factory.mktemp("comparison") / "study")
+def folder(finished_studies):
+    return finished_studies("optimizer_comparison").folder
 
 
 @functools.cache
@@ -85,9 +67,9 @@ def linear_with_warmup(peak):
         ("adamw", lambda lr, wd: optax.adamw(lr, weight_decay=wd)),
     ],
 )
-def test_a_score_is_that_of_a_plain_training_loop(finished, journal_rows, name, build):
-    rows = {i: row for i, row in journal_rows(finished[0]).items() if i[:2] == ("screen", name) and i[2] == 1}
-    assert len(rows) == 4
+def test_a_score_is_that_of_a_plain_training_loop(folder, journal_rows, name, build):
+    rows = {i: row for i, row in journal_rows(folder).items() if i[:2] == ("screen", name) and i[2] == 1}
+    assert len(rows) == 4 * 2
     (stage, _, _, _, replicate), row = max(rows.items(), key=lambda item: item[1]["base_lr"])
     peak = row["base_lr"]
     assert row["params"]["decay"] == 0.01
@@ -95,9 +77,9 @@ def test_a_score_is_that_of_a_plain_training_loop(finished, journal_rows, name, 
     assert row["score"] == pytest.approx(loss_of_a_plain_loop(transformation, stage, replicate), rel=2e-3)
 
 
-def test_the_winners_are_the_medians_of_the_journal_in_ascending_order(finished, journal_rows):
-    content = json.loads((finished[0] / "winners.json").read_text())
-    rows = journal_rows(finished[0])
+def test_the_winners_are_the_medians_of_the_journal_in_ascending_order(folder, journal_rows):
+    content = json.loads((folder / "winners.json").read_text())
+    rows = journal_rows(folder)
     assert len(rows) == RUNS
     for winner in content["winners"]:
         name = winner["optimizer"]
@@ -112,66 +94,23 @@ def test_the_winners_are_the_medians_of_the_journal_in_ascending_order(finished,
     assert (adamw["steps_needed"], adamw["relative_step"]) == (1.0, 1.0)
 
 
-def test_the_table_and_the_report_say_what_the_winners_file_says(finished):
-    folder, output = finished
-    content = json.loads((folder / "winners.json").read_text())
-    report = (folder / "report.html").read_text()
-    assert content["verdict"] in " ".join(output.split())
-    for winner in content["winners"]:
-        cell = f"{winner['score']['value']:.3g} ["
-        assert cell in output
-        assert cell in report
-    assert report.count("data:image/png;base64,") == 3
-
-
-def test_a_comparison_that_lost_runs_resumes_to_the_same_scores(
-    finished, journal_rows, tmp_path, monkeypatch
-):
-    copy = Path(shutil.copytree(finished[0], tmp_path / "copy"))
-    assert forget_runs(copy, "stage = 'confirm' AND replicate > 1")
-    assert forget_runs(copy, "family = 'signum'")
-    trained = []
-    whole = LongSweep.whole
-    monkeypatch.setattr(LongSweep, "whole", lambda *a: trained.append(a) or whole(*a))
-    assert called(*options(), "--folder", copy)[0] == 0
-    assert trained
-    assert journal_rows(copy) == journal_rows(finished[0])
-    winners = [json.loads((f / "winners.json").read_text())["winners"] for f in (copy, finished[0])]
-    assert winners[0] == winners[1]
-
-
-def test_the_report_is_drawn_again_without_a_run(finished, tmp_path, monkeypatch):
-    copy = Path(shutil.copytree(finished[0], tmp_path / "copy"))
-    (copy / "winners.json").unlink()
-    monkeypatch.setattr(workloads.LongSweep, "whole", lambda *a: pytest.fail("a run was trained"))
-    status, output = called("report", copy)
-    assert status == 0
-    assert (copy / "winners.json").read_bytes() == (finished[0] / "winners.json").read_bytes()
-    assert output == finished[1][finished[1].index(output.splitlines()[0]) :].replace(
-        str(finished[0]), str(copy)
-    )
-
-
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"optimizers": ["muo"]}, ["optimizers", "muo", "muon"]),
-        ({"first_rates": [2]}, ["first_rates", "3", "2"]),
-        ({"decays": [-0.1]}, ["decays", "-0.1"]),
-        ({"metric": ["test_los"]}, ["metric", "test_loss"]),
-        ({"batch_size": [100000]}, ["batch_size", "100000"]),
-        ({"curve_points": [7]}, ["curve_points", "num_steps", "7"]),
-        ({"workload": ["digit"]}, ["workload", "digits"]),
+        ({"optimizers": ("muo",)}, ["optimizers", "muo", "muon"]),
+        ({"first_rates": 2}, ["first_rates", "3", "2"]),
+        ({"decays": (-0.1,)}, ["decays", "-0.1"]),
+        ({"curve_points": 101}, ["curve_points", "num_steps", "101"]),
+        ({"microbatches": 3}, ["batch_size", "microbatches × data_parallel = 3", "64"]),
     ],
 )
-def test_bad_options_are_messages_and_nothing_is_trained(changes, words, tmp_path, monkeypatch):
-    monkeypatch.setattr(workloads.LongSweep, "whole", lambda *a: pytest.fail("a run was trained"))
-    status, output = called(*options(**changes), "--folder", tmp_path / "study")
-    assert status == 2
-    assert all(word in output for word in words), output
+def test_bad_options_are_messages(changes, words):
+    with pytest.raises(StudyError) as error:
+        Config(**changes)
+    assert all(word in str(error.value) for word in words)
 
 
 def test_the_transformer_preset_compares_all_optimizers_on_text():
-    preset = PRESETS["transformer"]
+    preset = STUDY.presets["transformer"]
     assert preset.workload == "shakespeare"
     assert {"momentum", "adamw", "lion", "optax_muon", "muon", "dion", "orth_dion"} <= set(preset.compared)

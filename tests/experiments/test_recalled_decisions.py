@@ -119,6 +119,6 @@ def test_a_run_that_was_tried_with_something_else_is_refused(tmp_path):
     with Journal(tmp_path / "journal.sqlite") as journal:
         run = journaled(journal, lambda chunk: [{"loss": 1.0}] * len(chunk), "loss", 4, progress)
         assert run([asked]) == {asked: 1.0}
-        for evaluate in (run, Remembered(None, journal).evaluate):
+        for evaluate in (run, Remembered(None, journal, None).evaluate):
             with pytest.raises(StudyError, match=f"base_lr {asked.base_lr!r} .* {changed.base_lr!r}"):
                 evaluate([changed])

@@ -48,7 +48,7 @@ def test_whatever_the_scores_the_budget_is_spent_to_the_last_run_and_nothing_is_
     found, asked = tuned_on(score)
     stages = Counter(trial.stage for trial in asked)
     assert stages == {"screen": (5 + 4) * 2 * 3, "confirm": 4}
-    assert stages["screen"] == BUDGET.runs
+    assert stages["screen"] == BUDGET.tuning_runs
     assert len({trial.identity for trial in asked}) == len(asked)
     medians = {
         (s.half_doublings, s.decay): np.median(
