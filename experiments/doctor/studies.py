@@ -4,9 +4,9 @@ import importlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from experiments.studies import QUESTIONS
 from experiments.doctor.findings import Finding, described
 from experiments.doctor.requirements import remedy
+from experiments.studies import QUESTIONS
 
 
 def look(folder: Path) -> Iterator[Finding]:

@@ -13,12 +13,12 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.__main__ import STUDIES
 from experiments.__main__ import main as steepest
 from experiments.doctor import command, data, devices, main, packages, room, self_check, studies
 from experiments.doctor.findings import Finding
 from experiments.doctor.oracles import SCHEDULES
 from experiments.doctor.requirements import remedy
+from experiments.studies import QUESTIONS
 from workloads import WORKLOADS
 from workloads.datasets.idx import FILE_NAMES
 
@@ -112,7 +112,7 @@ def test_studies_that_cannot_be_imported_share_a_line(monkeypatch):
 
     monkeypatch.setattr(studies.importlib, "import_module", import_module)
     found = found_by(studies)
-    assert found["studies"].found == f"{len(STUDIES) - 2} of {len(STUDIES)} can be started"
+    assert found["studies"].found == f"{len(QUESTIONS) - 2} of {len(QUESTIONS)} can be started"
     stopped = found["layer_geometry, path_geometry"]
     assert (stopped.advice, stopped.stops) == ("pip install 'steepest[studies]'", True)
 
