@@ -17,7 +17,8 @@ from jaxtyping import PyTree
 
 from experiments.study.choices import StudyError
 from experiments.study.folder import PARTIAL
-from experiments.study.sealed import DamagedFolder, check_seal, read_facts, seal, sync
+from experiments.study.sealed import DamagedFolder, check_seal, read_facts, seal
+from workloads.disk import sync
 
 FORMAT = 1
 KEPT = 2  # the newest, and the one before for the case that it is damaged

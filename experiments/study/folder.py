@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import errno
 import json
 import os
 import tempfile
@@ -13,6 +12,7 @@ from typing import Any
 from experiments.study.choices import StudyError
 from experiments.study.devices import DEVICES
 from experiments.study.lock import LOCK
+from workloads.disk import sync
 
 PARTIAL = ".partial"  # what a killed process may leave behind; never read
 ADVICE = {  # by field of config.json, what is allowed where it differs
@@ -105,7 +105,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-        sync_directory(path.parent)
+        sync(path.parent)
     except OSError as error:
         with contextlib.suppress(OSError):  # there may be none, or a file where its folder should be
             partial.unlink()
@@ -118,18 +118,6 @@ def make_folder(path: Path) -> None:
         path.mkdir(exist_ok=True)
     except OSError as error:
         raise StudyError(f"{path} cannot be written to: {error.strerror or error}.") from None
-
-
-def sync_directory(path: Path) -> None:
-    """Make what was renamed or removed in a directory outlive a power cut."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # not every network file system knows how
-            raise
-    finally:
-        os.close(descriptor)
 
 
 def _is_partial(path: Path) -> bool:

@@ -6,7 +6,8 @@
 import hashlib
 from pathlib import Path
 
-from experiments.study.folder import sync_directory, write_atomically
+from experiments.study.folder import write_atomically
+from workloads.disk import sync
 
 
 def set_seal(path: Path) -> None:
@@ -28,7 +29,7 @@ def remove_seal(path: Path) -> None:
     """Let a file be changed; a power cut does not bring the seal back."""
     if is_sealed(path):
         _seal_of(path).unlink()
-        sync_directory(path.parent)
+        sync(path.parent)
 
 
 def _seal_of(path: Path) -> Path:

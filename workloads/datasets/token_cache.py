@@ -15,6 +15,7 @@ import numpy as np
 from workloads.datasets.local_files import DataFolder
 from workloads.datasets.text_lines import open_binary, read_lines
 from workloads.datasets.tokenizer import OPTIONS, encode, train_tokenizer
+from workloads.disk import sync
 
 SAMPLED_LINES = 200_000  # of the training text at most, evenly spread: of WikiText-103 every tenth with text
 RECORD, MODEL = "record.json", "tokenizer.model"
@@ -113,11 +114,11 @@ def _make(
             content = {"made_from": made_from, "checksums": checksums, "survey": survey._asdict()}
             record = {"content": content, "checksum": _content_checksum(content)}
             _write(partial / RECORD, [json.dumps(record, indent=2).encode()])
-            _on_disk(partial)
+            sync(partial)
             if _recorded_survey(cache, made_from) is None:  # else another process was faster
                 shutil.rmtree(cache, ignore_errors=True)
                 partial.rename(cache)
-                _on_disk(place.path)
+                sync(place.path)
     except OSError as error:
         raise place.problem(
             place.path, "a folder in which to keep the token ids", f"that writing fails: {error}"
@@ -152,15 +153,6 @@ def _write(path: Path, pieces: Iterable[bytes | np.ndarray]) -> str:
         file.flush()
         os.fsync(file.fileno())
     return digest.hexdigest()
-
-
-def _on_disk(folder: Path) -> None:
-    """Let the names in a folder be on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _recorded_survey(cache: Path, made_from: dict[str, Any]) -> Survey | None:
