@@ -5,7 +5,7 @@ import dataclasses
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +66,8 @@ def open_folder(path: Path, config: Mapping[str, Any]) -> StudyFolder:
         if differing:
             raise StudyError(
                 f"{path} holds a study with another config:\n{differing}\n"
-                f"Choose another folder with --folder, or delete this one.{_advice(differing)}"
+                "Choose another folder with --folder, or delete this one."
+                + "".join(f"\n{line}" for line in advice(_fields_of(differing)))
             )
     elif any(entry.name != LOCK and not _is_partial(entry) for entry in path.iterdir()):
         raise StudyError(f"{path} is not empty and holds no config.json: it is not a study's folder.")
@@ -88,6 +89,11 @@ def read_config(folder: StudyFolder) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise StudyError(f"{folder.config} is not a study's config: it holds {type(content).__name__}.")
     return content
+
+
+def advice(fields: Container[str]) -> list[str]:
+    """What there is to say of a config in which these fields are not as expected."""
+    return [text for field, text in ADVICE.items() if field in fields]
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
@@ -133,9 +139,8 @@ def _check_writable(path: Path) -> None:
         raise StudyError(f"{path} cannot be written to: {error.strerror or error}.") from None
 
 
-def _advice(differing: str) -> str:
-    named = {line.split(":")[0].strip() for line in differing.splitlines()}
-    return "".join(f"\n{advice}" for name, advice in ADVICE.items() if name in named)
+def _fields_of(differing: str) -> set[str]:
+    return {line.split(":")[0].strip() for line in differing.splitlines()}
 
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any], old_place: str, new_place: str) -> str:

@@ -8,7 +8,7 @@ from experiments.study.binding import check_config
 from experiments.study.choices import StudyError
 from experiments.study.devices import DEVICES
 from experiments.study.evaluation import Evaluate, Remembered, Runs, UnfinishedStudy
-from experiments.study.folder import StudyFolder, read_config
+from experiments.study.folder import StudyFolder, advice, read_config
 from experiments.study.journal import Journal
 from experiments.study.lock import locked
 
@@ -40,7 +40,8 @@ def redraw_from_journal(
     try:
         config = build_config(**fields)
     except (TypeError, StudyError) as error:
-        raise StudyError(f"{study.config} is not the config of {kind}: {error}") from None
+        reason = " ".join(advice(fields)) or error
+        raise StudyError(f"{study.config} is not the config of {kind}: {reason}") from None
     if not study.journal.exists():
         raise StudyError(f"{folder} holds no journal: run the study first.")
     with locked(study.path), Journal(study.journal) as journal:
