@@ -22,7 +22,8 @@ def is_sealed(path: Path) -> bool:
 
 def seal_holds(path: Path) -> bool:
     """Whether a sealed file is still the one that was sealed."""
-    return _seal_of(path).read_bytes() == _line(path).encode()
+    seal = _seal_of(path)
+    return seal.is_file() and seal.read_bytes() == _line(path).encode()  # a pipe would be waited for
 
 
 def remove_seal(path: Path) -> None:
