@@ -1,8 +1,6 @@
 """Moments of part gradients: what noise scales are estimated from."""
 
-import functools
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import jax
@@ -34,7 +32,7 @@ class Moments:
     Attributes:
       count: the number of parts R.
       mean: the mean gradient.
-      units: u of every leaf, a power of two near the largest deviation of an entry yet; 0 before the first.
+      units: u of every leaf, a power of two near the largest entry of a part yet.
       squares: Σ (gʲ - mean)² / u² of every entry.
       grams: Σ D Dᵀ / u² with D = Gʲ - mean on the shorter side, of every stack of matrices by leaf; see
         `Grams`.
@@ -62,24 +60,36 @@ class Moments:
         views = views_of(params, view)
         # each its own arrays: one buffer in two places of a state could not be donated
         mean, squares = (jax.tree.map(widened_zeros, params) for _ in range(2))
-        units = jax.tree.map(lambda leaf: jnp.zeros_like(leaf, shape=()), mean)
+        units = jax.tree.map(lambda leaf: binary_unit(jnp.zeros_like(leaf, shape=())), mean)
         return cls(jnp.zeros([], jnp.int32), mean, units, squares, _zero_grams(mean, views), views)
 
     @classmethod
     def of(cls, part_gradients: PyTree, view: ViewRule | None = plain_matrices) -> "Moments":
         """The moments of parts that are stacked on a leading axis; see `init` for `view`."""
-        parts = unstacked(jax.tree.map(widened, part_gradients))
+        stacks = jax.tree.map(widened, part_gradients)
+        parts, units = unstacked(stacks), jax.tree.map(binary_unit, stacks)
         # a chain of sums is one fused loop; on a CPU, XLA's mean over a leading axis is thirty times slower
         mean = jax.tree.map(lambda *leaves: sum(leaves) / len(parts), *parts)
-        gaps = [jax.tree.map(jnp.subtract, part, mean) for part in parts]
-        return replace(cls.init(mean, view), count=len(parts), mean=mean)._around(gaps, 1)
+        moments = replace(cls.init(mean, view), count=len(parts), mean=mean, units=units)
+        for part in parts:
+            moments = moments._around(jax.tree.map(jnp.subtract, part, mean), 1)
+        return moments
 
     def add(self, part_gradient: PyTree) -> "Moments":
         """With one more part."""
         gap, moments = self._add_to_mean(part_gradient)
+        # of the part, since the gap would have to be written out to be searched
+        units = jax.tree.map(
+            lambda unit, g: jnp.maximum(unit, binary_unit(widened(g))), self.units, part_gradient
+        )
         weight = jnp.asarray(self.count, float) / moments.count
-        around = self._around([gap], weight)
-        return replace(moments, units=around.units, squares=around.squares, grams=around.grams)
+        return moments._in_units(units)._around(gap, weight)
+
+    def restart(self, part_gradient: PyTree) -> "Moments":
+        """Those of one part alone, which is its own mean: less work than to add it to none."""
+        units, squares, grams = jax.tree.map(jnp.zeros_like, (self.units, self.squares, self.grams))
+        mean = jax.tree.map(widened, part_gradient)
+        return Moments(jnp.ones_like(self.count), mean, units, squares, grams, self.views)
 
     def add_to_mean(self, part_gradient: PyTree) -> "Moments":
         """With one more part in the count and the mean alone: for a batch that nobody measures."""
@@ -95,8 +105,7 @@ class Moments:
         share = jnp.asarray(self.count, float) / count
         mean = total(jax.tree.map(lambda centre: share.astype(centre.dtype) * centre, self.mean))
         gap = jax.tree.map(jnp.subtract, self.mean, mean)
-        around = self._around([gap], self.count)
-        around = around._in_units(jax.lax.pmax(around.units, axis_name))
+        around = self._in_units(jax.lax.pmax(self.units, axis_name))._around(gap, self.count)
         return replace(
             around, count=count, mean=mean, squares=total(around.squares), grams=total(around.grams)
         )
@@ -138,22 +147,16 @@ class Moments:
         mean = jax.tree.map(lambda centre, g: centre + share.astype(centre.dtype) * g, self.mean, gap)
         return gap, replace(self, count=count, mean=mean)
 
-    def _around(self, gaps: Sequence[PyTree], weight: ArrayLike) -> "Moments":
-        """With `weight` times the square of each gap added to the squares, and to the grams likewise."""
+    def _around(self, gap: PyTree, weight: ArrayLike) -> "Moments":
+        """With `weight` times the square of `gap` added to the squares, and to the grams likewise."""
 
         def add(total, new):
             return total + jnp.asarray(weight, total.dtype) * new
 
-        def largest(unit, *of_leaf):
-            return functools.reduce(jnp.maximum, map(binary_unit, of_leaf), unit)
-
-        moments = self._in_units(jax.tree.map(largest, self.units, *gaps))
-        for gap in gaps:
-            gap = jax.tree.map(lambda g, unit: g * (1 / unit), gap, moments.units)  # exact, and faster
-            squares = jax.tree.map(lambda total, g: add(total, g**2), moments.squares, gap)
-            grams = jax.tree.map(add, moments.grams, _grams_of(gap, self.views))
-            moments = replace(moments, squares=squares, grams=grams)
-        return moments
+        gap = jax.tree.map(lambda g, unit: g * (1 / unit), gap, self.units)  # exact, faster than to divide
+        squares = jax.tree.map(lambda total, g: add(total, g**2), self.squares, gap)
+        grams = jax.tree.map(add, self.grams, _grams_of(gap, self.views))
+        return replace(self, squares=squares, grams=grams)
 
     def _in_units(self, units: PyTree) -> "Moments":
         """The same in other units, which are no smaller."""

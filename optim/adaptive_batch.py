@@ -10,11 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.typing import ArrayLike
-from jaxtyping import Array, Bool, Int, PyTree
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from geometry import SPECTRAL, Moments
 from geometry.matrices import ViewRule
-from geometry.moments import unstacked, views_of
+from geometry.moments import Views, unstacked, views_of
 from optim.batch_control import BatchController, BatchState
 from optim.options import check_number
 from optim.routing import BY_NAME, Routing
@@ -23,11 +23,14 @@ from optim.state import beside_params
 
 
 class MomentSums(NamedTuple):
-    """The arrays of `geometry.Moments`, without how matrices are seen, which is no part of a state."""
+    """The arrays of `geometry.Moments`, without how matrices are seen, which is no part of a state.
+
+    All units are one array, in the order of the leaves: a call takes microseconds for each array of a state.
+    """
 
     count: PyTree
     mean: PyTree
-    units: PyTree
+    units: Float[Array, "leaves"]
     squares: PyTree
     grams: PyTree
 
@@ -110,8 +113,7 @@ class _Accumulation(NamedTuple):
         begun, accumulated = (jnp.zeros([], jnp.int32) for _ in range(2))
         of_rank = params if self.axis_name is None else jax.lax.pcast(params, self.axis_name, to="varying")
         sums = _sums(Moments.init(of_rank, self._view))
-        units, grams = (beside_params(part, params) for part in (sums.units, sums.grams))
-        sums = sums._replace(units=units, grams=grams if self._view else {})
+        sums = sums._replace(grams=beside_params(sums.grams, params) if self._view else {})
         inner = self._inner_optimizer(control, begun).init(params)
         return AdaptiveBatchState(control, sums, begun, accumulated, inner)
 
@@ -128,9 +130,10 @@ class _Accumulation(NamedTuple):
         if self.axis_name is None:
             _check_parts(self.controller, self.microbatch_size, len(parts))
         due, first = self.controller.due(state.control), state.accumulated == 0
-        moments = Moments(*state.moments, views_of(gradient, self._view))
-        moments = call_in_auto_mode(_accumulated, first, due, moments, parts, like=moments)
-        state = state._replace(moments=_sums(moments), accumulated=state.accumulated + 1)
+        views = views_of(gradient, self._view)
+        accumulate = functools.partial(_accumulated, views)
+        sums = call_in_auto_mode(accumulate, first, due, state.moments, parts, like=state.moments)
+        state = state._replace(moments=sums, accumulated=state.accumulated + 1)
 
         step = functools.partial(self._step, extra=extra)
 
@@ -143,7 +146,7 @@ class _Accumulation(NamedTuple):
             complete |= state.begun + state.accumulated == self.num_microbatches
         # of the moments the branches return nothing, which would be a copy; operands, and nothing captured,
         # so that outside of jit too a batch that is not complete is not looked at
-        operands = (gradient, state, moments, params)
+        operands = (gradient, state, _moments(sums, views), params)
         updates, (control, begun, accumulated, inner) = jax.lax.cond(complete, step, wait, *operands)
         return updates, AdaptiveBatchState(control, state.moments, begun, accumulated, inner)
 
@@ -181,28 +184,39 @@ class _Accumulation(NamedTuple):
 
 
 def _sums(moments: Moments) -> MomentSums:
-    return MomentSums(moments.count, moments.mean, moments.units, moments.squares, moments.grams)
+    units = jnp.array(jax.tree.leaves(moments.units))
+    return MomentSums(moments.count, moments.mean, units, moments.squares, moments.grams)
+
+
+def _moments(sums: MomentSums, views: Views | None) -> Moments:
+    leaves, structure = jax.tree.flatten(sums.mean)
+    units = [unit.astype(leaf.dtype) for unit, leaf in zip(sums.units, leaves, strict=True)]
+    return Moments(sums.count, sums.mean, structure.unflatten(units), sums.squares, sums.grams, views)
 
 
 def _accumulated(
-    first: Bool[Array, ""], due: Bool[Array, ""], moments: Moments, parts: Sequence[PyTree]
-) -> Moments:
+    views: Views | None,
+    first: Bool[Array, ""],
+    due: Bool[Array, ""],
+    sums: MomentSums,
+    parts: Sequence[PyTree],
+) -> MomentSums:
     """With the parts of one more micro-batch, or these alone where they are the batch's first.
 
     For a batch that is not measured, in the mean alone.
     """
 
-    def begun(tree):
-        return jax.tree.map(lambda total: jnp.where(first, 0, total), tree)
+    moments = _moments(sums, views)
 
     def measured():
-        return functools.reduce(Moments.add, parts, begun(moments))
+        begun = jax.lax.cond(first, moments.restart, moments.add, parts[0])
+        return functools.reduce(Moments.add, parts[1:], begun)
 
     def averaged():
-        count, mean = begun((moments.count, moments.mean))
+        count, mean = jax.tree.map(lambda total: jnp.where(first, 0, total), (moments.count, moments.mean))
         return functools.reduce(Moments.add_to_mean, parts, replace(moments, count=count, mean=mean))
 
-    return jax.lax.cond(due, measured, averaged)
+    return _sums(jax.lax.cond(due, measured, averaged))
 
 
 def _check_sizes(

@@ -1,12 +1,11 @@
 """What tells a workload from another: its data, and its loss and metrics at one initialisation."""
 
-import hashlib
 from typing import Any
 
 import jax
-import numpy as np
 from jaxtyping import PyTree
 
+from workloads.digest import tree_digest
 from workloads.workload import Workload
 
 
@@ -29,16 +28,7 @@ def fingerprint(workload: Workload) -> dict[str, Any]:
 
     loss, metrics = initial(workload.data)
     return {
-        "data": _digest(workload.data),
+        "data": tree_digest(workload.data),
         "loss": float(loss),
         "metrics": {name: float(value) for name, value in metrics.items()},
     }
-
-
-def _digest(tree: PyTree) -> str:
-    digest = hashlib.sha256()
-    for path, leaf in jax.tree.leaves_with_path(tree):
-        values = np.asarray(leaf)
-        digest.update(repr((jax.tree_util.keystr(path), values.dtype.str, values.shape)).encode())
-        digest.update(values.tobytes())
-    return digest.hexdigest()

@@ -22,7 +22,14 @@ from experiments.study.running.setup import workload_of
 from experiments.study.showing.findings import Findings, show, write_report
 from experiments.study.storage.alike import alike
 from experiments.study.storage.binding import check_config
-from experiments.study.storage.folder import DEVICES, STUDY, StudyFolder, read_config, write_atomically
+from experiments.study.storage.folder import (
+    DEVICES,
+    STUDY,
+    StudyFolder,
+    advice,
+    read_config,
+    write_atomically,
+)
 from experiments.study.storage.journal import Journal
 from experiments.study.storage.lock import locked
 from workloads import Workload
@@ -138,7 +145,8 @@ class Study(Generic[ConfigT, ResultsT]):
         """The config that config.json holds. Raises StudyError where it is not one of this study's."""
         fields = {name: tuple(v) if isinstance(v, list) else v for name, v in content.items()}
         if fields.pop(STUDY, None) != self.name:
-            raise StudyError(f"{folder.config} is not the config of {self.name}.{_made_by(content)}")
+            named = f"It is that of {content[STUDY]}." if STUDY in content else " ".join(advice([STUDY]))
+            raise StudyError(f"{folder.config} is not the config of {self.name}. {named}")
         fields.pop(DEVICES, None)  # which decided the runs, and no more decides anything
         kinds = {frozenset(f.name for f in dataclasses.fields(p)): type(p) for p in self.presets.values()}
         kind = kinds.get(frozenset(fields), type(next(iter(self.presets.values()))))
@@ -185,9 +193,3 @@ class Study(Generic[ConfigT, ResultsT]):
 
     def _precision(self) -> contextlib.AbstractContextManager:
         return jax.enable_x64(True) if self.float64 else contextlib.nullcontext()
-
-
-def _made_by(content: Mapping[str, Any]) -> str:
-    if STUDY in content:
-        return f" It is that of {content[STUDY]}."
-    return " It names no study: an earlier version made it, which still reads it."

@@ -109,6 +109,21 @@ def between_order_statistics(values: Float[np.ndarray, "replicates"], confidence
     return Estimate(float(median), float(low), float(high))
 
 
+def expanded_confidence(confidence: float, replicates: int) -> float:
+    """That of the percentiles which an interval of this confidence ends at, after resampling replicates.
+
+    Below `FEW` its normal quantile is Student's times sqrt(n / (n - 1)), by which the spread of resamples is
+    too small (Hesterberg, 2015); from there on it is the confidence itself.
+
+    >>> round(expanded_confidence(0.95, 8), 3), expanded_confidence(0.95, 30)
+    (0.989, 0.95)
+    """
+    if replicates >= FEW:
+        return confidence
+    student = stats.t.ppf((1 - confidence) / 2, replicates - 1)
+    return float(1 - 2 * stats.norm.cdf(math.sqrt(replicates / (replicates - 1)) * student))
+
+
 def least_replicates(confidence: float) -> int:
     """The fewest replicates of which the interval of a median is finite: 1 - 2^(1-n) ≥ confidence.
 
@@ -141,19 +156,14 @@ def _bootstrap(statistic, samples: tuple[np.ndarray, ...], confidence: float) ->
     if all(np.ptp(np.nan_to_num(sample, posinf=HUGE)) == 0 for sample in samples):
         return Estimate(value, value, value)
     if count < FEW:
-        return Estimate(value, *_interval(statistic, samples, _expanded(confidence, count), "percentile"))
+        return Estimate(
+            value, *_interval(statistic, samples, expanded_confidence(confidence, count), "percentile")
+        )
     finite = all(np.isfinite(sample).all() for sample in samples)
     low, high = _interval(statistic, samples, confidence, "BCa" if finite else "percentile")
     if math.isnan(low) or math.isnan(high):  # BCa has no answer where leaving one out never moves the median
         low, high = _interval(statistic, samples, confidence, "percentile")
     return Estimate(value, low, high)
-
-
-def _expanded(confidence: float, count: int) -> float:
-    """The confidence whose normal quantile is Student's times sqrt(n / (n - 1)), by which the spread of
-    resamples is too small."""
-    student = stats.t.ppf((1 - confidence) / 2, count - 1)
-    return float(1 - 2 * stats.norm.cdf(math.sqrt(count / (count - 1)) * student))
 
 
 def _interval(

@@ -4,9 +4,11 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from experiments.study.statistics.batch_law import positive_estimate, replicated_fit
+from experiments.study.statistics.batch_law import positive_estimate, replicated_fit, resamples_of
 from geometry import HYPERBOLA, INVERSE, BatchLaw
+from schedules.search.scoring import expanded_confidence
 
 BATCH_SIZES = 2 ** np.arange(3, 11)
 LAW = BatchLaw(HYPERBOLA, 50.0, 60.0)
@@ -49,6 +51,30 @@ def test_an_interval_ends_at_resampled_values_outwards():
     assert positive_estimate(4.0, resampled, 0.5) == (4, 2, 7)
     resampled[resampled > 6] = math.inf
     assert positive_estimate(4.0, resampled, 0.5) == (4, 2, math.inf)
+
+
+@pytest.mark.parametrize("replicates", [8, 12, 16])
+def test_a_positive_estimate_of_few_replicates_holds_as_often_as_it_says(replicates):
+    """z-test at the simulation's error, of a geometric mean: to first order in the noise, what a critical
+    batch is."""
+    simulations, confidence = 400, expanded_confidence(0.95, replicates)
+    logs = np.random.default_rng(0).normal(size=(simulations, replicates))
+    draws = resamples_of(replicates)
+    estimates = [
+        positive_estimate(np.exp(row.mean()), np.exp(row[draws].mean(axis=1)), confidence) for row in logs
+    ]
+    covered = np.mean([estimate.low <= 1 <= estimate.high for estimate in estimates])
+    assert (covered - 0.95) / math.sqrt(0.95 * 0.05 / simulations) > -2.33
+
+
+def test_a_critical_batch_of_few_replicates_has_expanded_percentiles():
+    noise = NOISE * np.random.default_rng(0).normal(size=(8, len(BATCH_SIZES)))
+    found = replicated_fit(HYPERBOLA, BATCH_SIZES, LAW.steps(BATCH_SIZES) * np.exp(noise), 1e9)
+    estimate = found.critical_batch(0.95)
+    tail = stats.norm.cdf(math.sqrt(8 / 7) * stats.t.ppf(0.025, 7))  # 0.6 % of the resamples
+    beyond = [np.mean(found.resampled.critical_batch < estimate.low)]
+    beyond.append(np.mean(found.resampled.critical_batch > estimate.high))
+    np.testing.assert_allclose(beyond, tail, atol=1e-3)
 
 
 def test_one_replicate_has_no_interval():

@@ -1,6 +1,7 @@
 """A journal that is damaged or foreign is refused by name, and neither read nor touched."""
 
 import contextlib
+import os
 import shutil
 import sqlite3
 
@@ -103,11 +104,18 @@ def test_another_format_is_refused_with_both_numbers(tmp_path, intact):
     assert str(path) in str(error.value)
 
 
-def test_a_folder_in_the_journal_s_place_is_refused_by_name(tmp_path):
-    path = tmp_path / "journal.sqlite"
-    path.mkdir()
-    with pytest.raises(StudyError, match=r"journal\.sqlite"):
-        Journal(path)
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir], ids=["pipe", "folder"])
+def test_a_journal_that_is_no_file_is_refused_and_not_waited_for(tmp_path, make):
+    make(tmp_path / "journal.sqlite")
+    with pytest.raises(StudyError, match=r"journal\.sqlite is no file"):
+        Journal(tmp_path / "journal.sqlite")
+
+
+def test_a_seal_that_is_no_file_is_broken_and_not_waited_for(tmp_path, intact):
+    (tmp_path / "journal.sqlite").write_bytes(intact)
+    os.mkfifo(tmp_path / "journal.sqlite.sha256")
+    with pytest.raises(StudyError, match="it is not the file that was sealed"):
+        Journal(tmp_path / "journal.sqlite")
 
 
 @pytest.mark.usefixtures("no_training")

@@ -48,3 +48,20 @@ def test_more_seeds_of_the_same_candidates_that_say_the_same_do_not_narrow_the_i
 def test_percentile_intervals_hold_the_share_they_claim():
     estimate = percentile_estimate(0.5, np.linspace(0, 1, 1001), 0.9)
     assert estimate == pytest.approx((0.5, 0.05, 0.95))
+
+
+@pytest.mark.parametrize("runs", [8, 12, 16])
+def test_a_rank_correlation_lies_in_its_interval_as_often_as_it_says(runs):
+    """z-test at the simulation's error; Spearman's ρ of a normal pair is (6/π) arcsin(r/2)."""
+    rng, simulations, pearson = np.random.default_rng(0), 100, 0.5
+    first, noise = rng.normal(size=(2, simulations, runs))
+    second = pearson * first + np.sqrt(1 - pearson**2) * noise
+    draws = rng.integers(runs, size=(300, runs))
+    covered = 0
+    for x, y in zip(first, second, strict=True):
+        (value,) = rank_correlations(x[None], y)
+        ranks = stats.rankdata(np.stack([x[draws], y[draws]]), axis=-1) - (runs + 1) / 2
+        resampled = np.prod(ranks, axis=0).sum(-1) / np.sqrt(np.prod((ranks**2).sum(-1), axis=0))
+        estimate = percentile_estimate(value, resampled, 0.95)
+        covered += estimate.low <= 6 / np.pi * np.arcsin(pearson / 2) <= estimate.high
+    assert (covered / simulations - 0.95) / np.sqrt(0.95 * 0.05 / simulations) > -2.33

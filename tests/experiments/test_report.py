@@ -121,6 +121,15 @@ def test_an_unfinished_study_has_no_report_yet(study_copy, stage):
     assert (study_copy / "report.html").read_bytes() == before
 
 
+def test_an_earlier_version_s_study_is_told_from_a_mistake(study_copy, capsys):
+    path = study_copy / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "checkpoint_steps": 0}))
+    assert main(["report", str(study_copy)]) == 2
+    told = " ".join(capsys.readouterr().out.split())
+    assert f"{path} is not the config of a shape search: It was made by an earlier version" in told
+    assert "keyword argument" not in told
+
+
 def test_a_missing_folder_has_no_report(tmp_path, capsys):
     assert main(["report", str(tmp_path / "nowhere")]) == 2
     assert f"{tmp_path}/nowhere holds no study" in capsys.readouterr().out

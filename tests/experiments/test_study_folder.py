@@ -1,6 +1,5 @@
 """A study's folder: who may come back to it, and files that are there in full or not at all."""
 
-import contextlib
 import dataclasses
 import errno
 import json
@@ -11,14 +10,8 @@ import pytest
 
 from experiments.shape_search import main, run
 from experiments.study.options.errors import StudyError
+from experiments.study.storage.folder import StudyFolder, open_folder, read_config, write_atomically
 from experiments.study.running.segments import Saving
-from experiments.study.storage.folder import (
-    StudyFolder,
-    open_folder,
-    read_config,
-    sync_directory,
-    write_atomically,
-)
 from tests.experiments.processes import output_of
 
 CONFIG = {"workload": "digits", "learning_rates": (0.1, 0.2), "options": {"model": "cnn"}, "seed": 3}
@@ -238,19 +231,6 @@ def test_a_write_outlives_a_power_cut(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", sync)
     write_atomically(path, "all of it")
     assert steps == [(9, False), ("folder", True)]
-
-
-@pytest.mark.parametrize(
-    ("number", "passes"), [(errno.EINVAL, True), (errno.ENOTSUP, True), (errno.EIO, False)]
-)
-def test_only_a_file_system_that_cannot_sync_a_folder_is_excused(tmp_path, monkeypatch, number, passes):
-    def sync(descriptor):
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr(os, "fsync", sync)
-    expected = contextlib.nullcontext() if passes else pytest.raises(OSError, match="Input/output error")
-    with expected:
-        sync_directory(tmp_path)
 
 
 def test_the_places_in_a_folder(tmp_path):

@@ -23,7 +23,8 @@ RANKS = ("rank_fraction", "rank_multiple")
 @dataclasses.dataclass(frozen=True)
 class Case:
     """A learning rate → transformation; how fast and how long it takes to optax's targets; and what has
-    hyperparameters to inject, with those that decide shapes."""
+    hyperparameters to inject, with those that decide shapes; and whether it takes gradients in parts, and
+    steps with a state that all varies over ranks."""
 
     build: Callable
     rate: float = 0.03
@@ -31,6 +32,7 @@ class Case:
     factory: Callable | None = None
     static: tuple[str, ...] = ()
     parts: bool = False
+    apart: bool = True
 
 
 def matrices(*directions):
@@ -65,7 +67,7 @@ CASES = {
         functools.partial(optim.spec_sign, choice=TO_SPECTRAL, momentum=0.9),
         factory=functools.partial(optim.spec_sign, choice=TO_SPECTRAL),
     ),
-    "adaptive_batch": Case(adaptive, steps=6000),
+    "adaptive_batch": Case(adaptive, steps=6000, apart=False),  # its ranks share one batch, by `axis_name`
     "record_noise": Case(lambda rate: optax.chain(optim.record_noise(8), optax.adam(rate)), parts=True),
     "scale_by_dion": Case(matrices(optim.scale_by_dion(rank=2))),
     "scale_by_momentum": Case(matrices(optim.scale_by_momentum(0.9), optim.scale_by_polar())),

@@ -15,7 +15,7 @@ import optax
 import orbax.checkpoint as ocp
 import pytest
 from flax import nnx
-from jax.sharding import AxisType, NamedSharding
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 import optim
 from experiments.study.training.optimizers import OPTIMIZERS
@@ -67,6 +67,10 @@ def converges(case):
     )
 
 
+def stack(*trees):
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+
+
 def compiles_once_and_vmaps(case):
     """Updates of two rows, from one program for both and from a vmapped one."""
     tx = case.build(0.1)
@@ -79,10 +83,6 @@ def compiles_once_and_vmaps(case):
         rows.append(updates)
         states.append(tx.init(params))
     assert update._cache_size() == 1
-
-    def stack(*trees):
-        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
-
     params, state = stack(drawn(0), drawn(1)), stack(*states)
     mapped = jax.jit(jax.vmap(lambda g, s, p: tx.update(g, s, p, **extra(case, g))))
     for step in range(2):
@@ -174,6 +174,45 @@ def is_sharded(case):
         close(updates, expected)
 
 
+def goes_inside_shard_map(case):
+    """Two ranks step on their mean gradient from the same parameters, and each on its own from its own."""
+    tx = case.build(0.1)
+    update = lambda g, s, p: tx.update(g, s, p, **extra(case, g))  # noqa: E731
+    gradients = [[drawn(10 * step + rank) for rank in range(2)] for step in range(2)]
+    means = [jax.tree.map(lambda a, b: (a + b) / 2, *ranks) for ranks in gradients]
+
+    def two_steps(update, gradients, state, params):
+        for gradient in gradients:
+            updates, state = update(gradient, state, params)
+        return updates
+
+    expected = [
+        two_steps(jax.jit(update), g, tx.init(params), params)
+        for g, params in zip((means, *zip(*gradients, strict=True)), map(drawn, (2, 2, 3)), strict=True)
+    ]
+
+    def alike(gradient, state, params):
+        own = jax.tree.map(lambda leaf: leaf[0], gradient)
+        return update(jax.lax.pmean(own, "x"), state, params)
+
+    def apart(*ranks):
+        own = jax.tree.map(lambda leaf: leaf[0], ranks)
+        return jax.tree.map(lambda leaf: leaf[None], update(*own))
+
+    whole, split = PartitionSpec(), PartitionSpec("x")
+    stacks = [stack(*ranks) for ranks in gradients]
+    states, params = stack(*(tx.init(drawn(rank)) for rank in (2, 3))), stack(drawn(2), drawn(3))
+    for kind in (AxisType.Explicit, AxisType.Auto):
+        mesh = jax.make_mesh((2,), ("x",), axis_types=(kind,))
+        over = functools.partial(jax.shard_map, mesh=mesh)
+        one, two = (functools.partial(jax.device_put, device=NamedSharding(mesh, s)) for s in (whole, split))
+        step = jax.jit(over(alike, in_specs=(split, whole, whole), out_specs=whole))
+        close(two_steps(step, two(stacks), one(tx.init(drawn(2))), one(drawn(2))), expected[0])
+        if case.apart:
+            step = jax.jit(over(apart, in_specs=split, out_specs=split))
+            close(two_steps(step, two(stacks), two(states), two(params)), stack(*expected[1:]))
+
+
 def state_is_handled(case):
     """By flax.serialization, optax.tree_map_params, donation, pickles and copies."""
     tx, params = case.build(0.1), drawn(0)
@@ -238,7 +277,7 @@ def is_restored_by_orbax(case, path):
 
 CHECKS = (
     converges, compiles_once_and_vmaps, goes_inside_optax_wrappers, injects, keeps_dtypes, is_sharded,
-    state_is_handled, is_restored_by_orbax,
+    goes_inside_shard_map, state_is_handled, is_restored_by_orbax,
 )  # fmt: skip
 
 

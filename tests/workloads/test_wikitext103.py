@@ -10,7 +10,7 @@ import pytest
 import sentencepiece
 
 from workloads import load, metric_names
-from workloads.datasets import wikitext103
+from workloads.datasets import token_cache, wikitext103
 from workloads.datasets.token_cache import Counts
 from workloads.datasets.tokenizer import END_OF_LINE, LONGEST_WORD, encode, train_tokenizer
 from workloads.datasets.wikitext103 import load_wikitext103
@@ -165,6 +165,19 @@ def test_the_published_checksums_are_insisted_on(
         message = f"SHA-256 checksum 0{{64}} .* in {folder / name}, found {checksum}"
         with pytest.raises(ValueError, match=message):
             load_miniature(place, files="published")
+
+
+def test_what_is_not_the_published_file_is_not_read(
+    tmp_path, wikitext, monkeypatch, load_miniature, write_parquet
+):
+    """Its checksum is told, and not what the reader makes of it."""
+    folder = tmp_path / "wikitext-103-raw-v1"
+    write_parquet(folder, wikitext)
+    (folder / "train-00000-of-00002.parquet").write_bytes(b"no parquet")
+    monkeypatch.setattr(token_cache, "read_lines", lambda *_: pytest.fail("it was read"))
+    checksum = hashlib.sha256(b"no parquet").hexdigest()
+    with pytest.raises(ValueError, match=f"the published SHA-256 checksum 74da.*, found {checksum}"):
+        load_miniature(tmp_path, files="published")
 
 
 # Options and libraries

@@ -15,6 +15,7 @@ import numpy as np
 from workloads.datasets.local_files import DataFolder
 from workloads.datasets.text_lines import open_binary, read_lines
 from workloads.datasets.tokenizer import OPTIONS, encode, train_tokenizer
+from workloads.disk import sync
 
 SAMPLED_LINES = 200_000  # of the training text at most, evenly spread: of WikiText-103 every tenth with text
 RECORD, MODEL = "record.json", "tokenizer.model"
@@ -42,7 +43,11 @@ def full_name(path: Path) -> str:
 
 
 def tokenized_text(
-    place: DataFolder, files: Files, vocabulary: int, check: Callable[[Survey], None]
+    place: DataFolder,
+    files: Files,
+    vocabulary: int,
+    check_files: Callable[[Mapping[str, str]], None],
+    check_text: Callable[[Mapping[str, Counts]], None],
 ) -> dict[str, np.ndarray]:
     """The ids of each split as uint16, mapped into memory: from the cache in `place`, or made now.
 
@@ -52,7 +57,10 @@ def tokenized_text(
     checksum than when it was made.
 
     Args:
-      check: raises when what was read is not what was to be read; called before anything is made of it.
+      check_files: takes the checksums by `full_name`, and raises where these are not the files to be read;
+        called before they are.
+      check_text: takes the counts of each split, and raises where this is not the text; called before
+        anything is made of it.
 
     Raises:
       ValueError: see `read_lines` and `train_tokenizer`, or the cache cannot be written.
@@ -60,13 +68,13 @@ def tokenized_text(
     """
     cache = place.path / f"sentencepiece-{vocabulary}"
     made_from = _made_from(place, files, vocabulary)
-    survey = _recorded_survey(cache, made_from)
-    if survey is not None:
-        check(survey)
-    else:
-        survey = _survey(place, files)
-        check(survey)
-        _make(cache, place, files, vocabulary, made_from, survey)
+    recorded = _recorded_survey(cache, made_from)
+    checksums = recorded.checksums if recorded else _checksums(place, files)
+    check_files(checksums)
+    counts = recorded.counts if recorded else _counts(place, files)
+    check_text(counts)
+    if recorded is None:
+        _make(cache, place, files, vocabulary, made_from, Survey(counts, checksums))
     return {split: np.memmap(_ids_path(cache, split), np.uint16, mode="r") for split in files}
 
 
@@ -82,19 +90,24 @@ def _made_from(place: DataFolder, files: Files, vocabulary: int) -> dict[str, An
     return {"tokenizer": tokenizer, "files": described}
 
 
-def _survey(place: DataFolder, files: Files) -> Survey:
-    counts, checksums = {}, {}
+def _checksums(place: DataFolder, files: Files) -> dict[str, str]:
+    checksums = {}
+    for path in itertools.chain.from_iterable(files.values()):
+        with open_binary(place, path) as file:
+            checksums[full_name(path)] = hashlib.file_digest(file, "sha256").hexdigest()
+    return checksums
+
+
+def _counts(place: DataFolder, files: Files) -> dict[str, Counts]:
+    counts = {}
     for split, paths in files.items():
         lines = words = 0
-        for path in paths:
-            with open_binary(place, path) as file:
-                checksums[full_name(path)] = hashlib.file_digest(file, "sha256").hexdigest()
-            for line in read_lines(place, path):
-                lines, words = lines + 1, words + len(line.split()) + 1
+        for line in _lines(place, files, split):
+            lines, words = lines + 1, words + len(line.split()) + 1
         if not lines:
             raise place.problem(paths[0], "lines of text", "none")
         counts[split] = Counts(lines, words)
-    return Survey(counts, checksums)
+    return counts
 
 
 def _make(
@@ -113,11 +126,11 @@ def _make(
             content = {"made_from": made_from, "checksums": checksums, "survey": survey._asdict()}
             record = {"content": content, "checksum": _content_checksum(content)}
             _write(partial / RECORD, [json.dumps(record, indent=2).encode()])
-            _on_disk(partial)
+            sync(partial)
             if _recorded_survey(cache, made_from) is None:  # else another process was faster
                 shutil.rmtree(cache, ignore_errors=True)
                 partial.rename(cache)
-                _on_disk(place.path)
+                sync(place.path)
     except OSError as error:
         raise place.problem(
             place.path, "a folder in which to keep the token ids", f"that writing fails: {error}"
@@ -152,15 +165,6 @@ def _write(path: Path, pieces: Iterable[bytes | np.ndarray]) -> str:
         file.flush()
         os.fsync(file.fileno())
     return digest.hexdigest()
-
-
-def _on_disk(folder: Path) -> None:
-    """Let the names in a folder be on the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _recorded_survey(cache: Path, made_from: dict[str, Any]) -> Survey | None:

@@ -1,5 +1,6 @@
 """WikiText-103 (Merity et al., 2016, arXiv:1609.07843) in its published forms, as blocks of token ids."""
 
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,7 +9,7 @@ from types import MappingProxyType
 import numpy as np
 
 from workloads.datasets.local_files import DataFolder, data_folder
-from workloads.datasets.token_cache import Counts, Survey, full_name, tokenized_text
+from workloads.datasets.token_cache import Counts, full_name, tokenized_text
 from workloads.datasets.tokenizer import LARGEST_VOCABULARY
 
 SOURCE = (
@@ -71,7 +72,13 @@ def load_wikitext103(
         raise ValueError(f"wikitext103: vocabulary must be in [1, {LARGEST_VOCABULARY}], got {vocabulary}")
     place = data_folder("wikitext103", SOURCE, folder, files)
     found = find_files(place)
-    splits = tokenized_text(place, found, vocabulary, lambda survey: _check(place, found, survey))
+    splits = tokenized_text(
+        place,
+        found,
+        vocabulary,
+        functools.partial(_check_files, place, found),
+        functools.partial(_check_text, place, found),
+    )
     for split, ids in splits.items():
         if len(ids) <= context:
             expected = f"more than context={context:,} tokens of text"
@@ -119,19 +126,23 @@ def _not_empty(place: DataFolder, files: dict[str, list[Path]]) -> dict[str, lis
     return files
 
 
-def _check(place: DataFolder, files: Mapping[str, Sequence[Path]], survey: Survey) -> None:
-    """Raise ValueError when the published text is insisted on and this is another one."""
-    if not place.insist:
-        return
-    for path in (path for paths in files.values() for path in paths):
-        checksum = survey.checksums[full_name(path)]
+def _check_files(
+    place: DataFolder, files: Mapping[str, Sequence[Path]], checksums: Mapping[str, str]
+) -> None:
+    """Raise ValueError when the published files are insisted on and one of these is another."""
+    for path in (path for paths in files.values() for path in paths if place.insist):
+        checksum = checksums[full_name(path)]
         published = PUBLISHED_CHECKSUMS.get(full_name(path), checksum)
         if checksum != published:
             raise place.problem(path, f"the published SHA-256 checksum {published} {OTHERWISE}", checksum)
+
+
+def _check_text(place: DataFolder, files: Mapping[str, Sequence[Path]], counts: Mapping[str, Counts]) -> None:
+    """Raise ValueError when the published text is insisted on and this is another one."""
     for split, published in PUBLISHED_COUNTS.items():
-        if survey.counts[split] != published:
+        if place.insist and counts[split] != published:
             expected, found = (
                 f"{lines:,} lines and {words:,} words with the ends of lines"
-                for lines, words in (published, survey.counts[split])
+                for lines, words in (published, counts[split])
             )
             raise place.problem(files[split][0], f"the published {expected} {OTHERWISE}", found)

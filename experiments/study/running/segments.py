@@ -1,6 +1,5 @@
 """Long sweeps in segments, between which they are saved, and taken up again where they were left."""
 
-import hashlib
 import time
 
 import jax
@@ -13,6 +12,7 @@ from experiments.study.running.processes import from_all, from_first
 from experiments.study.running.stopping import Stopped, StopRequest
 from experiments.study.storage.checkpoints import Checkpoints
 from workloads import LongSweep, SweepState
+from workloads.digest import tree_digest
 
 
 class Segments:
@@ -95,9 +95,5 @@ class Segments:
 
 def _identity(sweep: LongSweep, num_steps: int) -> str:
     """What makes a sweep the same one in a resumed study, whatever the devices; its number of rows first."""
-    digest = hashlib.sha256(repr((num_steps, sweep.program.vectorize)).encode())
-    for path, leaf in jax.tree.leaves_with_path(sweep.inputs):
-        values = np.asarray(leaf)
-        digest.update(repr((jax.tree_util.keystr(path), values.dtype.str, values.shape)).encode())
-        digest.update(values.tobytes())
-    return f"{len(jax.tree.leaves(sweep.inputs)[0])} {digest.hexdigest()}"
+    facts = repr((num_steps, sweep.program.vectorize)).encode()
+    return f"{len(jax.tree.leaves(sweep.inputs)[0])} {tree_digest(sweep.inputs, facts)}"

@@ -9,17 +9,20 @@ from jaxtyping import Float, Int, Shaped
 
 from geometry import BatchForm, LawFit, fit_law
 from schedules.search import Estimate
-from schedules.search.scoring import RESAMPLES
+from schedules.search.scoring import RESAMPLES, expanded_confidence
 
 
 class ReplicatedFit(NamedTuple):
-    """A law fitted to all replicates, and to each resample of them."""
+    """A law fitted to all replicates, whose number is kept, and to each resample of them."""
 
     fit: LawFit
     resampled: LawFit
+    replicates: int
 
     def critical_batch(self, confidence: float) -> Estimate:
-        return positive_estimate(self.fit.critical_batch, self.resampled.critical_batch, confidence)
+        """With expanded percentiles: about as often as it says for normal noise, less often for skewed."""
+        expanded = expanded_confidence(confidence, self.replicates)
+        return positive_estimate(self.fit.critical_batch, self.resampled.critical_batch, expanded)
 
 
 def replicated_fit(
@@ -52,7 +55,8 @@ def replicated_fit(
         return np.broadcast_to(values, steps.shape)[chosen].reshape(len(chosen), -1)
 
     fits = fit_law(form, np.tile(batch_sizes, count), points(steps), points(horizons))
-    return ReplicatedFit(jax.tree.map(lambda rows: rows[0], fits), jax.tree.map(lambda rows: rows[1:], fits))
+    fit, resampled = jax.tree.map(lambda rows: rows[0], fits), jax.tree.map(lambda rows: rows[1:], fits)
+    return ReplicatedFit(fit, resampled, count)
 
 
 def resamples_of(count: int) -> Int[np.ndarray, "resamples {count}"]:
@@ -66,7 +70,8 @@ def positive_estimate(
     """A positive value with the percentile interval of its resampled values, where NaN is a value not known.
 
     It then counts as zero for the lower end and as infinite for the upper one. Also for ratios, such as of
-    two critical batches by resample.
+    two critical batches by resample. Percentiles of few replicates are too close: ask for those of
+    `expanded_confidence`.
 
     >>> positive_estimate(2.0, np.array([1.0, 2.0, 3.0, np.inf]), 0.9)
     Estimate(value=2.0, low=1.0, high=inf)

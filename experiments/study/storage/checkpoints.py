@@ -17,7 +17,8 @@ from jaxtyping import PyTree
 
 from experiments.study.options.errors import StudyError
 from experiments.study.storage.folder import PARTIAL
-from experiments.study.storage.sealed import DamagedFolder, check_seal, read_facts, seal, sync
+from experiments.study.storage.sealed import DamagedFolder, check_seal, read_facts, seal
+from workloads.disk import sync
 
 FORMAT = 1
 KEPT = 2  # the newest, and the one before for the case that it is damaged

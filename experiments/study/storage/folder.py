@@ -2,23 +2,23 @@
 
 import contextlib
 import dataclasses
-import errno
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
 from experiments.study.options.errors import StudyError
 from experiments.study.storage.lock import LOCK
+from workloads.disk import sync
 
 STUDY = "study"  # the field of config.json that names the study
 DEVICES = "devices"  # the field of config.json that tells whether a study has one device or several
 PARTIAL = ".partial"  # what a killed process may leave behind; never read
 ADVICE = {  # by field of config.json, what is allowed where it differs
     DEVICES: "A study goes on with one device, or with several of any number, as it began: see --devices.",
-    "checkpoint_steps": "It was made by an earlier version, in which saving a run changed its last bits.",
+    STUDY: "A config without it was made by an earlier version, which still reads it.",
 }
 
 
@@ -71,7 +71,8 @@ def open_folder(path: Path, config: Mapping[str, Any]) -> StudyFolder:
         if differing:
             raise StudyError(
                 f"{path} holds a study with another config:\n{differing}\n"
-                f"Choose another folder with --folder, or delete this one.{_advice(differing)}"
+                "Choose another folder with --folder, or delete this one."
+                + "".join(f"\n{line}" for line in advice(_fields_of(differing)))
             )
     elif any(entry.name != LOCK and not _is_partial(entry) for entry in path.iterdir()):
         raise StudyError(f"{path} is not empty and holds no config.json: it is not a study's folder.")
@@ -95,6 +96,11 @@ def read_config(folder: StudyFolder) -> dict[str, Any]:
     return content
 
 
+def advice(fields: Container[str]) -> list[str]:
+    """What there is to say of a config in which these fields are not as expected."""
+    return [text for field, text in ADVICE.items() if field in fields]
+
+
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write a file that is there in full or not at all, whenever the process is killed or the power cut.
 
@@ -110,7 +116,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-        sync_directory(path.parent)
+        sync(path.parent)
     except OSError as error:
         with contextlib.suppress(OSError):  # there may be none, or a file where its folder should be
             partial.unlink()
@@ -123,18 +129,6 @@ def make_folder(path: Path) -> None:
         path.mkdir(exist_ok=True)
     except OSError as error:
         raise StudyError(f"{path} cannot be written to: {error.strerror or error}.") from None
-
-
-def sync_directory(path: Path) -> None:
-    """Make what was renamed or removed in a directory outlive a power cut."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # not every network file system knows how
-            raise
-    finally:
-        os.close(descriptor)
 
 
 def _is_partial(path: Path) -> bool:
@@ -150,9 +144,8 @@ def _check_writable(path: Path) -> None:
         raise StudyError(f"{path} cannot be written to: {error.strerror or error}.") from None
 
 
-def _advice(differing: str) -> str:
-    named = {line.split(":")[0].strip() for line in differing.splitlines()}
-    return "".join(f"\n{advice}" for name, advice in ADVICE.items() if name in named)
+def _fields_of(differing: str) -> set[str]:
+    return {line.split(":")[0].strip() for line in differing.splitlines()}
 
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any], old_place: str, new_place: str) -> str:

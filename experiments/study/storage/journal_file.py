@@ -111,6 +111,8 @@ def explained_errors(path: Path | None) -> Iterator[None]:
 
 def _check_header(path: Path) -> None:
     """Refuse what SQLite must not touch: its first look at a file may change it."""
+    if not path.is_file():  # a pipe would be waited for
+        raise StudyError(f"{path} is no file.")
     with path.open("rb") as file:
         header = file.read(100)
     if len(header) < 100:

@@ -6,7 +6,8 @@
 import hashlib
 from pathlib import Path
 
-from experiments.study.storage.folder import sync_directory, write_atomically
+from experiments.study.storage.folder import write_atomically
+from workloads.disk import sync
 
 
 def set_seal(path: Path) -> None:
@@ -21,14 +22,15 @@ def is_sealed(path: Path) -> bool:
 
 def seal_holds(path: Path) -> bool:
     """Whether a sealed file is still the one that was sealed."""
-    return _seal_of(path).read_bytes() == _line(path).encode()
+    seal = _seal_of(path)
+    return seal.is_file() and seal.read_bytes() == _line(path).encode()  # a pipe would be waited for
 
 
 def remove_seal(path: Path) -> None:
     """Let a file be changed; a power cut does not bring the seal back."""
     if is_sealed(path):
         _seal_of(path).unlink()
-        sync_directory(path.parent)
+        sync(path.parent)
 
 
 def _seal_of(path: Path) -> Path:

@@ -2,13 +2,13 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from experiments.study.options.errors import StudyError
 from experiments.study.storage.folder import write_atomically
+from workloads.disk import sync
 
 MANIFEST = "manifest.json"
 
@@ -54,15 +54,6 @@ def check_seal(folder: Path) -> None:
             raise DamagedFolder(f"{folder / name} has {entry_found['size']} bytes of {entry['size']}")
         if entry_found != entry:
             raise DamagedFolder(f"{folder / name} has other bytes than were written")
-
-
-def sync(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
