@@ -11,10 +11,10 @@ from jax.sharding import PartitionSpec
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from geometry.matrices import as_wide_was, in_equal_batches, leaves_by_path, tree_shapes, wide
+from geometry.matrices import leaves_by_path
 from geometry.orthonormal import polar_columns, range_basis, signed_qr
 from geometry.precision import unit_peak
-from optim.leaves import stacks_of, tell_matrices, tree_of
+from optim.leaves import on_matrices, tell_matrices
 from optim.method import ADAM, matrix_method
 from optim.options import check_choice, check_number
 from optim.ranks import rank_rule
@@ -108,17 +108,10 @@ def scale_by_dion(
 
     def step(updates, buffers, warm_starts):
         sums = jax.tree.map(lambda m, g: m + g.astype(m.dtype) / HEADROOM, buffers, updates)
-        stacks = stacks_of(sums, routing)
-        if not stacks:
-            return updates, buffers, warm_starts
-        # in the tree's order, which is not that of the sorted paths
-        starts = [start for path in tree_shapes(updates) for start in warm_starts[path]]
-        directions, fed_back, new_starts = in_equal_batches(dion, list(map(wide, stacks)), starts)
-        directions = tree_of(list(map(as_wide_was, directions, stacks)), updates, routing, scale)
-        buffers = tree_of(list(map(as_wide_was, fed_back, stacks)), buffers, routing)
-        remaining = iter(new_starts)
-        kept = {path: tuple(next(remaining) for _ in warm_starts[path]) for path in tree_shapes(updates)}
-        return directions, buffers, kept
+        directions, fed_back, new_starts = on_matrices(
+            dion, sums, warm_starts, routing=routing, scales=(scale, None)
+        )
+        return optax.tree.cast_like(directions, updates), fed_back, new_starts
 
     def update(updates, state, params=None):
         like = (updates, state.buffers, state.warm_starts)

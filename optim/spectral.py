@@ -5,8 +5,7 @@ from jax.typing import ArrayLike
 from jaxtyping import PyTree
 
 from geometry import PolarMethod, polar_method
-from geometry.matrices import as_wide_was, in_equal_batches, wide
-from optim.leaves import stacks_of, tell_matrices, tree_of
+from optim.leaves import on_matrices, tell_matrices
 from optim.method import ADAM, matrix_method
 from optim.momentum import scale_by_momentum
 from optim.options import check_choice
@@ -51,11 +50,8 @@ def scale_by_polar(
 
 def polar_factors(tree: PyTree, method: PolarMethod, scale: str | None, routing: Routing) -> PyTree:
     """The polar factor of every leaf times its shape scale, equal matrices as one batch."""
-    stacks = stacks_of(tree, routing)
-    if not stacks:
-        return tree
-    (factors,) = in_equal_batches(lambda stack: (method.factor(stack),), list(map(wide, stacks)))
-    return tree_of(list(map(as_wide_was, factors, stacks)), tree, routing, scale)
+    (factors,) = on_matrices(lambda stack: (method.factor(stack),), tree, routing=routing, scales=(scale,))
+    return factors
 
 
 def spectral_descent(
