@@ -93,13 +93,6 @@ def wide(stack: Float[Array, "matrices rows columns"]) -> Float[Array, "matrices
     return stack.mT if stack.shape[1] > stack.shape[2] else stack
 
 
-def as_wide_was(
-    stack: Float[Array, "matrices short long"], original: Float[Array, "matrices rows columns"]
-) -> Float[Array, "matrices rows columns"]:
-    """Undo `wide`."""
-    return stack if stack.shape[1:] == original.shape[1:] else stack.mT
-
-
 def over_stack(
     function: Callable[[Array], Array], stack: Float[Array, "matrices rows columns"]
 ) -> Float[Array, "matrices *result"]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Int, PyTree
 from geometry import PolarMethod, polar_method
 from geometry.matrices import leaf_path, leaves_by_path, tree_shapes
 from optim.leaves import tell_matrices
-from optim.method import ADAM, matrix_method
+from optim.method import matrix_method, with_arguments_of
 from optim.momentum import MomentumState, scale_by_momentum
 from optim.options import check_choice, check_number
 from optim.routing import BY_NAME, Kind, Routing
@@ -21,7 +21,6 @@ from optim.scales import SCALES
 from optim.sharding import call_in_auto_mode
 from optim.spectral import polar_factors
 from optim.state import beside_params
-from optim.step import COUPLED, Decay
 
 GeometryName = Literal["sign", "spectral"]
 
@@ -151,6 +150,7 @@ def scale_by_spec_sign(
     return optax.GradientTransformationExtraArgs(init, update)
 
 
+@with_arguments_of(matrix_method)
 def spec_sign(
     learning_rate: optax.ScalarOrSchedule,
     momentum: ArrayLike = 0.95,
@@ -160,13 +160,9 @@ def spec_sign(
     polar: str | PolarMethod = "polar_express",
     scale: str | None = "rms",
     sign_scale: ArrayLike = 0.2,
-    weight_decay: ArrayLike = 0.0,
-    decay: Decay = COUPLED,
-    fallback: optax.GradientTransformation = ADAM,
-    fallback_learning_rate: optax.ScalarOrSchedule | None = None,
-    fallback_weight_decay: ArrayLike = 0.0,
     routing: Routing = BY_NAME,
     momentum_dtype: str | None = None,
+    **shared: Any,
 ) -> optax.GradientTransformationExtraArgs:
     """Spectral or sign descent with momentum on every matrix, as an index of its gradients says.
 
@@ -187,17 +183,8 @@ def spec_sign(
         routing=routing,
         momentum_dtype=momentum_dtype,
     )
-    return matrix_method(
-        (direction,),
-        learning_rate,
-        weight_decay,
-        decay,
-        fallback,
-        fallback_learning_rate,
-        fallback_weight_decay,
-        routing,
-        kinds=("hidden", "embed", "head"),
-    )
+    kinds = ("hidden", "embed", "head")
+    return matrix_method((direction,), learning_rate, kinds, routing=routing, **shared)
 
 
 def _only(tree: PyTree, paths: Collection[str]) -> PyTree:

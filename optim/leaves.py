@@ -1,37 +1,68 @@
-"""A parameter tree as one list of matrix stacks, and back."""
+"""A function of matrices on a whole parameter tree."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain, islice
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from geometry.matrices import leaves_by_path, tree_shapes
+from geometry.matrices import MatrixView, in_equal_batches, leaves_by_path, tree_shapes, wide
 from optim.plan import tell
 from optim.routing import Routing
 from optim.scales import shape_scales
 
-
-def stacks_of(tree: PyTree, routing: Routing) -> list[Array]:
-    """The matrix stacks of all leaves, block after block."""
-    views = routing.views(tree).values()
-    return [
-        stack for view, leaf in zip(views, jax.tree.leaves(tree), strict=True) for stack in view.split(leaf)
-    ]
+Parts = Mapping[str, tuple[Array, ...]]  # path → an array for each block of the leaf, its matrices leading
 
 
-def tree_of(stacks: Sequence[Array], like: PyTree, routing: Routing, scale: str | None = None) -> PyTree:
-    """The tree that `stacks_of` took apart, each block times its shape scale, in the dtypes of `like`."""
-    remaining = iter(stacks)
-    views = routing.views(like).values()
+def on_matrices(
+    function: Callable[..., tuple[Array, ...]],
+    tree: PyTree,
+    *parts: Parts,
+    routing: Routing,
+    scales: Sequence[str | None],
+) -> tuple[PyTree | Parts, ...]:
+    """Apply a function of stacks of wide matrices to all leaves, equal matrices of the tree in one call.
 
-    def leaf_of(view, leaf):
-        factors = shape_scales(scale, view, leaf.shape)
-        blocks = [factor * next(remaining) for factor in factors]
-        return view.join(blocks, leaf.shape).astype(leaf.dtype)
+    Args:
+      function: a stack (matrices, short, long), and what each of `parts` has of the same matrices → for each
+        of `scales` a stack of that shape, then for each of `parts` what takes its place.
+      tree: the matrices, each leaf split and turned to be wide.
+      parts: what else is known of each block of each leaf.
+      routing: how leaves are seen as matrices.
+      scales: by which shape scale each of the trees that come back is multiplied; see `shape_scales`.
 
-    leaves, structure = jax.tree.flatten(like)
-    return structure.unflatten([leaf_of(view, leaf) for view, leaf in zip(views, leaves, strict=True)])
+    Returns:
+      The trees, in the shapes and dtypes of `tree`, and the new parts.
+    """
+    views = routing.views(tree)
+    leaves, structure = jax.tree.flatten(tree)
+    split = [view.split(leaf) for view, leaf in zip(views.values(), leaves, strict=True)]
+    stacks = list(chain(*split))
+    if not stacks:
+        return (*[tree] * len(scales), *parts)
+
+    def by_leaf(arrays):
+        remaining = iter(arrays)
+        return [tuple(islice(remaining, len(blocks))) for blocks in split]
+
+    def joined(turned, scale):
+        pairs = zip(turned, stacks, strict=True)
+        upright = by_leaf(array if array.shape == stack.shape else array.mT for array, stack in pairs)
+        rows = zip(views.values(), upright, leaves, strict=True)
+        return structure.unflatten([_join(view, blocks, leaf, scale) for view, blocks, leaf in rows])
+
+    # in the tree's order, which is not that of the sorted paths
+    columns = [list(chain.from_iterable(part[path] for path in views)) for part in parts]
+    results = in_equal_batches(function, list(map(wide, stacks)), *columns)
+    trees = map(joined, results, scales)
+    return (*trees, *(dict(zip(views, by_leaf(arrays), strict=True)) for arrays in results[len(scales) :]))
+
+
+def _join(view: MatrixView, blocks: Sequence[Array], leaf: Array, scale: str | None) -> Array:
+    factors = shape_scales(scale, view, leaf.shape)
+    scaled = [factor * block for factor, block in zip(factors, blocks, strict=True)]
+    return view.join(scaled, leaf.shape).astype(leaf.dtype)
 
 
 def tell_matrices(params: PyTree, routing: Routing, scale: str | None) -> None:

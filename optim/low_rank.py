@@ -2,7 +2,7 @@
 
 import zlib
 from collections.abc import Callable
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -11,18 +11,17 @@ from jax.sharding import PartitionSpec
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from geometry.matrices import as_wide_was, in_equal_batches, leaves_by_path, tree_shapes, wide
+from geometry.matrices import leaves_by_path
 from geometry.orthonormal import polar_columns, range_basis, signed_qr
 from geometry.precision import unit_peak
-from optim.leaves import stacks_of, tell_matrices, tree_of
-from optim.method import ADAM, matrix_method
+from optim.leaves import on_matrices, tell_matrices
+from optim.method import ADAM, matrix_method, with_arguments_of
 from optim.options import check_choice, check_number
 from optim.ranks import rank_rule
 from optim.routing import BY_NAME, Routing
 from optim.scales import SCALES
 from optim.sharding import call_in_auto_mode
 from optim.state import beside_params
-from optim.step import COUPLED, Decay
 
 Right = Literal["normalize", "qr", "polar"]
 
@@ -108,17 +107,10 @@ def scale_by_dion(
 
     def step(updates, buffers, warm_starts):
         sums = jax.tree.map(lambda m, g: m + g.astype(m.dtype) / HEADROOM, buffers, updates)
-        stacks = stacks_of(sums, routing)
-        if not stacks:
-            return updates, buffers, warm_starts
-        # in the tree's order, which is not that of the sorted paths
-        starts = [start for path in tree_shapes(updates) for start in warm_starts[path]]
-        directions, fed_back, new_starts = in_equal_batches(dion, list(map(wide, stacks)), starts)
-        directions = tree_of(list(map(as_wide_was, directions, stacks)), updates, routing, scale)
-        buffers = tree_of(list(map(as_wide_was, fed_back, stacks)), buffers, routing)
-        remaining = iter(new_starts)
-        kept = {path: tuple(next(remaining) for _ in warm_starts[path]) for path in tree_shapes(updates)}
-        return directions, buffers, kept
+        directions, fed_back, new_starts = on_matrices(
+            dion, sums, warm_starts, routing=routing, scales=(scale, None)
+        )
+        return optax.tree.cast_like(directions, updates), fed_back, new_starts
 
     def update(updates, state, params=None):
         like = (updates, state.buffers, state.warm_starts)
@@ -128,7 +120,9 @@ def scale_by_dion(
     return optax.GradientTransformation(init, update)
 
 
-def dion(
+@with_arguments_of(matrix_method)
+def _low_rank(
+    right: Right,
     learning_rate: optax.ScalarOrSchedule,
     *,
     rank: ArrayLike | None = None,
@@ -136,15 +130,29 @@ def dion(
     rank_multiple: ArrayLike = 1,
     momentum: ArrayLike = 0.95,
     scale: str | None = "fan_ratio",
-    weight_decay: ArrayLike = 0.0,
-    decay: Decay = COUPLED,
-    fallback: optax.GradientTransformation = ADAM,
-    fallback_learning_rate: optax.ScalarOrSchedule | None = None,
-    fallback_weight_decay: ArrayLike = 0.0,
     routing: Routing = BY_NAME,
     seed: ArrayLike = 0,
     axis_name: str | None = None,
+    fallback: optax.GradientTransformation = ADAM,
+    **shared: Any,
 ) -> optax.GradientTransformationExtraArgs:
+    direction = scale_by_dion(
+        momentum,
+        right=right,
+        rank=rank,
+        rank_fraction=rank_fraction,
+        rank_multiple=rank_multiple,
+        scale=scale,
+        routing=routing,
+        seed=seed,
+        axis_name=axis_name,
+    )
+    averaged = fallback if axis_name is None else optax.chain(_mean_over(axis_name), fallback)
+    return matrix_method((direction,), learning_rate, fallback=averaged, routing=routing, **shared)
+
+
+@with_arguments_of(_low_rank)
+def dion(learning_rate: optax.ScalarOrSchedule, **options: Any) -> optax.GradientTransformationExtraArgs:
     """Dion on hidden matrices, a fallback elsewhere: W ← W - η · scale · U Vᵀ - δ W.
 
     The columns of V are normalised and not orthogonalised, so the update's Frobenius norm is √r and its
@@ -163,26 +171,12 @@ def dion(
     Raises:
       ValueError: an option is outside what it may be; or, at init, no rule covers a leaf.
     """
-    return _low_rank("normalize", **locals())
+    return _low_rank("normalize", learning_rate, **options)
 
 
+@with_arguments_of(_low_rank)
 def orth_dion(
-    learning_rate: optax.ScalarOrSchedule,
-    *,
-    right: Literal["qr", "polar"] = "qr",
-    rank: ArrayLike | None = None,
-    rank_fraction: ArrayLike = 0.25,
-    rank_multiple: ArrayLike = 1,
-    momentum: ArrayLike = 0.95,
-    scale: str | None = "fan_ratio",
-    weight_decay: ArrayLike = 0.0,
-    decay: Decay = COUPLED,
-    fallback: optax.GradientTransformation = ADAM,
-    fallback_learning_rate: optax.ScalarOrSchedule | None = None,
-    fallback_weight_decay: ArrayLike = 0.0,
-    routing: Routing = BY_NAME,
-    seed: ArrayLike = 0,
-    axis_name: str | None = None,
+    learning_rate: optax.ScalarOrSchedule, *, right: Literal["qr", "polar"] = "qr", **options: Any
 ) -> optax.GradientTransformationExtraArgs:
     """Orth-Dion on hidden matrices: `dion` with an orthonormal V, so that all r singular values are 1.
 
@@ -193,7 +187,7 @@ def orth_dion(
       ValueError: an option is outside what it may be; or, at init, no rule covers a leaf.
     """
     check_choice("right", right, ("qr", "polar"))
-    return _low_rank(**locals())
+    return _low_rank(right, learning_rate, **options)
 
 
 def compressed_specs(state: PyTree, axis_name: str) -> PyTree:
@@ -209,47 +203,6 @@ def compressed_specs(state: PyTree, axis_name: str) -> PyTree:
         return replicated._replace(buffers=jax.tree.map(lambda _: PartitionSpec(axis_name), node.buffers))
 
     return jax.tree.map(specs, state, is_leaf=lambda node: isinstance(node, LowRankState))
-
-
-def _low_rank(
-    right: Right,
-    learning_rate: optax.ScalarOrSchedule,
-    rank: ArrayLike | None,
-    rank_fraction: ArrayLike,
-    rank_multiple: ArrayLike,
-    momentum: ArrayLike,
-    scale: str | None,
-    weight_decay: ArrayLike,
-    decay: Decay,
-    fallback: optax.GradientTransformation,
-    fallback_learning_rate: optax.ScalarOrSchedule | None,
-    fallback_weight_decay: ArrayLike,
-    routing: Routing,
-    seed: ArrayLike,
-    axis_name: str | None,
-) -> optax.GradientTransformationExtraArgs:
-    direction = scale_by_dion(
-        momentum,
-        right=right,
-        rank=rank,
-        rank_fraction=rank_fraction,
-        rank_multiple=rank_multiple,
-        scale=scale,
-        routing=routing,
-        seed=seed,
-        axis_name=axis_name,
-    )
-    averaged = fallback if axis_name is None else optax.chain(_mean_over(axis_name), fallback)
-    return matrix_method(
-        (direction,),
-        learning_rate,
-        weight_decay,
-        decay,
-        averaged,
-        fallback_learning_rate,
-        fallback_weight_decay,
-        routing,
-    )
 
 
 def _right_factor(

@@ -1,19 +1,19 @@
 """Spectral descent: the polar factor of the gradient, or of its momentum (Muon)."""
 
+from typing import Any
+
 import optax
 from jax.typing import ArrayLike
 from jaxtyping import PyTree
 
 from geometry import PolarMethod, polar_method
-from geometry.matrices import as_wide_was, in_equal_batches, wide
-from optim.leaves import stacks_of, tell_matrices, tree_of
-from optim.method import ADAM, matrix_method
+from optim.leaves import on_matrices, tell_matrices
+from optim.method import matrix_method, with_arguments_of
 from optim.momentum import scale_by_momentum
 from optim.options import check_choice
 from optim.routing import BY_NAME, Routing
 from optim.scales import SCALES
 from optim.sharding import call_in_auto_mode
-from optim.step import COUPLED, Decay
 
 
 def scale_by_polar(
@@ -51,44 +51,27 @@ def scale_by_polar(
 
 def polar_factors(tree: PyTree, method: PolarMethod, scale: str | None, routing: Routing) -> PyTree:
     """The polar factor of every leaf times its shape scale, equal matrices as one batch."""
-    stacks = stacks_of(tree, routing)
-    if not stacks:
-        return tree
-    (factors,) = in_equal_batches(lambda stack: (method.factor(stack),), list(map(wide, stacks)))
-    return tree_of(list(map(as_wide_was, factors, stacks)), tree, routing, scale)
+    (factors,) = on_matrices(lambda stack: (method.factor(stack),), tree, routing=routing, scales=(scale,))
+    return factors
 
 
+@with_arguments_of(matrix_method)
 def spectral_descent(
     learning_rate: optax.ScalarOrSchedule,
     *,
     polar: str | PolarMethod = "polar_express",
     scale: str | None = "width",
-    weight_decay: ArrayLike = 0.0,
-    decay: Decay = COUPLED,
-    fallback: optax.GradientTransformation = ADAM,
-    fallback_learning_rate: optax.ScalarOrSchedule | None = None,
-    fallback_weight_decay: ArrayLike = 0.0,
     routing: Routing = BY_NAME,
+    **shared: Any,
 ) -> optax.GradientTransformationExtraArgs:
     """Muon without momentum: W ← W - η · scale · polar(G) on hidden matrices; see `muon`.
 
     Of a G that is not finite, nothing is remembered but by the fallback.
     """
-    return muon(
-        learning_rate,
-        momentum=0.0,
-        nesterov=False,
-        polar=polar,
-        scale=scale,
-        weight_decay=weight_decay,
-        decay=decay,
-        fallback=fallback,
-        fallback_learning_rate=fallback_learning_rate,
-        fallback_weight_decay=fallback_weight_decay,
-        routing=routing,
-    )
+    return muon(learning_rate, 0.0, nesterov=False, polar=polar, scale=scale, routing=routing, **shared)
 
 
+@with_arguments_of(matrix_method)
 def muon(
     learning_rate: optax.ScalarOrSchedule = 0.02,
     momentum: ArrayLike = 0.95,
@@ -96,13 +79,9 @@ def muon(
     nesterov: bool = True,
     polar: str | PolarMethod = "polar_express",
     scale: str | None = "width",
-    weight_decay: ArrayLike = 0.0,
-    decay: Decay = COUPLED,
-    fallback: optax.GradientTransformation = ADAM,
-    fallback_learning_rate: optax.ScalarOrSchedule | None = None,
-    fallback_weight_decay: ArrayLike = 0.0,
     routing: Routing = BY_NAME,
     momentum_dtype: str | None = None,
+    **shared: Any,
 ) -> optax.GradientTransformationExtraArgs:
     """Muon (K. Jordan, 2024): the polar factor of the momentum on hidden matrices, a fallback elsewhere.
 
@@ -137,10 +116,6 @@ def muon(
             scale_by_polar(polar, scale=scale, routing=routing),
         ),
         learning_rate,
-        weight_decay,
-        decay,
-        fallback,
-        fallback_learning_rate,
-        fallback_weight_decay,
-        routing,
+        routing=routing,
+        **shared,
     )

@@ -1,5 +1,7 @@
 """What becomes of the leaves that are no hidden matrices: the fallback, at its own rates."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -7,9 +9,11 @@ import numpy as np
 import optax
 import pytest
 
-from optim import Decay, muon
+from optim import Choice, Decay, dion, muon, orth_dion, spec_sign, spectral_descent
 
 ETA, LAMBDA = 0.1, 0.2
+CHOICE = Choice(lambda gradients, **_: jax.tree.map(jnp.sum, gradients), kinds=("hidden",))
+METHODS = [muon, spectral_descent, dion, orth_dion, functools.partial(spec_sign, choice=CHOICE)]
 
 
 class Model(nn.Module):
@@ -63,3 +67,22 @@ def test_without_rates_of_its_own_the_fallback_takes_the_learning_rate_and_decay
             # the fraction follows the matrices' schedule whichever rate the fallback has
             expected = expected * (1 - LAMBDA * (1 - 0.25 * t)) - rate(t) * gradient["bias"]
         np.testing.assert_allclose(run(tx, params, gradients)[-1]["bias"], expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", METHODS, ids=["muon", "spectral", "dion", "orth_dion", "spec_sign"])
+def test_its_numbers_are_injected_by_every_method_and_may_be_changed_in_the_state(method):
+    static = [name for name in ("rank_fraction", "rank_multiple") if method in (dion, orth_dion)]
+    inject = optax.inject_hyperparams(method, static_args=static)
+    tx = inject(
+        ETA,
+        fallback=optax.identity(),
+        fallback_learning_rate=0.5,
+        fallback_weight_decay=0.25,
+        weight_decay=0.0,
+    )
+    params = {"bias": jnp.asarray([4.0, -8.0]), "kernel": jnp.eye(2)}
+    state = tx.init(params)
+    state.hyperparams["fallback_learning_rate"] = jnp.asarray(0.125)
+    state.hyperparams["fallback_weight_decay"] = jnp.asarray(0.5)
+    updates, _ = tx.update(jax.tree.map(jnp.ones_like, params), state, params)
+    np.testing.assert_array_equal(updates["bias"], [-0.125 - 0.25, -0.125 + 0.5])
