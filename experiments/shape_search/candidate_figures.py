@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 from experiments.shape_search.candidates import best_so_far, shape_scores
 from experiments.shape_search.importance import BASE_LR, parameter_importances
-from experiments.shape_search.results import Results
+from experiments.shape_search.runs import Results
 from experiments.study.showing.figures import (
     ACCENT,
     CONTEXT,

@@ -79,7 +79,6 @@ class WorkloadConfig(StudyConfig):
 
     group: ClassVar[Group] = "what"
     batch_fields: ClassVar[tuple[str, ...]] = ("batch_size",)
-    evaluations: ClassVar[int] = 1  # unless it is an option
 
     workload: str = "digits"
     """What to train: digits, cifar10, fashion_mnist, mnist, shakespeare, wikitext103 or linear_regression."""
@@ -87,6 +86,7 @@ class WorkloadConfig(StudyConfig):
     """Options of the workload, as NAME VALUE pairs, such as: model cnn."""
     metric: str = "train_loss"
     """Metric at the end of training to minimise; all others are recorded beside it."""
+    evaluations: ClassVar[int] = 1  # unless it is an option
 
     @property
     def workload_text(self) -> str:
