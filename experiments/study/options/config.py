@@ -41,7 +41,7 @@ class StudyConfig(Checked):
     group: ClassVar[Group] = "sureness"
     planned_runs: ClassVar[int]
     most_runs: ClassVar[int] = 10_000_000
-    data_parallel: ClassVar[int] = 1  # unless it is an option
+    data_parallel = 1  # unless it is an option: a ClassVar would take its place among the fields
 
     confidence: Confidence = 0.95
     """Level of all intervals, between 0 and 1."""
@@ -79,6 +79,7 @@ class WorkloadConfig(StudyConfig):
 
     group: ClassVar[Group] = "what"
     batch_fields: ClassVar[tuple[str, ...]] = ("batch_size",)
+    evaluations = 1  # unless it is an option: a ClassVar would take its place among the fields
 
     workload: str = "digits"
     """What to train: digits, cifar10, fashion_mnist, mnist, shakespeare, wikitext103 or linear_regression."""
@@ -86,7 +87,6 @@ class WorkloadConfig(StudyConfig):
     """Options of the workload, as NAME VALUE pairs, such as: model cnn."""
     metric: str = "train_loss"
     """Metric at the end of training to minimise; all others are recorded beside it."""
-    evaluations: ClassVar[int] = 1  # unless it is an option
 
     @property
     def workload_text(self) -> str:
