@@ -57,7 +57,7 @@ def near_best_shapes(results: Results) -> bytes:
     figure, axes = panels(titles, sharex=True, sharey=True)
     for ax, standing in zip(axes, results.standings, strict=True):
         _band(ax, [multipliers(one) for one in near[standing.name]])
-        ax.plot(_fractions(), multipliers(standing.winner.candidate), color=ACCENT)
+        ax.plot(fractions(), multipliers(standing.winner.candidate), color=ACCENT)
     figure.supxlabel("fraction of training done")
     figure.supylabel("learning rate / its base")
     legend_beside(figure, {"family's winner": ACCENT, BAND_LABEL: BAND})
@@ -116,12 +116,12 @@ def multipliers(candidate: Candidate) -> Float[np.ndarray, "points"]:
 
 def learning_rates(candidate: Candidate) -> tuple[np.ndarray, np.ndarray]:
     """Fractions of the horizon, and the candidate's learning rate at each."""
-    return _fractions(), candidate.base_lr * multipliers(candidate)
+    return fractions(), candidate.base_lr * multipliers(candidate)
 
 
-def _fractions() -> Float[np.ndarray, "points"]:
+def fractions() -> Float[np.ndarray, "points"]:
     return np.arange(CURVE_POINTS) / CURVE_POINTS
 
 
 def _band(ax: Axes, curves: Sequence[Float[np.ndarray, "points"]]) -> None:
-    ax.fill_between(_fractions(), np.min(curves, axis=0), np.max(curves, axis=0), color=BAND, linewidth=0)
+    ax.fill_between(fractions(), np.min(curves, axis=0), np.max(curves, axis=0), color=BAND, linewidth=0)
