@@ -116,11 +116,5 @@ PRESETS: Mapping[str, Config] = MappingProxyType(
     }
 )
 QUICK: Mapping[str, Any] = MappingProxyType(
-    {
-        "candidates": 24,
-        "rung_replicates": (1,),
-        "top": 2,
-        "select_replicates": 10,
-        "confirm_replicates": 40,
-    }
+    {"candidates": 24, "rung_replicates": (1,), "top": 2, "select_replicates": 10, "confirm_replicates": 40}
 )

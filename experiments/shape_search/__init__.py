@@ -7,7 +7,7 @@ fresh seeds.
 from experiments.shape_search.config import Config
 from experiments.shape_search.export import exported
 from experiments.shape_search.findings import present
-from experiments.shape_search.presets import CHECKPOINT_STEPS, PRESETS, QUICK
+from experiments.shape_search.presets import PRESETS, QUICK
 from experiments.shape_search.runs import Results, conclude, with_widest_vectorize
 from experiments.studies import QUESTIONS
 from experiments.study.study import Study
@@ -21,7 +21,7 @@ STUDY = Study(
     conclude=conclude,
     present=present,
     saved=True,
-    checkpoint_steps=CHECKPOINT_STEPS,
+    checkpoint_steps={"cifar10": 500, "wikitext103": 500},
     quick=QUICK,
     fill=with_widest_vectorize,
     export=lambda results: exported(results.best.winner.candidate, results.config),

@@ -68,7 +68,6 @@ PRESETS: Mapping[str, Config] = MappingProxyType(
         ),
     }
 )
-CHECKPOINT_STEPS: Mapping[str, int] = MappingProxyType({"cifar10": 500, "wikitext103": 500})
 QUICK: Mapping[str, Any] = MappingProxyType(
     {
         "families": ("cosine", "constant", "sqrt", "rex", "two_point_spline", "smooth_nonmonotonic"),
