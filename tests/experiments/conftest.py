@@ -17,7 +17,7 @@ from typing import NamedTuple
 import pytest
 
 from experiments.shape_search import Config, main
-from experiments.shape_search import search as search_module
+from experiments.study import study as study_module
 from experiments.study.running.sweeping import Sweep
 from workloads import LongSweep
 
@@ -103,7 +103,7 @@ def study_copy(finished, tmp_path):
 @pytest.fixture
 def no_report(monkeypatch):
     """Leave out the figures, where a test is about scores."""
-    monkeypatch.setattr(search_module, "write_report", lambda results, folder: None)
+    monkeypatch.setattr(study_module, "write_report", lambda *arguments: None)
 
 
 @pytest.fixture
@@ -144,17 +144,18 @@ def no_training(monkeypatch):
 
 @pytest.fixture(scope="session")
 def journal_rows():
-    """folder → {(stage, family, candidate, variant, replicate): all columns but the time and the chunk}."""
+    """folder → {(stage, family, candidate, steps, replicate): all columns but the time and the chunk}."""
 
     def read(folder):
         with contextlib.closing(sqlite3.connect(Path(folder) / "journal.sqlite")) as connection:
             connection.row_factory = sqlite3.Row
             rows = [dict(row) for row in connection.execute("SELECT * FROM trials")]
-        names = ("stage", "family", "candidate", "variant", "replicate")
+        names = ("stage", "group", "number", "label", "replicate")
         result = {}
         for row in rows:
             del row["seconds"], row["chunk"]
-            identity = tuple(row.pop(name) for name in names)
+            stage, family, candidate, label, replicate = (row.pop(name) for name in names)
+            identity = stage, family, candidate, json.loads(label).get("num_steps", label), replicate
             result[identity] = {**row, **{name: json.loads(row[name]) for name in ("params", "metrics")}}
         assert len(result) == len(rows)
         return result

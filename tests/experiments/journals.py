@@ -20,7 +20,7 @@ def forget_runs(folder: Path, condition: str, events: str = "FALSE") -> int:
     path = Path(folder) / "journal.sqlite"
     with contextlib.closing(sqlite3.connect(path)) as connection:
         stages = connection.execute("SELECT DISTINCT stage FROM trials").fetchall()
-        identity = "stage, family, candidate, variant, replicate"
+        identity = 'stage, "group", number, label, replicate'
         lost = set(connection.execute(f"SELECT {identity} FROM trials WHERE {condition}"))
         query = f"SELECT kind, content FROM events WHERE NOT ({events}) ORDER BY number"
         remembered = connection.execute(query).fetchall()
@@ -43,7 +43,7 @@ def asked(folder: Path, query: str) -> list[tuple]:
 def a_row(replicate, score=1.0, stage="screen", metrics=None):
     """A run of which only the replicate and the score matter."""
     metrics = {"train_loss": score} if metrics is None else metrics
-    return Row((stage, "rex", 0, -1, replicate), 0.1, {"beta": 1 / 3}, score, metrics, 0.25)
+    return Row((stage, "rex", 0, "{}", replicate), 0.1, {"beta": 1 / 3}, score, metrics, 0.25)
 
 
 def chunk(number, size=8):

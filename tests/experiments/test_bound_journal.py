@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import workloads
-from experiments.shape_search import main, run
+from experiments.shape_search import STUDY, main
 from experiments.study.options.errors import StudyError
 from experiments.study.running.redraw import redraw_from_journal
 from experiments.study.storage.binding import bind
@@ -79,7 +79,7 @@ def own_study(own, tmp_path_factory, one_rung_config):
     config = one_rung_config(candidates=2, batch=2)
 
     def scores(workload):
-        return run(config, folder, workload).best.winner.scores.tolist()
+        return STUDY.run(config, folder, workload).best.winner.scores.tolist()
 
     return scores, scores(own)
 
