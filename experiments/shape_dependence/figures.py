@@ -36,29 +36,19 @@ def transfer_matrix(results: Results) -> bytes:
     ax.set_facecolor(OWN)
     image = ax.imshow(values, cmap=GAIN_TO_COST, norm=Normalize(-limit, limit), aspect="auto")
     for row, column in np.ndindex(values.shape):
-        cost = costs[row][column]
-        marked = cost_text(cost, results.scale)
+        text = cost_text(costs[row][column], results.scale) if costs[row][column] else "own"
         color = "white" if values[row, column] > DARK * limit else "black"
-        weight = "bold" if marked.endswith("*") else "normal"
-        text = "own" if cost is None else marked
+        weight = "bold" if text.endswith("*") else "normal"
         ax.text(column, row, text, ha="center", va="center", fontsize=8, color=color, weight=weight)
     ax.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")
     ax.set_yticks(range(len(names)), names)
     ax.set_xlabel("trained in")
     ax.set_ylabel("shape of")
-    figure.colorbar(
-        image,
-        ax=ax,
-        extend="both",
-        label=f"cost against the own shape, {results.scale.unit}",
-        format="{x:+g}",
-    )
-    confidence = results.config.confidence
-    figure.suptitle(
-        f"What does another setting's shape cost? ({results.config.vary})\n"
-        f"* the {confidence:.0%} interval, simultaneous within a row or column, does not hold 0",
-        fontsize=10,
-    )
+    label = f"cost against the own shape, {results.scale.unit}"
+    figure.colorbar(image, ax=ax, extend="both", label=label, format="{x:+g}")
+    question = f"What does another setting's shape cost? ({results.config.vary})"
+    sureness = f"{results.config.confidence:.0%} interval, simultaneous within a row or column"
+    figure.suptitle(f"{question}\n* the {sureness}, does not hold 0", fontsize=10)
     return as_png(figure)
 
 
@@ -67,13 +57,10 @@ def best_shapes(results: Results) -> bytes:
     transferred, reference = results.transferred, results.config.reference
     titles = [f"{name}\nLR {transferred[name][name].candidate.base_lr:.3g}" for name in results.shapes]
     figure, axes = panels(titles, sharex=True, sharey=True)
-    dependent = changed(results.costs, reference, results.scale)
+    costly, usual = changed(results.costs, reference, results.scale), multipliers(results.shapes[reference])
     for ax, (name, shape) in zip(axes, results.shapes.items(), strict=True):
-        for candidate, style in (
-            (results.shapes[reference], {"color": CONTEXT, "linewidth": 3, "solid_capstyle": "round"}),
-            (shape, {"color": ITS_SHAPE if name in dependent else ACCENT}),
-        ):
-            ax.plot(fractions(), multipliers(candidate), **style)
+        ax.plot(fractions(), usual, color=CONTEXT, linewidth=3, solid_capstyle="round")
+        ax.plot(fractions(), multipliers(shape), color=ITS_SHAPE if name in costly else ACCENT)
         ax.set_ylim(-0.03, 1.05)
     figure.supxlabel("fraction of training done")
     figure.supylabel("multiplier")

@@ -11,6 +11,8 @@ from experiments.study.showing.cells import at_edge, change_cell, shape_text
 from experiments.study.showing.findings import Figure, Findings, Part
 from experiments.study.showing.table import Column, Table, column
 
+FACTS = ("vary", "reference", "metric", "confidence", "level")  # of winners.json
+
 
 def present(results: Results) -> Findings:
     """The settings with their shapes, the matrix of costs, and the claims."""
@@ -34,11 +36,7 @@ def present(results: Results) -> Findings:
         [Part("", [shapes(results), *notes(results), *shown]), Part(cost, [matrix(results)])],
         cost_claims(results.costs, config.reference, scale),
         facts={
-            "vary": config.vary,
-            "reference": config.reference,
-            "metric": config.metric,
-            "confidence": config.confidence,
-            "level": config.level,
+            **{name: getattr(config, name) for name in FACTS},
             "scale": scale.value,
             "transfers": transfers(results),
         },

@@ -15,6 +15,7 @@ from schedules.search import Candidate, Finding, Standing, Verdict, verdict
 from schedules.winners import FORMAT
 
 DRAWING = ("random", "sobol")  # strategies whose shapes are a sample of the family
+FACTS = ("workload", "optimizer", "batch_size", "num_steps", "metric", "confidence")  # of winners.json
 
 
 def present(results: Results) -> Findings:
@@ -46,12 +47,7 @@ def present(results: Results) -> Findings:
         ],
         facts={
             "format": FORMAT,
-            "workload": config.workload,
-            "optimizer": config.optimizer,
-            "batch_size": config.batch_size,
-            "num_steps": config.num_steps,
-            "metric": config.metric,
-            "confidence": config.confidence,
+            **{name: getattr(config, name) for name in FACTS},
             "scale": results.best.scale.value,
         },
     )
@@ -131,13 +127,9 @@ def verdict_facts(verdict: Verdict) -> dict[str, Any]:
     """A verdict for winners.json, with the shapes found in place of the winner's."""
 
     def facts(finding: Finding) -> dict[str, Any]:
-        place = {"params": finding.found.params, "base_lr": finding.found.base_lr}
-        return {
-            "family": finding.found.family.name,
-            **place,
-            "change": finding.change,
-            "delta": finding.delta,
-        }
+        candidate = finding.found
+        place = {"family": candidate.family.name, "params": candidate.params, "base_lr": candidate.base_lr}
+        return {**place, "change": finding.change, "delta": finding.delta}
 
     return {
         "verdict": str(verdict),
