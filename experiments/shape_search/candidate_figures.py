@@ -5,11 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from experiments.shape_search.candidates import best_so_far, shape_scores
 from experiments.shape_search.importance import BASE_LR, parameter_importances
-from experiments.shape_search.results import Results
+from experiments.shape_search.runs import Results
 from experiments.study.showing.figures import (
     ACCENT,
     CONTEXT,
@@ -23,7 +24,6 @@ from schedules.search import Rung, Scale, SearchSpace, Standing, dkw_half_width
 
 IN_VIEW = 0.9  # the fraction of all scores that a panel shows in full; higher ones lie on its upper edge
 BEST_SO_FAR = "#222222"
-HIGHER = "▲ higher, or diverged"
 
 
 def allocation(results: Results) -> bytes:
@@ -33,15 +33,13 @@ def allocation(results: Results) -> bytes:
     colors = _rung_colors(len(rungs))
     for ax, standing in zip(axes, results.standings, strict=True):
         raced = results.findings.screened[standing.name]
-        of_reached = [colors[len(one.medians) - 1] for one in raced]
-        numbers = range(1, len(raced) + 1)
-        _scatter(ax, numbers, results.findings.told[standing.name], _top(results), of_reached)
+        numbers, reached = range(1, len(raced) + 1), [colors[len(one.medians) - 1] for one in raced]
+        _scatter(ax, numbers, results.findings.told[standing.name], _top(results), reached)
         best = best_so_far(raced)
         ax.step(numbers, np.where(best <= _top(results), best, np.nan), where="post", color=BEST_SO_FAR)
-    _score_axis(axes[0], results)
+    _score_axis(figure, axes[0], results)
     axes[0].xaxis.set_major_locator(MaxNLocator(4, integer=True))
     figure.supxlabel("candidates asked so far")
-    figure.supylabel(f"{results.config.metric} (screening)\n{HIGHER}", fontsize=9)
     labels = {_rung_label(rung): color for rung, color in zip(rungs, colors, strict=True)}
     legend_beside(figure, {**dict(reversed(labels.items())), "best of these so far": BEST_SO_FAR})
     figure.suptitle("Where the search spent its runs, and how soon it found its best")
@@ -55,9 +53,8 @@ def score_against_rate(results: Results) -> bytes:
         rates = [one.candidate.base_lr for one in results.findings.screened[standing.name]]
         _with_winner(ax, rates, standing, results)
     log_scale(axes[0], "x", results.config.learning_rates)
-    _score_axis(axes[0], results)
+    _score_axis(figure, axes[0], results)
     figure.supxlabel("base learning rate")
-    figure.supylabel(f"{results.config.metric} (screening)\n{HIGHER}", fontsize=9)
     legend_beside(figure, {"winner": ACCENT, "the family's other candidates": REFERENCE})
     figure.suptitle("Which learning rates each family was tried with, and what came of it")
     return as_png(figure)
@@ -74,8 +71,7 @@ def score_against_parameters(results: Results, standing: Standing) -> bytes:
         if interval.log:
             ax.set_xscale("log")
         ax.set_xlabel(name)
-    _score_axis(axes[0], results)
-    figure.supylabel(f"{results.config.metric} (screening)\n{HIGHER}", fontsize=9)
+    _score_axis(figure, axes[0], results)
     legend_beside(figure, {"winner": ACCENT, "screened candidate": REFERENCE})
     figure.suptitle(f"{standing.name}: score against each shape parameter")
     return as_png(figure)
@@ -111,7 +107,7 @@ def score_distributions(results: Results) -> bytes:
     """The distribution of each family's drawn shapes with its confidence band, all others behind it."""
     figure, axes = panels([standing.name for standing in results.standings], sharex=True, sharey=True)
     findings, level = results.findings, results.config.confidence
-    scores = {name: shape_scores(of, findings.told[name]) for name, of in findings.screened.items()}
+    scores = {name: shape_scores(raced, findings.told[name]) for name, raced in findings.screened.items()}
     for ax, standing in zip(axes, results.standings, strict=True):
         for other in scores.values():
             ax.step(*distribution(other), where="post", color=CONTEXT, linewidth=0.8)
@@ -164,9 +160,10 @@ def _top(results: Results) -> float:
     return float(np.quantile(finite, IN_VIEW)) if len(finite) else 1.0
 
 
-def _score_axis(ax: Axes, results: Results) -> None:
+def _score_axis(figure: Figure, ax: Axes, results: Results) -> None:
     told = np.concatenate(list(results.findings.told.values()))
     log_scale(ax, "y", np.minimum(told, _top(results)))
+    figure.supylabel(f"{results.config.metric} (screening)\n▲ higher, or diverged", fontsize=9)
 
 
 def _rung_colors(count: int) -> list[str]:

@@ -19,11 +19,8 @@ from schedules.search import Candidate, Estimate, Scale, SearchSpace
 
 BASE_LR = "base LR"
 FEWEST = 8  # candidates; fewer say nothing
-RESAMPLES, TREES, PERMUTATIONS = (
-    16,
-    5,
-    3,
-)  # of the candidates; of the forest of each; of each coordinate there
+# of the candidates; of the forest of each; of each coordinate there
+RESAMPLES, TREES, PERMUTATIONS = 16, 5, 3
 
 
 def parameter_importances(

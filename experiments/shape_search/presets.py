@@ -7,21 +7,13 @@ project's choice of that order, for accelerators. Their families are the paper's
 import dataclasses
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
 
-from experiments.shape_search.config import QUICK_CHANGES, Config
-from experiments.study.running.segments import Saving
+from experiments.shape_search.config import Config
 
 PAPER_FAMILIES = (
-    "constant",
-    "cosine",
-    "generalized_cosine",
-    "cosine_floor",
-    "sqrt",
-    "rex",
-    "two_point_linear",
-    "two_point_spline",
-    "two_point_spline_floor",
-    "smooth_nonmonotonic",
+    *("constant", "cosine", "generalized_cosine", "cosine_floor", "sqrt", "rex"),
+    *("two_point_linear", "two_point_spline", "two_point_spline_floor", "smooth_nonmonotonic"),
 )
 PAPER_SCALE = Config(
     families=PAPER_FAMILIES,
@@ -36,10 +28,9 @@ PAPER_SCALE = Config(
     local_replicates=3,
     check_replicates=30,
 )
-DIGITS = "digits"
 PRESETS: Mapping[str, Config] = MappingProxyType(
     {
-        DIGITS: Config(),
+        "digits": Config(),
         "shakespeare": Config(
             workload="shakespeare",
             families=("cosine", "constant", "wsd", "two_point_spline_floor", "smooth_nonmonotonic"),
@@ -77,6 +68,16 @@ PRESETS: Mapping[str, Config] = MappingProxyType(
         ),
     }
 )
-
-SAVING = {name: Saving(checkpoint_steps=500) for name in ("cifar10", "wikitext103")}
-QUICK = Config(**QUICK_CHANGES)
+QUICK: Mapping[str, Any] = MappingProxyType(
+    {
+        "families": ("cosine", "constant", "sqrt", "rex", "two_point_spline", "smooth_nonmonotonic"),
+        "candidates": 24,
+        "rung_replicates": (1,),
+        "rung_horizons": (1.0,),
+        "checked": 1,
+        "local_replicates": 3,
+        "top": 2,
+        "select_replicates": 10,
+        "confirm_replicates": 40,
+    }
+)

@@ -19,8 +19,8 @@ import pytest
 
 from experiments.endurance.small_studies import STUDIES
 from experiments.shape_search import Config, main
-from experiments.shape_search import search as search_module
 from experiments.studies import load
+from experiments.study import study as study_module
 from experiments.study.running.sweeping import Sweep
 from experiments.study.study import Study
 from tests.experiments import toy_study
@@ -134,7 +134,7 @@ def study_copy(finished, tmp_path):
 @pytest.fixture
 def no_report(monkeypatch):
     """Leave out the figures, where a test is about scores."""
-    monkeypatch.setattr(search_module, "write_report", lambda results, folder: None)
+    monkeypatch.setattr(study_module, "write_report", lambda *arguments: None)
 
 
 @pytest.fixture
@@ -175,7 +175,8 @@ def no_training(monkeypatch):
 
 @pytest.fixture(scope="session")
 def journal_rows():
-    """folder → {(stage, group, number, label, replicate): all columns but the time and the chunk}."""
+    """folder → {(stage, group, number, label, replicate): all columns but the time and the chunk}; a label that
+    tells the number of steps is that number."""
 
     def read(folder):
         with contextlib.closing(sqlite3.connect(Path(folder) / "journal.sqlite")) as connection:
@@ -185,7 +186,8 @@ def journal_rows():
         result = {}
         for row in rows:
             del row["seconds"], row["chunk"]
-            identity = tuple(row.pop(name) for name in names)
+            stage, family, candidate, label, replicate = (row.pop(name) for name in names)
+            identity = stage, family, candidate, json.loads(label).get("num_steps", label), replicate
             result[identity] = {**row, **{name: json.loads(row[name]) for name in ("params", "metrics")}}
         assert len(result) == len(rows)
         return result

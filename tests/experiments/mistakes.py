@@ -33,7 +33,14 @@ MISTAKES = {
         "checkpoint_steps": [["-1"], HUGE],
         "checkpoint_seconds": [["-1"], ["nan"]],
         "devices": [["0"], ["9"], HUGE],
-        "values": [["1"], ["a", "b"]],
+    },
+    "shape_dependence": {
+        **COMMON,
+        "values": [["a", "b"], ["0.5", "many"]],
+        "families": [*NAMES, ["rex", "rex"]],
+        "batch_size": COUNT,
+        "select_replicates": COUNT,
+        "checkpoint_steps": [["-1"], HUGE],
     },
     "optimal_schedule": {
         **COMMON,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from experiments.shape_search import Config, main, run
+from experiments.shape_search import STUDY, Config, main
 from experiments.study.options.errors import StudyError, choice_problem
 
 pytestmark = pytest.mark.usefixtures("no_training")
@@ -169,7 +169,7 @@ def test_the_metric_of_one_s_own_workload_is_checked(tmp_path, tiny_config):
     from workloads import load
 
     with pytest.raises(StudyError, match=r"metric: there is no 'test_loss'.*train_loss"):
-        run(tiny_config(metric="test_loss"), tmp_path / "study", load("linear_regression", dimension=4))
+        STUDY.run(tiny_config(metric="test_loss"), tmp_path / "study", load("linear_regression", dimension=4))
     assert not (tmp_path / "study").exists()
 
 

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 import workloads
-from experiments.shape_search import main, run
+from experiments.shape_search import STUDY, main
 from experiments.study.options.errors import StudyError
-from experiments.study.running.redraw import redraw_from_journal
 from experiments.study.storage.binding import bind
 from experiments.study.storage.folder import StudyFolder
 from experiments.study.storage.journal import Journal
@@ -57,14 +56,15 @@ def test_what_binds_a_journal_is_its_first_chunk(finished):
     assert (number, chunk) == (1, 1)
 
 
-def test_runs_of_no_study_are_refused(tmp_path):
-    (tmp_path / "config.json").write_text("{}")
+def test_runs_of_no_study_are_refused(tmp_path, tiny_config):
+    config = STUDY.fields(tiny_config())
+    (tmp_path / "config.json").write_text(json.dumps(config))
     with Journal(tmp_path / "journal.sqlite") as journal:
         journal.record([a_row(0)])
         with pytest.raises(StudyError, match="does not say of which study"):
-            bind(journal, StudyFolder(tmp_path), {}, None)
+            bind(journal, StudyFolder(tmp_path), config, None)
     with pytest.raises(StudyError, match="does not say of which study"):
-        redraw_from_journal(tmp_path, "a study", dict, lambda *_: pytest.fail("it was drawn"))
+        STUDY.report(tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def own_study(own, tmp_path_factory, one_rung_config):
     config = one_rung_config(candidates=2, batch=2)
 
     def scores(workload):
-        return run(config, folder, workload).best.winner.scores.tolist()
+        return STUDY.run(config, folder, workload).best.winner.scores.tolist()
 
     return scores, scores(own)
 

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
-from experiments.shape_search import Config, candidate_figures, winner_figures
+from experiments.shape_search import Config, candidate_figures, figures
 from experiments.shape_search.candidate_figures import distribution
 from experiments.shape_search.candidates import best_so_far, near_best, shape_scores
-from experiments.shape_search.results import Results
+from experiments.shape_search.runs import Results
 from experiments.study.showing.figures import ACCENT
+from experiments.study.storage.journal import Tally
 from schedules import FAMILIES
 from schedules.search import Candidate, Estimate, Findings, Raced, Standing, Winner, standings
 
@@ -79,7 +80,7 @@ def test_a_distribution_counts_what_diverged_among_all():
 @pytest.fixture
 def drawn(monkeypatch):
     """(module, name) → that figure of the made-up search, before it becomes pixels: the axes of `linear`."""
-    for module in (candidate_figures, winner_figures):
+    for module in (candidate_figures, figures):
         monkeypatch.setattr(module, "as_png", lambda figure: figure)
     config = Config(
         families=("linear",),
@@ -96,7 +97,7 @@ def drawn(monkeypatch):
         winners[name] = Winner(screened[name][0].candidate, np.full(6, loss))
     told = {name: np.array([one.medians[-1] for one in of]) for name, of in screened.items()}
     ranked = standings(winners, ("cosine", "constant"), 0.95)
-    results = Results(config, Findings(screened, told, winners), ranked, {}, {}, {}, 0.0)
+    results = Results(config, Findings(screened, told, winners), ranked, {}, {}, Tally(0, 0, 0.0))
     return lambda module, name: getattr(module, name)(results).axes[0]
 
 
@@ -108,7 +109,7 @@ def test_the_band_spans_the_curves_of_all_that_are_near(drawn):
             peak * np.where(x < warmup, x / warmup, (1 - x) / (1 - warmup))
             for peak, warmup in zip(peaks, (0.25, 0.125), strict=True)
         ]
-        ax = drawn(winner_figures, name)
+        ax = drawn(figures, name)
         (path,) = ax.collections[0].get_paths()
         for place in (20, 100, 250):
             heights = path.vertices[np.isclose(path.vertices[:, 0], x[place]), 1]

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from experiments.shape_search import Config, run
-from experiments.shape_search.results import notes
+from experiments.shape_search import STUDY, Config
+from experiments.shape_search.findings import notes
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def study(tmp_path_factory, tiny_config):
         rung_replicates=(3,),
         rung_horizons=(1.0,),
     )
-    results = run(config, folder)
+    results = STUDY.run(config, folder)
     return folder, notes(results)
 
 

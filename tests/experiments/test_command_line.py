@@ -1,6 +1,5 @@
 """The command line: the list of studies, help for every option, defaults that give way to what is typed."""
 
-import ast
 import dataclasses
 import os
 import subprocess
@@ -11,8 +10,11 @@ from pathlib import Path
 import pytest
 
 import experiments.__main__ as studies
-from experiments.shape_search import QUICK, Config, command, config, main
+from experiments.shape_search import Config, main
+from experiments.shape_search.presets import QUICK
+from experiments.studies import COMMANDS, QUESTIONS, load
 from experiments.study.options.errors import StudyError
+from experiments.study.study import Study
 
 ROOT = Path(__file__).parents[2]
 
@@ -22,13 +24,13 @@ def test_without_a_study_the_studies_are_listed(arguments, capsys):
     assert studies.main(arguments) == 0
     output = capsys.readouterr().out
     assert "shape_search" in output
-    assert all(f"  {name} " in output and question in output for name, question in studies.STUDIES.items())
+    assert all(f"  {name} " in output and text in output for name, text in (QUESTIONS | COMMANDS).items())
 
 
-def test_every_listed_study_is_a_module_with_a_command():
-    for name in studies.STUDIES:
-        places = ROOT / "experiments" / f"{name}.py", ROOT / "experiments" / name / "__main__.py"
-        assert any(place.exists() for place in places), name
+@pytest.mark.parametrize("name", QUESTIONS)
+def test_every_listed_study_is_a_package_of_its_name(name):
+    study = load(name)
+    assert (study.name, study.question) == (name, QUESTIONS[name])
 
 
 def test_an_unknown_study_names_the_nearest(capsys):
@@ -51,49 +53,16 @@ def test_a_study_gets_the_arguments_behind_its_name(tmp_path, capsys):
     assert "nowhere holds no study" in capsys.readouterr().out
 
 
-def docstrings_of(path, name):
-    """{field: the string below it} of a class, from its source."""
-    (found,) = [
-        node for node in ast.parse(Path(path).read_text()).body if getattr(node, "name", None) == name
-    ]
-    return {
-        field.target.id: text.value.value
-        for field, text in zip(found.body, found.body[1:], strict=False)
-        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr)
-    }
-
-
-def test_help_explains_every_option(capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "160")
-    with pytest.raises(SystemExit) as end:
-        main(["--help"])
-    assert not end.value.code
-    text = " ".join(capsys.readouterr().out.replace("│", " ").split())
-    explained = {
-        **docstrings_of(config.__file__, "Config"),
-        **{
-            name: text
-            for name, text in docstrings_of(command.__file__, "Command").items()
-            if name != "config"
-        },
-    }
-    assert set(explained) >= {field.name for field in dataclasses.fields(Config)}
-    assert set(explained) >= {"folder", "devices", "chunk_runs", "quick", "export"}
-    for name, explanation in explained.items():
-        assert f"--{name.replace('_', '-')}" in text
-        assert " ".join(explanation.split()) in text, name
-
-
 @pytest.fixture
 def asked(monkeypatch):
     """What the command line asks for, in place of running it."""
     calls = []
 
-    def record(config, folder, **options):
+    def record(study, config, folder, **options):
         calls.append((config, folder, options))
         raise StudyError("recorded")
 
-    monkeypatch.setattr(command, "run", record)
+    monkeypatch.setattr(Study, "run", record)
 
     def ask(*arguments):
         assert main(list(arguments)) == 2
@@ -113,14 +82,14 @@ def changed_fields(found, reference):
 def test_defaults_are_the_config_s(asked):
     found, folder, options = asked()
     assert changed_fields(found, Config()) == set()
-    assert folder == Path("runs/shape_search")
-    assert (options["devices"], options["chunk_runs"]) == (None, 256)
+    assert folder == Path("runs/shape_search_digits")
+    assert (options["devices"], options["chunk_runs"]) == (None, None)
 
 
 def test_quick_is_a_smaller_search_in_its_own_folder(asked):
     found, folder, _ = asked("--quick")
-    assert changed_fields(found, QUICK) == set()
-    assert folder == Path("runs/shape_search_quick")
+    assert changed_fields(found, Config(**QUICK)) == set()
+    assert folder == Path("runs/shape_search_digits_quick")
     assert found.planned_runs < Config().planned_runs / 10
     assert (found.workload, found.num_steps, found.metric) == ("digits", 100, "train_loss")
 
@@ -130,7 +99,7 @@ def test_what_is_typed_wins_over_quick(asked, order):
     words = [["--quick"], ["--candidates", "5"], ["--families", "rex", "linear"], ["--folder", "here"]]
     found, folder, _ = asked(*(word for option in words[::order] for word in option))
     assert (found.candidates, found.families, folder) == (5, ("rex", "linear"), Path("here"))
-    assert changed_fields(found, QUICK) == {"candidates", "families"}
+    assert changed_fields(found, Config(**QUICK)) == {"candidates", "families"}
 
 
 def test_every_option_reaches_the_config(asked):
@@ -183,8 +152,8 @@ def test_every_option_reaches_the_config(asked):
     assert (found.learning_rates, found.seed, found.strategy) == ((1e-3, 2e-3), 9, "random")
     assert (found.confidence, found.vectorize) == (0.9, 2)
     assert (found.betas, found.decay_mode) == ({"b1": 0.8}, "independent")
-    assert [(rung.replicates, rung.num_steps) for rung in found.budget.race.rungs] == [(2, 2), (4, 7)]
-    assert found.budget.race.keep_fraction == 0.25
+    assert [(rung.replicates, rung.num_steps) for rung in found.race.rungs] == [(2, 2), (4, 7)]
+    assert found.race.keep_fraction == 0.25
     assert {family.options.get("warmup_form", "cosine") for family in found.searched} == {"cosine"}
     assert (options["devices"], options["chunk_runs"]) == (2, 11)
 

@@ -23,7 +23,7 @@ def intact(tmp_path_factory):
     with Journal(path) as journal:
         journal.record(
             Row(
-                ("screen", "rex", number, 0, 0),
+                ("screen", "rex", number, "{}", 0),
                 0.1,
                 {"beta": 1 / (number + 3)},
                 1.0,

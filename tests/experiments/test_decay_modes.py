@@ -7,7 +7,6 @@ import pytest
 
 import workloads
 from experiments.shape_search import Config
-from experiments.shape_search.search import transformation
 
 RATES = np.array([0.0, 0.5, 1.0, 0.25], np.float32)
 DECAY = 0.125
@@ -31,7 +30,7 @@ def test_a_parameter_without_gradient_decays_by_the_closed_form(optimizer, mode,
     run = workloads.train(
         FLAT,
         FLAT.data,
-        lambda schedule: transformation(config, schedule),
+        config.transformation,
         jnp.asarray(RATES),
         workloads.run_keys(jax.random.key(0)),
         batch_size=2,

@@ -1,28 +1,12 @@
 """How many devices, beyond one, and how large chunks change how long a study takes, and not one bit of it."""
 
-import jax
 import pytest
 
-from experiments.shape_search import run
+from experiments.shape_search import STUDY
 from experiments.study.options.errors import StudyError
 from workloads import LongSweep
 
 pytestmark = [pytest.mark.bits, pytest.mark.usefixtures("no_report")]
-
-
-def executed(folder, config, devices, chunk_runs):
-    assert len(jax.devices()) == 8
-    run(config, folder, devices=devices, chunk_runs=chunk_runs)
-    return folder
-
-
-@pytest.mark.parametrize(("devices", "chunk_runs"), [(3, 1000), (2, 7), (8, 20)])
-def test_linear_regression_is_the_same_on_several_devices_in_any_chunks(
-    tmp_path, finished, tiny_config, journal_rows, devices, chunk_runs
-):
-    folder = executed(tmp_path / "study", tiny_config(), devices, chunk_runs)
-    assert journal_rows(folder) == journal_rows(finished.folder)
-    assert (folder / "winners.json").read_bytes() == (finished.folder / "winners.json").read_bytes()
 
 
 def test_two_studies_of_one_folder_may_change_devices_half_way(tmp_path, finished, tiny_config, journal_rows):
@@ -30,10 +14,10 @@ def test_two_studies_of_one_folder_may_change_devices_half_way(tmp_path, finishe
     with pytest.MonkeyPatch.context() as patch:
         stop_after(patch, chunks=9)
         with pytest.raises(KeyboardInterrupt):
-            run(tiny_config(), tmp_path, devices=2, chunk_runs=10)
+            STUDY.run(tiny_config(), tmp_path, devices=2, chunk_runs=10)
     asked = {candidate for stage, _, candidate, *_ in journal_rows(tmp_path) if stage == "screen"}
     assert max(asked) == 7  # in the middle of the second batch, which a model asked for
-    run(tiny_config(), tmp_path, devices=8, chunk_runs=64)
+    STUDY.run(tiny_config(), tmp_path, devices=8, chunk_runs=64)
     assert journal_rows(tmp_path) == journal_rows(finished.folder)
     assert (tmp_path / "winners.json").read_bytes() == (finished.folder / "winners.json").read_bytes()
 
@@ -43,10 +27,10 @@ def test_a_study_keeps_to_one_device_or_to_several(tmp_path, tiny_config, journa
     with pytest.MonkeyPatch.context() as patch:
         stop_after(patch, chunks=1)
         with pytest.raises(KeyboardInterrupt):
-            run(tiny_config(), tmp_path, devices=before, chunk_runs=10)
+            STUDY.run(tiny_config(), tmp_path, devices=before, chunk_runs=10)
     rows, names = journal_rows(tmp_path), {1: "one", 2: "several"}
     with pytest.raises(StudyError, match="with one device, or with several of any number") as error:
-        run(tiny_config(), tmp_path, devices=after)
+        STUDY.run(tiny_config(), tmp_path, devices=after)
     assert f"devices: '{names[before]}' there, '{names[after]}' asked for" in str(error.value)
     assert journal_rows(tmp_path) == rows
 
@@ -54,7 +38,7 @@ def test_a_study_keeps_to_one_device_or_to_several(tmp_path, tiny_config, journa
 def test_a_study_on_one_device_is_its_own_in_any_chunks(tmp_path, one_rung_config, journal_rows):
     config = one_rung_config()
     for chunk_runs in (7, 500):
-        run(config, tmp_path / str(chunk_runs), devices=1, chunk_runs=chunk_runs)
+        STUDY.run(config, tmp_path / str(chunk_runs), devices=1, chunk_runs=chunk_runs)
     assert journal_rows(tmp_path / "7") == journal_rows(tmp_path / "500")
 
 

@@ -11,7 +11,6 @@ import pytest
 
 from experiments.shape_search import main
 from schedules import load_winner
-from tests.experiments.estimates import ends
 from workloads import load
 
 OPTIONS = (
@@ -27,27 +26,6 @@ def digits_study(tmp_path_factory, finished):
     with contextlib.redirect_stdout(output):
         assert main([*OPTIONS.split(), "--chunk-runs", "4", "--folder", str(folder)]) == 0
     return type(finished)(folder, output.getvalue())
-
-
-def test_the_command_prints_the_table_that_winners_json_holds(digits_study):
-    content = json.loads((digits_study.folder / "winners.json").read_text())
-    assert (content["workload"], content["optimizer"], content["metric"]) == ("digits", "adam", "train_loss")
-    lines = digits_study.output.splitlines()
-    for winner in content["winners"]:
-        (line,) = [line for line in lines if line.strip().startswith(f"{winner['family']} ") and "[" in line]
-        score, metrics = winner["score"], winner["metrics"]
-        low, high = ends(score)
-        for cell in (
-            *(f"{name}={value:.3g}" for name, value in winner["params"].items()),
-            f"{winner['base_lr']:.3g}",
-            f"{score['value']:.3g} [{low:.3g}, {high:.3g}]",
-            f"{metrics['test_loss']:.3g}",
-            f"{metrics['test_error']:.3g}",
-        ):
-            assert cell in line
-    assert content["verdict"] in digits_study.output
-    assert "8 runs, of which 0 diverged" in digits_study.output
-    assert str(digits_study.folder / "report.html") in digits_study.output
 
 
 def test_the_folder_holds_what_the_design_lists(digits_study):
@@ -68,20 +46,6 @@ def test_the_winner_comes_back_from_disk(digits_study):
         assert winner.num_steps == 30
     best = load_winner(digits_study.folder / "winners.json")
     assert best.family.name == content["winners"][0]["family"]
-
-
-@pytest.mark.bits
-@pytest.mark.usefixtures("no_report")
-@pytest.mark.parametrize(("devices", "chunk_runs"), [("3", "3"), ("2", "50")])
-def test_other_numbers_of_devices_and_chunks_give_the_same_bits(
-    digits_study, tmp_path, journal_rows, devices, chunk_runs
-):
-    """The fixture's study ran on all eight devices, four runs at a time."""
-    assert len(jax.devices()) == 8
-    execution = ["--devices", devices, "--chunk-runs", chunk_runs]
-    assert main([*OPTIONS.split(), *execution, "--folder", str(tmp_path)]) == 0
-    assert journal_rows(tmp_path) == journal_rows(digits_study.folder)
-    assert (tmp_path / "winners.json").read_bytes() == (digits_study.folder / "winners.json").read_bytes()
 
 
 def keys_of(seed, stage, replicate):

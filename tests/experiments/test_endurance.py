@@ -12,7 +12,7 @@ from experiments.endurance.scaling import Scaled
 from experiments.endurance.small_studies import STUDIES
 from experiments.endurance.soak import CHUNK, Soaked
 from experiments.endurance.watching import watched
-from experiments.shape_search import run
+from experiments.shape_search import STUDY
 from experiments.study.running.segments import Saving
 from experiments.throughput.training import SETTINGS
 from tests.experiments.journals import asked
@@ -92,7 +92,7 @@ def test_a_study_with_its_journal_in_memory_finds_the_same_and_writes_no_run(tmp
 @pytest.mark.usefixtures("no_report")
 def test_every_call_that_writes_is_timed(tmp_path, small_config):
     with timed(overhead.JOURNAL) as paid:
-        run(small_config(), tmp_path)
+        STUDY.run(small_config(), tmp_path)
     ((chunks, events),) = asked(
         tmp_path, "SELECT (SELECT COUNT(*) FROM chunks), (SELECT COUNT(*) FROM events)"
     )

@@ -8,11 +8,10 @@ import optax
 import pytest
 
 from experiments.shape_search import Config
-from experiments.shape_search.results import exported
-from experiments.shape_search.search import transformation
+from experiments.shape_search.export import exported
 from experiments.study.training.optimizers import OPTIMIZERS
 from schedules import FAMILIES, load_winner
-from schedules.winners import LoadedWinner
+from schedules.search import Candidate
 
 MIDDLE = {  # a point inside each family's space, off its corners
     name: {parameter: (interval.low + 2 * interval.high) / 3 for parameter, interval in family.space.items()}
@@ -51,8 +50,8 @@ def test_the_printed_snippet_gives_the_printed_table_of_the_best_winner(finished
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_family_exports_a_snippet_that_runs(name):
-    winner = LoadedWinner(FAMILIES[name], MIDDLE[name], 0.03, 17)
-    assert_schedule_is(exported(winner, Config()), 0.03, 17)
+    candidate = Candidate(FAMILIES[name], 0, MIDDLE[name], 0.03)
+    assert_schedule_is(exported(candidate, Config(num_steps=17)), 0.03, 17)
 
 
 INDEPENDENT = {"weight_decay": 0.1, "decay_mode": "independent"}
@@ -71,9 +70,9 @@ INDEPENDENT = {"weight_decay": 0.1, "decay_mode": "independent"}
     ],
 )
 def test_the_exported_optimizer_steps_as_the_study_s_does(name, options):
-    config = Config(optimizer=name, **options)
-    winner = LoadedWinner(FAMILIES["linear"], MIDDLE["linear"], 0.03, 17)
-    defined, _ = executed(exported(winner, config))
+    config = Config(optimizer=name, num_steps=17, **options)
+    candidate = Candidate(FAMILIES["linear"], 0, MIDDLE["linear"], 0.03)
+    defined, _ = executed(exported(candidate, config))
     params = {"w": np.array([[1.0, -2.0]], np.float32)}
 
     def three_steps(optimizer):
@@ -83,7 +82,7 @@ def test_the_exported_optimizer_steps_as_the_study_s_does(name, options):
             moved = optax.apply_updates(moved, updates)
         return moved["w"]
 
-    mine = transformation(config, defined["schedule"])
+    mine = config.transformation(defined["schedule"])
     np.testing.assert_array_equal(three_steps(defined["optimizer"]), three_steps(mine))
     assert np.all(three_steps(mine) != params["w"])
 
@@ -91,12 +90,13 @@ def test_the_exported_optimizer_steps_as_the_study_s_does(name, options):
 def test_options_that_were_chosen_are_exported():
     family = FAMILIES["wsd"].with_options(warmup_form="cosine", decay_form="1-sqrt")
     params = {"warmup": 0.25, "decay": 0.5, "floor": 0.0}
-    _, multipliers = executed(exported(LoadedWinner(family, params, 1.0, 16), Config()))
+    text = exported(Candidate(family, 0, params, 1.0), Config(num_steps=16))
+    _, multipliers = executed(text)
     x = np.arange(16) / 16
     rising, u = (1 - np.cos(np.pi * x / 0.25)) / 2, (x - 0.25) / 0.75
     falling = np.where(u < 0.5, 1, 1 - np.sqrt(np.clip((u - 0.5) / 0.5, 0, 1)))
     np.testing.assert_allclose(list(multipliers.values()), np.where(x < 0.25, rising, falling), atol=1e-6)
-    assert_schedule_is(exported(LoadedWinner(family, params, 1.0, 16), Config()), 1.0, 16)
+    assert_schedule_is(text, 1.0, 16)
 
 
 def test_every_winner_on_disk_loads_as_it_was_found(finished):

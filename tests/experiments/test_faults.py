@@ -11,9 +11,9 @@ import pytest
 from rich.console import Console
 
 import workloads
-from experiments.shape_search import main, run
-from experiments.shape_search import search as search_module
+from experiments.shape_search import STUDY, main
 from experiments.study.options.errors import StudyError
+from experiments.study.showing.findings import Findings
 
 CHUNK = 7
 
@@ -32,14 +32,14 @@ def test_a_workload_that_raises_loses_nothing_and_says_where(
 
     at_call(3, fail)
     with pytest.raises(ZeroDivisionError) as error:
-        run(tiny_config(), tmp_path, chunk_runs=CHUNK)
+        STUDY.run(tiny_config(), tmp_path, chunk_runs=CHUNK)
     (note,) = error.value.__notes__
     assert "the stage 'screen'" in note
     assert "resumes" in note
     kept = journal_rows(tmp_path)
     assert kept
     assert kept.items() <= journal_rows(finished.folder).items()
-    run(tiny_config(), tmp_path, chunk_runs=CHUNK)  # the folder is not locked
+    STUDY.run(tiny_config(), tmp_path, chunk_runs=CHUNK)  # the folder is not locked
     assert journal_rows(tmp_path) == journal_rows(finished.folder)
 
 
@@ -50,7 +50,7 @@ def test_a_workload_whose_loss_cannot_be_traced_ends_before_anything_is_recorded
 
     workload = workloads.load("linear_regression", dimension=8)._replace(loss=loss)
     with pytest.raises(StudyError, match="workload: loss: RuntimeError: no such layer"):
-        run(tiny_config(), tmp_path / "study", workload)
+        STUDY.run(tiny_config(), tmp_path / "study", workload)
     assert not (tmp_path / "study").exists()
 
 
@@ -59,7 +59,7 @@ def test_a_clock_that_jumps_changes_nothing(tmp_path, finished, tiny_config, jou
     jumps = random.Random(0)
     monkeypatch.setattr(time, "time", lambda: jumps.choice([-1e9, 0.0, 1.8e9, 1e12]))
     monkeypatch.setattr(time, "monotonic", lambda: 5.0)  # as coarse as a clock can be
-    run(tiny_config(), tmp_path, chunk_runs=CHUNK, console=Console(file=io.StringIO()))
+    STUDY.run(tiny_config(), tmp_path, chunk_runs=CHUNK, console=Console(file=io.StringIO()))
     assert journal_rows(tmp_path) == journal_rows(finished.folder)
 
 
@@ -68,7 +68,7 @@ def test_a_study_in_use_is_refused_to_another_process_s_call(tmp_path, tiny_conf
     from experiments.study.storage.lock import locked
 
     with locked(tmp_path), pytest.raises(StudyError, match=rf"process {os.getpid()} on"):
-        run(tiny_config(), tmp_path)
+        STUDY.run(tiny_config(), tmp_path)
     assert not (tmp_path / "config.json").exists()
 
 
@@ -103,10 +103,8 @@ def test_a_folder_that_goes_away_during_a_run_is_said_to_be_lost_and_left_alone(
 def test_a_folder_that_goes_away_before_its_results_are_written_is_not_made_again(
     study_copy, tiny_config, monkeypatch
 ):
-    real = search_module.winners_json
-    monkeypatch.setattr(
-        search_module, "winners_json", lambda results: shutil.rmtree(study_copy) or real(results)
-    )
+    json_of = Findings.json
+    monkeypatch.setattr(Findings, "json", lambda findings: shutil.rmtree(study_copy) or json_of(findings))
     with pytest.raises(StudyError, match=r"winners\.json cannot be written: No such file or directory"):
-        run(tiny_config(), study_copy)
+        STUDY.run(tiny_config(), study_copy)
     assert not study_copy.exists()

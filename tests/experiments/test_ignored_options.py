@@ -13,7 +13,8 @@ from experiments.doctor import main as doctor
 from experiments.endurance import main as endurance
 from experiments.optimal_schedule import main as optimal_schedule
 from experiments.search_efficiency import main as search_efficiency
-from experiments.shape_search import command, main
+from experiments.shape_dependence import main as shape_dependence
+from experiments.shape_search import main
 from experiments.study.options.errors import StudyError
 from experiments.study.running.processes import Cluster
 from experiments.study.running.setup import workload_of
@@ -28,7 +29,6 @@ CONTRADICTIONS = {
     "one option in two spellings": (main, "--num-steps 5 --num_steps 6", "num_steps: typed 2 times"),
     "one option of another command twice": (throughput, "--repeats 1 --repeats 2", "repeats: typed 2 times"),
     "one option of a subject twice": (endurance, "soak --runs 6000 --runs 7000", "runs: typed 2 times"),
-    "nothing varied": (main, "--vary None", "vary: it is weight_decay or b1"),
     "a width that is chosen and typed": (main, "--fill-memory --vectorize 4", "fill_memory: it chooses"),
     "a folder without a name": (main, "--folder=", "a folder has a name"),
     "a report of none": (optimal_schedule, ["report", ""], "a folder has a name"),
@@ -141,7 +141,7 @@ WITHOUT_EFFECT = {
         ],
     ),
     "what is varied": (
-        main,
+        shape_dependence,
         "--vary batch_size --batch-size 8 --weight-decay 0.1 --decay-mode independent",
         ["batch_size: without effect, as batch_size is varied."],
     ),
@@ -160,8 +160,6 @@ def test_what_has_no_effect_is_said_once_and_nothing_else(monkeypatch, capsys, c
         raise StudyError("recorded")
 
     main, words, expected = WITHOUT_EFFECT[case]
-    monkeypatch.setattr(command, "run", end)
-    monkeypatch.setattr(command.dependence, "run", end)
     monkeypatch.setattr("experiments.study.running.session._open_journal", end)
     assert main(words.split()) == 2
     assert capsys.readouterr().out.splitlines() == [*expected, "error: recorded"]

@@ -5,9 +5,9 @@ import math
 
 import pytest
 
-from experiments.shape_search import run
-from experiments.shape_search.results import notes, table_rows
-from experiments.study.showing.tables import at_edge
+from experiments.shape_search import STUDY
+from experiments.shape_search.findings import notes, present, ranking
+from experiments.study.showing.cells import at_edge
 from schedules import Interval
 
 
@@ -21,7 +21,7 @@ def winners_of(folder):
 
 @pytest.mark.usefixtures("no_report")
 def test_diverged_runs_are_rows_with_score_infinity(tmp_path, one_rung_config, journal_rows):
-    results = run(one_rung_config(learning_rates=(0.1, 1e6)), tmp_path)
+    results = STUDY.run(one_rung_config(learning_rates=(0.1, 1e6)), tmp_path)
     rows = journal_rows(tmp_path)
     # at rates of a thousand, η λ ≥ 45 for the smallest eigenvalue: the loss grows by (44²)^20 ≈ 1e65
     for (stage, *_), row in rows.items():
@@ -37,7 +37,7 @@ def test_diverged_runs_are_rows_with_score_infinity(tmp_path, one_rung_config, j
     assert tried == pytest.approx(expected, rel=1e-4)  # of both families and both replicates
     diverged = sum(row["status"] == "diverged" for row in rows.values())
     assert diverged >= 2 * 2 * 6
-    assert results.counts == {"finished": len(rows) - diverged, "diverged": diverged}
+    assert (results.tally.runs, results.tally.diverged) == (len(rows), diverged)
     assert any(f"{len(rows)} runs, of which {diverged} diverged" in note for note in notes(results))
     assert all(winner["base_lr"] < 1e3 and winner["diverged"] == 0 for winner in winners_of(tmp_path))
 
@@ -48,11 +48,11 @@ def test_a_study_in_which_everything_diverges_ends_and_says_so(
 ):
     asked = {"strategy": strategy, "candidates": 6, "batch": 4}
     chosen = {"learning_rates": (1e6, 1e7), "confirm_replicates": replicates, "top": 1}
-    results = run(one_rung_config(**asked, **chosen), tmp_path)
+    results = STUDY.run(one_rung_config(**asked, **chosen), tmp_path)
     rows = journal_rows(tmp_path)
     assert {row["score"] for row in rows.values()} == {math.inf}
     assert len(rows) == 2 * (6 * 2 + 1 * 2 + replicates)
-    assert results.verdict.startswith("No winner")
+    assert present(results).verdict.startswith("No winner")
     for winner in winners_of(tmp_path):
         assert winner["score"] == {"value": None, "low": None, "high": None}
         assert winner["diverged"] == winner["replicates"] == replicates
@@ -68,7 +68,7 @@ def test_a_best_rate_at_an_edge_is_marked_and_one_inside_is_not(tmp_path, one_ru
     """2/λ_max = 5.4 bounds what is stable: below 0.02 more is better, above 6 less is."""
 
     def searched(name, low, high):
-        results = run(one_rung_config(learning_rates=(low, high)), tmp_path / name)
+        results = STUDY.run(one_rung_config(learning_rates=(low, high)), tmp_path / name)
         return results, winners_of(tmp_path / name)
 
     inside, winners = searched("inside", 0.01, 30.0)
@@ -79,7 +79,7 @@ def test_a_best_rate_at_an_edge_is_marked_and_one_inside_is_not(tmp_path, one_ru
         stuck, winners = searched(name, low, high)
         (line,) = [note for note in notes(stuck) if "at an edge of learning_rates" in note]
         assert all(family in line for family in ("constant", "cosine"))
-        assert all(cells[2].endswith(" (edge)") for cells in table_rows(stuck))
+        assert all(cells[2].endswith(" (edge)") for cells in ranking(stuck).cells("report"))
         for winner in winners:
             best = 31 / 32 if name == "below" else 1 / 32  # the outermost of sixteen in the range
             assert winner["base_lr"] == pytest.approx(low * 2**best, rel=1e-4)
@@ -97,8 +97,8 @@ def test_the_edge_is_the_outer_twentieth_of_the_logarithms(place, edge):
 @pytest.mark.usefixtures("no_report")
 def test_families_that_score_the_same_tie(tmp_path, one_rung_config):
     """At a vanishing learning rate all runs of a replicate are one run: every change is exactly 0."""
-    results = run(one_rung_config(learning_rates=(1e-20, 2e-20), candidates=2), tmp_path)
-    assert "not distinguishable from it: cosine." in results.verdict
+    results = STUDY.run(one_rung_config(learning_rates=(1e-20, 2e-20), candidates=2), tmp_path)
+    assert "not distinguishable from it: cosine." in present(results).verdict
     winners = winners_of(tmp_path)
     assert [winner["ties_with_best"] for winner in winners] == [False, True]
     for winner in winners:

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from experiments.shape_search import main
-from experiments.shape_search import search as search_module
+from experiments.shape_search import STUDY, Config, main
+from experiments.shape_search import runs as runs_module
 from experiments.study.options.errors import StudyError
 from experiments.study.running.evaluation import journaled
 from experiments.study.running.progress import Progress
 from experiments.study.running.runs import Remembered, UnfinishedStudy
-from experiments.study.running.session import publish
+from experiments.study.showing.findings import Findings
 from experiments.study.storage.folder import StudyFolder
 from experiments.study.storage.journal import Journal
 from schedules.search import STRATEGIES, SearchSpace, Trial
@@ -75,8 +75,8 @@ def test_a_strategy_is_asked_only_for_what_is_not_there(
 
         return strategy
 
-    monkeypatch.setattr(search_module, "STRATEGIES", {name: counted(name) for name in STRATEGIES})
-    later = "stage != 'screen' OR candidate >= 8"
+    monkeypatch.setattr(runs_module, "STRATEGIES", {name: counted(name) for name in STRATEGIES})
+    later = "stage != 'screen' OR number >= 8"
     assert forget_runs(study_copy, later, "kind IN ('winners', 'screen from 8')")
     assert main([*command_options(), "--folder", str(study_copy)]) == 0
     assert asked == [8, 8, 8, 8]  # of each family, the baselines too, the third batch
@@ -89,7 +89,7 @@ def test_what_was_decided_is_kept_and_never_made_again(tmp_path):
         assert journal.once("first", lambda: value) == value
     with Journal(tmp_path / "journal.sqlite") as journal:
         assert journal.once("first", lambda: pytest.fail("made again")) == value
-        remembered = Remembered(StudyFolder(tmp_path), journal)
+        remembered = Remembered(StudyFolder(tmp_path), journal, Config())
         assert remembered.once("first", lambda: pytest.fail("made again")) == value
         with pytest.raises(UnfinishedStudy, match="'second' is missing"):
             remembered.once("second", lambda: pytest.fail("made in a redraw"))
@@ -103,10 +103,10 @@ def test_what_was_decided_is_kept_and_never_made_again(tmp_path):
 def test_what_differs_by_rounding_is_told_as_it_was_found_first(tmp_path, found, told):
     folder = StudyFolder(tmp_path)
     with Journal(folder.journal) as journal:
-        runs = Remembered(folder, journal)
-        journal.record_event("winners", {"best": [{"score": 2.0, "name": "rex", "low": None}]})
-        winners = {"best": [{"score": found, "name": "rex", "low": None}]}
-        publish(None, runs, lambda results: winners, lambda results, folder: None)
+        journal.record_event("winners", {"verdict": "", "best": [{"score": 2.0, "name": "rex", "low": None}]})
+        best = [{"score": found, "name": "rex", "low": None}]
+        study = dataclasses.replace(STUDY, present=lambda results: Findings("", "", [], facts={"best": best}))
+        study._publish(None, Config(), Remembered(folder, journal, Config()))
     assert json.loads(folder.winners.read_text())["best"][0]["score"] == told
 
 
@@ -119,6 +119,6 @@ def test_a_run_that_was_tried_with_something_else_is_refused(tmp_path):
     with Journal(tmp_path / "journal.sqlite") as journal:
         run = journaled(journal, lambda chunk: [{"loss": 1.0}] * len(chunk), "loss", 4, progress)
         assert run([asked]) == {asked: 1.0}
-        for evaluate in (run, Remembered(None, journal, None).evaluate):
+        for evaluate in (run, Remembered(None, journal, Config()).evaluate):
             with pytest.raises(StudyError, match=f"base_lr {asked.base_lr!r} .* {changed.base_lr!r}"):
                 evaluate([changed])

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.shape_search import run
+from experiments.shape_search import STUDY
 from workloads import Workload, load
 
 pytestmark = pytest.mark.usefixtures("no_report")
@@ -43,7 +43,7 @@ def test_a_run_on_a_parabola_has_the_loss_of_its_closed_form(tmp_path, tiny_conf
     config = tiny_config(
         workload="parabola", workload_options={}, learning_rates=(0.05, 0.3), strategy="sobol"
     )
-    run(config, tmp_path, parabola)
+    STUDY.run(config, tmp_path, parabola)
     rows = {steps: [] for steps in (10, 20)}
     for (_, family, _, steps, _), row in journal_rows(tmp_path).items():
         if family == "constant":
@@ -82,7 +82,7 @@ def test_a_run_of_linear_regression_is_sgd_on_the_residual(finished, journal_row
 def test_all_families_start_a_replicate_from_the_same_parameters(tmp_path, tiny_config, journal_rows):
     """At a vanishing learning rate nothing moves: the loss is that of the replicate's start."""
     config = tiny_config(strategy="sobol", learning_rates=(1e-20, 2e-20), candidates=2, confirm_replicates=1)
-    run(config, tmp_path)
+    STUDY.run(config, tmp_path)
     workload = load("linear_regression", dimension=8)
     by_replicate = {}
     for (stage, _, _, _, replicate), row in journal_rows(tmp_path).items():
@@ -112,7 +112,7 @@ def test_optimizers_are_those_of_their_names(
     decay = 0.0 if name == "momentum" else 0.1
     steps = {"num_steps": 2, "batch_size": 8, "candidates": 1}
     chosen = {"optimizer": name, "weight_decay": decay, "decay_mode": decay_mode, "b1": b1, "b2": b2}
-    run(one_rung_config(learning_rates=(0.1, 0.4), **steps, **chosen), tmp_path)
+    STUDY.run(one_rung_config(learning_rates=(0.1, 0.4), **steps, **chosen), tmp_path)
     row = journal_rows(tmp_path)["confirm", "constant", 0, 2, 0]
     workload = load("linear_regression", dimension=8)
     root = np.asarray(workload.data, np.float64)
@@ -141,7 +141,7 @@ def test_same_learning_rates_in_one_replicate_give_the_same_run(tmp_path, tiny_c
     config = tiny_config(
         strategy="sobol", num_steps=1, families=("rex", "linear"), candidates=2, confirm_replicates=1
     )
-    run(config, tmp_path)
+    STUDY.run(config, tmp_path)
     rows = journal_rows(tmp_path)
     at_zero = {}
     for (stage, _, _, _, replicate), row in rows.items():

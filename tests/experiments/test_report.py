@@ -1,4 +1,4 @@
-"""The report: one file that needs no other, drawn again from the journal alone."""
+"""The report: one file that needs no other, of a study whose config can be read."""
 
 import base64
 import html
@@ -12,9 +12,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from experiments.shape_search import main, redraw
-from experiments.study.options.errors import StudyError
-from tests.experiments.journals import forget_runs
+from experiments.shape_search import main
 
 FAMILIES = ("rex", "two_point_linear", "cosine", "constant")
 
@@ -74,60 +72,14 @@ def test_every_figure_is_a_picture_inside_the_report(finished, page):
         assert (finished.folder / "figures" / f"{name}.png").read_bytes() == png
 
 
-def test_the_report_names_the_verdict_and_every_winner(finished, page):
-    content = json.loads((finished.folder / "winners.json").read_text())
-    assert content["verdict"] in page.text
-    for winner in content["winners"]:
-        score = winner["score"]
-        assert any(text.split()[0] == winner["family"] for text in page.text if text.strip())
-        assert f"{score['value']:.3g} [{score['low']:.3g}, {score['high']:.3g}]" in page.text
-        assert " ".join(f"{name}={value:.3g}" for name, value in winner["params"].items()) in page.text
-
-
 def test_the_report_shows_the_whole_config(finished, page):
     config = json.loads((finished.folder / "config.json").read_text())
     assert config.pop("devices") == "several"  # what it was computed on, no choice of what is searched
+    assert config.pop("study") == "shape_search"
     cells = [html.unescape(text) for text in page.text]
     for name, value in config.items():
         shown = cells[len(cells) - 1 - cells[::-1].index(name) + 1]
         assert shown == str(tuple(value) if isinstance(value, list) else value)
-
-
-@pytest.mark.usefixtures("no_training")
-def test_the_report_is_drawn_again_without_running_anything(study_copy, finished, journal_rows, capsys):
-    (study_copy / "winners.json").unlink()
-    (study_copy / "report.html").unlink()
-    for figure in (study_copy / "figures").iterdir():
-        figure.unlink()
-    assert main(["report", str(study_copy)]) == 0
-    assert journal_rows(study_copy) == journal_rows(finished.folder)
-    for name in ("winners.json", "report.html", "figures/scores.png"):
-        assert (study_copy / name).read_bytes() == (finished.folder / name).read_bytes()
-    table = capsys.readouterr().out.replace(str(study_copy), "FOLDER")
-    assert table.strip() in finished.output.replace(str(finished.folder), "FOLDER")
-
-
-@pytest.mark.usefixtures("no_training")
-@pytest.mark.parametrize("stage", ["screen", "select", "confirm"])
-def test_an_unfinished_study_has_no_report_yet(study_copy, stage):
-    lost = f"stage = '{stage}' AND replicate = 2 AND family = 'rex'"
-    one = f"{lost} AND candidate = (SELECT MIN(candidate) FROM trials WHERE {lost})"
-    missing = forget_runs(study_copy, one)
-    assert missing == 1
-    before = (study_copy / "report.html").read_bytes()
-    with pytest.raises(StudyError, match=rf"not finished \({missing} runs of the stage '{stage}'") as error:
-        redraw(study_copy)
-    assert str(study_copy) in str(error.value)
-    assert (study_copy / "report.html").read_bytes() == before
-
-
-def test_an_earlier_version_s_study_is_told_from_a_mistake(study_copy, capsys):
-    path = study_copy / "config.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), "checkpoint_steps": 0}))
-    assert main(["report", str(study_copy)]) == 2
-    told = " ".join(capsys.readouterr().out.split())
-    assert f"{path} is not the config of a shape search: It was made by an earlier version" in told
-    assert "keyword argument" not in told
 
 
 def test_a_missing_folder_has_no_report(tmp_path, capsys):

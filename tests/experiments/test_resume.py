@@ -10,9 +10,8 @@ import sys
 
 import pytest
 
-from experiments.shape_search import run
+from experiments.shape_search import STUDY
 from experiments.study.storage.journal import Journal
-from tests.experiments.journals import forget_runs
 from tests.experiments.processes import KILLED_SEARCH, PATIENCE, ROOT
 
 KILLS = 3
@@ -53,7 +52,7 @@ def test_a_study_killed_again_and_again_ends_as_an_uninterrupted_one(
         kept.append(len(rows))
         assert not (killed / "winners.json").exists()
     assert sum(0 < count < len(expected) for count in kept) >= 2, kept  # kills in the middle of the search
-    status, output = ended(killed, options, "-m", "experiments.shape_search")
+    status, output = ended(killed, options, "-m", "experiments", "shape_search")
     assert status == 0, output
     assert journal_rows(killed) == expected
     assert (killed / "winners.json").read_bytes() == (finished.folder / "winners.json").read_bytes()
@@ -61,25 +60,9 @@ def test_a_study_killed_again_and_again_ends_as_an_uninterrupted_one(
 
 
 def recording_times(folder):
-    columns = "stage, family, candidate, variant, replicate, seconds"
+    columns = 'stage, "group", number, label, replicate, seconds'
     with contextlib.closing(sqlite3.connect(folder / "journal.sqlite")) as connection:
         return set(connection.execute(f"SELECT {columns} FROM trials"))
-
-
-@pytest.mark.usefixtures("no_report")
-@pytest.mark.parametrize(
-    "lost",
-    ["stage = 'confirm'", "stage != 'screen' OR candidate > 3", "replicate = 1", "1"],
-    ids=["the last stage", "all but the first batch", "every third run", "everything"],
-)
-def test_lost_rows_come_back_and_the_others_stay(study_copy, finished, tiny_config, journal_rows, lost):
-    assert forget_runs(study_copy, lost) > 0
-    (study_copy / "winners.json").unlink()
-    left = recording_times(study_copy)
-    run(tiny_config(), study_copy)
-    assert journal_rows(study_copy) == journal_rows(finished.folder)
-    assert left <= recording_times(study_copy)
-    assert (study_copy / "winners.json").read_bytes() == (finished.folder / "winners.json").read_bytes()
 
 
 @pytest.mark.usefixtures("no_report", "no_training")
@@ -87,7 +70,7 @@ def test_a_finished_study_runs_nothing_again(study_copy, finished, tiny_config):
     before = recording_times(study_copy)
     (study_copy / "winners.json").unlink()
     (study_copy / ".winners.json.partial").write_text('{"format": "stee')
-    run(tiny_config(), study_copy)
+    STUDY.run(tiny_config(), study_copy)
     assert recording_times(study_copy) == before
     assert (study_copy / "winners.json").read_bytes() == (finished.folder / "winners.json").read_bytes()
 
@@ -96,5 +79,5 @@ def test_a_finished_study_runs_nothing_again(study_copy, finished, tiny_config):
 def test_a_study_killed_before_its_journal_was_made_starts(tmp_path, finished, tiny_config, journal_rows):
     shutil.copy(finished.folder / "config.json", tmp_path / "config.json")
     (tmp_path / ".journal.sqlite.partial").write_bytes(b"SQLite format 3\x00 and no more")
-    run(tiny_config(), tmp_path)
+    STUDY.run(tiny_config(), tmp_path)
     assert journal_rows(tmp_path) == journal_rows(finished.folder)

@@ -1,5 +1,6 @@
 """Runs that are saved on the way: left at any point, taken up again anywhere, with the same bits."""
 
+import dataclasses
 import io
 import os
 import signal
@@ -7,9 +8,8 @@ import signal
 import pytest
 from rich.console import Console
 
-from experiments import adaptive_batch_size, loss_prediction, optimizer_comparison
 from experiments.shape_search import main
-from experiments.study.running.segments import Saving
+from experiments.studies import load
 from experiments.study.running.stopping import Stopped
 from workloads import LongSweep
 
@@ -26,7 +26,7 @@ STEPS = ("--checkpoint-steps", "6")  # of 20: after 6, 12 and 18
 SEGMENTS = 4
 LINEAR = {"workload": "linear_regression", "workload_options": {"dimension": 8}}
 OTHERS = {
-    optimizer_comparison: {
+    "optimizer_comparison": {
         "optimizers": ("adamw",),
         "num_steps": 24,
         "batch_size": 4,
@@ -37,7 +37,7 @@ OTHERS = {
         "confirm_replicates": 3,
         "curve_points": 2,
     },
-    loss_prediction: {"num_steps": 24, "curve_points": 6, "fit_replicates": 6},
+    "loss_prediction": {"num_steps": 24, "curve_points": 6, "fit_replicates": 6},
 }
 ADAPTIVE = {
     "workload": "linear_regression",
@@ -174,34 +174,30 @@ def test_a_damaged_checkpoint_is_named_and_costs_only_its_runs(
     assert same(tmp_path / "study", uninterrupted, journal_rows)
 
 
-@pytest.fixture
-def trained_alone(monkeypatch):
-    """Studies other than the search end when all is trained: nothing is timed, concluded or drawn."""
-    for study in (adaptive_batch_size, *OTHERS):
-        monkeypatch.setattr(f"{study.run.__module__}._conclude", lambda *arguments: None)
-    monkeypatch.setattr("experiments.adaptive_batch_size.study.measure_timings", lambda *arguments: {})
-    monkeypatch.setattr("experiments.optimizer_comparison.comparison.step_seconds", lambda *arguments: {})
+def config_of(study, **options):
+    """A config of a study, from its default one."""
+    return dataclasses.replace(next(iter(study.presets.values())), **options)
 
 
-def left_and_gone_on_with(study, config, saving, folder):
+def left_and_gone_on_with(study, config, steps, folder):
     """Run a study that SIGTERM stops, then again to its end; returns what it says then."""
     with pytest.raises(Stopped):
-        study.run(config, folder, devices=3, saving=saving)
+        study.run(config, folder, devices=3, checkpoint_steps=steps)
     printed = io.StringIO()
-    study.run(config, folder, devices=3, saving=saving, console=Console(file=printed))
+    study.run(config, folder, devices=3, checkpoint_steps=steps, console=Console(file=printed))
     return printed.getvalue()
 
 
-@pytest.mark.usefixtures("trained_alone")
 def test_a_batch_that_grew_goes_on_growing(tmp_path, journal_rows, segments):
-    config, (ends, actions) = adaptive_batch_size.Config(**ADAPTIVE), segments
-    adaptive_batch_size.run(config, tmp_path / "saved", devices=3, saving=Saving(7))
+    study, (ends, actions) = load("adaptive_batch_size"), segments
+    config = config_of(study, **ADAPTIVE)
+    study.run(config, tmp_path / "saved", devices=3, checkpoint_steps=7)
     third_growing = [place for place, until in enumerate(ends, start=1) if until == 14][-3]
     ends.clear()
-    adaptive_batch_size.run(config, tmp_path / "whole", devices=3)
+    study.run(config, tmp_path / "whole", devices=3)
     assert ends == []
     actions[third_growing] = terminate
-    printed = left_and_gone_on_with(adaptive_batch_size, config, Saving(7), tmp_path / "left")
+    printed = left_and_gone_on_with(study, config, 7, tmp_path / "left")
     assert ends[third_growing : third_growing + 2] == [21, 24]
     assert "Going on after step 14 of 24" in printed
     rows = journal_rows(tmp_path / "left")
@@ -210,14 +206,14 @@ def test_a_batch_that_grew_goes_on_growing(tmp_path, journal_rows, segments):
     assert max(grown) > 8
 
 
-@pytest.mark.parametrize("study", OTHERS, ids=lambda study: study.__name__.split(".")[-1])
-@pytest.mark.usefixtures("trained_alone")
-def test_other_studies_are_saved_too(tmp_path, study, journal_rows, segments):
-    config, (ends, actions) = study.Config(**LINEAR, **OTHERS[study]), segments
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_studies_are_saved_too(tmp_path, name, journal_rows, segments):
+    study, (ends, actions) = load(name), segments
+    config = config_of(study, **LINEAR, **OTHERS[name])
     study.run(config, tmp_path / "whole", devices=3)
     assert ends == []
     actions[5] = terminate
-    printed = left_and_gone_on_with(study, config, Saving(10), tmp_path / "left")
+    printed = left_and_gone_on_with(study, config, 10, tmp_path / "left")
     assert ends[:7] == [10, 20, 24, 10, 20, 24, 10]
     assert "Going on after step 20 of 24" in printed
     assert journal_rows(tmp_path / "left") == journal_rows(tmp_path / "whole")

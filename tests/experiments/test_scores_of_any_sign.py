@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 import workloads
-from experiments.shape_search import run
-from experiments.shape_search.near_optimality import check_headings, check_rows
-from experiments.shape_search.results import headings, table_rows
+from experiments.shape_search import STUDY
+from experiments.shape_search.findings import near_optimality, ranking
 
 CONSTANT = 64.0  # taken off every metric, far more than any loss
 
@@ -22,7 +21,7 @@ def study(tmp_path_factory, one_rung_config):
         return {name: value - CONSTANT for name, value in workload.evaluate(params, data).items()}
 
     folder = tmp_path_factory.mktemp("negative") / "study"
-    return folder, run(config, folder, workload._replace(evaluate=evaluate))
+    return folder, STUDY.run(config, folder, workload._replace(evaluate=evaluate))
 
 
 def test_changes_are_differences_of_the_medians_in_the_journal(study, journal_rows):
@@ -38,13 +37,14 @@ def test_changes_are_differences_of_the_medians_in_the_journal(study, journal_ro
         for baseline, change in entry["change_against"].items():
             expected = np.median(scores[entry["family"]]) - np.median(scores[baseline])
             assert change["value"] == pytest.approx(expected, abs=1e-9)
-    assert [name for name in headings(results) if name.startswith("vs ")] == [
+    headings, rows = ranking(results).headings("report"), ranking(results).cells("report")
+    assert [name for name in headings if name.startswith("vs ")] == [
         "vs cosine, difference",
         "vs constant, difference",
     ]
-    best = {row[0].split()[0]: row for row in table_rows(results)}["constant"]
+    best = {row[0].split()[0]: row for row in rows}["constant"]
     value = np.median(scores["constant"]) - np.median(scores["cosine"])
-    assert best[headings(results).index("vs cosine, difference")].startswith(f"{value:+.3g} [")
+    assert best[headings.index("vs cosine, difference")].startswith(f"{value:+.3g} [")
 
 
 def test_the_check_tells_differences_too(study):
@@ -55,8 +55,9 @@ def test_the_check_tells_differences_too(study):
     assert checked["verdict"] == str(verdict)
     assert "in the metric's unit" in str(verdict)
     assert "%" not in str(verdict)
-    assert check_headings(results.verdicts)[2] == "best change found, difference"
-    ((_, _, change, *_),) = check_rows(results.verdicts)
+    table = near_optimality(results.verdicts)[0].content[0]
+    assert table.headings("report")[2] == "best change found, difference"
+    ((_, _, change, *_),) = table.cells("report")
     assert change.startswith(f"{verdict.best.change.value:+.3g} [")
     assert abs(verdict.own.change.value) < 1  # a difference of losses of about one, not of their ratio to -63
     for name in ("found_shapes", f"sweeps_{results.best.name}", "importances"):

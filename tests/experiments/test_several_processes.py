@@ -135,7 +135,7 @@ def test_a_study_that_lost_a_process_resumes_and_ends_as_in_one(tmp_path, comman
     assert main([*options, "--folder", str(tmp_path / "alone")]) == 0
     place = ["--folder", str(tmp_path / "study"), "--chunk-runs", "8", "--num-processes", "2"]
 
-    def words(address, number, program=("-m", "experiments.shape_search")):
+    def words(address, number, program=("-m", "experiments", "shape_search")):
         return [*program, *options, *place, "--coordinator", address, "--process-id", number]
 
     def words_with_a_kill(address, number):

@@ -10,7 +10,7 @@ import statistics
 import numpy as np
 import pytest
 
-from experiments.shape_search import run
+from experiments.shape_search import STUDY
 
 FAMILIES = ("rex", "two_point_linear", "cosine", "constant")
 CANDIDATES, BATCH, RUNGS, TOP, SELECT, CONFIRM = 10, 4, {10: 2, 20: 3}, 2, 3, 5
@@ -170,7 +170,7 @@ def test_every_parameter_is_drawn_from_the_specified_range(rows):
 
 @pytest.mark.usefixtures("no_report")
 def test_another_seed_draws_other_shapes_and_other_runs(tmp_path, rows, tiny_config, journal_rows):
-    run(tiny_config(seed=1), tmp_path)
+    STUDY.run(tiny_config(seed=1), tmp_path)
     others = journal_rows(tmp_path)
     same = {key for key in set(rows) & set(others) if key[0] == "screen"}
     assert len(same) > len(rows) // 3

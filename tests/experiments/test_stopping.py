@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from experiments.shape_search import main, run
+from experiments.shape_search import STUDY, main
 from experiments.study.running.stopping import Stopped, StopRequest
 from tests.experiments.processes import ROOT, started
 
@@ -120,8 +120,8 @@ def test_a_stopped_python_call_raises_and_leaves_a_folder_that_resumes(
 ):
     at_call(0, lambda: send(signal.SIGINT))
     with pytest.raises(Stopped):
-        run(tiny_config(), tmp_path, chunk_runs=CHUNK)
-    run(tiny_config(), tmp_path, chunk_runs=CHUNK)
+        STUDY.run(tiny_config(), tmp_path, chunk_runs=CHUNK)
+    STUDY.run(tiny_config(), tmp_path, chunk_runs=CHUNK)
     assert journal_rows(tmp_path) == journal_rows(finished.folder)
 
 

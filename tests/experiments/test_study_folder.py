@@ -8,10 +8,9 @@ import stat
 
 import pytest
 
-from experiments.shape_search import main, run
+from experiments.shape_search import STUDY, main
 from experiments.study.options.errors import StudyError
 from experiments.study.storage.folder import StudyFolder, open_folder, read_config, write_atomically
-from experiments.study.running.segments import Saving
 from tests.experiments.processes import output_of
 
 CONFIG = {"workload": "digits", "learning_rates": (0.1, 0.2), "options": {"model": "cnn"}, "seed": 3}
@@ -81,7 +80,7 @@ def test_a_field_that_went_away_is_a_difference(tmp_path):
 def test_a_study_refuses_a_changed_field_before_training(study_copy, tiny_config, journal_rows):
     before = journal_rows(study_copy)
     with pytest.raises(StudyError, match=r"confirm_replicates: 5 there, 6 asked for"):
-        run(tiny_config(confirm_replicates=6), study_copy)
+        STUDY.run(tiny_config(confirm_replicates=6), study_copy)
     assert journal_rows(study_copy) == before
 
 
@@ -91,18 +90,18 @@ def test_a_study_refuses_a_changed_field_before_training(study_copy, tiny_config
     [
         {"devices": 2, "chunk_runs": 3},
         {"devices": 5, "chunk_runs": 500},
-        {"saving": Saving(checkpoint_steps=3)},
+        {"checkpoint_steps": 3},
     ],
 )
 def test_how_a_study_is_executed_is_no_difference(study_copy, tiny_config, execution):
     winners = (study_copy / "winners.json").read_bytes()
-    run(tiny_config(), study_copy, **execution)
+    STUDY.run(tiny_config(), study_copy, **execution)
     assert (study_copy / "winners.json").read_bytes() == winners
 
 
 def test_the_config_on_disk_gives_back_the_config(finished, tiny_config):
     stored = json.loads((finished.folder / "config.json").read_text())
-    fields = {**dataclasses.asdict(tiny_config()), "devices": "several"}
+    fields = {"study": "shape_search", **dataclasses.asdict(tiny_config()), "devices": "several"}
     assert stored == json.loads(json.dumps(fields))
     assert list(stored) == list(fields)
 

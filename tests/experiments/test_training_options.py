@@ -6,11 +6,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.shape_search import PRESETS, command, main, run
-from experiments.shape_search.presets import PAPER_FAMILIES
-from experiments.shape_search.width import filled
+from experiments.shape_search import STUDY, main
+from experiments.shape_search.presets import PAPER_FAMILIES, PRESETS
+from experiments.shape_search.runs import with_widest_vectorize
 from experiments.study.options.errors import StudyError
 from experiments.study.options.metrics import evaluation_steps
+from experiments.study.running.execution import Execution
+from experiments.study.study import Study
 from schedules import FAMILIES
 from workloads import Workload
 
@@ -45,7 +47,7 @@ def visited(rates, clip=np.inf):
 
 def searched(folder, config, journal_rows):
     """(learning rates, metrics) of every run of a search on the parabola."""
-    run(config, folder, parabola())
+    STUDY.run(config, folder, parabola())
     for (_, family, _, steps, _), row in journal_rows(folder).items():
         shape = np.asarray(FAMILIES[family].multipliers(row["params"], steps), np.float64)
         yield row["base_lr"] * shape, row
@@ -88,8 +90,8 @@ def test_clipped_runs_and_averaged_weights(tmp_path, parabola_config, journal_ro
 
 def test_runs_on_devices_that_share_batches_score_alike(tmp_path, one_rung_config, journal_rows):
     alone, shared = one_rung_config(), one_rung_config(data_parallel=2)
-    run(alone, tmp_path / "alone", devices=2)
-    run(shared, tmp_path / "shared", devices=4)
+    STUDY.run(alone, tmp_path / "alone", devices=2)
+    STUDY.run(shared, tmp_path / "shared", devices=4)
     one, other = journal_rows(tmp_path / "alone"), journal_rows(tmp_path / "shared")
     sobol = [identity for identity in one if identity[0] == "screen"]
     assert len(sobol) == 2 * 16 * 2
@@ -100,8 +102,8 @@ def test_runs_on_devices_that_share_batches_score_alike(tmp_path, one_rung_confi
 def test_runs_in_bfloat16_differ_by_its_rounding(tmp_path, one_rung_config, journal_rows):
     wide, narrow = tmp_path / "wide", tmp_path / "narrow"
     rates = {"learning_rates": (0.1, 0.5)}
-    run(one_rung_config(**rates), wide)
-    run(one_rung_config(precision="bfloat16", **rates), narrow)
+    STUDY.run(one_rung_config(**rates), wide)
+    STUDY.run(one_rung_config(precision="bfloat16", **rates), narrow)
     one, other = journal_rows(wide), journal_rows(narrow)
     screened = [identity for identity in one if identity[0] == "screen"]
     changes = [other[identity]["score"] / one[identity]["score"] - 1 for identity in screened]
@@ -120,8 +122,9 @@ def test_memory_is_filled_by_the_widest_power_of_two_and_a_begun_study_keeps_its
     tmp_path, tiny_config, monkeypatch
 ):
     def width(memory, folder=tmp_path / "new"):
-        monkeypatch.setattr("experiments.shape_search.width.device_memory", lambda mesh: memory)
-        return filled(tiny_config(), folder, devices=2, chunk_runs=4).vectorize
+        monkeypatch.setattr("experiments.shape_search.runs.device_memory", lambda mesh: memory)
+        execution = Execution(devices=2, chunk_runs=4)
+        return with_widest_vectorize(tiny_config(), folder, execution).vectorize
 
     assert width(10**9) == 2  # four runs on two devices
     with pytest.raises(
@@ -138,11 +141,11 @@ def asked(monkeypatch):
     """(words) → the config and folder that the command line makes of them."""
     calls = []
 
-    def record(config, folder, **options):
+    def record(study, config, folder, **options):
         calls.append((config, folder))
         raise StudyError("recorded")
 
-    monkeypatch.setattr(command, "run", record)
+    monkeypatch.setattr(Study, "run", record)
 
     def ask(*words):
         assert main(list(words)) == 2
@@ -168,8 +171,3 @@ def test_the_paper_s_families_are_searched_at_its_scale():
     for name in ("cifar10", "wikitext103"):
         assert PRESETS[name].families == PAPER_FAMILIES
         assert PRESETS[name].confirm_replicates == 100  # as in the paper's figures
-
-
-def test_vary_begins_from_no_preset(capsys):
-    assert main(["shakespeare", "--vary", "b1"]) == 2
-    assert "vary: it has its own defaults" in capsys.readouterr().out

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 STUDIES = (
     "shape_search",
+    "shape_dependence",
     "optimal_schedule",
     "loss_prediction",
     "search_efficiency",
@@ -19,6 +20,7 @@ STUDIES = (
     "path_geometry",
     "generalization",
 )
+SEARCHES = ("shape_search", "shape_dependence")  # which have flags, and save their runs
 INTEGERS = [
     "0",
     "-1",
@@ -87,8 +89,6 @@ BESIDE_SEARCH = {
     "chunk_runs": int,
     "checkpoint_steps": int,
     "checkpoint_seconds": float,
-    "values": tuple[str, ...],
-    "vary": Literal["b1", "batch_size", "optimizer"],
 }
 SHORT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=4)
 FLAGS = ["--quick", "--export", "--fill-memory", "--no-quick", "--help"]
@@ -96,6 +96,9 @@ FLAGS = ["--quick", "--export", "--fill-memory", "--no-quick", "--help"]
 
 def presets_of(study: str) -> dict[str, Any]:
     """By the words that choose it, each config that a study's options may start from."""
+    package = importlib.import_module(f"experiments.{study}")
+    if hasattr(package, "STUDY"):
+        return dict(package.STUDY.presets)
     module = importlib.import_module(f"experiments.{study}.config")
     return getattr(module, "PRESETS", None) or {"": module.Config()}
 
@@ -121,6 +124,8 @@ def words_for(hint: Any) -> st.SearchStrategy[list[str]]:
         return st.sampled_from([*arguments, "nonesuch"]).map(lambda word: [word])
     if origin is dict:
         return st.lists(st.sampled_from([*PAIRS, *TEXTS, "trust_region", "random"]), max_size=4)
+    if hint is tuple:
+        return words_for(tuple[str, ...]) | words_for(tuple[float, ...])
     if origin is tuple:
         several = st.lists(words_for(arguments[0]), max_size=4)
         return several.map(lambda of: [word for words in of for word in words])
@@ -132,9 +137,9 @@ def words_for(hint: Any) -> st.SearchStrategy[list[str]]:
 def command_lines(study: str) -> st.SearchStrategy[list[str]]:
     """Words for the command line of a study."""
     presets = presets_of(study)
-    beside = BESIDE | BESIDE_SEARCH if study == "shape_search" else BESIDE
+    beside = BESIDE | BESIDE_SEARCH if study in SEARCHES else BESIDE
     lines = [_lines_of(name, hints_of(config) | beside) for name, config in presets.items()]
-    flags = st.sampled_from(FLAGS).map(lambda flag: [flag]) if study == "shape_search" else st.just([])
+    flags = st.sampled_from(FLAGS).map(lambda flag: [flag]) if study in SEARCHES else st.just([])
     return st.builds(list.__add__, st.one_of(lines), st.just([]) | flags)
 
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 
 import workloads
-from experiments.shape_search import Config, run
+from experiments.shape_search import STUDY, Config
 from experiments.study.options.errors import StudyError
 from workloads import Workload, contract_problems, fingerprint
 
@@ -58,7 +58,7 @@ def test_a_study_of_no_workload_ends_before_anything_is_trained(
 ):
     monkeypatch.setattr(workloads, "sweep", lambda *a, **k: pytest.fail("a run was trained"))
     with pytest.raises(StudyError) as error:
-        run(tiny_search, tmp_path / "study", SOUND._replace(**changes))
+        STUDY.run(tiny_search, tmp_path / "study", SOUND._replace(**changes))
     assert f"workload: {message}" in str(error.value)
     assert not (tmp_path / "study").exists()
 

@@ -42,8 +42,8 @@ class StudyConfig(Checked):
     group: ClassVar[Group] = "sureness"
     planned_runs: ClassVar[int]
     most_runs: ClassVar[int] = 10_000_000
-    data_parallel: ClassVar[int] = 1  # unless it is an option
     run_examples: ClassVar[int] = 0
+    data_parallel = 1  # unless it is an option: a ClassVar would take its place among the fields
 
     confidence: Confidence = 0.95
     """Level of all intervals, between 0 and 1."""
@@ -76,7 +76,7 @@ class WorkloadConfig(StudyConfig):
 
     group: ClassVar[Group] = "what"
     batch_fields: ClassVar[tuple[str, ...]] = ("batch_size",)
-    evaluations: ClassVar[int] = 1  # unless it is an option
+    evaluations = 1  # unless it is an option: a ClassVar would take its place among the fields
 
     workload: str = "digits"
     """What to train: digits, cifar10, fashion_mnist, mnist, shakespeare, wikitext103 or linear_regression."""

@@ -45,6 +45,14 @@ PAIRS = tyro.constructors.PrimitiveConstructorSpec(
     str_from_instance=lambda options: [str(word) for pair in options.items() for word in pair],
 )
 WorkloadOptions = Annotated[dict[str, Value], PAIRS]
+VALUES = tyro.constructors.PrimitiveConstructorSpec(
+    nargs="*",
+    metavar="[VALUE ...]",
+    instance_from_str=lambda words: tuple(map(_value, words)),
+    is_instance=lambda values: isinstance(values, tuple),
+    str_from_instance=lambda values: list(map(str, values)),
+)
+Values = Annotated[tuple, VALUES]  # numbers and texts
 Budgets = Annotated[dict[str, int], PAIRS]
 FOLDER = tyro.constructors.PrimitiveConstructorSpec(
     nargs=1,

@@ -35,7 +35,7 @@ def checked(
         if cluster.address is None:
             wrong += device_problems(devices, config.data_parallel if config.sound("data_parallel") else 1)
         raise_problems(wrong)
-    return config
+    return kind(**values)
 
 
 def _unchecked(kind: type[ConfigT], values: Mapping[str, Any]) -> ConfigT:

@@ -7,28 +7,31 @@ in the other. So the two costs, of each shape in the other's setting, are taken 
 that are differences, as some score is not positive, are added up for that; see `Scale`.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from experiments.study.showing.old_claims import Claim, above
+from experiments.study.showing.cells import NONE
+from experiments.study.showing.claims import Claim, above
 from schedules.search import Estimate, Scale
 
 Costs = Mapping[str, Mapping[str, Estimate]]  # by the setting trained in, by that whose shape it is
 
 
-def dependence_claims(costs: Costs, reference: str, scale: Scale = Scale.RELATIVE) -> tuple[Claim, ...]:
+def cost_claims(costs: Costs, reference: str, scale: Scale = Scale.RELATIVE) -> list[Claim]:
     """Of every other setting, that the reference's shape costs there, its shape in the reference, and both
     together."""
     claims = []
     for name in _others(costs, reference):
         there, back = costs[name][reference], costs[reference][name]
-        claims += [
-            above(f"cost of {reference}'s shape there", name, there, 0),
-            above(f"cost of its shape in {reference}", name, back, 0),
-            above("both together", name, together(there, back, scale), 0),
-        ]
-    return tuple(claims)
+        effects = {
+            f"cost of {reference}'s shape there": there,
+            f"cost of its shape in {reference}": back,
+            "both together": together(there, back, scale),
+        }
+        claims += [Claim(statement, name, effect, above(0)) for statement, effect in effects.items()]
+    return claims
 
 
 def together(there: Estimate, back: Estimate, scale: Scale = Scale.RELATIVE) -> Estimate:
@@ -40,8 +43,8 @@ def together(there: Estimate, back: Estimate, scale: Scale = Scale.RELATIVE) -> 
     """
     pairs = zip(there, back, strict=True)
     if scale is Scale.ABSOLUTE:
-        return Estimate(*(one + other for one, other in pairs))
-    return Estimate(*((1 + one) * (1 + other) - 1 for one, other in pairs))
+        return Estimate(*(a + b for a, b in pairs))
+    return Estimate(*((1 + a) * (1 + b) - 1 for a, b in pairs))
 
 
 def changed(costs: Costs, reference: str, scale: Scale = Scale.RELATIVE) -> list[str]:
@@ -94,3 +97,10 @@ def _with_interval(cost: Estimate, scale: Scale) -> str:
 
 def _amount(cost: float, scale: Scale) -> str:
     return scale.text(cost, 1, "+").replace("%", " %")
+
+
+def cost_text(cost: Estimate | None, scale: Scale) -> str:
+    """In the scale's unit, with * where the interval does not hold zero."""
+    if cost is None or math.isnan(cost.value):
+        return NONE
+    return scale.text(cost.value, 1, "+").removesuffix("%") + ("*" if cost.low > 0 or cost.high < 0 else "")

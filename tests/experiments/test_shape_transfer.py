@@ -6,11 +6,10 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from experiments.shape_search.dependence.claims import changed, dependence_claims, verdict
-from experiments.shape_search.dependence.transfer import MORE_RATES, RATES, transfer
+from experiments.shape_dependence.costs import changed, cost_claims, verdict
+from experiments.shape_dependence.transfer import MORE_RATES, RATES, transfer
 from schedules import FAMILIES
-from schedules.search import Budget, Estimate, Race, Rung, median_change
-from schedules.winners import LoadedWinner
+from schedules.search import Budget, Candidate, Estimate, Race, Rung, median_change
 
 STEPS = 10
 BUDGET = Budget(4, 4, Race((Rung(1, STEPS),)), 1, select_replicates=3, confirm_replicates=41)
@@ -19,7 +18,7 @@ CURVATURE = 5.0
 
 
 def shape(warmup, base_lr=0.25, family="constant"):
-    return LoadedWinner(FAMILIES[family], {"warmup": warmup}, base_lr, STEPS)
+    return Candidate(FAMILIES[family], 0, {"warmup": warmup}, base_lr)
 
 
 SHAPES = {name: shape(warmup) for name, warmup in WARMUPS.items()}
@@ -145,7 +144,7 @@ def test_a_cost_counts_where_a_better_find_does_not_explain_it(there, back, held
 
 def test_each_claim_has_its_own_interval_and_the_verdict_the_largest_effect():
     costs = matrix(b__a=WORSE, a__b=(0.1, 0.05, 0.15), c__a=(0.4, 0.3, 0.5), a__c=VAGUE, **REST)
-    claims = {(claim.subject, claim.statement): claim for claim in dependence_claims(costs, "a")}
+    claims = {(claim.subject, claim.statement): claim for claim in cost_claims(costs, "a")}
     expected = {
         ("b", "cost of a's shape there"): (WORSE, True),
         ("b", "cost of its shape in a"): ((0.1, 0.05, 0.15), True),

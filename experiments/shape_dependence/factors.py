@@ -5,11 +5,9 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from experiments.optimizer_comparison.config import CONTENDERS, REFERENCE_OPTIMIZER
-from experiments.shape_search.config import Config
+from experiments.optimizer_comparison.config import CENTRES, REFERENCE
 from experiments.study.options.errors import choice_problem
-
-Value = float | int | str
+from experiments.study.options.pairs import Value
 
 
 class Setting(NamedTuple):
@@ -26,35 +24,28 @@ class Factor(NamedTuple):
       kind: what a value is.
       values: those tried when none are given.
       usual: the value whose setting the others are compared with; the first one where it is not tried.
-      settings: (values, search) → the settings they stand for.
+      settings: (values, learning rates of the search) → the settings they stand for.
     """
 
     kind: type[float] | type[int] | type[str]
     values: tuple[Value, ...]
     usual: Value
-    settings: Callable[[Sequence[Value], Config], list[Setting]]
+    settings: Callable[[Sequence[Value], Sequence[float]], list[Setting]]
 
-    def parsed(self, word: Value) -> Value:
-        """A value from what was typed. Raises ValueError with what is wrong with it."""
+    def problem(self, value: Value) -> str | None:
+        """What is wrong with a value that was typed, if anything is."""
         if self.kind is str:
-            problem = choice_problem("values", str(word), CONTENDERS)
-            if problem:
-                raise ValueError(problem)
-            return str(word)
-        kind = "whole numbers" if self.kind is int else "numbers"
-        try:
-            number = float(word)
-        except ValueError:
-            raise ValueError(f"values: must be {kind}, got {word!r}.") from None
-        if self.kind is int and not number.is_integer():
-            raise ValueError(f"values: must be {kind}, got {word}.")
-        return self.kind(number)
+            return choice_problem("values", str(value), CENTRES)
+        whole = self.kind is int
+        if isinstance(value, str) or (whole and not float(value).is_integer()):
+            return f"values: must be {'whole numbers' if whole else 'numbers'}, got {value!r}."
+        return None
 
 
-def _decays(values: Sequence[float], search: Config) -> list[Setting]:
+def _decays(values: Sequence[float], learning_rates: Sequence[float]) -> list[Setting]:
     """Every decay in both modes; the independent one is as strong as the scaled one at the middle of the
     learning rates, so that both remove about as much."""
-    middle = math.sqrt(math.prod(search.learning_rates))
+    middle = math.sqrt(math.prod(learning_rates))
     none = [Setting("no_decay", {"weight_decay": 0.0}) for value in values if value == 0]
     scaled = [_decay("scaled", value) for value in values if value]
     independent = [_decay("independent", float(f"{value * middle:.2g}")) for value in values if value]
@@ -65,22 +56,17 @@ def _decay(mode: str, strength: float) -> Setting:
     return Setting(f"{mode}_{strength:g}", {"weight_decay": strength, "decay_mode": mode})
 
 
-def _optimizers(values: Sequence[str], search: Config) -> list[Setting]:
+def _optimizers(values: Sequence[str], learning_rates: Sequence[float]) -> list[Setting]:
     """The learning rates given are AdamW's; every other optimizer has them moved to its own middle."""
 
     def rates(name: str) -> tuple[float, ...]:
-        return tuple(
-            rate * CONTENDERS[name] / CONTENDERS[REFERENCE_OPTIMIZER] for rate in search.learning_rates
-        )
+        return tuple(rate * CENTRES[name] / CENTRES[REFERENCE] for rate in learning_rates)
 
     return [Setting(name, {"optimizer": name, "learning_rates": rates(name)}) for name in values]
 
 
-def _plain(field: str) -> Callable[[Sequence[Value], Config], list[Setting]]:
-    def settings(values: Sequence[Value], search: Config) -> list[Setting]:
-        return [Setting(f"{field}_{value:g}", {field: value}) for value in values]
-
-    return settings
+def _plain(field: str) -> Callable[[Sequence[Value], Sequence[float]], list[Setting]]:
+    return lambda values, learning_rates: [Setting(f"{field}_{value:g}", {field: value}) for value in values]
 
 
 FACTORS: Mapping[str, Factor] = MappingProxyType(
@@ -90,6 +76,6 @@ FACTORS: Mapping[str, Factor] = MappingProxyType(
         "b2": Factor(float, (0.9, 0.95, 0.99, 0.999), 0.999, _plain("b2")),
         "batch_size": Factor(int, (16, 32, 64, 128, 256), 64, _plain("batch_size")),
         "num_steps": Factor(int, (50, 100, 200, 400), 100, _plain("num_steps")),
-        "optimizer": Factor(str, ("adamw", "signum", "muon"), REFERENCE_OPTIMIZER, _optimizers),
+        "optimizer": Factor(str, ("adamw", "signum", "muon"), REFERENCE, _optimizers),
     }
 )

@@ -4,6 +4,7 @@ Everything is computed again from the journals with plain Python.
 """
 
 import contextlib
+import dataclasses
 import io
 import json
 import shutil
@@ -13,10 +14,9 @@ from typing import NamedTuple
 
 import pytest
 
-from experiments.shape_search import main
-from experiments.shape_search.config import Config
-from experiments.shape_search.dependence import DEFAULTS, FACTORS, Dependence, run
-from experiments.study.options.errors import StudyError
+from experiments.shape_dependence import STUDY, Config, main
+from experiments.shape_dependence.config import PRESETS
+from experiments.shape_dependence.factors import FACTORS
 from schedules import load_winner
 from tests.experiments.journals import forget_runs
 from workloads import LongSweep
@@ -75,6 +75,7 @@ def journal(folder):
         connection.row_factory = sqlite3.Row
         rows = [dict(row) for row in connection.execute("SELECT * FROM trials")]
     for row in rows:
+        row["steps"] = json.loads(row.pop("label"))["num_steps"]
         del row["seconds"], row["chunk"]
     return rows
 
@@ -87,7 +88,7 @@ def scores(rows, stage):
     """{(family, parameters, base learning rate): scores in the order of replicates}."""
     groups = {}
     for row in sorted((row for row in rows if row["stage"] == stage), key=lambda row: row["replicate"]):
-        key = row["family"], row["params"], row["base_lr"]
+        key = row["group"], row["params"], row["base_lr"]
         groups.setdefault(key, []).append(row["score"])
     return groups
 
@@ -95,8 +96,8 @@ def scores(rows, stage):
 def test_every_setting_has_a_search_of_its_own(finished):
     for name, steps in SETTINGS.items():
         folder = finished.folder / "settings" / name
-        assert {row["variant"] for row in journal(folder)} == {steps}
-        assert {row["family"] for row in journal(folder)} == {"cosine", "constant"}
+        assert {row["steps"] for row in journal(folder)} == {steps}
+        assert {row["group"] for row in journal(folder)} == {"cosine", "constant"}
         assert load_winner(folder / "winners.json").num_steps == steps
         assert (folder / "report.html").exists()
 
@@ -104,12 +105,12 @@ def test_every_setting_has_a_search_of_its_own(finished):
 def test_the_best_shape_of_every_setting_is_trained_in_every_setting(finished):
     rows = journal(finished.folder)
     stages = {f"{stage} {name}": steps for stage in ("retune", "compare") for name, steps in SETTINGS.items()}
-    assert {(row["stage"], row["variant"]) for row in rows} == set(stages.items())
+    assert {(row["stage"], row["steps"]) for row in rows} == set(stages.items())
     winners = {name: load_winner(finished.folder / "settings" / name / "winners.json") for name in SETTINGS}
     expected = {(winner.family.name, json.dumps(dict(winner.params))) for winner in winners.values()}
     assert len(expected) == len(SETTINGS)
     for stage in stages:
-        assert {(row["family"], row["params"]) for row in rows if row["stage"] == stage} == expected
+        assert {(row["group"], row["params"]) for row in rows if row["stage"] == stage} == expected
     assert len(rows) == len(SETTINGS) ** 2 * (RATES * SELECT + CONFIRM)
 
 
@@ -140,51 +141,22 @@ def test_costs_are_changes_of_the_medians_at_the_rates_that_tuned_best(finished)
             assert one["cost"]["value"] == pytest.approx(change, rel=1e-12)
 
 
-def test_the_report_says_what_winners_json_does(finished):
-    found = content(finished.folder)
-    assert found["reference"] == "num_steps_10"  # the first of the values given: 100 is not among them
-    assert found["level"] == 0.95  # two settings, one comparison
-    assert {one["setting"]: one["changes"]["num_steps"] for one in found["settings"]} == SETTINGS
-    assert " ".join(finished.output.split()).count(found["verdict"]) == 1
-    assert "num_steps changes the best shape: " in found["verdict"]
-    for name in ("costs", "best_shapes", "transfer_matrix"):
-        assert (finished.folder / "figures" / f"{name}.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
-        assert f"alt='{name}'" in (finished.folder / "report.html").read_text()
-
-
-@pytest.mark.usefixtures("no_training")
-def test_the_report_is_drawn_again_without_training(finished, study_copy, capsys):
-    (study_copy / "report.html").unlink()
-    (study_copy / "winners.json").unlink()
-    assert main(["report", str(study_copy)]) == 0
-    for name in ("winners.json", "report.html", "figures/transfer_matrix.png"):
-        assert (study_copy / name).read_bytes() == (finished.folder / name).read_bytes()
-    printed = capsys.readouterr().out.replace(str(study_copy), "FOLDER").strip()
-    assert printed in finished.output.replace(str(finished.folder), "FOLDER")
-
-
-@pytest.mark.usefixtures("no_training")
-def test_an_unfinished_study_has_no_report(study_copy, capsys):
-    (study_copy / "settings" / "num_steps_5" / "winners.json").unlink()
-    assert main(["report", str(study_copy)]) == 2
-    assert "the search of num_steps_5 is missing" in " ".join(capsys.readouterr().out.split())
-
-
 def test_a_stopped_study_runs_what_is_missing_and_nothing_again(finished, study_copy, monkeypatch):
-    """Stopped in the second setting's search, before any transfer; the first setting is not touched."""
+    """Stopped in the second setting's search, before any transfer."""
     first, second = (study_copy / "settings" / name for name in ("num_steps_10", "num_steps_5"))
     for lost in (second / "winners.json", second / "report.html", study_copy / "winners.json"):
         lost.unlink()
     (study_copy / "journal.sqlite").unlink()
-    assert forget_runs(second, "stage = 'confirm'")
-    (first / "journal.sqlite").write_bytes(b"not to be opened")
-    dependence = Dependence(Config(**SEARCH), "num_steps", (10, 5))
-    run(dependence, study_copy)
+    assert forget_runs(second, "stage = 'confirm'", "kind = 'winners'")
+    before = (first / "journal.sqlite").read_bytes()
+    config = Config(**SEARCH, vary="num_steps", values=(10, 5))
+    STUDY.run(config, study_copy)
+    assert (first / "journal.sqlite").read_bytes() == before
     assert journal(second) == journal(finished.folder / "settings" / "num_steps_5")
     assert journal(study_copy) == journal(finished.folder)
     assert content(study_copy) == content(finished.folder)
     monkeypatch.setattr(LongSweep, "whole", lambda *a: pytest.fail("a run was trained"))
-    run(dependence, study_copy)
+    STUDY.run(config, study_copy)
 
 
 @pytest.mark.usefixtures("no_training")
@@ -236,28 +208,24 @@ def test_bad_values_are_refused_before_anything_runs(tmp_path, capsys, case):
     assert not (tmp_path / "study").exists()
 
 
-@pytest.mark.usefixtures("no_training")
-@pytest.mark.parametrize(
-    ("options", "expected"), [(["--values", "3"], "need vary"), (["--vary", "b1", "--export"], "export")]
-)
-def test_options_that_do_not_go_together_are_refused(tmp_path, capsys, options, expected):
-    assert main([*options, "--folder", str(tmp_path / "study")]) == 2
-    assert expected in capsys.readouterr().out
+def varied(name, *values):
+    """The study's default with another option varied."""
+    return dataclasses.replace(PRESETS["digits"], vary=name, values=values)
 
 
 def test_every_option_can_be_varied_with_its_own_values():
-    counts = {name: len(Dependence(DEFAULTS, name).settings) for name in FACTORS}
+    counts = {name: len(varied(name).settings) for name in FACTORS}
     assert counts == {"weight_decay": 9, "b1": 5, "b2": 4, "batch_size": 5, "num_steps": 4, "optimizer": 3}
     for name in FACTORS:
-        dependence = Dependence(DEFAULTS, name)
-        usual = dependence.settings[dependence.reference]
-        assert getattr(usual, name) == {"b1": 0.9, "b2": 0.999}.get(name, getattr(DEFAULTS, name))
+        config = varied(name)
+        usual = config.settings[config.reference]
+        assert getattr(usual, name) == {"b1": 0.9, "b2": 0.999}.get(name, getattr(config, name))
 
 
 def test_weight_decay_is_varied_in_both_modes_with_equal_strength_in_the_middle_of_the_rates():
     """At a learning rate of 0.1, the middle of [0.01, 1], a step's scaled decay is 0.1 · λ."""
-    search = Config(optimizer="adamw", learning_rates=(0.01, 1.0))
-    settings = Dependence(search, "weight_decay", ("0.5", 0, "2")).settings
+    search = {"optimizer": "adamw", "learning_rates": (0.01, 1.0)}
+    settings = Config(**search, vary="weight_decay", values=(0.5, 0, 2)).settings
     assert {name: (one.weight_decay, one.decay_mode) for name, one in settings.items()} == {
         "no_decay": (0.0, "scaled"),
         "scaled_0.5": (0.5, "scaled"),
@@ -268,8 +236,8 @@ def test_weight_decay_is_varied_in_both_modes_with_equal_strength_in_the_middle_
 
 
 def test_an_optimizers_learning_rates_are_moved_to_where_it_is_compared():
-    search = Config(optimizer="adamw", learning_rates=(0.01, 1.0))
-    settings = Dependence(search, "optimizer", ("adamw", "muon", "signum")).settings
+    search = {"optimizer": "adamw", "learning_rates": (0.01, 1.0)}
+    settings = Config(**search, vary="optimizer", values=("adamw", "muon", "signum")).settings
     assert {name: one.optimizer for name, one in settings.items()} == {
         name: name for name in ("adamw", "muon", "signum")
     }
@@ -280,24 +248,18 @@ def test_an_optimizers_learning_rates_are_moved_to_where_it_is_compared():
 
 @pytest.mark.parametrize(("values", "level"), [((0.1, 0.5), 0.95), ((0.1, 0.5, 0.9), 0.975)])
 def test_intervals_are_wide_enough_to_hold_together(values, level):
-    assert Dependence(DEFAULTS, "b1", values).level == pytest.approx(level)
-
-
-def test_an_unknown_option_is_refused_in_python_too():
-    with pytest.raises(StudyError, match="did you mean 'b2'"):
-        Dependence(DEFAULTS, "b3")
+    assert varied("b1", *values).level == pytest.approx(level)
 
 
 def test_searches_and_transfers_are_trained_as_their_setting_says(tmp_path, monkeypatch):
     """Without training: a run's loss is its batch size, times what its learning rate is off."""
 
-    def runner(workload, optimizer, root, mesh, *, batch_size, **options):
+    def runner(workload, optimizer, root, sweep, *, batch_size, **options):
         return lambda trials: [{"train_loss": batch_size * (1 + abs(trial.base_lr - 1))} for trial in trials]
 
-    monkeypatch.setattr("experiments.shape_search.search.ShapeRunner", runner)
-    for module in ("search", "dependence.study"):
-        monkeypatch.setattr(f"experiments.shape_search.{module}.write_report", lambda results, folder: None)
-    run(Dependence(Config(**SEARCH), "batch_size", (4, 1, 8)), tmp_path)
+    monkeypatch.setattr("experiments.shape_search.runs.ShapeRunner", runner)
+    monkeypatch.setattr("experiments.study.study.write_report", lambda *arguments: None)
+    STUDY.run(Config(**SEARCH, vary="batch_size", values=(4, 1, 8)), tmp_path)
     transfers = content(tmp_path)["transfers"]
     assert {(one["trained_in"], one["score"]["value"], one["base_lr"]) for one in transfers} == {
         ("batch_size_4", 4.0, 1.0),

@@ -16,7 +16,6 @@ from experiments.study.training.tuning import next_place
 from schedules.search import Budget, Candidate, Rung, Trial
 from schedules.search.racing import median_scores, replicate_scores
 from schedules.search.recall import Once, anew
-from schedules.winners import LoadedWinner
 
 Evaluate = Callable[[Sequence[Trial]], Mapping[Trial, float]]
 
@@ -40,7 +39,7 @@ class Transferred(NamedTuple):
 
 
 def transfer(
-    setting: str, shapes: Mapping[str, LoadedWinner], budget: Budget, evaluate: Evaluate, once: Once = anew
+    setting: str, shapes: Mapping[str, Candidate], budget: Budget, evaluate: Evaluate, once: Once = anew
 ) -> dict[str, Transferred]:
     """Tune every shape's learning rate in a setting, then score all with fresh seeds.
 
@@ -66,7 +65,7 @@ def transfer(
 
 
 def _tuned(
-    stage: str, shapes: Sequence[LoadedWinner], starts: Sequence[float], budget: Budget, evaluate: Evaluate
+    stage: str, shapes: Sequence[Candidate], starts: Sequence[float], budget: Budget, evaluate: Evaluate
 ) -> list[dict[int, tuple[Candidate, float]]]:
     """For each shape, the median score at each learning rate tried, by its place on the grid."""
     numbers, rung = itertools.count(), Rung(budget.select_replicates, budget.num_steps)
@@ -94,7 +93,7 @@ def _best(tried: Mapping[int, tuple[Candidate, float]]) -> Candidate:
     return tried[min(tried, key=lambda place: (tried[place][1], place))][0]
 
 
-def _equal_sums(own: LoadedWinner, shapes: Sequence[LoadedWinner], num_steps: int) -> list[float]:
+def _equal_sums(own: Candidate, shapes: Sequence[Candidate], num_steps: int) -> list[float]:
     """The base learning rates with which all shapes' learning rates have the sum of the setting's own: it
     decides most of a short run, so the best ones are not far."""
     means = [float(np.mean(one.family.multipliers(one.params, num_steps))) for one in (own, *shapes)]

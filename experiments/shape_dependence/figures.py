@@ -8,11 +8,11 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 
-from experiments.shape_search.dependence.claims import changed
-from experiments.shape_search.dependence.results import Results, cost_text
+from experiments.shape_dependence.costs import changed, cost_text
+from experiments.shape_dependence.runs import Results
+from experiments.shape_search.figures import fractions, multipliers
 from experiments.study.showing.figures import ACCENT, CONTEXT, REFERENCE, as_png, legend_beside, panels
 from schedules.search import Scale
-from schedules.winners import LoadedWinner
 
 GAIN_TO_COST = LinearSegmentedColormap.from_list("cost", ["#e08214", "#f7f7f7", "#0b6fb8"])
 OWN = "#bbbbbb"
@@ -20,7 +20,6 @@ SETTLED = 0.75  # the fraction of the costs within the range of the colours, whi
 LEAST_RANGE = 2  # per cent
 DARK = 0.65  # of the range, from where on costs are dark enough for white text
 ITS_SHAPE = "#e08214"
-CURVE_POINTS = 400
 LINEAR = 10  # per cent, up to where the axis of costs is linear
 TICKS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 10_000, 100_000)
 
@@ -37,43 +36,31 @@ def transfer_matrix(results: Results) -> bytes:
     ax.set_facecolor(OWN)
     image = ax.imshow(values, cmap=GAIN_TO_COST, norm=Normalize(-limit, limit), aspect="auto")
     for row, column in np.ndindex(values.shape):
-        cost = costs[row][column]
-        marked = cost_text(cost, results.scale)
+        text = cost_text(costs[row][column], results.scale) if costs[row][column] else "own"
         color = "white" if values[row, column] > DARK * limit else "black"
-        weight = "bold" if marked.endswith("*") else "normal"
-        text = "own" if cost is None else marked
+        weight = "bold" if text.endswith("*") else "normal"
         ax.text(column, row, text, ha="center", va="center", fontsize=8, color=color, weight=weight)
     ax.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")
     ax.set_yticks(range(len(names)), names)
     ax.set_xlabel("trained in")
     ax.set_ylabel("shape of")
-    figure.colorbar(
-        image,
-        ax=ax,
-        extend="both",
-        label=f"cost against the own shape, {results.scale.unit}",
-        format="{x:+g}",
-    )
-    confidence = results.dependence.search.confidence
-    figure.suptitle(
-        f"What does another setting's shape cost? ({results.dependence.vary})\n"
-        f"* the {confidence:.0%} interval, simultaneous within a row or column, does not hold 0",
-        fontsize=10,
-    )
+    label = f"cost against the own shape, {results.scale.unit}"
+    figure.colorbar(image, ax=ax, extend="both", label=label, format="{x:+g}")
+    question = f"What does another setting's shape cost? ({results.config.vary})"
+    sureness = f"{results.config.confidence:.0%} interval, simultaneous within a row or column"
+    figure.suptitle(f"{question}\n* the {sureness}, does not hold 0", fontsize=10)
     return as_png(figure)
 
 
 def best_shapes(results: Results) -> bytes:
     """The best shape of every setting, that of the reference behind it."""
-    transferred, reference = results.transferred, results.dependence.reference
+    transferred, reference = results.transferred, results.config.reference
     titles = [f"{name}\nLR {transferred[name][name].candidate.base_lr:.3g}" for name in results.shapes]
     figure, axes = panels(titles, sharex=True, sharey=True)
+    costly, usual = changed(results.costs, reference, results.scale), multipliers(results.shapes[reference])
     for ax, (name, shape) in zip(axes, results.shapes.items(), strict=True):
-        ax.plot(*_curve(results.shapes[reference]), color=CONTEXT, linewidth=3, solid_capstyle="round")
-        ax.plot(
-            *_curve(shape),
-            color=ITS_SHAPE if name in changed(results.costs, reference, results.scale) else ACCENT,
-        )
+        ax.plot(fractions(), usual, color=CONTEXT, linewidth=3, solid_capstyle="round")
+        ax.plot(fractions(), multipliers(shape), color=ITS_SHAPE if name in costly else ACCENT)
         ax.set_ylim(-0.03, 1.05)
     figure.supxlabel("fraction of training done")
     figure.supylabel("multiplier")
@@ -83,13 +70,13 @@ def best_shapes(results: Results) -> bytes:
         f"best of {reference}": CONTEXT,
     }
     legend_beside(figure, colors)
-    figure.suptitle(f"The best shape of each setting ({results.dependence.vary})")
+    figure.suptitle(f"The best shape of each setting ({results.config.vary})")
     return as_png(figure)
 
 
 def costs_against_reference(results: Results) -> bytes:
     """What the reference's shape costs in each setting, and each setting's in the reference."""
-    reference, costs, scale = results.dependence.reference, results.costs, results.scale
+    reference, costs, scale = results.config.reference, results.costs, results.scale
     others = [name for name in costs if name != reference]
     figure = Figure(figsize=(8.5, 1.8 + 0.42 * len(others)), layout="constrained")
     ax = figure.subplots()
@@ -102,9 +89,7 @@ def costs_against_reference(results: Results) -> bytes:
     if scale is Scale.RELATIVE:
         _per_cent_axis(ax)
     ax.spines[["top", "right"]].set_visible(False)
-    ax.set_xlabel(
-        f"change of the median {results.dependence.search.metric} from the own shape's, {scale.unit}"
-    )
+    ax.set_xlabel(f"change of the median {results.config.metric} from the own shape's, {scale.unit}")
     legend_beside(figure, {f"{reference}'s shape\nthere": ACCENT, f"its shape in\n{reference}": ITS_SHAPE})
     figure.suptitle("What do the two shapes cost in each other's setting?")
     return as_png(figure)
@@ -132,8 +117,3 @@ def _per_cent_axis(ax: Axes) -> None:
 def _colour_range(values: np.ndarray, least: float) -> float:
     finite = np.abs(values[np.isfinite(values)])
     return max(least, float(np.quantile(finite, SETTLED)) if finite.size else least) or 1.0
-
-
-def _curve(shape: LoadedWinner) -> tuple[np.ndarray, np.ndarray]:
-    x = np.arange(CURVE_POINTS) / CURVE_POINTS
-    return x, np.asarray(shape.family.multipliers(shape.params, CURVE_POINTS))

@@ -1,4 +1,4 @@
-"""The figures of the winners, each as PNG bytes with its message as the title."""
+"""The figures of the winners and of their checks, each as PNG bytes with its message as the title."""
 
 from collections.abc import Sequence
 
@@ -8,9 +8,18 @@ from matplotlib.axes import Axes
 
 from experiments.shape_search.candidates import near_best
 from experiments.shape_search.config import BASELINES
-from experiments.shape_search.results import Results
-from experiments.study.showing.figures import ACCENT, CONTEXT, as_png, legend_beside, panels, ranking
-from schedules.search import Candidate
+from experiments.shape_search.runs import Results
+from experiments.study.showing.figures import (
+    ACCENT,
+    CONTEXT,
+    REFERENCE,
+    as_png,
+    legend_beside,
+    log_scale,
+    panels,
+    ranking,
+)
+from schedules.search import Candidate, Scale, Verdict
 
 CURVE_POINTS = 400
 BAND = "#b5d3ea"  # of what lies near what has the accent
@@ -48,7 +57,7 @@ def near_best_shapes(results: Results) -> bytes:
     figure, axes = panels(titles, sharex=True, sharey=True)
     for ax, standing in zip(axes, results.standings, strict=True):
         _band(ax, [multipliers(one) for one in near[standing.name]])
-        ax.plot(_fractions(), multipliers(standing.winner.candidate), color=ACCENT)
+        ax.plot(fractions(), multipliers(standing.winner.candidate), color=ACCENT)
     figure.supxlabel("fraction of training done")
     figure.supylabel("learning rate / its base")
     legend_beside(figure, {"family's winner": ACCENT, BAND_LABEL: BAND})
@@ -62,6 +71,44 @@ def winner_scores(results: Results) -> bytes:
     return ranking(results.standings, BASELINES[0], score, "Which family wins, and how sure that is")
 
 
+def sweeps(verdict: Verdict) -> bytes:
+    """The change of the score along each shape parameter of a winner, at each value's best learning rate."""
+    candidate = verdict.winner.candidate
+    changes = [verdict.scale.in_unit(sweep.best_changes) for sweep in verdict.sweeps]
+    figure, axes = panels([""] * len(verdict.sweeps), sharey=True, columns=min(4, len(verdict.sweeps)))
+    for ax, sweep, shown in zip(axes, verdict.sweeps, changes, strict=True):
+        ax.axhline(0, color=CONTEXT, zorder=0)
+        ax.plot(sweep.values, shown, "o-", color=ACCENT, markersize=4)
+        ax.axvline(candidate.params[sweep.parameter], color=REFERENCE, linestyle=":")
+        if candidate.family.space[sweep.parameter].log:
+            log_scale(ax, "x", sweep.values)
+        ax.set_xlabel(sweep.parameter)
+    together = np.concatenate(changes)
+    finite = together[np.isfinite(together)]
+    if len(finite) and verdict.scale is Scale.RELATIVE:
+        axes[0].set_ylim(min(-1, 1.3 * np.min(finite)), min(np.max(finite), 100) * 1.1 + 1)
+    figure.supylabel(f"change of the score, {verdict.scale.unit}")
+    legend_beside(figure, {"at its own best learning rate": ACCENT, "the winner's value": REFERENCE})
+    figure.suptitle(f"{candidate.family.name}, one parameter at a time")
+    return as_png(figure)
+
+
+def found_shapes(verdicts: Sequence[Verdict]) -> bytes:
+    """Each checked winner's learning rates, and where the local searches from it ended."""
+    titles = [f"{verdict.winner.candidate.family.name}\n{verdict}" for verdict in verdicts]
+    figure, axes = panels(titles, sharex=True, columns=3)
+    for ax, verdict in zip(axes, verdicts, strict=True):
+        ax.plot(*learning_rates(verdict.winner.candidate), color=CONTEXT, linewidth=4)
+        ax.plot(*learning_rates(verdict.own.found), color=ACCENT)
+        if verdict.free is not None:
+            ax.plot(*learning_rates(verdict.free.found), color=REFERENCE, linestyle="--")
+    figure.supxlabel("fraction of training done")
+    figure.supylabel("learning rate")
+    legend_beside(figure, {"winner": CONTEXT, "found in its family": ACCENT, "found in free": REFERENCE})
+    figure.suptitle("Where local searches ended")
+    return as_png(figure)
+
+
 def multipliers(candidate: Candidate) -> Float[np.ndarray, "points"]:
     """The candidate's shape, as figures draw it."""
     return np.asarray(candidate.family.multipliers(candidate.params, CURVE_POINTS))
@@ -69,12 +116,12 @@ def multipliers(candidate: Candidate) -> Float[np.ndarray, "points"]:
 
 def learning_rates(candidate: Candidate) -> tuple[np.ndarray, np.ndarray]:
     """Fractions of the horizon, and the candidate's learning rate at each."""
-    return _fractions(), candidate.base_lr * multipliers(candidate)
+    return fractions(), candidate.base_lr * multipliers(candidate)
 
 
-def _fractions() -> Float[np.ndarray, "points"]:
+def fractions() -> Float[np.ndarray, "points"]:
     return np.arange(CURVE_POINTS) / CURVE_POINTS
 
 
 def _band(ax: Axes, curves: Sequence[Float[np.ndarray, "points"]]) -> None:
-    ax.fill_between(_fractions(), np.min(curves, axis=0), np.max(curves, axis=0), color=BAND, linewidth=0)
+    ax.fill_between(fractions(), np.min(curves, axis=0), np.max(curves, axis=0), color=BAND, linewidth=0)

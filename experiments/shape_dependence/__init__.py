@@ -1,0 +1,31 @@
+"""Does the best shape depend on the setting, and what does another setting's shape cost?
+
+Varies one option of the shape search: one whole search a setting, then every setting's best shape trained in
+every other one with its learning rate tuned again.
+"""
+
+from experiments.shape_dependence.config import PRESETS, QUICK, Config
+from experiments.shape_dependence.findings import present
+from experiments.shape_dependence.runs import Results, conclude
+from experiments.studies import QUESTIONS
+from experiments.study.study import Study
+
+__all__ = ["STUDY", "Config", "Results", "main"]
+
+STUDY = Study(
+    name="shape_dependence",
+    question=QUESTIONS["shape_dependence"],
+    presets=PRESETS,
+    conclude=conclude,
+    present=present,
+    saved=True,
+    quick=QUICK,
+    small={
+        "shape_dependence": "--vary num_steps --values 1000 2000 --workload linear_regression"
+        " --workload-options dimension 64 --optimizer sgd --batch-size 2 --learning-rates 0.25 4"
+        " --families cosine --candidates 8 --rung-replicates 4 --top 2 --select-replicates 8"
+        " --confirm-replicates 16 --checked 0 --chunk-runs 32"
+    },
+)
+
+main = STUDY.main

@@ -1,5 +1,0 @@
-import sys
-
-from experiments.shape_search import main
-
-sys.exit(main())

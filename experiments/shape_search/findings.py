@@ -1,0 +1,141 @@
+"""What is told of a shape search."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from experiments.shape_search import candidate_figures, figures
+from experiments.shape_search.config import BASELINES, Config
+from experiments.shape_search.runs import Results
+from experiments.study.showing.cells import at_edge, base_lr_text, change_text, shape_text
+from experiments.study.showing.findings import Figure, Findings, Part
+from experiments.study.showing.standings import marks_note, standing_columns
+from experiments.study.showing.table import REPORT, Table, column
+from schedules.search import Candidate, Finding, Standing, Verdict, verdict
+from schedules.winners import FORMAT
+
+DRAWING = ("random", "sobol")  # strategies whose shapes are a sample of the family
+FACTS = ("workload", "optimizer", "batch_size", "num_steps", "metric", "confidence")  # of winners.json
+
+
+def present(results: Results) -> Findings:
+    """The ranking, how near-optimal the best are, and the score against each parameter."""
+    config = results.config
+    setting = f"{config.workload}, {config.optimizer}, batch {config.batch_size}, {config.num_steps} steps"
+    overview = {
+        "winning_shapes": figures.winning_shapes,
+        "near_best_shapes": figures.near_best_shapes,
+        "scores": figures.winner_scores,
+        "importances": candidate_figures.importances,
+        "allocation": candidate_figures.allocation,
+        "learning_rates": candidate_figures.score_against_rate,
+    }
+    if config.strategy in DRAWING:
+        overview["distributions"] = candidate_figures.score_distributions
+    drawn = [Figure(name, partial(draw, results)) for name, draw in overview.items()]
+    parameters = [
+        Figure(f"parameters_{s.name}", partial(candidate_figures.score_against_parameters, results, s))
+        for s in results.standings
+    ]
+    return Findings(
+        setting,
+        verdict(results.standings, BASELINES[0]),
+        [
+            Part("", [ranking(results), *notes(results), *drawn]),
+            *near_optimality(results.verdicts),
+            Part("Score against each shape parameter", parameters),
+        ],
+        facts={
+            "format": FORMAT,
+            **{name: getattr(config, name) for name in FACTS},
+            "scale": results.best.scale.value,
+        },
+    )
+
+
+def ranking(results: Results) -> Table[Standing]:
+    """A row a family, best first; `schedules.load_winner` reads winners.json back."""
+    config, verdicts = results.config, results.verdicts
+
+    def candidate(standing: Standing) -> Candidate:
+        return standing.winner.candidate
+
+    def rate(standing: Standing) -> str:
+        return base_lr_text(standing.winner.base_lr, config.learning_rate_range)
+
+    inserted = (
+        column(options=lambda standing: candidate(standing).family.options),
+        column("best shape", shape_text, wrapped=True, params=lambda standing: candidate(standing).params),
+        column("base LR", shown=rate, base_lr=lambda standing: candidate(standing).base_lr),
+        column(base_lr_at_edge=lambda standing: is_at_edge(standing, config)),
+        column(candidate=lambda standing: candidate(standing).number),
+        column(replicates=lambda standing: len(standing.winner.scores)),
+        column(near_optimality=lambda s: verdict_facts(verdicts[s.name]) if s.name in verdicts else None),
+    )
+    heading = f"{config.metric} [interval]"
+    columns = standing_columns(
+        "family", heading, BASELINES, results.standings, results.medians, config.metric, inserted
+    )
+    return Table("winners", columns, results.standings)
+
+
+def notes(results: Results) -> list[str]:
+    """What the table needs said: its signs, how much was run, what diverged or was not bracketed."""
+    config = results.config
+    edge = ", ".join(standing.name for standing in results.standings if is_at_edge(standing, config))
+    return [
+        marks_note(config.confirm_replicates, config.confidence),
+        str(results.tally),
+        *(f"{name}: {verdict}." for name, verdict in results.verdicts.items()),
+        *([f"Best base LR at an edge of learning_rates, widen them: {edge}."] if edge else []),
+    ]
+
+
+def is_at_edge(standing: Standing, config: Config) -> bool:
+    """Whether the best base learning rate lies at an edge of those searched."""
+    return at_edge(standing.winner.base_lr, config.learning_rate_range)
+
+
+def near_optimality(verdicts: Mapping[str, Verdict]) -> list[Part]:
+    """A row a winner that was checked, and the figures of its check."""
+    if not verdicts:
+        return []
+    scale = next(iter(verdicts.values())).scale  # which all share
+
+    def found(row: tuple[str, Verdict]) -> Candidate:
+        return row[1].best.found
+
+    columns = (
+        column("winner", shown=lambda row: row[0]),
+        column("verdict", shown=lambda row: str(row[1])),
+        column(
+            f"best change found, {scale.unit}", shown=lambda row: change_text(row[1].best.change, scale, 1)
+        ),
+        column("in", shown=lambda row: found(row).family.name),
+        column("base LR", shown=lambda row: f"{found(row).base_lr:.3g}"),
+        column("shape", shown=lambda row: shape_text(found(row).params)),
+    )
+    drawn = [
+        Figure("found_shapes", partial(figures.found_shapes, tuple(verdicts.values()))),
+        *(Figure(f"sweeps_{name}", partial(figures.sweeps, verdict)) for name, verdict in verdicts.items()),
+    ]
+    table = Table("", columns, list(verdicts.items()), places=REPORT)
+    return [Part("How near-optimal are the best?", [table, *drawn])]
+
+
+def verdict_facts(verdict: Verdict) -> dict[str, Any]:
+    """A verdict for winners.json, with the shapes found in place of the winner's."""
+
+    def facts(finding: Finding) -> dict[str, Any]:
+        candidate = finding.found
+        place = {"family": candidate.family.name, "params": candidate.params, "base_lr": candidate.base_lr}
+        return {**place, "change": finding.change, "delta": finding.delta}
+
+    return {
+        "verdict": str(verdict),
+        "scale": verdict.scale.value,
+        "improved": verdict.improved,
+        "delta": verdict.delta,
+        "own_family": facts(verdict.own),
+        "free": verdict.free and facts(verdict.free),
+    }
