@@ -1,8 +1,9 @@
-"""The optimizers that studies train with, each as a function and as the code that a user would write."""
+"""The optimizers that studies train with, as the calls that make them: to be made, or written as code."""
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
-from typing import NamedTuple
+import operator
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType, SimpleNamespace
+from typing import Any, NamedTuple
 
 import optax
 from jax.typing import ArrayLike
@@ -10,33 +11,67 @@ from jax.typing import ArrayLike
 import optim
 from geometry import EUCLIDEAN, SIGN, SPECTRAL, Geometry
 
-DECAY_MODES = ("scaled", "independent")  # of the learning rate
+PACKAGES = SimpleNamespace(optax=optax, optim=optim)
+SCHEDULE, DECAY = "schedule", "weight decay"  # what a call is given for these
 BETAS = ("b1", "b2")  # decay rates of Adam's moments, as optax calls them
+
+
+class Call(NamedTuple):
+    """A transformation: its function, as users find it, and what that is called with."""
+
+    function: str
+    keywords: Mapping[str, Any]
+
+    def __call__(self, schedule: optax.Schedule) -> optax.GradientTransformation:
+        make = operator.attrgetter(self.function)(PACKAGES)
+        return make(**{name: schedule if v is SCHEDULE else v for name, v in self.keywords.items()})
+
+    def __str__(self) -> str:
+        values = {name: v if v is SCHEDULE else repr(v) for name, v in self.keywords.items()}
+        return f"{self.function}({', '.join(f'{name}={text}' for name, text in values.items())})"
+
+
+def call(function: str, **keywords: Any) -> Call:
+    return Call(function, keywords)
 
 
 class Optimizer(NamedTuple):
     """An optimizer of a study.
 
     Attributes:
-      build: (schedule, weight decay, **betas) → transformation; the decay is multiplied by the learning rate.
-        It may be given the momentum too, which replaces the usual one.
       geometry: whose steepest direction it takes, with or without momentum; Adam's is the sign's where its
         averages are short.
-      code: the same as source text, with {weight_decay} to fill in, and {betas}: ", b1=0.8" or nothing.
-      decays: whether it has weight decay; where not, `build` ignores it.
-      betas: the names of the betas that `build` takes.
-      momentum: the name under which `build` takes its momentum, the decay rate of its average of gradients,
-        a number or a traced one; None where it has none.
+      steps: the calls that make it, one after the other; the first takes betas and momentum.
+      betas: the names of the betas that it takes.
+      momentum: the name under which it takes its momentum, the decay rate of its average of gradients, a
+        number or a traced one; None where it has none.
       usual_momentum: the one it has otherwise.
     """
 
-    build: Callable[..., optax.GradientTransformation]
     geometry: Geometry
-    code: str
-    decays: bool = True
+    steps: tuple[Call, ...]
     betas: tuple[str, ...] = ()
     momentum: str | None = None
     usual_momentum: float = 0.0
+
+    @property
+    def decays(self) -> bool:
+        """Whether it has weight decay; where not, it ignores it."""
+        return any(DECAY in step.keywords.values() for step in self.steps)
+
+    def calls(self, weight_decay: ArrayLike, **changes: ArrayLike) -> list[Call]:
+        """Its steps with that decay, which the learning rate multiplies, and other betas or momentum."""
+        first, *others = self.steps
+        return [
+            Call(f, {name: weight_decay if v is DECAY else v for name, v in keywords.items()})
+            for f, keywords in (Call(first.function, {**first.keywords, **changes}), *others)
+        ]
+
+    def build(
+        self, schedule: optax.Schedule, weight_decay: ArrayLike, **changes: ArrayLike
+    ) -> optax.GradientTransformation:
+        """The transformation that the schedule drives."""
+        return chained(self.calls(weight_decay, **changes), schedule)
 
     def with_momentum(
         self, schedule: optax.Schedule, weight_decay: ArrayLike, momentum: ArrayLike
@@ -44,108 +79,51 @@ class Optimizer(NamedTuple):
         """The transformation with that momentum."""
         return self.build(schedule, weight_decay, **{self.momentum: momentum})
 
-    @property
-    def imports(self) -> str:
-        """The module that `code` needs beside optax, if any."""
-        return "optim" if "optim." in self.code else ""
+
+def chained(calls: Sequence[Call], schedule: optax.Schedule) -> optax.GradientTransformation:
+    """The transformation that they make one after the other."""
+    made = [call(schedule) for call in calls]
+    return optax.chain(*made) if len(made) > 1 else made[0]
 
 
-def with_independent_decay(
-    transformation: optax.GradientTransformation, decay: float
-) -> optax.GradientTransformation:
-    """Beside the update, θ ← θ - decay · θ at every step, whatever the learning rate."""
-    return optax.chain(transformation, optax.add_decayed_weights(-decay))
+def chain_code(calls: Sequence[Call]) -> str:
+    """The same as source text, where the schedule is called so."""
+    return f"optax.chain({', '.join(map(str, calls))})" if len(calls) > 1 else str(calls[0])
 
 
-def _momentum(
-    schedule: optax.Schedule, weight_decay: ArrayLike, momentum: ArrayLike = 0.9
-) -> optax.GradientTransformation:
-    return optax.chain(
-        optax.trace(momentum), optax.add_decayed_weights(weight_decay), optax.scale_by_learning_rate(schedule)
-    )
+def _single(function: str, geometry: Geometry, momentum: float | None = None, **keywords: Any) -> Optimizer:
+    """An optimizer that one call makes, with weight decay, and momentum where there is a usual one."""
+    step = call(function, learning_rate=SCHEDULE, weight_decay=DECAY, **keywords)
+    return Optimizer(geometry, (step,), (), momentum and "momentum", momentum or 0.0)
 
 
-def _optax_muon(schedule: optax.Schedule, weight_decay: ArrayLike) -> optax.GradientTransformation:
-    return optax.contrib.muon(
-        schedule, consistent_rms=0.2, weight_decay=weight_decay, adam_weight_decay=weight_decay
-    )
-
-
-def _matrix_method(
-    method: Callable[..., optax.GradientTransformation], momentum: str | None = "momentum"
-) -> Optimizer:
+def _matrix_method(name: str, momentum: float | None = 0.95) -> Optimizer:
     """A method whose updates have Adam's root mean square, so that one learning rate serves the fallback."""
+    return _single(f"optim.{name}", SPECTRAL, momentum, scale="rms", fallback_weight_decay=DECAY)
 
-    def build(schedule: optax.Schedule, weight_decay: ArrayLike, **momentum: ArrayLike):
-        return method(
-            schedule, scale="rms", weight_decay=weight_decay, fallback_weight_decay=weight_decay, **momentum
-        )
 
-    return Optimizer(
-        build,
-        SPECTRAL,
-        f'optim.{method.__name__}(schedule, scale="rms", weight_decay={{weight_decay!r}},'
-        " fallback_weight_decay={weight_decay!r})",
-        momentum=momentum,
-        usual_momentum=0.95 if momentum else 0.0,
+def _momentum_sgd() -> Optimizer:
+    steps = (
+        call("optax.trace", decay=0.9),
+        call("optax.add_decayed_weights", weight_decay=DECAY),
+        call("optax.scale_by_learning_rate", learning_rate=SCHEDULE),
     )
+    return Optimizer(EUCLIDEAN, steps, momentum="decay", usual_momentum=0.9)
 
 
 OPTIMIZERS: Mapping[str, Optimizer] = MappingProxyType(
     {
-        "sgd": Optimizer(lambda lr, wd: optax.sgd(lr), EUCLIDEAN, "optax.sgd(schedule)", decays=False),
-        "momentum": Optimizer(
-            _momentum,
-            EUCLIDEAN,
-            "optax.chain(optax.trace(0.9), optax.add_decayed_weights({weight_decay!r}),"
-            " optax.scale_by_learning_rate(schedule))",
-            momentum="momentum",
-            usual_momentum=0.9,
-        ),
-        "adam": Optimizer(
-            lambda lr, wd, **betas: optax.adam(lr, **betas),
-            SIGN,
-            "optax.adam(schedule{betas})",
-            decays=False,
-            betas=BETAS,
-            momentum="b1",
-            usual_momentum=0.9,
-        ),
-        "adamw": Optimizer(
-            lambda lr, wd, **betas: optax.adamw(lr, weight_decay=wd, **betas),
-            SIGN,
-            "optax.adamw(schedule, weight_decay={weight_decay!r}{betas})",
-            betas=BETAS,
-            momentum="b1",
-            usual_momentum=0.9,
-        ),
-        "lion": Optimizer(
-            lambda lr, wd, **betas: optax.lion(lr, weight_decay=wd, **betas),
-            SIGN,
-            "optax.lion(schedule, weight_decay={weight_decay!r}{betas})",
-            betas=BETAS,
-        ),
-        "optax_muon": Optimizer(
-            _optax_muon,
-            SPECTRAL,
-            "optax.contrib.muon(schedule, consistent_rms=0.2, weight_decay={weight_decay!r},"
-            " adam_weight_decay={weight_decay!r})",
-        ),
-        "sign_descent": Optimizer(
-            lambda lr, wd: optim.sign_descent(lr, weight_decay=wd),
-            SIGN,
-            "optim.sign_descent(schedule, weight_decay={weight_decay!r})",
-        ),
-        "signum": Optimizer(
-            lambda lr, wd, **momentum: optim.signum(lr, weight_decay=wd, **momentum),
-            SIGN,
-            "optim.signum(schedule, weight_decay={weight_decay!r})",
-            momentum="momentum",
-            usual_momentum=0.9,
-        ),
-        "spectral_descent": _matrix_method(optim.spectral_descent, momentum=None),
-        "muon": _matrix_method(optim.muon),
-        "dion": _matrix_method(optim.dion),
-        "orth_dion": _matrix_method(optim.orth_dion),
+        "sgd": Optimizer(EUCLIDEAN, (call("optax.sgd", learning_rate=SCHEDULE),)),
+        "momentum": _momentum_sgd(),
+        "adam": Optimizer(SIGN, (call("optax.adam", learning_rate=SCHEDULE),), BETAS, "b1", 0.9),
+        "adamw": _single("optax.adamw", SIGN)._replace(betas=BETAS, momentum="b1", usual_momentum=0.9),
+        "lion": _single("optax.lion", SIGN)._replace(betas=BETAS),
+        "optax_muon": _single("optax.contrib.muon", SPECTRAL, consistent_rms=0.2, adam_weight_decay=DECAY),
+        "sign_descent": _single("optim.sign_descent", SIGN),
+        "signum": _single("optim.signum", SIGN, 0.9),
+        "spectral_descent": _matrix_method("spectral_descent", None),
+        "muon": _matrix_method("muon"),
+        "dion": _matrix_method("dion"),
+        "orth_dion": _matrix_method("orth_dion"),
     }
 )
