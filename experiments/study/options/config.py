@@ -41,7 +41,7 @@ class StudyConfig(Checked):
     group: ClassVar[Group] = "sureness"
     planned_runs: ClassVar[int]
     most_runs: ClassVar[int] = 10_000_000
-    data_parallel: ClassVar[int] = 1  # unless it is an option
+    data_parallel = 1  # unless it is an option: a ClassVar would take its place among the fields
 
     confidence: Confidence = 0.95
     """Level of all intervals, between 0 and 1."""
@@ -79,7 +79,7 @@ class WorkloadConfig(StudyConfig):
 
     group: ClassVar[Group] = "what"
     batch_fields: ClassVar[tuple[str, ...]] = ("batch_size",)
-    evaluations: ClassVar[int] = 1  # unless it is an option
+    evaluations = 1  # unless it is an option: a ClassVar would take its place among the fields
 
     workload: str = "digits"
     """What to train: digits, cifar10, fashion_mnist, mnist, shakespeare, wikitext103 or linear_regression."""
