@@ -138,11 +138,13 @@ class Landscape(Config):
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """With how many seeds searches of training runs are judged."""
+class Replication:
+    """With how many seeds training runs are measured, and searches judged."""
 
     group: ClassVar[Group] = "sureness"
 
+    screen_replicates: Count = 3
+    """Seeds that a search measures a candidate with."""
     fresh_replicates: Several = 200
     """Fresh seeds that judge every incumbent of every search."""
     confirm_replicates: Several = 100
@@ -160,7 +162,7 @@ class Judgement:
 
 
 @dataclass(frozen=True)
-class Training(Config, Judgement, Optimized, Trained, WorkloadConfig):
+class Training(Config, Replication, Optimized, Trained, WorkloadConfig):
     """Searches of real training runs, each candidate measured with a few seeds."""
 
     known_strategies = (*STRATEGIES, *(f"{name}+{race}" for name in STRATEGIES for race in RACES))
@@ -177,8 +179,6 @@ class Training(Config, Judgement, Optimized, Trained, WorkloadConfig):
     )
     """Strategies, and the full-length runs at which each of their searches ends, as NAME NUMBER pairs; with
     +seeds or +horizon behind its name, a strategy's candidates race."""
-    screen_replicates: Count = 3
-    """Seeds that a search measures a candidate with."""
 
     @property
     def planned_runs(self) -> int:
