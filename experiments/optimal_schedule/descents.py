@@ -1,20 +1,19 @@
-"""The programs of the study: descents and certifications, mapped over the devices; for float64 alone.
+"""The descents of the study and their certification; for float64 alone.
 
 What differs between settings of one horizon is data, so that each program is compiled once a horizon.
 """
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Int, PyTree
 
-from experiments.optimal_schedule.config import Config, Setting
-from experiments.optimal_schedule.trials import MEAN_FIELD, Trial, as_metrics
-from experiments.study.running.sweeping import Sweep
+from experiments.optimal_schedule.config import MEAN_FIELD, Config, Setting
 from schedules import Family
 from schedules.descent import MINIMISERS, lbfgs
 from schedules.fitting import best_scale, family_shape, family_starts, fit_shape, project_shape
@@ -26,7 +25,8 @@ BASE_LRS = (0.05, 2.0)  # of the starts in a family, in the setting's unit
 PROJECTION_EVALUATIONS = 200  # no recursion is run for these
 SIDE_BY_SIDE = 4  # kernels whose recursions stay in a core's cache together
 
-Run = Callable[[Mapping[str, Array], "Problem"], Mapping[str, Array]]
+Row = Mapping[str, ArrayLike]
+Run = Callable[[Row, PyTree], Mapping[str, Array]]
 
 
 class Problem(NamedTuple):
@@ -65,47 +65,11 @@ def problem(setting: Setting, purpose: str, count: int, config: Config) -> Probl
     return Problem(bases, spectrum, jnp.asarray(float(setting.batch_size)), jnp.asarray(setting.momentum))
 
 
-def run_schedules(
-    trials: Sequence[Trial], posed: Problem, config: Config, sweep: Sweep
-) -> list[dict[str, float]]:
-    """Descend over schedules from the start that each trial names, by the minimiser that their stage names
-    through the exact loss, or by L-BFGS through the mean field."""
-    stage, setting = trials[0].stage, trials[0].setting
-    starts = config.starts(setting.num_steps)
-    rows = {"start": setting.rate_unit * jnp.stack([starts[trial.name] for trial in trials])}
-    return _swept(_schedule_run(stage, config.evaluations), rows, posed, sweep)
-
-
-def run_families(
-    trials: Sequence[Trial], posed: Problem, config: Config, sweep: Sweep
-) -> list[dict[str, float]]:
-    """Descend within the family, and from the start, that each trial names."""
-    run = _family_run(config.searched, trials[0].setting.num_steps, config.family_evaluations)
-    return _swept(run, _family_rows(trials, config), posed, sweep)
-
-
-def run_projections(
-    trials: Sequence[Trial], target: Float[np.ndarray, "steps"], config: Config, sweep: Sweep
-) -> list[dict[str, float]]:
-    """Descend to the member nearest to `target`, in the family and from the start that each trial names."""
-    run = _projection_run(config.searched, len(target))
-    return _swept(run, _family_rows(trials, config), jnp.asarray(target), sweep)
-
-
-def run_certification(
-    schedules: Float[np.ndarray, "runs steps"], posed: Problem, sweep: Sweep
-) -> list[dict[str, float]]:
-    """The exact losses of each schedule on every kernel."""
-    return _swept(_certify, {"learning_rates": jnp.asarray(schedules)}, posed, sweep)
-
-
-def _swept(run: Run, rows: Mapping[str, Array], shared, sweep: Sweep) -> list[dict[str, float]]:
-    columns = sweep(run, rows, shared)
-    return as_metrics(**{name: np.asarray(values) for name, values in columns.items()})
-
-
 @functools.cache
-def _schedule_run(stage: str, evaluations: int) -> Run:
+def schedule_descent(stage: str, evaluations: int) -> Run:
+    """(start, problem) → the best schedule by the minimiser of that name through the exact loss, or by L-BFGS
+    through the mean field."""
+
     def run(row, posed):
         loss = posed.mean_field_loss if stage == MEAN_FIELD else posed.typical_loss
         found = descend_schedule(loss, row["start"], MINIMISERS.get(stage, lbfgs), evaluations)
@@ -115,9 +79,11 @@ def _schedule_run(stage: str, evaluations: int) -> Run:
 
 
 @functools.cache
-def _family_run(families: tuple[Family, ...], num_steps: int, evaluations: int) -> Run:
+def family_descent(families: tuple[Family, ...], num_steps: int, evaluations: int) -> Run:
+    """(family and start, problem) → the family's best member."""
+
     def run(row, posed):
-        shape = _shape_of(families, num_steps, row["family"])
+        shape = _shape(families, num_steps, row["family"])
         end = fit_shape(shape, posed.typical_loss, row["start"], evaluations, lbfgs)
         return {
             "loss": jnp.exp(end.value),
@@ -130,9 +96,12 @@ def _family_run(families: tuple[Family, ...], num_steps: int, evaluations: int) 
 
 
 @functools.cache
-def _projection_run(families: tuple[Family, ...], num_steps: int) -> Run:
+def projection(families: tuple[Family, ...], num_steps: int) -> Run:
+    """(family and start, schedule) → the member nearest to the schedule; its loss is the squared distance
+    over the schedule's square."""
+
     def run(row, target):
-        shape = _shape_of(families, num_steps, row["family"])
+        shape = _shape(families, num_steps, row["family"])
         end = project_shape(shape, target, row["start"][1:], PROJECTION_EVALUATIONS, lbfgs)
         multipliers = shape(end.point)
         base_lr = best_scale(target, multipliers)
@@ -146,24 +115,17 @@ def _projection_run(families: tuple[Family, ...], num_steps: int) -> Run:
     return run
 
 
-def _certify(row, posed):
-    losses = posed.final_losses(row["learning_rates"])
+def certification(row: Row, posed: Problem) -> Mapping[str, Array]:
+    """The exact losses of a schedule on every kernel."""
+    losses = posed.final_losses(row["rate"])
     return {"loss": jnp.exp(jnp.mean(jnp.log(losses))), "kernel": losses}
 
 
-def _shape_of(families: tuple[Family, ...], num_steps: int, which: Array):
-    """(angles) → multipliers of the family of that number: one program serves all families."""
-
-    def branch(family):
-        return lambda angles: family_shape(family, num_steps)(angles[: len(family.space)])
-
-    branches = [branch(family) for family in families]
-    return lambda angles: jax.lax.switch(which, branches, angles)
-
-
-def _family_rows(trials: Sequence[Trial], config: Config) -> dict[str, Array]:
-    unit, root = trials[0].setting.rate_unit, named_key(jax.random.key(config.seed), "family starts")
-    base_lrs = tuple(unit * rate for rate in BASE_LRS)
+def family_rows(setting: Setting, config: Config) -> Callable[[str, int], Row]:
+    """(family, start) → the family's number, and the start of that number in it: the logarithm of a base
+    learning rate, and angles, as many as the largest family has."""
+    root = named_key(jax.random.key(config.seed), "family starts")
+    base_lrs = tuple(setting.rate_unit * rate for rate in BASE_LRS)
     dims = 1 + max(len(family.space) for family in config.searched)
     starts = {
         family.name: np.asarray(
@@ -171,6 +133,19 @@ def _family_rows(trials: Sequence[Trial], config: Config) -> dict[str, Array]:
         )
         for family in config.searched
     }
-    padded = [np.resize(np.append(starts[t.name][t.start], np.zeros(dims)), dims) for t in trials]
-    numbers = [config.families.index(trial.name) for trial in trials]
-    return {"family": jnp.asarray(numbers), "start": jnp.asarray(np.stack(padded))}
+
+    def row(family: str, start: int) -> Row:
+        padded = np.resize(np.append(starts[family][start], np.zeros(dims)), dims)
+        return {"family": config.families.index(family), "start": padded}
+
+    return row
+
+
+def _shape(families: tuple[Family, ...], num_steps: int, number: Int[Array, ""]) -> Callable[[Array], Array]:
+    """(angles) → multipliers of the family of that number: one program serves all families."""
+
+    def branch(family):
+        return lambda angles: family_shape(family, num_steps)(angles[: len(family.space)])
+
+    branches = [branch(family) for family in families]
+    return lambda angles: jax.lax.switch(number, branches, angles)

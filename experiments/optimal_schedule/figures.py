@@ -5,8 +5,8 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from experiments.optimal_schedule.results import Results
-from experiments.optimal_schedule.trials import MEAN_FIELD
+from experiments.optimal_schedule.config import MEAN_FIELD
+from experiments.optimal_schedule.runs import Results
 from experiments.study.showing.figures import (
     ACCENT,
     CONTEXT,
@@ -16,7 +16,6 @@ from experiments.study.showing.figures import (
     log_scale,
     panels,
 )
-from schedules.descent import MINIMISERS
 
 OTHER, SECOND = "#e08214", "#9ecae1"
 LEAST_GAP, LARGEST_GAP = 0.1, 1000.0  # per cent, where colours end
@@ -27,17 +26,14 @@ def schedules(results: Results) -> bytes:
     figure, axes = panels([o.setting.label for o in results.outcomes], columns=3)
     for ax, outcome in zip(axes, results.outcomes, strict=True):
         steps = np.arange(outcome.setting.num_steps)
-        unit = outcome.setting.rate_unit
+        rates = {name: s.learning_rates / outcome.setting.rate_unit for name, s in outcome.schedules.items()}
         for family in outcome.fits:
-            ax.plot(steps, outcome.schedules[family].learning_rates / unit, color=CONTEXT, linewidth=0.8)
-        best = outcome.best_found.learning_rates / unit
-        nearest = outcome.schedules[outcome.nearest_family].learning_rates / unit
-        for name in sorted(MINIMISERS, key=lambda name: name == outcome.best):
-            color = ACCENT if name == outcome.best else SECOND
-            ax.plot(steps, outcome.schedules[name].learning_rates / unit, color=color, linewidth=1.2)
-        ax.plot(steps, nearest, color=OTHER, linewidth=1.2)
+            ax.plot(steps, rates[family], color=CONTEXT, linewidth=0.8)
+        front = {outcome.other: SECOND, outcome.best: ACCENT, outcome.nearest_family: OTHER}
+        for name, color in front.items():
+            ax.plot(steps, rates[name], color=color, linewidth=1.2)
         ax.set_title(f"{outcome.setting.label}\nnearest: {outcome.nearest_family}", fontsize=8)
-        ax.set_ylim(0, 1.1 * max(best.max(), nearest.max()))
+        ax.set_ylim(0, 1.1 * max(rates[name].max() for name in (outcome.best, outcome.nearest_family)))
     figure.supxlabel("step", fontsize=9)
     figure.supylabel("learning rate / (B (1 - β))", fontsize=9)
     figure.set_size_inches(10, 1.2 + 2 * -(-len(axes) // 3))

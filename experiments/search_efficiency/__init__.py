@@ -2,12 +2,32 @@
 
 Every strategy searches many times from other seeds, on a landscape without noise (`landscape`) or with real
 training runs (`digits`), and each search is judged by when it first knew a shape within a tolerance of the
-best one known. `python -m experiments.search_efficiency digits` runs it, `… report runs/NAME` draws its
-report again.
+best one known.
 """
 
-from experiments.search_efficiency.command import main
-from experiments.search_efficiency.config import PRESETS, Landscape, Training
-from experiments.search_efficiency.study import redraw, run
+from experiments.search_efficiency.config import PRESETS, Config, Landscape, Training
+from experiments.search_efficiency.findings import present
+from experiments.search_efficiency.runs import Results, conclude
+from experiments.studies import QUESTIONS
+from experiments.study.study import Study
 
-__all__ = ["PRESETS", "Landscape", "Training", "main", "redraw", "run"]
+__all__ = ["STUDY", "Config", "Landscape", "Results", "Training", "main"]
+
+STUDY = Study(
+    name="search_efficiency",
+    question=QUESTIONS["search_efficiency"],
+    presets=PRESETS,
+    conclude=conclude,
+    present=present,
+    small={
+        "search_efficiency_landscape": "landscape --families two_point_spline --seeds 3 --num-steps 20"
+        " --batch-size 4 --dimension 8 --learning-rates 0.25 4 --polished 2 --tolerance 0.9"
+        " --budgets trust_region 24 random 256",
+        "search_efficiency_digits": "digits --workload linear_regression --workload-options dimension 64"
+        " --families two_point_spline --seeds 2 --num-steps 1000 --batch-size 4 --learning-rates 0.25 4"
+        " --optimizer sgd --fresh-replicates 9 --confirm-replicates 5 --truth-replicates 11 --finalists 3"
+        " --budgets trust_region 30 trust_region+seeds 20 trust_region+horizon 20 random 60",
+    },
+)
+
+main = STUDY.main

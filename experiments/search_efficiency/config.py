@@ -3,32 +3,30 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar
 
 from experiments.search_efficiency.searches import DRAWN, RACES, Search
-from experiments.shape_search import Config as ShapeSearch
 from experiments.study.options.checks import (
     EACH_ONCE,
     MOST,
     Between,
-    Confidence,
     Count,
     OneOf,
     RateRange,
-    Seed,
     Several,
     at_least,
     at_most,
     entries,
 )
-from experiments.study.options.config import StudyConfig, WorkloadConfig
-from experiments.study.options.pairs import Budgets, WorkloadOptions
-from experiments.study.training.optimizers import OPTIMIZERS
+from experiments.study.options.config import Group, StudyConfig, WorkloadConfig
+from experiments.study.options.groups import Trained
+from experiments.study.options.pairs import Budgets
+from experiments.study.training.optimized import Optimized
 from schedules import FAMILIES, Interval
 from schedules.search import STRATEGIES, Race, Rung, SearchSpace
 from workloads.linear_regression import LARGEST_EXPONENT
 
-DEFAULT = ShapeSearch.strategy  # what a shape search uses unless told otherwise
+DEFAULT = "trust_region"  # what a shape search uses unless told otherwise
 RANDOM = "random"
 INCUMBENTS = 8  # of a search, as a guess
 LARGEST_DIMENSION = 10_000
@@ -37,30 +35,33 @@ Families = Annotated[tuple[str, ...], OneOf(FAMILIES), entries(1), EACH_ONCE]
 Seeds = Annotated[int, at_least(2), at_most(10_000)]
 
 
-@dataclass(frozen=True)
-class Config(StudyConfig):
-    """What all presets have in common."""
+def each_strategy(scored: int, drawn: int, others: Mapping[str, int]) -> dict[str, int]:
+    """Budgets: of strategies that learn from scores, of those that draw, and others by name."""
+    return {name: drawn if name in DRAWN else scored for name in STRATEGIES} | others
 
-    families: Families = ("two_point_spline", "smooth_nonmonotonic")
-    """Families to search, each on its own."""
+
+@dataclass(frozen=True)
+class Searches:
+    """How the strategies search.
+
+    Attributes:
+      known_strategies: those that there are, which a class of searches names.
+    """
+
+    group: ClassVar[Group] = "search"
+    known_strategies: ClassVar[tuple[str, ...]]
+
     learning_rates: RateRange = (0.1, 20.0)
     """Lowest and highest base learning rate, searched on a logarithmic scale together with the shape."""
-    batch_size: Count = 8
-    """Examples in a step."""
-    num_steps: Count = 200
-    """Steps in a full-length run, the unit of cost."""
+    budgets: Budgets = field(default_factory=dict)
+    """Strategies, and the full-length runs at which each of their searches ends, as NAME NUMBER pairs."""
     seeds: Seeds = 20
     """Searches of each family by each strategy."""
     batch: Count = 4
     """Candidates that a strategy asks for at a time; those that draw candidates ask for many."""
-    tolerance: Between = 0.01
-    """How far above the best score known a near-optimal one may lie, as a fraction of it."""
-    confidence: Confidence = 0.95
-    """Level of all intervals, between 0 and 1."""
-    seed: Seed = 0
-    """Root of everything random."""
 
     def joint_problems(self) -> Iterator[str]:
+        yield from super().joint_problems()
         if not self.sound("budgets"):
             return
         yield from OneOf(self.known_strategies).problems("budgets", tuple(self.budgets))
@@ -69,6 +70,20 @@ class Config(StudyConfig):
                 yield f"budgets: must be whole numbers in [1, {MOST}], got {budget} for {name}."
         if not {DEFAULT, RANDOM} <= set(self.budgets):
             yield f"budgets: {DEFAULT} and {RANDOM} are what is compared, and cannot be left out."
+
+
+@dataclass(frozen=True)
+class Config(Searches, StudyConfig):
+    """What all presets have in common."""
+
+    families: Families = ("two_point_spline", "smooth_nonmonotonic")
+    """Families to search, each on its own."""
+    batch_size: Count = 8
+    """Examples in a step."""
+    num_steps: Count = 200
+    """Steps in a full-length run, the unit of cost."""
+    tolerance: Between = 0.01
+    """How far above the best score known a near-optimal one may lie, as a fraction of it."""
 
     @property
     def spaces(self) -> dict[str, SearchSpace]:
@@ -96,13 +111,11 @@ class Config(StudyConfig):
 class Landscape(Config):
     """Searches of the expected loss of linear regression, by its mean field: exact, without noise."""
 
+    most_runs = 10_000_000_000  # evaluations, of which only what improves is kept
+    known_strategies = (*STRATEGIES,)
+
     budgets: Budgets = field(
-        default_factory=lambda: {
-            **{name: 1_200 for name in STRATEGIES if name not in DRAWN},
-            **{name: 50_000 for name in STRATEGIES if name in DRAWN},
-            RANDOM: 150_000,
-            DEFAULT: 400,
-        }
+        default_factory=lambda: each_strategy(1_200, 50_000, {RANDOM: 150_000, DEFAULT: 400})
     )
     """Strategies, and the evaluations at which each of their searches ends, as NAME NUMBER pairs."""
     dimension: Annotated[int, at_least(2), at_most(LARGEST_DIMENSION)] = 64
@@ -112,48 +125,24 @@ class Landscape(Config):
     polished: Count = 40
     """The best winners of all searches, each of which a descent by gradients goes on from."""
 
-    most_runs = 10_000_000_000  # evaluations, of which only what improves is kept
-
-    @property
-    def known_strategies(self) -> list[str]:
-        return list(STRATEGIES)
-
     def joint_problems(self) -> Iterator[str]:
         yield from super().joint_problems()
         if self.sound("batch_size", "dimension") and self.batch_size > self.dimension:
             yield f"batch_size: must be at most the dimension {self.dimension}, got {self.batch_size}."
 
+    @property
+    def setting(self) -> str:
+        """What is searched, in a line."""
+        landscape = f"mean field of linear regression, D = {self.dimension}, 1/k^{self.exponent:g}"
+        return f"{landscape}, batch {self.batch_size}, {self.num_steps} steps"
+
 
 @dataclass(frozen=True)
-class Training(Config, WorkloadConfig):
-    """Searches of real training runs, each candidate measured with a few seeds."""
+class Replication:
+    """With how many seeds training runs are measured, and searches judged."""
 
-    families: Families = ("two_point_spline",)
-    """Families to search, each on its own."""
-    learning_rates: RateRange = ShapeSearch.learning_rates
-    """Lowest and highest base learning rate, searched on a logarithmic scale together with the shape."""
-    batch_size: Count = ShapeSearch.batch_size
-    """Examples in a step."""
-    num_steps: Count = 50
-    """Steps in a full-length run, the unit of cost."""
-    budgets: Budgets = field(
-        default_factory=lambda: {
-            **{name: 600 for name in STRATEGIES if name not in DRAWN},
-            **{name: 1_000 for name in STRATEGIES if name in DRAWN},
-            **{f"{DEFAULT}+{race}": 450 for race in RACES},
-            DEFAULT: 450,
-        }
-    )
-    """Strategies, and the full-length runs at which each of their searches ends, as NAME NUMBER pairs; with
-    +seeds or +horizon behind its name, a strategy's candidates race."""
-    workload: str = ShapeSearch.workload
-    """What to train: digits, linear_regression or shakespeare."""
-    workload_options: WorkloadOptions = field(default_factory=dict)
-    """Options of the workload, as NAME VALUE pairs, such as: model cnn."""
-    metric: str = ShapeSearch.metric
-    """Metric at the end of training to minimise."""
-    optimizer: Literal[tuple(OPTIMIZERS)] = ShapeSearch.optimizer
-    """What the schedule drives, without weight decay."""
+    group: ClassVar[Group] = "sureness"
+
     screen_replicates: Count = 3
     """Seeds that a search measures a candidate with."""
     fresh_replicates: Several = 200
@@ -165,16 +154,31 @@ class Training(Config, WorkloadConfig):
     finalists: Several = 5
     """Candidates of each family, the best by their fresh seeds, among which the best known is found."""
 
-    @property
-    def known_strategies(self) -> list[str]:
-        raced = [f"{name}+{race}" for name in STRATEGIES for race in RACES]
-        return [*STRATEGIES, *raced]
-
     def joint_problems(self) -> Iterator[str]:
         yield from super().joint_problems()
         fresh, confirming = self.fresh_replicates, self.confirm_replicates
         if self.sound("fresh_replicates", "confirm_replicates") and confirming > fresh:
             yield f"confirm_replicates: are some of the {fresh} fresh_replicates, got {confirming}."
+
+
+@dataclass(frozen=True)
+class Training(Config, Replication, Optimized, Trained, WorkloadConfig):
+    """Searches of real training runs, each candidate measured with a few seeds."""
+
+    known_strategies = (*STRATEGIES, *(f"{name}+{race}" for name in STRATEGIES for race in RACES))
+
+    families: Families = ("two_point_spline",)
+    # what a shape search has unless told otherwise
+    learning_rates: RateRange = (0.002, 0.5)
+    batch_size: Count = 64
+    num_steps: Count = 50
+    budgets: Budgets = field(
+        default_factory=lambda: each_strategy(
+            600, 1_000, {**{f"{DEFAULT}+{race}": 450 for race in RACES}, DEFAULT: 450}
+        )
+    )
+    """Strategies, and the full-length runs at which each of their searches ends, as NAME NUMBER pairs; with
+    +seeds or +horizon behind its name, a strategy's candidates race."""
 
     @property
     def planned_runs(self) -> int:
@@ -183,6 +187,11 @@ class Training(Config, WorkloadConfig):
         judged = searches * INCUMBENTS * self.fresh_replicates
         truths = len(self.families) * (self.seeds + self.finalists) * self.truth_replicates
         return super().planned_runs + judged + truths
+
+    @property
+    def setting(self) -> str:
+        """What is searched, in a line."""
+        return f"{self.workload_text}, {self.optimizer}, batch {self.batch_size}, {self.num_steps} steps"
 
     def race(self, search: Search) -> Race:
         """How a search measures its candidates."""

@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from experiments.search_efficiency.config import DEFAULT, RANDOM
-from experiments.search_efficiency.results import Results
+from experiments.search_efficiency.runs import Results
 from experiments.search_efficiency.searches import Search
 from experiments.study.showing.figures import (
     ACCENT,
@@ -28,10 +28,10 @@ def reached(results: Results) -> bytes:
     figure, axes = panels(results.config.families, columns=2, sharey=True, sharex=True)
     for ax, family in zip(axes, results.config.families, strict=True):
         for strategy, color in _colors(results).items():
-            of = results.efficiency[family, strategy]
-            arrived = np.sort(of.costs[np.isfinite(of.costs)])
-            costs = np.concatenate([[1], arrived, [of.budget]])
-            fractions = np.concatenate([np.arange(len(arrived) + 1), [len(arrived)]]) / len(of.costs)
+            efficiency = results.efficiency[family, strategy]
+            arrived = np.sort(efficiency.costs[np.isfinite(efficiency.costs)])
+            costs = np.concatenate([[1], arrived, [efficiency.budget]])
+            fractions = np.concatenate([np.arange(len(arrived) + 1), [len(arrived)]]) / len(efficiency.costs)
             ax.step(costs, fractions, where="post", color=color)
         log_scale(ax, "x", [1, *results.config.budgets.values()])
         ax.set_ylim(-0.02, 1.02)
@@ -63,7 +63,7 @@ def excesses(results: Results) -> bytes:
         log_scale(ax, "x", [1, *config.budgets.values()])
         log_scale(ax, "y", shown)
     figure.supxlabel("cost in full-length runs")
-    figure.supylabel(f"above the best known, {results.scale.unit}")
+    figure.supylabel(f"above the best known, {results.judged.scale.unit}")
     legend_beside(figure, {**_colors(results), "near-optimal": CONTEXT})
     figure.suptitle("How near a search is to the best")
     return as_png(figure)
@@ -83,7 +83,7 @@ def selection_bias(results: Results) -> bytes:
     ax.axhline(0, color=REFERENCE, zorder=0)
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_xlabel(f"search by {DEFAULT}")
-    ax.set_ylabel(f"score of its winner above the truth, {results.scale.unit}")
+    ax.set_ylabel(f"score of its winner above the truth, {results.judged.scale.unit}")
     ax.spines[["top", "right"]].set_visible(False)
     labels = {"naive: the score that chose it": OTHER_COLORS[2], "fresh seeds, with interval": ACCENT}
     legend_beside(figure, {**labels, "truth": REFERENCE})
@@ -93,7 +93,7 @@ def selection_bias(results: Results) -> bytes:
 
 def _drawn(scores: float | np.ndarray, reference: float, results: Results) -> Float[np.ndarray, "*shape"]:
     """How far scores lie above a reference, in the scale's unit."""
-    return results.scale.in_unit(results.scale.changes(scores, reference))
+    return results.judged.scale.in_unit(results.judged.scale.changes(scores, reference))
 
 
 def _colors(results: Results) -> dict[str, str]:

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from scipy import stats
 
 from experiments.search_efficiency.searches import Incumbents, Search
-from schedules.search import Estimate, Scale, median_change
+from schedules.search import Estimate, Scale, median_change, median_estimate
 
 
 class Known(NamedTuple):
@@ -63,6 +63,82 @@ class Judged(NamedTuple):
                 for scores in ([winner.naive], winner.fresh, winner.truth)
             ),
         )
+
+
+class Efficiency(NamedTuple):
+    """A strategy on a family, a value a search.
+
+    Attributes:
+      family, strategy: which.
+      budget: where each search ended, in full-length runs.
+      costs: until it knew a near-optimal shape; +inf where it never did.
+      excesses: how far its winner lies above the best known, on the scale of all that was judged.
+      remained: whether its winner is near-optimal: it may have left for what only seemed better.
+    """
+
+    family: str
+    strategy: str
+    budget: int
+    costs: Float[np.ndarray, "seeds"]
+    excesses: Float[np.ndarray, "seeds"]
+    remained: Bool[np.ndarray, "seeds"]
+
+    def median_cost(self, confidence: float) -> Estimate:
+        return median_estimate(self.costs, confidence)
+
+    def reached(self, confidence: float) -> Estimate:
+        """The fraction of searches that came to know a near-optimal shape."""
+        return fraction_estimate(int(np.isfinite(self.costs).sum()), len(self.costs), confidence)
+
+    def reached_at_end(self, confidence: float) -> Estimate:
+        """The fraction whose winner is near-optimal."""
+        return fraction_estimate(int(self.remained.sum()), len(self.costs), confidence)
+
+    def excess(self, confidence: float) -> Estimate:
+        return median_estimate(self.excesses, confidence)
+
+
+class Bias(NamedTuple):
+    """How the scores of winners differ from the truth, over all of the default strategy's searches.
+
+    Attributes:
+      naive, fresh: the mean changes from the truth of the score that chose, and of the one that confirms.
+      coverage: the fraction of the confirming scores' intervals that hold the truth.
+    """
+
+    naive: Estimate
+    fresh: Estimate
+    coverage: Estimate
+
+
+def efficiency(family: str, strategy: str, judged: Judged, tolerance: float, budget: int) -> Efficiency:
+    """That of the searches of a family by a strategy."""
+    best = judged.known[family]
+    near = best.near(tolerance)
+    incumbents = [
+        known
+        for search, known in judged.incumbents.items()
+        if (search.family, search.strategy) == (family, strategy)
+    ]
+    costs = np.array([known.cost_to_reach(near) for known in incumbents])
+    ends = np.array([known.scores[-1] for known in incumbents])
+    excesses = judged.scale.changes(ends, best.score)
+    return Efficiency(family, strategy, budget, costs, excesses, ends <= near)
+
+
+def bias(judged: Judged, confidence: float) -> Bias | None:
+    """None where the scores have no noise."""
+    winners, scale = list(judged.winners.values()), judged.scale
+    if not winners:
+        return None
+    truths = np.array([np.median(winner.truth) for winner in winners])
+    fresh = [median_estimate(winner.fresh, confidence) for winner in winners]
+    held = sum(score.low <= truth <= score.high for score, truth in zip(fresh, truths, strict=True))
+    return Bias(
+        student_estimate(scale.changes([winner.naive for winner in winners], truths), confidence),
+        student_estimate(scale.changes([score.value for score in fresh], truths), confidence),
+        fraction_estimate(int(held), len(winners), confidence),
+    )
 
 
 def fraction_estimate(successes: int, trials: int, confidence: float) -> Estimate:

@@ -4,7 +4,8 @@ An evaluation takes microseconds, so the journal holds of each search only what 
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -15,10 +16,10 @@ from scipy.optimize import minimize
 from experiments.search_efficiency.config import Landscape
 from experiments.search_efficiency.judging import Judged, Known
 from experiments.search_efficiency.searches import DRAWN, Incumbents, Search, improvements
-from experiments.study.running.runs import UnfinishedStudy
-from experiments.study.running.session import Session
+from experiments.study.running.runs import Runs
 from experiments.study.running.sweeping import Sweep
-from experiments.study.storage.journal import Journal, Row, label
+from experiments.study.storage.journal import Row, label
+from schedules import Family
 from schedules.search import STRATEGIES, Candidate, SearchSpace
 from workloads.linear_regression import expected_losses, power_law_spectrum
 
@@ -27,42 +28,29 @@ VECTORIZE = 256
 POLISH = "polish"
 METRIC = "expected_loss"
 
+Loss = Callable[[Float[Array, "dims"], Float[Array, "dim"]], Float[Array, ""]]
 Losses = Callable[[Float[np.ndarray, "points dims"]], Float[np.ndarray, "points"]]
 
 
-def run(config: Landscape, study: Session) -> Judged:
-    """Make all searches that the journal lacks, polish the best of what they found, and judge them."""
-    journal, progress = study.journal, study.progress
-    losses = {name: batch_losses(config, space, study.sweep) for name, space in config.spaces.items()}
+def judge(config: Landscape, runs: Runs) -> Judged:
+    """Make all searches, polish the best of what they found, and judge them."""
+    losses = {family: expected_loss(config, space) for family, space in config.spaces.items()}
+    incumbents = {}
     for search in config.searches:
-        budget = config.budgets[search.strategy]
-        done = _is_finished(search, config, journal)
-        progress.begin(search.name, done=budget if done else 0, left=0 if done else budget)
-        if not done:
-            study.before_chunk()
-            journal.record(_searched(search, config, losses[search.family]))
-            progress.advance(budget)
-    for family in config.families:
-        if not any(row.identity[1] == family for row in journal.rows(POLISH)):
-            journal.record(_polished(family, config, journal))
-    return judge(config, journal)
-
-
-def judge(config: Landscape, journal: Journal) -> Judged:
-    """What the journal says of every search. Raises UnfinishedStudy where it lacks one."""
-    found = {search: _incumbents(search, config, journal) for search in config.searches}
-    polished = journal.rows(POLISH)
+        make = partial(search_rows, search, config, losses[search.family])
+        rows = runs.rows(search.name, search.family, make, config.budgets[search.strategy])
+        incumbents[search] = _incumbents(rows, config.spaces[search.family].family)
     known = {}
-    for family in config.families:
-        lowest = [of.scores[-1] for search, of in found.items() if search.family == family]
-        descents = [row.score for row in polished if row.identity[1] == family]
-        if not descents:
-            raise UnfinishedStudy(f"nothing of {family} was polished")
-        known[family] = Known(min(*lowest, *descents), error=0.0)
-    return Judged(found, known, winners={})
+    for family, loss in losses.items():
+        searched = [held for search, held in incumbents.items() if search.family == family]
+        make = partial(polished_rows, family, config, loss, searched)
+        polished = runs.rows(POLISH, family, make, num_runs=0)
+        scores = [*(held.scores[-1] for held in searched), *(row.score for row in polished)]
+        known[family] = Known(min(scores), error=0.0)
+    return Judged(incumbents, known, winners={})
 
 
-def expected_loss(config: Landscape, space: SearchSpace) -> Callable[[Array, Array], Array]:
+def expected_loss(config: Landscape, space: SearchSpace) -> Loss:
     """(a point of the space's cube, the spectrum) → the expected loss after the last step."""
 
     def loss(point: Float[Array, "dims"], spectrum: Float[Array, "dim"]) -> Float[Array, ""]:
@@ -74,48 +62,45 @@ def expected_loss(config: Landscape, space: SearchSpace) -> Callable[[Array, Arr
     return loss
 
 
-def batch_losses(config: Landscape, space: SearchSpace, sweep: Sweep) -> Losses:
+def batch_losses(config: Landscape, loss: Loss, sweep: Sweep) -> Losses:
     """Points → the loss of each, +inf where it diverged; one compiled program for any number up to
     CAPACITY."""
-    one, spectrum = expected_loss(config, space), power_law_spectrum(config.dimension, config.exponent)
+    spectrum = power_law_spectrum(config.dimension, config.exponent)
 
     def losses(points: Float[np.ndarray, "points dims"]) -> Float[np.ndarray, "points"]:
-        found = sweep(one, points, spectrum, vectorize=VECTORIZE, capacity=max(CAPACITY, len(points)))
-        return np.where(np.isfinite(found), found, np.inf)
+        values = sweep(loss, points, spectrum, vectorize=VECTORIZE, capacity=max(CAPACITY, len(points)))
+        return np.where(np.isfinite(values), values, np.inf)
 
     return losses
 
 
-def _searched(search: Search, config: Landscape, losses: Losses) -> list[Row]:
+def search_rows(search: Search, config: Landscape, loss: Loss, sweep: Sweep) -> list[Row]:
+    """Ask and tell until the budget is spent: every evaluation that improved, and the last one."""
     begun = time.perf_counter()
+    losses = batch_losses(config, loss, sweep)
     space, budget = config.spaces[search.family], config.budgets[search.strategy]
-    batch = CAPACITY if search.asks in DRAWN else config.batch
-    strategy = STRATEGIES[search.asks](space.dimensions, batch)
+    strategy = STRATEGIES[search.asks](space.dimensions, CAPACITY if search.asks in DRAWN else config.batch)
     history = strategy.init(search.key(jax.random.key(config.seed)))
     while (told := len(history.scores)) < budget:
         points = strategy.ask(history)[: budget - told]
         history = strategy.tell(history, points, losses(points))
-    numbers = [*improvements(history.scores), budget - 1]
-    seconds = (time.perf_counter() - begun) / len(set(numbers))
-    return [
-        _row(search.name, space, number, history.points[number], history.scores[number], config, seconds)
-        for number in sorted(set(numbers))
-    ]
+    numbers = sorted({*improvements(history.scores).tolist(), budget - 1})
+    evaluations = [(number, history.points[number], history.scores[number]) for number in numbers]
+    return _rows(search.name, space, evaluations, config, (time.perf_counter() - begun) / len(numbers))
 
 
-def _polished(family: str, config: Landscape, journal: Journal) -> list[Row]:
+def polished_rows(
+    family: str, config: Landscape, loss: Loss, searched: Sequence[Incumbents], _: Sweep
+) -> list[Row]:
     """Descents by gradients (L-BFGS in the cube, float64) from the best winners of all searches."""
+    begun = time.perf_counter()
     space = config.spaces[family]
-    found = [_incumbents(search, config, journal) for search in config.searches if search.family == family]
-    best = sorted(found, key=lambda of: of.scores[-1])[: config.polished]
+    best = sorted(searched, key=lambda known: known.scores[-1])[: config.polished]
     with jax.enable_x64(True):
         spectrum = power_law_spectrum(config.dimension, config.exponent)
-        loss = expected_loss(config, space)
         value_and_gradient = jax.jit(jax.value_and_grad(lambda point: jnp.log(loss(point, spectrum))))
-        rows = []
-        for number, of in enumerate(best):
-            begun = time.perf_counter()
-            start = space.point(of.winner).astype(np.float64)
+
+        def descend(start: Float[np.ndarray, "dims"]) -> tuple[Float[np.ndarray, "dims"], float]:
             end = minimize(
                 lambda point: tuple(np.asarray(part) for part in value_and_gradient(point)),
                 start,
@@ -123,44 +108,34 @@ def _polished(family: str, config: Landscape, journal: Journal) -> list[Row]:
                 method="L-BFGS-B",
                 bounds=[(0, 1)] * len(start),
             )
-            seconds = time.perf_counter() - begun
-            rows.append(_row(POLISH, space, number, end.x, float(np.exp(end.fun)), config, seconds))
+            return end.x, float(np.exp(end.fun))
+
+        ends = [descend(space.point(known.winner).astype(np.float64)) for known in best]
+    evaluations = [(number, *end) for number, end in enumerate(ends)]
+    return _rows(POLISH, space, evaluations, config, (time.perf_counter() - begun) / len(ends))
+
+
+def _rows(
+    stage: str,
+    space: SearchSpace,
+    evaluations: Sequence[tuple[int, Float[np.ndarray, "dims"], float]],
+    config: Landscape,
+    seconds: float,
+) -> list[Row]:
+    """Of evaluations by number: each a point with its score."""
+    rows = []
+    for number, point, score in evaluations:
+        (candidate,) = space.candidates(point[None], number)
+        identity = (stage, space.family.name, number, label(num_steps=config.num_steps), 0)
+        metrics = {METRIC: float(score)}
+        rows.append(Row(identity, candidate.base_lr, candidate.params, float(score), metrics, seconds))
     return rows
 
 
-def _row(
-    stage: str,
-    space: SearchSpace,
-    number: int,
-    point: Float[np.ndarray, "dims"],
-    score: float,
-    config: Landscape,
-    seconds: float,
-) -> Row:
-    (candidate,) = space.candidates(point[None], int(number))
-    identity = (stage, space.family.name, candidate.number, label(num_steps=config.num_steps), 0)
-    score = float(score)
-    return Row(identity, candidate.base_lr, candidate.params, score, {METRIC: score}, seconds)
-
-
-def _rows(search: Search, journal: Journal) -> list[Row]:
-    return [row for row in journal.rows(search.name) if row.identity[1] == search.family]
-
-
-def _is_finished(search: Search, config: Landscape, journal: Journal) -> bool:
-    rows = _rows(search, journal)
-    return bool(rows) and rows[-1].identity[2] == config.budgets[search.strategy] - 1
-
-
-def _incumbents(search: Search, config: Landscape, journal: Journal) -> Incumbents:
-    if not _is_finished(search, config, journal):
-        raise UnfinishedStudy(f"the search {search.name!r} of {search.family} is missing")
-    rows = _rows(search, journal)
+def _incumbents(rows: Sequence[Row], family: Family) -> Incumbents:
     scores = np.array([row.score for row in rows])
     places = improvements(scores)
-    family = config.spaces[search.family].family
-    candidates = tuple(
-        Candidate(family, row.identity[2], row.params, row.base_lr) for row in (rows[k] for k in places)
-    )
-    costs = np.array([candidate.number + 1.0 for candidate in candidates])
+    improved = [rows[place] for place in places]
+    candidates = tuple(Candidate(family, row.number, row.params, row.base_lr) for row in improved)
+    costs = np.array([row.number + 1.0 for row in improved])
     return Incumbents(candidates, costs, scores[places], scores[places])

@@ -7,6 +7,7 @@ import math
 import shutil
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 from experiments.study.storage.journal import Journal, Row
 
@@ -38,6 +39,14 @@ def asked(folder: Path, query: str) -> list[tuple]:
     """The answer of a study's journal."""
     with contextlib.closing(sqlite3.connect(Path(folder) / "journal.sqlite")) as connection:
         return connection.execute(query).fetchall()
+
+
+def runs_of(folder: Path) -> list[dict[str, Any]]:
+    """All runs of a study's journal, a dictionary each, by the names of the columns."""
+    with contextlib.closing(sqlite3.connect(Path(folder) / "journal.sqlite")) as connection:
+        connection.row_factory = sqlite3.Row
+        rows = [dict(row) for row in connection.execute("SELECT * FROM trials")]
+    return [row | {name: json.loads(row[name]) for name in ("label", "params", "metrics")} for row in rows]
 
 
 def a_row(replicate, score=1.0, stage="screen", metrics=None):

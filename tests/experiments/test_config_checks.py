@@ -9,7 +9,7 @@ import pytest
 
 from experiments import critical_batch_size, generalization, optimal_schedule, shape_search
 from experiments.generalization.trials import trials
-from experiments.optimal_schedule.trials import all_trials
+from experiments.optimal_schedule.runs import all_trials
 from experiments.search_efficiency.config import Landscape
 from experiments.study.options.errors import StudyError
 from experiments.study.running.processes import Cluster

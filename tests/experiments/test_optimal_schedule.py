@@ -1,56 +1,45 @@
-"""The study of best schedules: what it reports is true of the schedules it found, and comes back unrun."""
+"""The study of best schedules: what it reports is true of the schedules it found."""
 
 import itertools
 import json
-import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from experiments.optimal_schedule import Config, main, study
-from experiments.optimal_schedule.claims import schedule_claims
-from experiments.optimal_schedule.config import Setting
-from experiments.optimal_schedule.outcome import Member, Outcome, gap, median_gap
-from experiments.optimal_schedule.trials import MEAN_FIELD, Found, all_trials, projected
+from experiments.optimal_schedule import STUDY, Config
+from experiments.optimal_schedule.config import MEAN_FIELD, Setting
+from experiments.optimal_schedule.findings import claims
+from experiments.optimal_schedule.gaps import Found, Member, Outcome, gap, median_gap, projected
+from experiments.optimal_schedule.runs import all_trials
+from experiments.study.options.errors import StudyError
 from schedules import FAMILIES
-from tests.experiments.journals import forget_runs
-from tests.experiments.small_study import SmallStudy
-from workloads import LongSweep
 
-OPTIONS = {
-    "--dimension": [6],
-    "--batch-size": [2],
-    "--num-steps": [8],
-    "--exponents": [],
-    "--batch-sizes": [6],
-    "--horizons": [],
-    "--momenta": [0.5],
-    "--families": ["rex", "two_point_linear"],
-    "--training-kernels": [3],
-    "--fresh-kernels": [12],
-    "--start-scales": [0.3],
-    "--perturbed-starts": [1],
-    "--evaluations": [150],
-    "--family-starts": [4],
-    "--family-evaluations": [60],
-    "--devices": [2],
+SMALL = {
+    "dimension": 6,
+    "batch_size": 2,
+    "num_steps": 8,
+    "exponents": (),
+    "batch_sizes": (6,),
+    "horizons": (),
+    "momenta": (0.5,),
+    "families": ("rex", "two_point_linear"),
+    "training_kernels": 3,
+    "fresh_kernels": 12,
+    "start_scales": (0.3,),
+    "perturbed_starts": 1,
+    "evaluations": 150,
+    "family_starts": 4,
+    "family_evaluations": 60,
 }
 SPECTRUM = 1 / np.arange(1.0, 7) / np.sum(1 / np.arange(1.0, 7))
 
 
-STUDY = SmallStudy(main, OPTIONS)
-called, options = STUDY.called, STUDY.options
-
-
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    return STUDY.finish(tmp_path_factory.mktemp("optimal") / "study")
-
-
-@pytest.fixture(scope="module")
-def content(finished):
-    return json.loads((finished[0] / "winners.json").read_text())
+def content(tmp_path_factory):
+    """Of the winners.json of a small study."""
+    folder = tmp_path_factory.mktemp("optimal") / "study"
+    STUDY.run(Config(**SMALL), folder, devices=2)
+    return json.loads((folder / "winners.json").read_text())
 
 
 def schedule(setting, name):
@@ -99,44 +88,6 @@ def test_the_mean_field_is_asked_where_there_is_no_momentum(content):
     assert asked == {"base": True, "B = 6": True, "β = 0.5": False}
 
 
-def test_the_table_and_the_report_say_what_the_winners_file_says(finished, content):
-    folder, output = finished
-    report = (folder / "report.html").read_text()
-    assert content["verdict"] in " ".join(output.split())
-    for text in (output, report):
-        assert all(claim["statement"].split()[0] in text for claim in content["claims"])
-        assert all(setting["label"] in text for setting in content["settings"])
-    assert report.count("data:image/png;base64,") == 3
-
-
-def test_a_study_that_lost_runs_asks_for_those_alone_and_ends_the_same(
-    finished, journal_rows, tmp_path, monkeypatch
-):
-    copy = Path(shutil.copytree(finished[0], tmp_path / "copy"))
-    assert forget_runs(copy, "stage = 'certify' AND candidate = 2 AND family != 'rex'")
-    status, output = called("report", copy)
-    assert (status, "not finished (5 runs" in output) == (2, True)
-    sweeps, whole = [], LongSweep.whole
-    monkeypatch.setattr(LongSweep, "whole", lambda *a: sweeps.append(a) or whole(*a))
-    monkeypatch.setattr(study, "write_report", lambda results, folder: None)
-    assert called(*options(), "--folder", copy)[0] == 0
-    assert len(sweeps) == 1
-    assert journal_rows(copy) == journal_rows(finished[0])
-    assert (copy / "winners.json").read_bytes() == (finished[0] / "winners.json").read_bytes()
-
-
-def test_the_report_is_drawn_again_without_a_run(finished, tmp_path, monkeypatch):
-    copy = Path(shutil.copytree(finished[0], tmp_path / "copy"))
-    (copy / "winners.json").unlink()
-    monkeypatch.setattr(LongSweep, "whole", lambda *a: pytest.fail("something was run"))
-    status, output = called("report", copy)
-    assert status == 0
-    assert (copy / "winners.json").read_bytes() == (finished[0] / "winners.json").read_bytes()
-    assert output == finished[1][finished[1].index(output.splitlines()[0]) :].replace(
-        str(finished[0]), str(copy)
-    )
-
-
 def test_gaps_are_means_and_medians_of_the_ratios_on_the_same_kernel():
     reference = np.array([1.0, 10.0, 100.0, np.inf, 2.0])
     losses = np.array([1.1, 12.0, 150.0, np.inf, 3.0])  # 1.1, 1.2, 1.5, 1 where both diverged, 1.5
@@ -145,6 +96,10 @@ def test_gaps_are_means_and_medians_of_the_ratios_on_the_same_kernel():
     diverged = np.array([1.0, 10.0, 100.0, 1.0, np.inf])
     assert gap(diverged, reference.clip(max=1e3), 0.95).value == np.inf
     assert median_gap(diverged, reference.clip(max=1e3), 0.95).value == 0
+
+
+def found(loss, learning_rates):
+    return Found("constant", loss, learning_rates, np.array([]))
 
 
 def made_up_outcome(family=1.2, other=1.005, mean_field=3.0):
@@ -163,8 +118,8 @@ def made_up_outcome(family=1.2, other=1.005, mean_field=3.0):
     return Outcome(
         Setting(0, "base", 1.0, 4, 20, 0.0),
         "lbfgs",
-        ((1.0, flat), (1.005, wiggly), (2.0, 9 * wiggly**4)),
-        {name: Found(loss, flat, flat) for name, loss in minimised.items()},
+        [found(1.0, flat), found(1.005, wiggly), found(2.0, 9 * wiggly**4)],
+        {name: found(loss, flat) for name, loss in minimised.items()},
         fresh,
         {"rex": member},
         {"rex": member},
@@ -172,18 +127,18 @@ def made_up_outcome(family=1.2, other=1.005, mean_field=3.0):
 
 
 def held(**changes):
-    return [claim.held for claim in schedule_claims([made_up_outcome(**changes)], 0.95)]
+    return [claim.held for claim in claims([made_up_outcome(**changes)], 0.95)]
 
 
 def test_claims_say_what_made_up_losses_are():
-    claims = schedule_claims([made_up_outcome()], 0.95)
-    effects = [claim.effect.value for claim in claims]
+    made_up = claims([made_up_outcome()], 0.95)
+    effects = [claim.effect.value for claim in made_up]
     # the mean field promised 1 where the truth is three times 1 to 2
     truth = 3 * np.exp(np.mean(np.log(np.linspace(1, 2, 30)))) - 1
     np.testing.assert_allclose(effects, [0.2, 0.2, 0.005, 0.5, 1, 2, truth], rtol=1e-12)
     # the first rate is 1 or 1.1 in what came within 1 %, and the third descent did not
-    np.testing.assert_allclose(claims[4].effect, [1, 1, 1.1])
-    assert [claim.held for claim in claims] == [True, True, True, True, False, True, True]
+    np.testing.assert_allclose(made_up[4].effect, [1, 1, 1.1])
+    assert [claim.held for claim in made_up] == [True, True, True, True, False, True, True]
 
 
 def test_claims_fail_where_their_numbers_do():
@@ -206,18 +161,17 @@ def test_settings_differ_from_the_base_in_one_respect():
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"families": ["rx"]}, ["families", "rx", "rex"]),
-        ({"families": ["rex", "rex"]}, ["families", "named once"]),
-        ({"exponents": [1.0]}, ["exponents", "differ"]),
-        ({"batch_sizes": [7]}, ["batch_sizes", "[1, 6]", "7"]),
-        ({"momenta": [1.0]}, ["momenta", "[0, 1)", "1.0"]),
-        ({"num_steps": [1]}, ["num_steps", "at least 2", "1"]),
-        ({"fresh_kernels": [1]}, ["fresh_kernels", "at least 2", "1"]),
-        ({"start_scales": [0.0]}, ["start_scales", "positive", "0.0"]),
+        ({"families": ("rx",)}, ["families", "rx", "rex"]),
+        ({"families": ("rex", "rex")}, ["families", "named once"]),
+        ({"exponents": (1.0,)}, ["exponents", "differ"]),
+        ({"batch_sizes": (7,)}, ["batch_sizes", "[1, 6]", "7"]),
+        ({"momenta": (1.0,)}, ["momenta", "[0, 1)", "1.0"]),
+        ({"num_steps": 1}, ["num_steps", "at least 2", "1"]),
+        ({"fresh_kernels": 1}, ["fresh_kernels", "at least 2", "1"]),
+        ({"start_scales": (0.0,)}, ["start_scales", "positive", "0.0"]),
     ],
 )
-def test_bad_options_are_messages_and_nothing_is_run(changes, words, tmp_path, monkeypatch):
-    monkeypatch.setattr(LongSweep, "whole", lambda *a: pytest.fail("something was run"))
-    status, output = called(*options(**changes), "--folder", tmp_path / "study")
-    assert status == 2
-    assert all(word in output for word in words), output
+def test_bad_options_are_told_by_name(changes, words):
+    with pytest.raises(StudyError) as error:
+        Config(**{**SMALL, **changes})
+    assert all(word in str(error.value) for word in words), error.value

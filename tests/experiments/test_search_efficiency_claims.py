@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from experiments.search_efficiency import Landscape, Training
-from experiments.search_efficiency.claims import claims
 from experiments.search_efficiency.config import DEFAULT, RANDOM
+from experiments.search_efficiency.findings import claims, cost_text, ratio_text
 from experiments.search_efficiency.judging import Judged, Known, Winner, cost_ratio, median_error
-from experiments.search_efficiency.results import collect, cost_text, ratio_text
+from experiments.search_efficiency.runs import results_of
 from experiments.search_efficiency.searches import Incumbents, Search
-from experiments.study.storage.journal import Journal
+from experiments.study.storage.journal import Tally
 from schedules import FAMILIES
 from schedules.search import Candidate, median_estimate
 
@@ -47,7 +47,7 @@ def test_the_error_of_a_median_is_that_of_normal_theory():
     assert median_error(np.array([1.0, np.inf]), 3) == np.inf
 
 
-def results_of(config, costs, winners=None):
+def made_up(config, costs, winners=None):
     """The results of made-up searches: each knows the best at its cost."""
     found = {
         Search(family, strategy, seed): incumbents([1, cost], [2.0, 1.0])
@@ -56,12 +56,7 @@ def results_of(config, costs, winners=None):
         for seed, cost in enumerate(costs[strategy])
     }
     judged = Judged(found, dict.fromkeys(config.families, Known(1.0, 0.0)), winners or {})
-    return judged, config
-
-
-def collected(tmp_path, *made_up):
-    with Journal(tmp_path / "journal.sqlite") as journal:
-        return collect(*made_up, journal)
+    return results_of(config, judged, Tally(0, 0, 0.0))
 
 
 @pytest.mark.parametrize(
@@ -72,9 +67,9 @@ def collected(tmp_path, *made_up):
         ([150] * 11 + [np.inf] * 9, [np.inf] * 20, [True, False, True]),
     ],
 )
-def test_the_claims_on_landscapes_are_about_medians_and_fractions(tmp_path, default, random, held):
+def test_the_claims_on_landscapes_are_about_medians_and_fractions(default, random, held):
     config = Landscape(families=("linear",), budgets={DEFAULT: 400, RANDOM: 150_000})
-    results = collected(tmp_path, *results_of(config, {DEFAULT: default, RANDOM: random}))
+    results = made_up(config, {DEFAULT: default, RANDOM: random})
     assert [claim.held for claim in claims(results)] == held
 
 
@@ -82,7 +77,7 @@ def test_the_claims_on_landscapes_are_about_medians_and_fractions(tmp_path, defa
     ("default", "random", "held", "text"),
     [(100, 600, True, "0.167 ["), (200, 600, False, "0.333 ["), (100, np.inf, True, "≤ 0.05 [")],
 )
-def test_the_claims_on_training_are_about_random_search_and_the_truth(tmp_path, default, random, held, text):
+def test_the_claims_on_training_are_about_random_search_and_the_truth(default, random, held, text):
     config = Training(budgets={DEFAULT: 400, RANDOM: 2000})
     noise = np.random.default_rng(0)
     winners = {
@@ -91,10 +86,9 @@ def test_the_claims_on_training_are_about_random_search_and_the_truth(tmp_path, 
         )
         for seed in range(20)
     }
-    made_up = results_of(config, {DEFAULT: [default] * 20, RANDOM: [random] * 20}, winners)
-    results = collected(tmp_path, *made_up)
+    results = made_up(config, {DEFAULT: [default] * 20, RANDOM: [random] * 20}, winners)
     assert [claim.held for claim in claims(results)] == [held, True, True, True]
-    assert ratio_text(results, "two_point_spline", DEFAULT).startswith(text)
+    assert ratio_text(results, results.efficiency["two_point_spline", DEFAULT]).startswith(text)
     flattered = {s: w._replace(fresh=w.fresh - 0.2) for s, w in winners.items()}
     results = results._replace(judged=results.judged._replace(winners=flattered))
     assert [claim.held for claim in claims(results)][2:] == [False, False]

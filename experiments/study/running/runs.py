@@ -18,6 +18,7 @@ from experiments.study.storage.journal import Journal, Row
 from workloads import Workload
 
 Runner = Callable[[Sweep, int], RunTrials]  # (sweep, the most trials of a call) → trials to their metrics
+MakeRows = Callable[[Sweep], Sequence[Row]]
 
 
 class UnfinishedStudy(Exception):
@@ -52,9 +53,9 @@ class Runs(Protocol):
           vectorize: runs that a device computes side by side.
         """
 
-    def rows(self, stage: str, group: str, make: Callable[[], Sequence[Row]], num_runs: int) -> list[Row]:
+    def rows(self, stage: str, group: str, make: MakeRows, num_runs: int) -> list[Row]:
         """The rows of a group that are made together by other means than an evaluator's: those recorded, else
-        those of `make()`. `num_runs` is how many runs they are to be counted as."""
+        those of `make(sweep)`. `num_runs` is how many runs they are to be counted as."""
 
     def once(self, name: str, make: Callable[[], Any]) -> Any:
         """What was decided under a name, as JSON holds it: read, or made and recorded where it is not there.
@@ -92,7 +93,7 @@ class Remembered:
             raise UnfinishedStudy(f"{missing} runs of the stage {trials[0].stage!r} are missing")
         return {trial: known[trial.identity] for trial in trials}
 
-    def rows(self, stage: str, group: str, make: Callable[[], Sequence[Row]], num_runs: int) -> list[Row]:
+    def rows(self, stage: str, group: str, make: MakeRows, num_runs: int) -> list[Row]:
         rows = self.journal.group(stage, group)
         if not rows:
             raise UnfinishedStudy(f"the stage {stage!r} of {group} is missing")

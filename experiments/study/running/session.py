@@ -19,7 +19,7 @@ from experiments.study.running.evaluation import Evaluate, RunTrials, Trial, jou
 from experiments.study.running.execution import Execution
 from experiments.study.running.processes import from_all, from_first, is_first
 from experiments.study.running.progress import Progress
-from experiments.study.running.runs import Runner
+from experiments.study.running.runs import MakeRows, Runner
 from experiments.study.running.segments import Segments
 from experiments.study.running.setup import device_problems
 from experiments.study.running.stopping import Stopped, StopRequest
@@ -74,13 +74,13 @@ class Session:
         interrupted = self.segments.interrupted_rows
         return journaled(self.journal, run, metric, size, self.progress, self.before_chunk, interrupted)
 
-    def rows(self, stage: str, group: str, make: Callable[[], Sequence[Row]], num_runs: int) -> list[Row]:
+    def rows(self, stage: str, group: str, make: MakeRows, num_runs: int) -> list[Row]:
         """See `Runs`."""
         recorded = bool(self.journal.group(stage, group))
         self.progress.begin(stage, done=num_runs * recorded, left=num_runs * (not recorded))
         if not recorded:
             self.before_chunk()
-            self.journal.record(make())
+            self.journal.record(make(self.sweep))
             self.progress.advance(num_runs)
         return self.journal.group(stage, group)
 

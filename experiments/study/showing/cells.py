@@ -49,6 +49,16 @@ def change_cell(scale: Scale, digits: int = 0, sign: str = "+") -> Callable[...,
     return lambda **values: change_text(*values.values(), scale, digits, sign)
 
 
+def percent_cell(**values: Estimate) -> str:
+    """The only value of a column in per cent, which the heading names, in three digits.
+
+    >>> percent_cell(gap=Estimate(0.0125, -0.05, 1.0))
+    '1.25 [-5, 100]'
+    """
+    (estimate,) = values.values()
+    return as_text(Estimate(*(100 * end for end in estimate)))
+
+
 def base_lr_text(base_lr: float, searched: Interval | None) -> str:
     """A base learning rate, marked where it lies at the edge of what was searched, if it was."""
     return f"{base_lr:.3g}" + (" (edge)" if searched and at_edge(base_lr, searched) else "")

@@ -1,5 +1,0 @@
-import sys
-
-from experiments.optimal_schedule import main
-
-sys.exit(main())

@@ -1,5 +1,0 @@
-import sys
-
-from experiments.search_efficiency import main
-
-sys.exit(main())

@@ -1,0 +1,116 @@
+"""A small study of searches on a landscape without noise, against plain NumPy on its journal."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+from scipy.interpolate import PchipInterpolator
+
+from experiments.search_efficiency import STUDY, Landscape
+from experiments.search_efficiency.config import DEFAULT, RANDOM
+from experiments.search_efficiency.searches import Search
+from experiments.study.options.errors import StudyError
+from schedules import FAMILIES, Interval
+from schedules.search import STRATEGIES, SearchSpace
+from tests.experiments.journals import runs_of
+
+STEPS, DIMENSION, BATCH, TOLERANCE = 20, 8, 4, 0.9
+CONFIG = Landscape(
+    families=("two_point_spline",),
+    seeds=2,
+    num_steps=STEPS,
+    batch_size=BATCH,
+    learning_rates=(0.25, 4.0),
+    dimension=DIMENSION,
+    polished=2,
+    tolerance=TOLERANCE,
+    budgets={"trust_region": 12, "random": 64},
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Of a finished study."""
+    folder = tmp_path_factory.mktemp("landscape") / "study"
+    STUDY.run(CONFIG, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def rows(folder):
+    return runs_of(folder)
+
+
+def numpy_loss(params, base_lr):
+    """The mean field's loss at the end of a two-point spline, in float64."""
+    x0, y1 = params["x0"], params["y1"]
+    x1 = x0 + params["dx1"] * (1 - x0)
+    x2 = x1 + params["dx2"] * (1 - x1)
+    knots = np.array([x0, x1, x2, 1]) + 1e-9 * np.arange(4)  # a descent may end where they coincide
+    decay = PchipInterpolator(knots, [1, y1, params["dy2"] * y1, 0])
+    spectrum = 1 / np.arange(1, DIMENSION + 1)
+    spectrum /= spectrum.sum()
+    p = 1 / spectrum
+    for x in np.arange(STEPS) / STEPS:
+        rate = base_lr * (x / x0 if x < x0 else decay(x))
+        noise = (1 / BATCH - 1 / DIMENSION) * spectrum * (spectrum @ p)
+        p = (1 - rate * spectrum) ** 2 * p + rate**2 * noise
+    return spectrum @ p / (2 * DIMENSION)
+
+
+def test_the_landscape_is_the_mean_field(rows):
+    for row in rows:
+        assert row["score"] == pytest.approx(numpy_loss(row["params"], row["base_lr"]), rel=1e-3)
+    assert {row["stage"] for row in rows} >= {"random 0", "trust_region 1", "polish"}
+
+
+def test_the_journal_holds_every_candidate_that_improved_a_search(rows):
+    space = SearchSpace(FAMILIES["two_point_spline"], Interval(0.25, 4.0, log=True))
+    strategy = STRATEGIES["random"](space.dimensions, 64)
+    key = Search("two_point_spline", "random", 1).key(jax.random.key(0))
+    candidates = space.candidates(strategy.ask(strategy.init(key)), 0)
+    losses = [numpy_loss(candidate.params, candidate.base_lr) for candidate in candidates]
+    expected = [k for k in range(64) if k == 63 or losses[k] < min(losses[:k], default=np.inf)]
+    assert [row["number"] for row in rows if row["stage"] == "random 1"] == expected
+
+
+def test_costs_on_the_landscape_are_evaluations_until_the_tolerance(rows, folder):
+    content = json.loads((folder / "winners.json").read_text())
+    best = min(row["score"] for row in rows)
+    assert any(cost for entry in content["strategies"] for cost in entry["costs"])
+    assert content["best_known"]["two_point_spline"]["score"] == best
+    assert min(row["score"] for row in rows if row["stage"] == "polish") <= 1.001 * best
+    for entry in content["strategies"]:
+        for seed, cost in enumerate(entry["costs"]):
+            near = [
+                row["number"] + 1
+                for row in rows
+                if row["stage"] == f"{entry['strategy']} {seed}" and row["score"] <= (1 + TOLERANCE) * best
+            ]
+            assert cost == (min(near) if near else None)
+    assert content["selection_bias"] is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"budgets": {"random": 100, "trust_regoin": 9}}, "did you mean 'trust_region'"),
+        ({"budgets": {"random": 100}}, "cannot be left out"),
+        ({"budgets": {"random": 100, "trust_region": 0}}, r"in \[1, 10000000\], got 0"),
+        ({"budgets": {"random": 100, "trust_region+seeds": 9}}, r"no 'trust_region\+seeds'"),
+        ({"batch_size": 65}, "at most the dimension 64"),
+        ({"families": ("rex", "rex")}, "once each"),
+        ({"learning_rates": (2.0, 1.0)}, "positive, finite and ascending"),
+        ({"tolerance": 0.0}, "tolerance: must be between 0 and 1"),
+        ({"batch": 0}, "batch: must be at least 1"),
+    ],
+)
+def test_mistakes_are_told(changes, message):
+    with pytest.raises(StudyError, match=message):
+        Landscape(**changes)
+
+
+def test_random_search_may_take_longer_than_the_default_strategy():
+    for preset in STUDY.presets.values():
+        assert preset.budgets[DEFAULT] < preset.budgets[RANDOM]
