@@ -5,11 +5,11 @@ from typing import NamedTuple
 import jax
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Shaped
 
+from experiments.study.statistics.resamples import resamples_of
 from geometry import BatchForm, LawFit, fit_law
 from schedules.search import Estimate
-from schedules.search.scoring import RESAMPLES
 
 
 class ReplicatedFit(NamedTuple):
@@ -53,11 +53,6 @@ def replicated_fit(
 
     fits = fit_law(form, np.tile(batch_sizes, count), points(steps), points(horizons))
     return ReplicatedFit(jax.tree.map(lambda rows: rows[0], fits), jax.tree.map(lambda rows: rows[1:], fits))
-
-
-def resamples_of(count: int) -> Int[np.ndarray, "resamples {count}"]:
-    """1,000 bootstrap resamples of so many replicates; the same in every call."""
-    return np.random.default_rng(0).integers(count, size=(RESAMPLES, count))
 
 
 def positive_estimate(
