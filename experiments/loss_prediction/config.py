@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 from experiments.study.options.checks import EACH_ONCE, Between, Count, OneOf, Positive, Several, entries
 from experiments.study.options.config import Group, WorkloadConfig
-from experiments.study.options.groups import Trained
+from experiments.study.options.groups import Stepped, Trained
 from experiments.study.training.optimizers import OPTIMIZERS
 from schedules import FAMILIES
 
@@ -67,7 +67,7 @@ class Predicted:
 
 
 @dataclass(frozen=True)
-class Config(Predicted, Trained, WorkloadConfig):
+class Config(Predicted, Stepped, Trained, WorkloadConfig):
     """What is fitted and predicted."""
 
     group: ClassVar[Group] = "training"
@@ -78,9 +78,7 @@ class Config(Predicted, Trained, WorkloadConfig):
     optimizer: Annotated[str, OneOf(OPTIMIZERS)] = "sgd"
     """What to train with."""
     batch_size: Count = 8
-    """Examples in a step."""
     num_steps: Count = 200
-    """Steps in a run."""
     vectorize: Count = 1
     """Runs that a device computes side by side."""
 

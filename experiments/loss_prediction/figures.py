@@ -57,7 +57,7 @@ def predictions(results: Results) -> bytes:
         log_scale(ax, "x", all_laws[all_laws > 0])
         log_scale(ax, "y", pool.scored[shown])
         ax.spines[["top", "right"]].set_visible(False)
-        correlation = results.overall[name].estimate(law, config.confidence).value
+        correlation = results.overall[name].estimate(law).value
         ax.set_title(f"{law}, {name}: rank correlation {correlation:.2f}", fontsize=10)
     figure.supxlabel(f"predicted {config.metric}")
     figure.supylabel(f"measured {config.metric}")

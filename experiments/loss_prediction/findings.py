@@ -79,7 +79,7 @@ def ranking_table(results: Results) -> Table[tuple[str, str]]:
 
     def estimate(known: Mapping[str, Correlations], pool: str, predictor: str) -> Estimate | None:
         tells = predictor in known[pool].names
-        return known[pool].estimate(predictor, config.confidence) if tells else None
+        return known[pool].estimate(predictor) if tells else None
 
     columns = (
         column("compared at", pool=lambda row: row[0]),
@@ -138,13 +138,13 @@ def notes(results: Results) -> list[str]:
 
 def _rankings(law: str, results: Results) -> list[Claim]:
     """That it tells shapes apart where the sum of learning rates cannot, and better where it can."""
-    confidence, best = results.config.confidence, f"best {results.config.best_fraction:.0%}"
     overall, among_best = results.overall, results.among_best
+    best = f"best {results.config.best_fraction:.0%}"
     measured = {
-        f"rank correlation, {EQUAL}": (overall[EQUAL].estimate(law, confidence), HIGH),
-        f"rank correlation, {EQUAL}, {best}": (among_best[EQUAL].estimate(law, confidence), 0),
-        f"lead over {SUM}, {ANY}": (overall[ANY].lead(law, SUM, confidence), 0),
-        f"lead over {SUM}, {ANY}, {best}": (among_best[ANY].lead(law, SUM, confidence), 0),
+        f"rank correlation, {EQUAL}": (overall[EQUAL].estimate(law), HIGH),
+        f"rank correlation, {EQUAL}, {best}": (among_best[EQUAL].estimate(law), 0),
+        f"lead over {SUM}, {ANY}": (overall[ANY].lead(law, SUM), 0),
+        f"lead over {SUM}, {ANY}, {best}": (among_best[ANY].lead(law, SUM), 0),
     }
     return [Claim(statement, law, effect, above(bound)) for statement, (effect, bound) in measured.items()]
 

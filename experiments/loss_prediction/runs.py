@@ -58,10 +58,11 @@ class Pool(NamedTuple):
         """The schedule of the lowest prediction."""
         return self.schedules[np.argmin(self.predictions[predictor])]
 
-    def correlations(self, rows: Int[np.ndarray, "rows"]) -> Correlations:
+    def correlations(self, rows: Int[np.ndarray, "rows"], confidence: float) -> Correlations:
         """Each predictor's rank correlation with the scored losses among these shapes; the intervals take
         them as they are and resample them."""
-        return correlations(self.predictions, self.scored, rows, rows[resamples_of(len(rows))])
+        draws = rows[resamples_of(len(rows))]
+        return correlations(self.predictions, self.scored, rows, draws, confidence)
 
 
 class Entrant(NamedTuple):
@@ -115,13 +116,14 @@ def conclude(config: Config, runs: Runs) -> Results:
         for name, pool in pools.items()
     }
     scale = Scale.of(*(entrant.scores for pool in entered.values() for entrant in pool.values()))
+    everything = np.arange(config.num_shapes)
     return Results(
         config,
         curves,
         laws,
         pools,
-        {name: pool.correlations(np.arange(config.num_shapes)) for name, pool in pools.items()},
-        {name: pool.correlations(pool.best(config.num_best)) for name, pool in pools.items()},
+        {name: pool.correlations(everything, config.confidence) for name, pool in pools.items()},
+        {name: p.correlations(p.best(config.num_best), config.confidence) for name, p in pools.items()},
         {name: contest(pool, config, scale) for name, pool in entered.items()},
         scale,
         runs.journal.tally(),

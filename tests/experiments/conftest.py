@@ -144,13 +144,13 @@ def no_training(monkeypatch):
 
 @pytest.fixture(scope="session")
 def journal_rows():
-    """folder → {(stage, family, candidate, variant, replicate): all columns but the time and the chunk}."""
+    """folder → {(stage, group, number, label, replicate): all columns but the time and the chunk}."""
 
     def read(folder):
         with contextlib.closing(sqlite3.connect(Path(folder) / "journal.sqlite")) as connection:
             connection.row_factory = sqlite3.Row
             rows = [dict(row) for row in connection.execute("SELECT * FROM trials")]
-        names = ("stage", "family", "candidate", "variant", "replicate")
+        names = ("stage", "group", "number", "label", "replicate")
         result = {}
         for row in rows:
             del row["seconds"], row["chunk"]

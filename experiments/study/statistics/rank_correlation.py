@@ -26,22 +26,35 @@ def rank_correlations(
 
 
 class Correlations(NamedTuple):
-    """Each predictor's correlation with what was measured, and what resampled runs make of it."""
+    """Each predictor's correlation with what was measured, and what resampled runs make of it.
+
+    Attributes:
+      names: of the predictors.
+      values: the correlation of each.
+      resampled: the same of each resample of the runs.
+      confidence: the level of intervals.
+    """
 
     names: tuple[str, ...]
     values: Float[np.ndarray, "predictors"]
     resampled: Float[np.ndarray, "resamples predictors"]
+    confidence: float
 
-    def estimate(self, name: str, confidence: float) -> Estimate:
+    @property
+    def best_first(self) -> list[str]:
+        """The names, the highest correlation first."""
+        return [self.names[place] for place in np.argsort(-self.values, kind="stable")]
+
+    def estimate(self, name: str) -> Estimate:
         """A predictor's correlation with its percentile interval."""
         place = self.names.index(name)
-        return percentile_estimate(self.values[place], self.resampled[:, place], confidence)
+        return percentile_estimate(self.values[place], self.resampled[:, place], self.confidence)
 
-    def lead(self, name: str, other: str, confidence: float) -> Estimate:
+    def lead(self, name: str, other: str) -> Estimate:
         """How far one correlation lies above another, paired by resample."""
         first, second = self.names.index(name), self.names.index(other)
         leads = self.resampled[:, first] - self.resampled[:, second]
-        return percentile_estimate(self.values[first] - self.values[second], leads, confidence)
+        return percentile_estimate(self.values[first] - self.values[second], leads, self.confidence)
 
 
 def correlations(
@@ -49,11 +62,12 @@ def correlations(
     measured: Float[np.ndarray, "runs"],
     rows: Int[np.ndarray, "chosen"],
     draws: Sequence[Int[np.ndarray, "drawn"]],
+    confidence: float,
 ) -> Correlations:
     """The rank correlations over some rows of the runs, and over each draw of them."""
     table = np.stack(list(predictions.values()))
     values, *resampled = [rank_correlations(table[:, drawn], measured[drawn]) for drawn in (rows, *draws)]
-    return Correlations(tuple(predictions), values, np.stack(resampled))
+    return Correlations(tuple(predictions), values, np.stack(resampled), confidence)
 
 
 def percentile_estimate(
