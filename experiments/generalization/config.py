@@ -3,26 +3,25 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from experiments.study.options.checks import (
     EACH_ONCE,
     Check,
-    Confidence,
     Count,
     NotNegative,
     OneOf,
-    Seed,
     at_least,
     at_most,
     entries,
 )
-from experiments.study.options.config import StudyConfig
+from experiments.study.options.config import Group, StudyConfig
+from experiments.study.options.groups import Stepped, Trained
+from experiments.study.options.metrics import curve_metric
 
 CENTRES: Mapping[str, float] = MappingProxyType(  # the middle of the learning rates of each optimizer
     {"sgd": 0.3, "momentum": 0.1, "adam": 0.01}
 )
-RATE_FACTOR = 3.0
 RUNGS = (8, 4, 2, 1)  # a run is measured at its horizon over these
 POOL = 1437  # the training images that subsets and validation images are drawn from
 MOST_RATES = 60  # each three times the one before; more leave the range of a float32
@@ -31,15 +30,15 @@ Steps = Annotated[Count, Check(f"a multiple of {RUNGS[0]}", lambda num_steps: nu
 
 
 @dataclass(frozen=True)
-class Config(StudyConfig):
-    """What is studied; on one device or on several, it alone decides the results, bit for bit."""
+class Config(Stepped, Trained, StudyConfig):
+    """What is studied."""
+
+    group: ClassVar[Group] = "what"
+    batch_fields: ClassVar[tuple[str, ...]] = ("batch_size",)
 
     widths: Annotated[tuple[Count, ...], entries(1), EACH_ONCE] = (4, 8, 16)
     """Hidden units of the networks."""
-    optimizers: Annotated[tuple[str, ...], OneOf(CENTRES), entries(1), EACH_ONCE] = (
-        "momentum",
-        "adam",
-    )
+    optimizers: Annotated[tuple[str, ...], OneOf(CENTRES), entries(1), EACH_ONCE] = ("momentum", "adam")
     """What to train with: sgd, momentum, adam."""
     rates: Annotated[int, at_least(1), at_most(MOST_RATES)] = 5
     """Learning rates of each optimizer, constant along a run, each three times the one before."""
@@ -56,15 +55,11 @@ class Config(StudyConfig):
     num_steps: Steps = 800
     """Steps in a run, a multiple of 8."""
     batch_size: Count = 32
-    """Examples in a step."""
     damping: NotNegative = 1e-3
     """What is added to every eigenvalue of the curvature, in units of the loss's curvature."""
-    confidence: Confidence = 0.95
-    """Level of all intervals, between 0 and 1."""
-    seed: Seed = 0
-    """Root of everything random."""
 
     def joint_problems(self) -> Iterator[str]:
+        yield from super().joint_problems()
         if not self.sound("train_sizes", "halving_size", "batch_size", "validation_size"):
             return
         least, most = self.batch_size, POOL - self.validation_size
@@ -79,8 +74,8 @@ class Config(StudyConfig):
 
     @property
     def planned_runs(self) -> int:
-        of_each = len(self.train_sizes) * self.replicates + 2 * self.halving_replicates
-        return len(self.widths) * len(self.optimizers) * self.rates * of_each
+        candidate_runs = len(self.train_sizes) * self.replicates + 2 * self.halving_replicates
+        return len(self.widths) * len(self.optimizers) * self.rates * candidate_runs
 
     @property
     def largest_size(self) -> int:
@@ -94,9 +89,12 @@ class Config(StudyConfig):
     @property
     def score(self) -> str:
         """The metric that decides whether a run diverged."""
-        return f"test_loss@{self.num_steps}"
+        return curve_metric("test_loss", self.num_steps)
 
     @property
     def rungs(self) -> tuple[int, ...]:
         """After how many steps the runs are measured."""
         return tuple(self.num_steps // part for part in RUNGS)
+
+
+PRESETS: Mapping[str, Config] = MappingProxyType({"digits": Config()})

@@ -4,8 +4,8 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments.generalization.gaps import CRITERIA
-from experiments.generalization.results import CLAIMED, Results
+from experiments.generalization.gaps import CLAIMED, CRITERIA
+from experiments.generalization.runs import Results
 from experiments.study.showing.figures import (
     ACCENT,
     CONTEXT,
@@ -22,7 +22,7 @@ def gaps(results: Results) -> bytes:
     measured = results.measured
     predicted = measured.predictions[CLAIMED]
     shown = (measured.gaps > 0) & (predicted > 0)
-    by_size = results.by_size(CLAIMED)
+    by_size = {n: c.estimate(CLAIMED) for n, c in results.rankings.by_size.items()}
     shades = matplotlib.colormaps["viridis_r"](np.linspace(0.1, 0.9, len(by_size)))
     colors = dict(zip(by_size, shades, strict=True))
     figure = Figure(figsize=(9, 5.5), layout="constrained")
@@ -45,14 +45,15 @@ def gaps(results: Results) -> bytes:
 
 def rank_correlations(results: Results) -> bytes:
     """Each predictor's rank correlation with its interval, over all runs and at equal train size."""
-    names = sorted(results.measured.predictions, key=lambda name: -results.equal_size(name).value)
+    overall, _, equal_size = results.rankings
+    names = equal_size.best_first
     figure = Figure(figsize=(9, 1.4 + 0.4 * len(names)), layout="constrained")
     ax = figure.subplots()
     for place, name in enumerate(names):
         color = ACCENT if name in CRITERIA else REFERENCE
         for estimate, height, width, marker in (
-            (results.equal_size(name), place - 0.12, 3, "o"),
-            (results.overall(name), place + 0.18, 1, "|"),
+            (equal_size.estimate(name), place - 0.12, 3, "o"),
+            (overall.estimate(name), place + 0.18, 1, "|"),
         ):
             ax.plot([estimate.low, estimate.high], [height, height], color=color, linewidth=width)
             ax.plot(estimate.value, height, marker, color=color)

@@ -1,85 +1,118 @@
-"""The findings on the terminal, as winners.json, and as a report: one HTML file that needs no other."""
+"""What is told of the criterion: how it ranks gaps, and what halving by it leaves."""
 
-from html import escape
-from typing import Any
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
 
-from rich.console import Console
+import numpy as np
 
 from experiments.generalization import figures
-from experiments.generalization.claims import claims
-from experiments.generalization.results import (
-    RANKING_HEADINGS,
-    Results,
-    halving_headings,
-    halving_rows,
-    notes,
-    ranking_rows,
-)
-from experiments.study.showing.old_claims import CLAIM_HEADINGS, claim_rows, claims_json, summary
-from experiments.study.showing.page import html_figure, html_page, html_table
-from experiments.study.showing.tables import estimate_json, show_table
-from experiments.study.storage.folder import StudyFolder, write_atomically
+from experiments.generalization.candidates import Candidate, candidates
+from experiments.generalization.gaps import CLAIMED, CONTROLS, CRITERIA
+from experiments.generalization.halving import BASELINES, PREDICTED, share_of_budget
+from experiments.generalization.runs import Results
+from experiments.study.showing.claims import Claim, above, below, tally
+from experiments.study.showing.findings import Figure, Findings, Part
+from experiments.study.showing.standings import change_columns, marked_name
+from experiments.study.showing.table import Table, column
+from schedules.search import Estimate, Standing
 
 
-def show(results: Results, folder: StudyFolder, console: Console) -> None:
-    """Print the tables, and what became of the claims."""
-    show_table(console, "ranking the gap", RANKING_HEADINGS, ranking_rows(results), (), ())
-    title = f"successive halving at n = {results.config.halving_size}"
-    headings = halving_headings(results)
-    chosen = headings.index("most often chosen")
-    show_table(console, title, headings, halving_rows(results), (), (), wrapped=(chosen,))
-    found = claims(results)
-    lines = (*summary(found), *notes(results))
-    show_table(console, "claims", CLAIM_HEADINGS, claim_rows(found), lines, (folder.report, folder.winners))
-
-
-def winners_json(results: Results) -> dict[str, Any]:
-    """The content of winners.json."""
-    return {
-        "confidence": results.config.confidence,
-        "scale": results.standings[0].scale.value,
-        "claims": claims_json(claims(results)),
-        "predictors": [
-            {
-                "predictor": name,
-                "rank_correlation": estimate_json(results.overall(name)),
-                "rank_correlation_at_equal_size": estimate_json(results.equal_size(name)),
-                "rank_correlation_by_size": {n: estimate_json(e) for n, e in results.by_size(name).items()},
-            }
-            for name in results.measured.predictions
-        ],
-        "halving": [
-            {
-                "criterion": standing.name,
-                "test_loss": estimate_json(standing.score),
-                "change_against": {name: estimate_json(c) for name, c in standing.against.items()},
-                "ties_with_best": standing.ties_with_best,
-                "chosen": [setting._asdict() for setting in results.replayed[standing.name].chosen],
-            }
-            for standing in results.standings
-        ],
-    }
-
-
-def write_report(results: Results, folder: StudyFolder) -> None:
-    """Draw all figures into the study's folder, and the report that contains them."""
-    images = {
-        "gaps": figures.gaps(results),
-        "correlations": figures.rank_correlations(results),
-        "halving": figures.halving(results),
-    }
-    for name, image in images.items():
-        write_atomically(folder.figures / f"{name}.png", image)
-    found = claims(results)
-    sections = [
-        *(f"<p class='verdict'>{escape(line)}</p>" for line in summary(found)),
-        html_table(CLAIM_HEADINGS, claim_rows(found)),
-        html_table(RANKING_HEADINGS, ranking_rows(results)),
-        html_table(halving_headings(results), halving_rows(results)),
-        *(f"<p class='note'>{escape(note)}</p>" for note in notes(results)),
-        *(html_figure(name, image) for name, image in images.items()),
-        "<h2>Config</h2>",
-        html_table(("field", "value"), [(name, str(value)) for name, value in vars(results.config).items()]),
+def present(results: Results) -> Findings:
+    """Both tables, with what became of the paper's claims."""
+    config, claims = results.config, [*ranking_claims(results), *pruning_claims(results)]
+    widths, optimizers = ", ".join(map(str, config.widths)), ", ".join(config.optimizers)
+    content = [
+        ranking_table(results),
+        halving_table(results),
+        *notes(results),
+        Figure("gaps", partial(figures.gaps, results)),
+        Figure("correlations", partial(figures.rank_correlations, results)),
+        Figure("halving", partial(figures.halving, results)),
     ]
-    title = "Does the information criterion predict the gap, and does pruning by it pay?"
-    write_atomically(folder.report, html_page(title, sections))
+    return Findings(
+        f"The digits at 4×4 pixels; networks with one hidden layer of {widths} units; {optimizers} at"
+        f" {config.rates} constant rates each, {config.num_steps} steps of {config.batch_size} examples.",
+        tally(claims),
+        [Part("", content)],
+        claims,
+        {"confidence": config.confidence, "scale": results.standings[0].scale.value},
+    )
+
+
+def ranking_claims(results: Results) -> list[Claim]:
+    """That the criterion ranks gaps, beyond what the train size and the best of simple rivals tell."""
+    _, by_size, equal_size = results.rankings
+    rival = next(name for name in equal_size.best_first if name in CONTROLS)
+    judged = [
+        *(("ranks gaps at equal n", name, equal_size.estimate(name)) for name in CRITERIA),
+        (f"ranks them better than {rival}", CLAIMED, equal_size.lead(CLAIMED, rival)),
+        *(("ranks gaps at one n", f"{CLAIMED}, n = {n}", c.estimate(CLAIMED)) for n, c in by_size.items()),
+    ]
+    return [Claim(*claimed, above(0)) for claimed in judged]
+
+
+def pruning_claims(results: Results) -> list[Claim]:
+    """That halving by train loss + TIC/n leaves less test loss, as a relative change, than its rivals do."""
+    return [
+        Claim(f"prunes better than {rival}", standing.name, standing.against[rival], below(0))
+        for rival in BASELINES
+        for standing in results.standings
+        if standing.name in PREDICTED
+    ]
+
+
+def ranking_table(results: Results) -> Table[str]:
+    """A row a predictor, the best at equal train size first."""
+    overall, by_size, equal_size = results.rankings
+
+    def within_each(name: str) -> dict[int, Estimate]:
+        return {size: within.estimate(name) for size, within in by_size.items()}
+
+    columns = (
+        column("predictor", predictor=lambda name: name),
+        column("rank correlation with the gap [interval]", rank_correlation=overall.estimate),
+        column("at equal n [interval]", rank_correlation_at_equal_size=equal_size.estimate),
+        column(rank_correlation_by_size=within_each),
+    )
+    return Table("predictors", columns, equal_size.best_first)
+
+
+def halving_table(results: Results) -> Table[Standing]:
+    """A row a criterion to halve by, the best first."""
+    columns = (
+        column("halving by", shown=marked_name, criterion=lambda standing: standing.name),
+        column("test loss [interval]", test_loss=lambda standing: standing.score),
+        *change_columns(BASELINES, results.standings[0].scale),
+        column(ties_with_best=lambda standing: standing.ties_with_best),
+        column("most often chosen", _most_chosen, wrapped=True, chosen=lambda s: s.winner.chosen),
+    )
+    title = f"successive halving at n = {results.config.halving_size}"
+    return Table("halving", columns, results.standings, title=title)
+
+
+def notes(results: Results) -> list[str]:
+    """What the tables need said."""
+    config, count = results.config, len(candidates(results.config))
+    ratio = np.median(results.measured.predictions[CLAIMED] / results.measured.gaps)
+    share = share_of_budget(count, config.rungs)
+    return [
+        f"Spearman's rank correlations over {len(results.measured.gaps):,} runs, {config.confidence:.0%}"
+        f" intervals from resampled candidates, a candidate's seeds and sizes together. {CLAIMED} is"
+        f" {ratio:.2g} times the gap, the median over runs.",
+        f"H is the Gauss–Newton matrix for the exact and block-wise criteria, the Fisher matrix with one"
+        f" sampled label for the others; damping {config.damping:g}.",
+        f"Halving: {count} candidates at n = {config.halving_size}, measured at steps"
+        f" {', '.join(map(str, config.rungs))}; medians of {config.halving_replicates} replays, each choice"
+        f" scored by its median test loss over {config.halving_replicates} fresh seeds. * best; = not"
+        " distinguishable from it.",
+        f"Equal budget: every criterion is replayed on the same runs and takes {share:.0%} of the steps of"
+        f" training all. validation_loss had {config.validation_size} labelled examples for free, on which no"
+        " run trained; the others had none.",
+        f"{results.tally} A diverged run has no gap to rank; in halving it scores +inf.",
+    ]
+
+
+def _most_chosen(chosen: Sequence[Candidate]) -> str:
+    ((candidate, times),) = Counter(chosen).most_common(1)
+    return f"{candidate} ({times} of {len(chosen)})"

@@ -1,4 +1,4 @@
-"""The measured generalisation gaps, and what every predictor says of them."""
+"""The measured generalisation gaps, and how every predictor ranks them."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -6,12 +6,16 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from experiments.generalization.candidates import MEASURE, candidates, trials
 from experiments.generalization.config import Config
 from experiments.generalization.measures import CHEAP, DENSE, num_parameters
-from experiments.generalization.trials import MEASURE, candidates, trials
+from experiments.study.options.metrics import curve_metric
+from experiments.study.statistics.rank_correlation import Correlations, correlations
+from experiments.study.statistics.resamples import resamples_of
 from experiments.study.storage.journal import Identity
 
 CRITERIA = tuple(f"{name} / n" for name in (*DENSE, *CHEAP))
+CLAIMED = CRITERIA[0]  # the exact one; named before any run, as what the first claim is tested with
 MEASURED_CONTROLS = ("trace_c", "trace_h", "gradient_norm", "parameter_norm")
 CONTROLS = (*MEASURED_CONTROLS, "parameters / n", "1 / n")
 
@@ -32,16 +36,30 @@ class Gaps(NamedTuple):
     predictions: Mapping[str, Float[np.ndarray, "runs"]]
 
 
+class Rankings(NamedTuple):
+    """How the predictors rank the gaps, with what resampled candidates make of that.
+
+    Attributes:
+      overall: over all runs.
+      by_size: within each train size, in ascending order: there the size itself explains nothing.
+      equal_size: the mean of these.
+    """
+
+    overall: Correlations
+    by_size: Mapping[int, Correlations]
+    equal_size: Correlations
+
+
 def measured_gaps(config: Config, records: Mapping[Identity, Mapping[str, float]]) -> Gaps:
     """The gaps of the stage MEASURE, from the metrics of its runs."""
     runs = [trial for trial in trials(config) if trial.stage == MEASURE]
 
     def at_end(name: str) -> Float[np.ndarray, "runs"]:
-        return np.array([records[trial.identity][f"{name}@{config.num_steps}"] for trial in runs])
+        return np.array([records[trial.identity][curve_metric(name, config.num_steps)] for trial in runs])
 
-    numbers = {setting: number for number, setting in enumerate(candidates(config))}
+    numbers = {candidate: number for number, candidate in enumerate(candidates(config))}
     sizes = np.array([trial.train_size for trial in runs])
-    parameters = np.array([num_parameters(trial.setting.width) for trial in runs])
+    parameters = np.array([num_parameters(trial.candidate.width) for trial in runs])
     predictions = {f"{name} / n": at_end(name) / sizes for name in (*DENSE, *CHEAP)}
     predictions |= {name: at_end(name) for name in MEASURED_CONTROLS}
     predictions |= {"parameters / n": parameters / sizes, "1 / n": 1 / sizes}
@@ -50,6 +68,29 @@ def measured_gaps(config: Config, records: Mapping[Identity, Mapping[str, float]
     return Gaps(
         gaps[kept],
         sizes[kept],
-        np.array([numbers[trial.setting] for trial in runs])[kept],
+        np.array([numbers[trial.candidate] for trial in runs])[kept],
         {name: np.nan_to_num(v, nan=np.inf, posinf=np.inf)[kept] for name, v in predictions.items()},
     )
+
+
+def rankings(measured: Gaps, confidence: float) -> Rankings:
+    """The rank correlations, and those of resampled candidates: all runs of a candidate stay together."""
+    members = [np.flatnonzero(measured.candidates == number) for number in np.unique(measured.candidates)]
+    draws = [np.concatenate([members[k] for k in draw]) for draw in resamples_of(len(members))]
+    samples = [np.arange(len(measured.gaps)), *draws]
+
+    def ranked(rows: list[Int[np.ndarray, "rows"]]) -> Correlations:
+        return correlations(measured.predictions, measured.gaps, rows[0], rows[1:], confidence)
+
+    by_size = {
+        int(size): ranked([rows[measured.sizes[rows] == size] for rows in samples])
+        for size in np.unique(measured.sizes)
+    }
+    within = by_size.values()
+    mean = Correlations(
+        tuple(measured.predictions),
+        np.mean([size.values for size in within], axis=0),
+        np.mean([size.resampled for size in within], axis=0),
+        confidence,
+    )
+    return Rankings(ranked(samples), by_size, mean)

@@ -7,9 +7,10 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
+from experiments.generalization.candidates import FRESH, HALVE, Candidate, Trial, candidates
 from experiments.generalization.config import Config
 from experiments.generalization.measures import CHEAP
-from experiments.generalization.trials import FRESH, HALVE, Setting, Trial, candidates
+from experiments.study.options.metrics import curve_metric
 from experiments.study.storage.journal import Identity
 from schedules.search import named_key
 
@@ -17,6 +18,7 @@ Records = Mapping[Identity, Mapping[str, float]]
 
 PREDICTED = {f"train_loss + {name} / n": name for name in CHEAP}  # the test loss, as the criterion says
 CRITERIA = (*PREDICTED, "validation_loss", "train_loss", "random")
+BASELINES = ("random", "train_loss", "validation_loss")
 
 
 class Replayed(NamedTuple):
@@ -27,7 +29,7 @@ class Replayed(NamedTuple):
       scores: the median test loss of that candidate over fresh seeds, by replay; +inf where it diverges.
     """
 
-    chosen: tuple[Setting, ...]
+    chosen: tuple[Candidate, ...]
     scores: Float[np.ndarray, "replays"]
 
 
@@ -39,19 +41,19 @@ def halve(scores: Float[np.ndarray, "rungs candidates"]) -> int:
     >>> halve(np.array([[3.0, 1.0, 2.0, 4.0], [0.0, 5.0, 4.0, 0.0]]))
     2
     """
-    left = np.arange(scores.shape[1])
+    remaining = np.arange(scores.shape[1])
     for rung in scores[:-1]:
-        better = np.argsort(rung[left], kind="stable")[: -(-len(left) // 2)]
-        left = left[np.sort(better)]
-    return int(left[np.argmin(scores[-1, left])])
+        better = np.argsort(rung[remaining], kind="stable")[: -(-len(remaining) // 2)]
+        remaining = remaining[np.sort(better)]
+    return int(remaining[np.argmin(scores[-1, remaining])])
 
 
 def share_of_budget(num_candidates: int, rungs: Sequence[int]) -> float:
     """The steps that successive halving takes, over those of training every candidate to the end."""
-    steps, begun, left = 0, 0, num_candidates
+    steps, begun, remaining = 0, 0, num_candidates
     for rung in rungs:
-        steps += left * (rung - begun)
-        begun, left = rung, -(-left // 2)
+        steps += remaining * (rung - begun)
+        begun, remaining = rung, -(-remaining // 2)
     return steps / (num_candidates * rungs[-1])
 
 
@@ -83,8 +85,9 @@ def _scores(
 
     def score(run: Mapping[str, float], step: int) -> float:
         if criterion in PREDICTED:
-            return run[f"train_loss@{step}"] + run[f"{PREDICTED[criterion]}@{step}"] / config.halving_size
-        return run[f"{criterion}@{step}"]
+            information = run[curve_metric(PREDICTED[criterion], step)]
+            return run[curve_metric("train_loss", step)] + information / config.halving_size
+        return run[curve_metric(criterion, step)]
 
     scores = np.array([[score(run, step) for run in runs] for step in config.rungs])
     return np.where(np.isfinite(scores), scores, np.inf)

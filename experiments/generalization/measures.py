@@ -83,11 +83,11 @@ def network(model: MLP, split: Split, damping: float) -> Workload:
 
     def evaluate(params, split):
         validation = split._replace(test_images=split.validation_images, test_labels=split.validation_labels)
-        of_validation = workload.evaluate(params, validation)
+        validated = workload.evaluate(params, validation)
         return {
             **workload.evaluate(params, split),
-            "validation_loss": of_validation["test_loss"],
-            "validation_error": of_validation["test_error"],
+            "validation_loss": validated["test_loss"],
+            "validation_error": validated["test_error"],
             **_cheap(model, params, split, damping),
         }
 

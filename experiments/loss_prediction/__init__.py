@@ -1,12 +1,30 @@
 """Does a law fitted on the loss curves of a few runs rank unseen schedules, and propose a good one?
 
 The multi-power law is fitted on six runs; then many shapes that it has not seen are trained, at equal sums of
-learning rates and at any. `python -m experiments.loss_prediction` runs it, `… report runs/NAME` draws its
-report again.
+learning rates and at any.
 """
 
-from experiments.loss_prediction.command import main
-from experiments.loss_prediction.config import Config
-from experiments.loss_prediction.study import redraw, run
+from experiments.loss_prediction.config import PRESETS, Config
+from experiments.loss_prediction.findings import present
+from experiments.loss_prediction.runs import Results, conclude
+from experiments.studies import QUESTIONS
+from experiments.study.study import Study
 
-__all__ = ["Config", "main", "redraw", "run"]
+__all__ = ["STUDY", "Config", "Results", "main"]
+
+STUDY = Study(
+    name="loss_prediction",
+    question=QUESTIONS["loss_prediction"],
+    presets=PRESETS,
+    conclude=conclude,
+    present=present,
+    saved=True,
+    small={
+        "loss_prediction": "--workload linear_regression --workload-options dimension 64 --batch-size 4"
+        " --num-steps 2000 --largest-rate 1 --smallest-share 0.3 --curve-points 6 --fit-replicates 6"
+        " --families rex wsd --shapes 6 --choose-replicates 8 --score-replicates 8 --best-fraction 0.4"
+        " --confirm-replicates 12"
+    },
+)
+
+main = STUDY.main

@@ -1,23 +1,13 @@
 """What a study of loss prediction fits and predicts."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Annotated
+from typing import Annotated, ClassVar
 
-from experiments.study.options.checks import (
-    EACH_ONCE,
-    Between,
-    Confidence,
-    Count,
-    OneOf,
-    Positive,
-    Seed,
-    Several,
-    entries,
-)
-from experiments.study.options.config import WorkloadConfig
-from experiments.study.options.pairs import WorkloadOptions
+from experiments.study.options.checks import EACH_ONCE, Between, Count, OneOf, Positive, Several, entries
+from experiments.study.options.config import Group, WorkloadConfig
+from experiments.study.options.groups import Stepped, Trained
 from experiments.study.training.optimizers import OPTIMIZERS
 from schedules import FAMILIES
 
@@ -33,24 +23,15 @@ FITTED: Sequence[tuple[str, Mapping[str, float], float]] = (
     ("wsd", {"warmup": WARMUP, "decay": 0.3, "floor": 0.0}, 1.0),
     ("two_point_linear", {"x0": WARMUP, "y1": 0.8, "dx1": 0.4, "dx2": 0.1, "dy2": 0.4}, 1.0),
 )
+UNSEEN = "cosine generalized_cosine rex wsd two_point_spline smooth_nonmonotonic power free"
 
 
 @dataclass(frozen=True)
-class Config(WorkloadConfig):
-    """What is fitted and predicted; on one device or several, it alone decides the results, bit for bit."""
+class Predicted:
+    """What the laws are fitted on, and what they are to predict."""
 
-    workload: str = "linear_regression"
-    """What to train."""
-    workload_options: WorkloadOptions = field(default_factory=dict)
-    """Options of the workload, as NAME VALUE pairs, such as: dimension 128."""
-    optimizer: Annotated[str, OneOf(OPTIMIZERS)] = "sgd"
-    """What to train with."""
-    metric: str = "train_loss"
-    """The loss that is predicted; it must be positive."""
-    batch_size: Count = 8
-    """Examples in a step."""
-    num_steps: Count = 200
-    """Steps in a run."""
+    group: ClassVar[Group] = "search"
+
     largest_rate: Positive = 6.0
     """The largest peak learning rate, of the runs that are fitted and of all that are predicted."""
     smallest_share: Between = 0.25
@@ -62,16 +43,7 @@ class Config(WorkloadConfig):
     """Where the first of them is, as a fraction of the run: the paper too leaves out the beginning."""
     fit_replicates: Count = 64
     """Seeds of each fitted run; the laws are fitted on their median curves."""
-    families: Annotated[tuple[str, ...], OneOf(FAMILIES), entries(1), EACH_ONCE] = (
-        "cosine",
-        "generalized_cosine",
-        "rex",
-        "wsd",
-        "two_point_spline",
-        "smooth_nonmonotonic",
-        "power",
-        "free",
-    )
+    families: Annotated[tuple[str, ...], OneOf(FAMILIES), entries(1), EACH_ONCE] = tuple(UNSEEN.split())
     """Families that the unseen shapes are drawn from."""
     shapes: Count = 25
     """Unseen shapes of each family."""
@@ -83,14 +55,35 @@ class Config(WorkloadConfig):
     """Fraction of the shapes that count as the best, among which predictions are ranked once more."""
     confirm_replicates: Count = 200
     """Fresh seeds that compare the laws' proposals with the winner."""
+
+    @property
+    def num_shapes(self) -> int:
+        return len(self.families) * self.shapes
+
+    @property
+    def num_best(self) -> int:
+        """How many shapes count as the best."""
+        return round(self.best_fraction * self.num_shapes)
+
+
+@dataclass(frozen=True)
+class Config(Predicted, Stepped, Trained, WorkloadConfig):
+    """What is fitted and predicted."""
+
+    group: ClassVar[Group] = "training"
+
+    workload: str = "linear_regression"
+    metric: str = "train_loss"
+    """The loss that is predicted; it must be positive."""
+    optimizer: Annotated[str, OneOf(OPTIMIZERS)] = "sgd"
+    """What to train with."""
+    batch_size: Count = 8
+    num_steps: Count = 200
     vectorize: Count = 1
     """Runs that a device computes side by side."""
-    confidence: Confidence = 0.95
-    """Level of all intervals, between 0 and 1."""
-    seed: Seed = 0
-    """Root of everything random."""
 
     def joint_problems(self) -> Iterator[str]:
+        yield from super().joint_problems()
         if self.sound("num_steps", "curve_points", "curve_start") and not self._curve_has_room:
             yield f"num_steps: must leave room for curve_points={self.curve_points}, got {self.num_steps}."
         if self.sound("families", "shapes", "best_fraction") and self.num_best < LEAST_BEST:
@@ -110,15 +103,6 @@ class Config(WorkloadConfig):
         return tuple(
             round(self.num_steps * (self.curve_start + k * spacing)) for k in range(self.curve_points)
         )
-
-    @property
-    def num_shapes(self) -> int:
-        return len(self.families) * self.shapes
-
-    @property
-    def num_best(self) -> int:
-        """How many shapes count as the best."""
-        return round(self.best_fraction * self.num_shapes)
 
     @property
     def planned_runs(self) -> int:

@@ -6,8 +6,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments.loss_prediction.law import AS_PUBLISHED, WITH_WARMUP
-from experiments.loss_prediction.results import WINNER, Results
-from experiments.loss_prediction.trials import ANY
+from experiments.loss_prediction.runs import WINNER, Results
+from experiments.loss_prediction.shapes import ANY
 from experiments.study.showing.figures import (
     ACCENT,
     CONTEXT,
@@ -53,11 +53,11 @@ def predictions(results: Results) -> bytes:
             ax.plot(predicted[chosen], pool.scored[chosen], "o", color=color, markersize=4, alpha=0.7)
         ends = np.min(pool.scored[shown]), np.max(pool.scored[shown])
         ax.plot(ends, ends, color=CONTEXT, zorder=0)
-        of_all_laws = np.concatenate([pool.predictions[other] for other in results.laws])
-        log_scale(ax, "x", of_all_laws[of_all_laws > 0])
+        all_laws = np.concatenate([pool.predictions[other] for other in results.laws])
+        log_scale(ax, "x", all_laws[all_laws > 0])
         log_scale(ax, "y", pool.scored[shown])
         ax.spines[["top", "right"]].set_visible(False)
-        correlation = results.overall[name].estimate(law, config.confidence).value
+        correlation = results.overall[name].estimate(law).value
         ax.set_title(f"{law}, {name}: rank correlation {correlation:.2f}", fontsize=10)
     figure.supxlabel(f"predicted {config.metric}")
     figure.supylabel(f"measured {config.metric}")
@@ -70,4 +70,4 @@ def predictions(results: Results) -> bytes:
 def contest(results: Results) -> bytes:
     """The winner and what was proposed, at any learning rate, each with its interval."""
     score = f"{results.config.metric}, median of {results.config.confirm_replicates} fresh seeds"
-    return ranking(results.contests[ANY], WINNER, score, "How good is what the laws propose?")
+    return ranking(list(results.contests[ANY].values()), WINNER, score, "How good is what the laws propose?")

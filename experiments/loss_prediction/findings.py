@@ -1,96 +1,123 @@
-"""The findings on the terminal, as winners.json, and as a report: one HTML file that needs no other."""
+"""What is told of the laws: how they rank, what they propose, and whether that is of use to a search."""
 
-from html import escape
-from typing import Any
+import itertools
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
-from rich.console import Console
 
 from experiments.loss_prediction import figures
-from experiments.loss_prediction.claims import claims, verdict
 from experiments.loss_prediction.config import FITTED
-from experiments.loss_prediction.ranking import OTHER_SEEDS, SUM, Correlations
-from experiments.loss_prediction.results import MOST, WINNER, Results
-from experiments.loss_prediction.trials import EQUAL
-from experiments.study.options.pairs import workload_text
-from experiments.study.showing.old_claims import CLAIM_HEADINGS, claim_rows, claims_json, summary
-from experiments.study.showing.page import html_figure, html_page, html_table
-from experiments.study.showing.tables import (
-    change_text,
-    estimate_json,
-    estimate_text,
-    marked_name,
-    shape_text,
-    show_table,
-)
-from experiments.study.storage.folder import StudyFolder, write_atomically
+from experiments.loss_prediction.runs import MOST, OTHER_SEEDS, SUM, WINNER, Results, optimised, picked
+from experiments.loss_prediction.shapes import ANY, EQUAL
+from experiments.study.showing.cells import shape_text
+from experiments.study.showing.claims import Claim, above, below
+from experiments.study.showing.findings import Figure, Findings, Part
+from experiments.study.showing.standings import change_columns, marked_name
+from experiments.study.showing.table import Table, column
+from experiments.study.statistics.rank_correlation import Correlations
+from schedules.search import Candidate, Estimate, Scale, Standing
 
-TITLE = "Does a law fitted on a few loss curves predict unseen schedules?"
+HIGH = 0.8  # a rank correlation
+NEAR = 0.05  # a relative change of the loss; no difference is known to be small
 
 
-def show(results: Results, folder: StudyFolder, console: Console) -> None:
-    """Print the tables, what became of the claims, and where everything is."""
-    show_table(console, setting(results), ranking_headings(results), ranking_rows(results), (), ())
-    contest = contest_headings(results)
-    shape = contest.index("shape")
-    show_table(console, "proposals", contest, contest_rows(results), (), (), wrapped=(shape,))
-    found = claims(results)
-    lines = (verdict(found, list(results.laws)), *summary(found), *notes(results))
-    show_table(console, "claims", CLAIM_HEADINGS, claim_rows(found), lines, (folder.report, folder.winners))
+class Proposal(NamedTuple):
+    """A row of the table of proposals."""
+
+    pool: str
+    standing: Standing
+    candidate: Candidate
 
 
-def setting(results: Results) -> str:
-    """What was trained, in a line."""
+def present(results: Results) -> Findings:
+    """Claims first, then how the laws rank and what they propose, and the curves that they were fitted on."""
     config = results.config
-    workload = workload_text(config.workload, config.workload_options)
-    return f"{workload}, {config.optimizer}, batch {config.batch_size}, {config.num_steps} steps"
-
-
-def ranking_headings(results: Results) -> tuple[str, ...]:
-    """The headings of the table of rank correlations."""
-    shapes, best = results.config.num_shapes, results.config.num_best
-    return "compared at", "ranked by", f"all {shapes} shapes [interval]", f"the best {best} [interval]"
-
-
-def ranking_rows(results: Results) -> list[tuple[str, ...]]:
-    """The cells under `ranking_headings`; a dash for what is the same for all shapes."""
-    confidence = results.config.confidence
-
-    def cell(found: Correlations, name: str) -> str:
-        return estimate_text(found.estimate(name, confidence)) if name in found.names else "–"
-
-    return [
-        (pool, name, cell(results.overall[pool], name), cell(results.among_best[pool], name))
-        for pool in results.pools
-        for name in (*results.laws, SUM, OTHER_SEEDS)
+    claims = [
+        claim for law in results.laws for claim in (*_rankings(law, results), *_proposals(law, results))
     ]
-
-
-def contest_headings(results: Results) -> tuple[str, ...]:
-    """The headings of the table of proposals."""
-    against = (f"vs {name}, {results.scale.unit}" for name in (WINNER, MOST))
-    return "compared at", "schedule", "shape", "peak LR", "loss [interval]", *against
-
-
-def contest_rows(results: Results) -> list[tuple[str, ...]]:
-    """The cells under `contest_headings`, of each pool the best first."""
-    return [
-        (
-            pool,
-            marked_name(standing),
-            f"{standing.winner.candidate.family.name} {shape_text(standing.winner.candidate.params)}",
-            f"{standing.winner.candidate.base_lr:.3g}",
-            estimate_text(standing.score),
-            *(change_text(standing.against.get(name), standing.scale) for name in (WINNER, MOST)),
-        )
-        for pool, standings in results.contests.items()
-        for standing in standings
+    content = [
+        Figure("predictions", partial(figures.predictions, results)),
+        ranking_table(results),
+        Figure("contest", partial(figures.contest, results)),
+        proposal_table(results),
+        Figure("curves", partial(figures.curves, results)),
+        *notes(results),
     ]
+    facts = {
+        "workload": config.workload,
+        "metric": config.metric,
+        "confidence": config.confidence,
+        "scale": results.scale.value,
+        "laws": {
+            name: {"constants": law.constants, "count_warmup": law.count_warmup, "fit_error": law.error}
+            for name, law in results.laws.items()
+        },
+    }
+    return Findings(
+        f"{config.workload_text}, {config.optimizer}, batch {config.batch_size}, {config.num_steps} steps",
+        verdict(claims, list(results.laws)),
+        [Part("", content)],
+        claims,
+        facts,
+    )
+
+
+def verdict(claims: Sequence[Claim], laws: Sequence[str]) -> str:
+    """Whether each law is of use to a search here: all that is claimed of it must hold."""
+    judged = {law: [claim.held for claim in claims if claim.subject == law] for law in laws}
+    return " ".join(
+        f"The {law} {'pays' if all(held) else 'does NOT pay'}: {sum(held)} of {len(held)} claims held."
+        for law, held in judged.items()
+    )
+
+
+def ranking_table(results: Results) -> Table[tuple[str, str]]:
+    """A row a pool and predictor, without a correlation where it says the same of all shapes."""
+    config = results.config
+
+    def estimate(known: Mapping[str, Correlations], pool: str, predictor: str) -> Estimate | None:
+        tells = predictor in known[pool].names
+        return known[pool].estimate(predictor) if tells else None
+
+    columns = (
+        column("compared at", pool=lambda row: row[0]),
+        column("ranked by", predictor=lambda row: row[1]),
+        column(f"all {config.num_shapes} shapes [interval]", all=lambda row: estimate(results.overall, *row)),
+        column(f"the best {config.num_best} [interval]", best=lambda row: estimate(results.among_best, *row)),
+    )
+    rows = itertools.product(results.pools, (*results.laws, SUM, OTHER_SEEDS))
+    return Table("rank_correlations", columns, list(rows))
+
+
+def proposal_table(results: Results) -> Table[Proposal]:
+    """A row an entrant, of each pool the best first."""
+    columns = (
+        column("compared at", pool=lambda row: row.pool),
+        column("schedule", shown=lambda r: marked_name(r.standing), schedule=lambda r: r.standing.name),
+        column(
+            "shape",
+            lambda family, params: f"{family} {shape_text(params)}",
+            wrapped=True,
+            family=lambda row: row.candidate.family.name,
+            params=lambda row: row.candidate.params,
+        ),
+        column("peak LR", base_lr=lambda row: row.candidate.base_lr),
+        column("loss [interval]", score=lambda row: row.standing.score),
+        *change_columns((WINNER, MOST), results.scale, lambda row: row.standing),
+    )
+    rows = [
+        Proposal(pool, standing, standing.winner.candidate)
+        for pool, contest in results.contests.items()
+        for standing in contest.values()
+    ]
+    return Table("contests", columns, rows, title="proposals")
 
 
 def notes(results: Results) -> list[str]:
     """What the tables need said."""
-    config, counts, equal = results.config, results.counts, results.pools[EQUAL].scored
+    config, equal = results.config, results.pools[EQUAL].scored
     low, high = config.smallest_share * config.largest_rate, config.largest_rate
     return [
         f"Fitted on the medians of {config.fit_replicates} seeds of {len(FITTED)} runs, at"
@@ -105,91 +132,47 @@ def notes(results: Results) -> list[str]:
         " say which are the best; among those, their own correlation is less than what there is to predict.",
         f"Proposals and the {WINNER}, the best by both, by the medians of {config.confirm_replicates} fresh"
         " seeds. * best; = not distinguishable from it; changes are paired by seed.",
-        f"{sum(counts.values()):,} runs, of which {counts.get('diverged', 0):,} diverged, in"
-        f" {results.seconds:.0f} s of training.",
+        f"{results.tally}",
+    ]
+
+
+def _rankings(law: str, results: Results) -> list[Claim]:
+    """That it tells shapes apart where the sum of learning rates cannot, and better where it can."""
+    overall, among_best = results.overall, results.among_best
+    best = f"best {results.config.best_fraction:.0%}"
+    measured = {
+        f"rank correlation, {EQUAL}": (overall[EQUAL].estimate(law), HIGH),
+        f"rank correlation, {EQUAL}, {best}": (among_best[EQUAL].estimate(law), 0),
+        f"lead over {SUM}, {ANY}": (overall[ANY].lead(law, SUM), 0),
+        f"lead over {SUM}, {ANY}, {best}": (among_best[ANY].lead(law, SUM), 0),
+    }
+    return [Claim(statement, law, effect, above(bound)) for statement, (effect, bound) in measured.items()]
+
+
+def _proposals(law: str, results: Results) -> list[Claim]:
+    """That what it proposes comes near the winner of the measured shapes, and beats the largest sum."""
+    proposed = {
+        f"its pick, {EQUAL}": results.contests[EQUAL][picked(law)],
+        f"its pick, {ANY}": results.contests[ANY][picked(law)],
+        f"its optimum, {ANY}": results.contests[ANY][optimised(law)],
+    }
+    bounds = {WINNER: NEAR if results.scale is Scale.RELATIVE else 0.0, MOST: 0.0}
+    return [
+        Claim(f"loss above the {name}'s: {proposal}", law, standing.against[name], below(bound))
+        for name, bound in bounds.items()
+        for proposal, standing in proposed.items()
+        if name in standing.against
     ]
 
 
 def _law_note(name: str, results: Results) -> str:
     law = results.laws[name]
-    constants = ", ".join(f"{key} {float(value):.3g}" for key, value in law.constants._asdict().items())
+    constants = ", ".join(f"{key} {value:.3g}" for key, value in law.constants._asdict().items())
     errors = (
-        f"{np.median(np.abs(pool.predictions[name] / pool.scored - 1)):.1%} at {which}"
-        for which, pool in results.pools.items()
+        f"{np.median(np.abs(pool.predictions[name] / pool.scored - 1)):.1%} at {pool_name}"
+        for pool_name, pool in results.pools.items()
     )
     return (
         f"The {name}: {constants}. Error on the fitted curves {law.error:.2g} (RMS of the log); median"
         f" relative error of an unseen final loss {' and '.join(errors)}."
     )
-
-
-def winners_json(results: Results) -> dict[str, Any]:
-    """The content of winners.json."""
-    confidence, found = results.config.confidence, claims(results)
-    return {
-        "workload": results.config.workload,
-        "metric": results.config.metric,
-        "confidence": confidence,
-        "scale": results.scale.value,
-        "verdict": verdict(found, list(results.laws)),
-        "laws": {
-            name: {
-                "constants": {key: float(value) for key, value in law.constants._asdict().items()},
-                "count_warmup": law.count_warmup,
-                "fit_error": law.error,
-            }
-            for name, law in results.laws.items()
-        },
-        "claims": claims_json(found),
-        "rank_correlations": [
-            {
-                "pool": pool,
-                "predictor": name,
-                "all": estimate_json(results.overall[pool].estimate(name, confidence)),
-                "best": estimate_json(results.among_best[pool].estimate(name, confidence)),
-            }
-            for pool, correlations in results.overall.items()
-            for name in correlations.names
-        ],
-        "contests": [
-            {
-                "pool": pool,
-                "schedule": standing.name,
-                "family": standing.winner.candidate.family.name,
-                "params": dict(standing.winner.candidate.params),
-                "base_lr": standing.winner.candidate.base_lr,
-                "score": estimate_json(standing.score),
-                "change_against": {name: estimate_json(c) for name, c in standing.against.items()},
-            }
-            for pool, standings in results.contests.items()
-            for standing in standings
-        ],
-    }
-
-
-def write_report(results: Results, folder: StudyFolder) -> None:
-    """Draw all figures into the study's folder, and the report that contains them."""
-    images = {
-        "predictions": figures.predictions(results),
-        "curves": figures.curves(results),
-        "contest": figures.contest(results),
-    }
-    for name, image in images.items():
-        write_atomically(folder.figures / f"{name}.png", image)
-    found = claims(results)
-    embedded = {name: html_figure(name, image) for name, image in images.items()}
-    sections = [
-        f"<p class='verdict'>{escape(verdict(found, list(results.laws)))}</p>",
-        f"<p>{escape(setting(results))}</p>",
-        *(f"<p>{escape(line)}</p>" for line in summary(found)),
-        html_table(CLAIM_HEADINGS, claim_rows(found)),
-        embedded["predictions"],
-        html_table(ranking_headings(results), ranking_rows(results)),
-        embedded["contest"],
-        html_table(contest_headings(results), contest_rows(results)),
-        embedded["curves"],
-        *(f"<p class='note'>{escape(note)}</p>" for note in notes(results)),
-        "<h2>Config</h2>",
-        html_table(("field", "value"), [(name, str(value)) for name, value in vars(results.config).items()]),
-    ]
-    write_atomically(folder.report, html_page(TITLE, sections))

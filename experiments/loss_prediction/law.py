@@ -1,4 +1,4 @@
-"""The laws of this study: fitted on the journal's curves, and the schedules that they would rather have."""
+"""The laws of this study: fitted on measured curves, and the schedules that they would rather have."""
 
 import functools
 from collections.abc import Mapping, Sequence
@@ -12,10 +12,7 @@ import optax
 from jaxtyping import Float, Int
 
 from experiments.loss_prediction.config import Config
-from experiments.loss_prediction.trials import FIT, fitted_schedules, learning_rates, rate_at, runs
-from experiments.study.options.errors import StudyError
-from experiments.study.options.metrics import curve_metric
-from experiments.study.storage.journal import Journal, median_or_worse
+from experiments.loss_prediction.shapes import learning_rates, rate_at
 from schedules import FAMILIES
 from schedules.loss_law import MultiPowerLaw, final_losses, predicted_losses
 from schedules.loss_law_fit import fit_law
@@ -53,31 +50,6 @@ class FittedLaw(NamedTuple):
     losses: Float[np.ndarray, "runs points"]
 
 
-def measured_curves(config: Config, journal: Journal) -> Curves:
-    """The journal's curves. Raises StudyError where a run diverged, or a loss is not positive."""
-    schedules = fitted_schedules(config)
-    records = journal.metrics(FIT)
-
-    def median(schedule: Candidate, step: int) -> float:
-        trials = runs(schedule, FIT, config.fit_replicates, config)
-        column = curve_metric(config.metric, step)
-        return median_or_worse([records[trial.identity][column] for trial in trials])
-
-    losses = np.array([[median(schedule, step) for step in config.curve_steps] for schedule in schedules])
-    for schedule, curve in zip(schedules, losses, strict=True):
-        if not np.isfinite(curve).all():
-            raise StudyError(
-                f"largest_rate: at least half of the runs of {schedule.family.name} at"
-                f" {schedule.base_lr:g} diverged, and a law needs whole curves; got {config.largest_rate}."
-            )
-    if np.min(losses) <= 0:
-        raise StudyError(
-            f"metric: a law is fitted to the logarithm of a loss, which must be positive; {config.metric}"
-            f" came down to {np.min(losses):.3g}."
-        )
-    return Curves(schedules, np.array(config.curve_steps), losses)
-
-
 def fitted_law(curves: Curves, count_warmup: bool, config: Config, once: Once) -> FittedLaw:
     """The law that fits the curves best."""
     rates = learning_rates(curves.schedules, config)
@@ -90,7 +62,7 @@ def fitted_law(curves: Curves, count_warmup: bool, config: Config, once: Once) -
 
     with jax.enable_x64(True):
         fitted = once(f"law, warm-up counted: {count_warmup}", fit)
-        law = MultiPowerLaw(*map(jnp.float64, fitted["constants"]))
+        law = MultiPowerLaw(*map(np.float64, fitted["constants"]))
         losses = _curves(law, jnp.asarray(rates), jnp.asarray(curves.steps), count_warmup)
         return FittedLaw(law, count_warmup, fitted["error"], np.asarray(losses))
 

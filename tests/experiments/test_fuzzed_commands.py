@@ -57,7 +57,6 @@ def compiled():
         patch.setattr(workloads, "load", load)
         patch.setattr(workloads.LongSweep, "whole", lambda *arguments: pytest.fail("a run was trained"))
         patch.setattr(ShapeRunner, "fitting_vectorize", lambda *arguments: 1)
-        patch.setattr("experiments.loss_prediction.study.unseen_schedules", lambda config: {})
         yield programs
     jax.monitoring.unregister_event_duration_listener(notice)
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from experiments.generalization import Config
+from experiments.generalization.candidates import FRESH, HALVE, Trial, candidates
 from experiments.generalization.halving import halve, replay, share_of_budget
-from experiments.generalization.trials import FRESH, HALVE, Trial, candidates
 
 
 def test_halving_keeps_the_better_half_of_those_left():
@@ -66,6 +66,6 @@ def test_replayed_criteria_choose_by_their_own_column_and_are_scored_on_fresh_se
     for name, k in chosen.items():
         assert found[name].chosen == (tried[k],) * 2
         np.testing.assert_array_equal(found[name].scores, np.inf if k == 1 else 10.0 * k + 0.5)
-    for setting, score in zip(found["random"].chosen, found["random"].scores, strict=True):
-        k = tried.index(setting)
+    for candidate, score in zip(found["random"].chosen, found["random"].scores, strict=True):
+        k = tried.index(candidate)
         assert score == (np.inf if k in (1, 4) else 10.0 * k + 0.5)

@@ -4,14 +4,18 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from experiments.generalization import correlation
-from experiments.generalization.correlation import correlations
-from experiments.study.statistics.rank_correlation import percentile_estimate, rank_correlations
+from experiments.generalization.gaps import Gaps, rankings
+from experiments.study.statistics import resamples
+from experiments.study.statistics.rank_correlation import (
+    correlations,
+    percentile_estimate,
+    rank_correlations,
+)
 
 
 @pytest.fixture
 def few_resamples(monkeypatch):
-    monkeypatch.setattr(correlation, "RESAMPLES", 100)
+    monkeypatch.setattr(resamples, "RESAMPLES", 100)
 
 
 def made_up_runs():
@@ -19,6 +23,11 @@ def made_up_runs():
     predictions = rng.integers(0, 6, (3, 24)).astype(float)  # with ties
     sizes, clusters = np.repeat([100, 200], 12), np.tile(np.arange(6), 4)
     return predictions, predictions[0] + rng.integers(0, 4, 24), sizes, clusters
+
+
+def ranked(predictions, gaps, sizes, clusters):
+    """The rankings of predictors that are called by their numbers."""
+    return rankings(Gaps(gaps, sizes, clusters, dict(enumerate(predictions))), 0.9)
 
 
 def test_rank_correlations_are_scipys_with_ties():
@@ -31,18 +40,40 @@ def test_at_equal_size_the_size_explains_nothing(few_resamples):
     _, _, sizes, clusters = made_up_runs()
     within = np.tile(np.arange(12.0), 2)
     predictions = np.stack([1 / sizes, -within + 100.0 / sizes])
-    found = correlations(predictions, within + 1e6 / sizes, sizes, clusters)
-    np.testing.assert_allclose(found.by_size, [[0, -1], [0, -1]], atol=1e-12)
-    assert found.overall[0] > 0.8
+    found = ranked(predictions, within + 1e6 / sizes, sizes, clusters)
+    assert list(found.by_size) == [100, 200]
+    for correlation in (*found.by_size.values(), found.equal_size):
+        np.testing.assert_allclose(correlation.values, [0, -1], atol=1e-12)
+    assert found.overall.values[0] > 0.8
 
 
 def test_more_seeds_of_the_same_candidates_that_say_the_same_do_not_narrow_the_intervals(few_resamples):
-    predictions, gaps, sizes, clusters = made_up_runs()
-    once = correlations(predictions, gaps, sizes, clusters)
-    thrice = correlations(*(np.tile(x, 3) for x in (predictions, gaps, sizes, clusters)))
-    for single, repeated in zip(once, thrice, strict=True):
-        np.testing.assert_allclose(repeated, single, atol=1e-12)
-    assert np.ptp(once.resampled_overall[:, 0]) > 0.2
+    runs = made_up_runs()
+    single, repeated = ranked(*runs), ranked(*(np.tile(x, [1] * (x.ndim - 1) + [3]) for x in runs))
+    pairs = zip(
+        (single.overall, *single.by_size.values(), single.equal_size),
+        (repeated.overall, *repeated.by_size.values(), repeated.equal_size),
+        strict=True,
+    )
+    for once, thrice in pairs:
+        np.testing.assert_allclose(thrice.values, once.values, atol=1e-12)
+        np.testing.assert_allclose(thrice.resampled, once.resampled, atol=1e-12)
+    assert np.ptp(single.overall.resampled[:, 0]) > 0.2
+
+
+def test_a_lead_is_paired_by_resample_and_its_interval_is_that_of_the_differences():
+    measured = np.arange(12.0)
+    predictions = {"noisy": measured + np.tile([3.0, -3.0, 0.0], 4), "exact": measured, "flat": 0 * measured}
+    draws = np.random.default_rng(1).integers(12, size=(40, 12))
+    found = correlations(predictions, measured, np.arange(12), draws, 0.9)
+    assert found.best_first == ["exact", "noisy", "flat"]
+    differences = [
+        1 - stats.spearmanr(predictions["noisy"][draw], measured[draw]).statistic for draw in draws
+    ]
+    lead = found.lead("exact", "noisy")
+    assert lead.value == pytest.approx(1 - stats.spearmanr(predictions["noisy"], measured).statistic)
+    assert lead[1:] == pytest.approx(np.quantile(differences, [0.05, 0.95]))
+    assert found.estimate("flat") == (0, 0, 0)
 
 
 def test_percentile_intervals_hold_the_share_they_claim():

@@ -18,8 +18,8 @@ from schedules import FAMILIES
 
 
 @dataclass(frozen=True)
-class Scheduled:
-    """Runs with one schedule."""
+class Stepped:
+    """Runs of one length."""
 
     group: ClassVar[Group] = "training"
 
@@ -27,6 +27,14 @@ class Scheduled:
     """Examples in a step."""
     num_steps: Count = 100
     """Steps in a run."""
+
+
+@dataclass(frozen=True)
+class Scheduled(Stepped):
+    """Runs with one schedule."""
+
+    group: ClassVar[Group] = "training"
+
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     """Shape of every run's learning rate."""
     warmup: BelowOne = 0.1

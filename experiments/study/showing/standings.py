@@ -1,11 +1,11 @@
 """What tables of standings have in common."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from experiments.study.showing.cells import change_cell
-from experiments.study.showing.table import Column, column
+from experiments.study.showing.table import Column, RowT, column
 from experiments.study.training.tuning import Tuned
-from schedules.search import Standing
+from schedules.search import Scale, Standing
 
 
 def standing_columns(
@@ -28,13 +28,8 @@ def standing_columns(
       medians: by name, those of all metrics.
       metric: the one that is scored.
     """
-    scale = standings[0].scale
     first = next(iter(medians.values()))
     others = [name for name in first if name.startswith(("test_", "best_test_")) and name != metric]
-
-    def against(baseline: str) -> Column[Standing]:
-        cell = change_cell(scale)
-        return column(f"vs {baseline}, {scale.unit}", shown=lambda s: cell(change=s.against.get(baseline)))
 
     def other(name: str) -> Column[Standing]:
         return column(name, shown=lambda standing: f"{medians[standing.name][name]:.3g}")
@@ -44,12 +39,26 @@ def standing_columns(
         *inserted,
         column(score, score=lambda standing: standing.score),
         column(diverged=lambda standing: standing.diverged),
-        *map(against, baselines),
-        column(change_against=lambda standing: standing.against),
+        *change_columns(baselines, standings[0].scale),
         column(ties_with_best=lambda standing: standing.ties_with_best),
         *map(other, others),
         column(metrics=lambda standing: medians[standing.name]),
     )
+
+
+def change_columns(
+    baselines: Sequence[str], scale: Scale, standing: Callable[[RowT], Standing] = lambda row: row
+) -> tuple[Column[RowT], ...]:
+    """The changes against each of the baselines; `standing` is that of a row."""
+    cell = change_cell(scale)
+
+    def against(baseline: str) -> Column[RowT]:
+        return column(
+            f"vs {baseline}, {scale.unit}",
+            shown=lambda row: cell(change=standing(row).against.get(baseline)),
+        )
+
+    return *map(against, baselines), column(change_against=lambda row: standing(row).against)
 
 
 def marked_name(standing: Standing) -> str:

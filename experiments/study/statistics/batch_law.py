@@ -5,11 +5,12 @@ from typing import NamedTuple
 import jax
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Shaped
 
+from experiments.study.statistics.resamples import resamples_of
 from geometry import BatchForm, LawFit, fit_law
 from schedules.search import Estimate
-from schedules.search.scoring import RESAMPLES, expanded_confidence
+from schedules.search.scoring import expanded_confidence
 
 
 class ReplicatedFit(NamedTuple):
@@ -57,11 +58,6 @@ def replicated_fit(
     fits = fit_law(form, np.tile(batch_sizes, count), points(steps), points(horizons))
     fit, resampled = jax.tree.map(lambda rows: rows[0], fits), jax.tree.map(lambda rows: rows[1:], fits)
     return ReplicatedFit(fit, resampled, count)
-
-
-def resamples_of(count: int) -> Int[np.ndarray, "resamples {count}"]:
-    """1,000 bootstrap resamples of so many replicates; the same in every call."""
-    return np.random.default_rng(0).integers(count, size=(RESAMPLES, count))
 
 
 def positive_estimate(

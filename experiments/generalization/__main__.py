@@ -1,5 +1,0 @@
-import sys
-
-from experiments.generalization import main
-
-sys.exit(main())

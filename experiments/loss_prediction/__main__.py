@@ -1,5 +1,0 @@
-import sys
-
-from experiments.loss_prediction import main
-
-sys.exit(main())
