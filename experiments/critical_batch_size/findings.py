@@ -16,7 +16,7 @@ from experiments.critical_batch_size.critical import FORMS, Critical, Effect, Po
 from experiments.critical_batch_size.prediction import OWN, Prediction, noise_of, row_estimate
 from experiments.critical_batch_size.runs import Results
 from experiments.critical_batch_size.variants import Variant
-from experiments.study.showing.cells import NONE, as_text
+from experiments.study.showing.cells import NONE, as_text, rate_text
 from experiments.study.showing.claims import Claim, above, below, tally
 from experiments.study.showing.findings import Figure, Findings, Part
 from experiments.study.showing.table import REPORT, Column, Table, column
@@ -166,9 +166,7 @@ def point_columns(confidence: float) -> tuple[Column[Point], ...]:
         column("batch", batch_size=lambda point: point.batch_size),
         column(
             "LR",
-            lambda learning_rate, learning_rate_bracketed: (
-                f"{learning_rate:.3g}" + ("" if learning_rate_bracketed else " (edge)")
-            ),
+            rate_text,
             learning_rate=lambda point: point.tuned.setting.learning_rate,
             learning_rate_bracketed=lambda point: point.tuned.bracketed,
         ),
