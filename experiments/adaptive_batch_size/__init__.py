@@ -2,11 +2,29 @@
 
 Every optimizer trains with a constant small batch, a constant large one, and two that grow: with the
 Euclidean noise scale and with that of its own geometry; all on equally many examples.
-`python -m experiments.adaptive_batch_size` runs it, `… report runs/NAME` draws its report again.
 """
 
-from experiments.adaptive_batch_size.command import main
 from experiments.adaptive_batch_size.config import PRESETS, Config
-from experiments.adaptive_batch_size.study import redraw, run
+from experiments.adaptive_batch_size.findings import present
+from experiments.adaptive_batch_size.runs import Results, conclude
+from experiments.studies import QUESTIONS
+from experiments.study.study import Study
 
-__all__ = ["PRESETS", "Config", "main", "redraw", "run"]
+__all__ = ["STUDY", "Config", "Results", "main"]
+
+STUDY = Study(
+    name="adaptive_batch_size",
+    question=QUESTIONS["adaptive_batch_size"],
+    presets=PRESETS,
+    conclude=conclude,
+    present=present,
+    saved=True,
+    small={
+        "adaptive_batch_size": "--workload linear_regression --workload-options dimension 64"
+        " --metric train_loss --optimizers signum --small-batch 8 --large-batch 32 --parts 2 --samples 1536"
+        " --curve-points 3 --measure-every 2 --first-rates 3 --more-rates 1 --screen-replicates 2"
+        " --confirm-replicates 4 --timing-repeats 2"
+    },
+)
+
+main = STUDY.main

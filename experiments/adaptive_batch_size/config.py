@@ -1,8 +1,7 @@
 """What a study of adaptive batch sizes compares."""
 
-import dataclasses
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Annotated, Literal
 
@@ -13,18 +12,15 @@ from experiments.study.options.checks import (
     MOST,
     BelowOne,
     Between,
-    Confidence,
     Count,
     OneOf,
-    Seed,
     Several,
     at_least,
     at_most,
     entries,
 )
 from experiments.study.options.config import MOST_EXAMPLES, WorkloadConfig
-from experiments.study.options.pairs import WorkloadOptions
-from experiments.study.training.tuning import Budget, Decays, FirstRates, MoreRates
+from experiments.study.training.tuning import Budget, Decays, MoreRates
 from schedules import FAMILIES
 
 CENTRES: Mapping[str, float] = MappingProxyType(  # the middle of the learning rates tried at the small batch
@@ -39,13 +35,9 @@ STRATEGIES = (SMALL, LARGE, *ADAPTIVE)
 
 
 @dataclass(frozen=True)
-class Config(WorkloadConfig):
-    """What is compared; on one device or on several, it alone decides the scores, bit for bit."""
+class Config(Budget, WorkloadConfig):
+    """What is compared."""
 
-    workload: str = "digits"
-    """What to train."""
-    workload_options: WorkloadOptions = field(default_factory=dict)
-    """Options of the workload, as NAME VALUE pairs, such as: model cnn."""
     optimizers: Annotated[tuple[str, ...], OneOf(CENTRES), entries(1), EACH_ONCE] = tuple(CENTRES)
     """What to train with: sign_descent, signum, adamw, spectral_descent, muon."""
     metric: str = "test_loss"
@@ -75,24 +67,14 @@ class Config(WorkloadConfig):
     """Decay of the running averages of noise and signal at a measurement, in [0, 1)."""
     coupling: Literal["sqrt", "linear", "none"] = "sqrt"
     """How the learning rate grows with the batch."""
-    first_rates: FirstRates = 5
-    """Learning rates that each optimizer and strategy is first tried with, each twice the one before."""
     more_rates: MoreRates = 3
-    """Further ones, each placed by the scores so far: beyond an edge, or halfway beside the best."""
-    decays: Decays = (0.0,)
-    """Fractions of a weight that a step at the peak learning rate removes, tried at every rate."""
     screen_replicates: Count = 8
-    """Seeds for each learning rate and decay."""
     confirm_replicates: Count = 40
-    """Fresh seeds that score each at its best; only these are reported."""
+    decays: Decays = (0.0,)
     curve_points: Count = 25
     """Evaluations along each run after the first one; divides samples / large_batch."""
     timing_repeats: Count = 9
     """Runs of each that are timed, all in turn."""
-    confidence: Confidence = 0.95
-    """Level of all intervals, between 0 and 1."""
-    seed: Seed = 0
-    """Root of everything random."""
 
     batch_fields = ("large_batch",)
 
@@ -116,8 +98,7 @@ class Config(WorkloadConfig):
 
     @property
     def planned_runs(self) -> int:
-        each = self.budget.runs + self.confirm_replicates
-        return len(self.optimizers) * len(STRATEGIES) * each
+        return len(self.optimizers) * len(STRATEGIES) * (self.tuning_runs + self.confirm_replicates)
 
     @property
     def run_examples(self) -> int:
@@ -138,11 +119,6 @@ class Config(WorkloadConfig):
         """After how many examples every run is evaluated: before the first, and last at the end."""
         distance = self.samples // self.curve_points
         return tuple(distance * k for k in range(self.curve_points + 1))
-
-    @property
-    def budget(self) -> Budget:
-        """What is spent on each optimizer and strategy, equal for all."""
-        return Budget(**{f.name: getattr(self, f.name) for f in dataclasses.fields(Budget)})
 
 
 PRESETS: Mapping[str, Config] = MappingProxyType(

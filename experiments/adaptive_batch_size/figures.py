@@ -7,11 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.adaptive_batch_size.config import ADAPTIVE, EUCLIDEAN_DRIVEN, LARGE, MATCHED, SMALL
-from experiments.adaptive_batch_size.curves import Curves
-from experiments.adaptive_batch_size.outcome import Outcome
+from experiments.adaptive_batch_size.outcome import Curves, Outcome, costs_to
 from experiments.adaptive_batch_size.published import PUBLISHED
-from experiments.adaptive_batch_size.results import Results
-from experiments.adaptive_batch_size.savings import costs_to
+from experiments.adaptive_batch_size.runs import Results
 from experiments.study.showing.figures import CONTEXT, as_png, legend_beside, log_scale, panels
 
 COLORS = {SMALL: "#8a8a8a", LARGE: "#7b3294", EUCLIDEAN_DRIVEN: "#e08214", MATCHED: "#0b6fb8"}
@@ -24,19 +22,19 @@ def losses(results: Results) -> bytes:
     """The loss against examples, updates and seconds, a column an optimizer."""
     config, count = results.config, len(results.outcomes)
     examples = np.array(config.curve_samples)
-    ways: dict[str, Callable[[Outcome], np.ndarray]] = {
+    axes_along: dict[str, Callable[[Outcome], np.ndarray]] = {
         "examples seen": lambda outcome: examples,
-        "updates": lambda outcome: np.median(outcome.curves.updates, axis=0),
-        "seconds": lambda outcome: np.median(outcome.seconds, axis=0),
+        "updates": lambda outcome: np.median(outcome.runs.curves.updates, axis=0),
+        "seconds": lambda outcome: np.median(outcome.runs.seconds, axis=0),
     }
-    titles = [optimizer for _ in ways for optimizer in results.outcomes]
+    titles = [optimizer for _ in axes_along for optimizer in results.outcomes]
     figure, axes = panels(titles, columns=count, sharey="col")
-    shown = {optimizer: _medians(of.values()) for optimizer, of in results.outcomes.items()}
-    for row, (label, along) in enumerate(ways.items()):
+    shown = {optimizer: _medians(outcomes.values()) for optimizer, outcomes in results.outcomes.items()}
+    for row, (label, along) in enumerate(axes_along.items()):
         for ax, (optimizer, outcomes) in zip(axes[row * count :], results.outcomes.items(), strict=False):
             ax.axhline(outcomes[SMALL].level, color=CONTEXT, zorder=0)
             for strategy, outcome in outcomes.items():
-                ax.plot(along(outcome), _quantiles(outcome.curves.losses)[1], color=COLORS[strategy])
+                ax.plot(along(outcome), _quantiles(outcome.runs.curves.losses)[1], color=COLORS[strategy])
             best = min(shown[optimizer])
             log_scale(ax, "y", [v for v in shown[optimizer] if v < SHOWN_ABOVE_BEST * best])
             ax.set_xlabel(label, fontsize=8)
@@ -52,12 +50,12 @@ def trajectories(results: Results) -> bytes:
     examples = np.array(config.curve_samples)
     multipliers = np.append(np.asarray(config.multipliers), 0.0)[examples // config.small_batch]
     rows: dict[str, Callable[[Outcome], np.ndarray]] = {
-        "batch size": lambda outcome: outcome.curves.batch_sizes,
+        "batch size": lambda outcome: outcome.runs.curves.batch_sizes,
         "learning rate": lambda outcome: (
-            outcome.tuned.setting.learning_rate * outcome.curves.rate_factors * multipliers
+            outcome.runs.tuned.setting.learning_rate * outcome.runs.curves.rate_factors * multipliers
         ),
-        "noise²": lambda outcome: outcome.curves.noise,
-        "signal²": lambda outcome: outcome.curves.signal,
+        "noise²": lambda outcome: outcome.runs.curves.noise,
+        "signal²": lambda outcome: outcome.runs.curves.signal,
     }
     titles = [f"{optimizer}: {label}" for label in rows for optimizer in results.outcomes]
     figure, axes = panels(titles, columns=count, sharex=True)
@@ -79,16 +77,16 @@ def savings(results: Results) -> bytes:
     """The share of the small batch's updates that each growing batch saves, with intervals."""
     figure = Figure(figsize=(9, 1.6 + 0.75 * len(results.outcomes)), layout="constrained")
     ax = figure.subplots()
-    shown = [of[strategy].saved for of in results.outcomes.values() for strategy in ADAPTIVE]
+    shown = [outcomes[s].saved.updates for outcomes in results.outcomes.values() for s in ADAPTIVE]
     ends = [100 * end for end in np.ravel(shown) if np.isfinite(end)]  # -inf where a level is not reached
-    left, right = min([0, *ends]) - 5, max([0, *ends]) + 5
+    least, most = min([0, *ends]) - 5, max([0, *ends]) + 5
     for place, (optimizer, outcomes) in enumerate(results.outcomes.items()):
         for strategy, height in ((EUCLIDEAN_DRIVEN, place - 0.17), (MATCHED, place + 0.17)):
             outcome, color = outcomes[strategy], COLORS[strategy]
-            saved = np.clip(100 * np.array(outcome.saved), left, right)
+            saved = np.clip(100 * np.array(outcome.saved.updates), least, most)
             ax.plot(saved[1:], [height, height], color=color, linewidth=3)
             ax.plot(saved[0], height, "o", color=color)
-            in_all = 100 * outcome.saved_in_all.value
+            in_all = 100 * outcome.saved.updates_in_all.value
             ax.plot(in_all, height, "o", color=color, markerfacecolor="white", markersize=5)
         ax.plot(100 * PUBLISHED[optimizer].saved, place + 0.17, "x", color="black", markersize=6)
     ax.axvline(0, color=CONTEXT, zorder=0)
@@ -113,7 +111,7 @@ def levels(results: Results) -> bytes:
         highest, lowest = HIGHEST_LEVEL * small.level, min(_medians(outcomes.values()))
         heights = np.geomspace(max(highest, lowest), lowest, LEVELS)
         for strategy in (EUCLIDEAN_DRIVEN, MATCHED):
-            saved = [_saved(outcomes[strategy].curves, small.curves, level) for level in heights]
+            saved = [_saved(outcomes[strategy].runs.curves, small.runs.curves, level) for level in heights]
             ax.plot(heights, 100 * np.array(saved), color=COLORS[strategy])
         ax.axvline(small.level, color=CONTEXT, zorder=0)
         ax.axhline(0, color=CONTEXT, linewidth=1, zorder=0)
@@ -136,9 +134,9 @@ def tuning(results: Results) -> bytes:
     for ax, outcomes in zip(axes, results.outcomes.values(), strict=True):
         scores = []
         for strategy, outcome in outcomes.items():
-            decay = outcome.tuned.setting.decay
+            decay = outcome.runs.tuned.setting.decay
             points = sorted(
-                (s.learning_rate, v) for s, v in outcome.tuned.screened.items() if s.decay == decay
+                (s.learning_rate, v) for s, v in outcome.runs.tuned.screened.items() if s.decay == decay
             )
             ax.plot(*zip(*points, strict=True), ".-", color=COLORS[strategy], linewidth=1)
             scores += points
@@ -164,15 +162,15 @@ def _labels(results: Results) -> dict[str, str]:
     return {names[strategy]: color for strategy, color in COLORS.items()}
 
 
-def _saved(of: Curves, reference: Curves, level: float) -> float:
+def _saved(curves: Curves, reference: Curves, level: float) -> float:
     """The fraction of the reference's updates that is saved to a level; NaN where either's median run does
     not reach it."""
-    costs, others = (np.median(costs_to(c.losses, c.updates, level)) for c in (of, reference))
+    costs, others = (np.median(costs_to(c.losses, c.updates, level)) for c in (curves, reference))
     return 1 - costs / others if np.isfinite(costs) and np.isfinite(others) and others > 0 else np.nan
 
 
 def _medians(outcomes: Iterable[Outcome]) -> list[float]:
-    medians = np.concatenate([_quantiles(outcome.curves.losses)[1] for outcome in outcomes])
+    medians = np.concatenate([_quantiles(outcome.runs.curves.losses)[1] for outcome in outcomes])
     return medians[np.isfinite(medians)].tolist()
 
 

@@ -1,74 +1,257 @@
-"""What is told at the end: the tables on the terminal, and winners.json."""
+"""What is told of adaptive batch sizes: losses, costs, and the claims of arXiv:2602.03001."""
 
-from typing import Any
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
 
-import numpy as np
-from rich.console import Console
-
-from experiments.adaptive_batch_size.config import SMALL
-from experiments.adaptive_batch_size.outcome import Outcome
-from experiments.adaptive_batch_size.results import Results
-from experiments.adaptive_batch_size.tables import (
-    COST_HEADINGS,
-    cost_rows,
-    loss_headings,
-    loss_rows,
-    notes,
+from experiments.adaptive_batch_size import figures
+from experiments.adaptive_batch_size.config import (
+    ADAPTIVE,
+    EUCLIDEAN_DRIVEN,
+    LARGE,
+    MATCHED,
+    SMALL,
+    STRATEGIES,
+    Config,
 )
-from experiments.study.showing.old_claims import CLAIM_HEADINGS, claim_rows, claims_json, summary
-from experiments.study.showing.tables import estimate_json, finite_or_none, show_table
-from experiments.study.storage.folder import StudyFolder
+from experiments.adaptive_batch_size.outcome import COMPARED, REACHING, Outcome, saving
+from experiments.adaptive_batch_size.published import PUBLISHED
+from experiments.adaptive_batch_size.runs import Results
+from experiments.study.showing.cells import NONE, change_text, rate_text
+from experiments.study.showing.claims import Claim, above, below, summary, tally
+from experiments.study.showing.findings import Figure, Findings, Part
+from experiments.study.showing.table import REPORT, Column, Table, column
+from schedules.search import Estimate, Scale, paired_change
+
+NO_WORSE = 0.1  # the relative change of the loss that still counts as none
+DRAWN = (figures.savings, figures.levels, figures.losses, figures.trajectories, figures.tuning)
 
 
-def show(results: Results, folder: StudyFolder, console: Console) -> None:
-    """Print the tables, what held, and where everything is."""
-    show_table(console, results.setting, loss_headings(results), loss_rows(results), (), ())
-    show_table(console, f"Costs, beside {SMALL}", COST_HEADINGS, cost_rows(results), notes(results), ())
-    show_table(
-        console,
-        "The claims of arXiv:2602.03001",
-        CLAIM_HEADINGS,
-        claim_rows(results.claims),
-        (*summary(results.claims), results.verdict),
-        (folder.report, folder.winners),
-        wrapped=(1,),
+def present(results: Results) -> Findings:
+    """Every optimizer and batch with its loss and its costs, and what the paper reports."""
+    config = results.config
+    claims = [
+        claim
+        for optimizer, outcomes in results.outcomes.items()
+        for claim in claims_about(optimizer, outcomes, results.scale, config)
+    ]
+    saved = ", ".join(f"{_saved_range(results, strategy)} by the {strategy} one" for strategy in ADAPTIVE)
+    drawn = [Figure(draw.__name__, partial(draw, results)) for draw in DRAWN]
+    compared = [loss_table(results), cost_table(results), *notes(results), *drawn]
+    return Findings(
+        f"{config.workload_text}, {config.samples:,} examples a run, batches of {config.small_batch} to"
+        f" {config.large_batch}, {config.schedule} schedule",
+        f"Updates of the constant {SMALL} batch that a growing one saves at equal {config.metric}: {saved}."
+        f" {tally(claims)}",
+        [Part("", compared), Part("Beside the paper", [published_note(config), published_table(results)])],
+        claims,
+        {
+            "workload": config.workload,
+            "metric": config.metric,
+            "confidence": config.confidence,
+            "summary": summary(claims),
+        },
     )
 
 
-def winners_json(results: Results) -> dict[str, Any]:
-    """The content of winners.json."""
+def claims_about(
+    optimizer: str, outcomes: Mapping[str, Outcome], scale: Scale, config: Config
+) -> list[Claim]:
+    """What is claimed of an optimizer, given what became of it by strategy."""
+    metric, matched = config.metric, outcomes[MATCHED]
+    euclidean_costs = outcomes[EUCLIDEAN_DRIVEN].costs
+    more = saving(matched.costs.updates, euclidean_costs.updates, config.confidence)
+
+    def final_change(before: str, after: str) -> tuple[str, str, Estimate]:
+        scores = outcomes[after].runs.tuned.scores, outcomes[before].runs.tuned.scores
+        change = paired_change(*scores, config.confidence, scale)
+        return f"{scale.noun} of final {metric} from {before} to {after}", optimizer, change
+
+    return [
+        Claim(
+            f"share of {SMALL}'s updates saved at equal {metric} by {MATCHED}",
+            optimizer,
+            matched.saved.updates,
+            above(0),
+        ),
+        Claim(f"share of {EUCLIDEAN_DRIVEN}'s updates saved there by {MATCHED}", optimizer, more, above(0)),
+        Claim(*final_change(SMALL, MATCHED), below(no_worse(scale))),
+        Claim(*final_change(EUCLIDEAN_DRIVEN, MATCHED), below(0)),
+        *(Claim(*final_change(strategy, LARGE), above(0)) for strategy in ADAPTIVE),
+    ]
+
+
+def no_worse(scale: Scale) -> float:
+    """The change of the loss that still counts as none; no difference does."""
+    return NO_WORSE if scale is Scale.RELATIVE else 0.0
+
+
+def loss_table(results: Results) -> Table[Outcome]:
+    """A row a contestant; winners.json has its costs here too."""
+    metric = results.config.metric
+    recorded = next(iter(results.medians.values()))
+    others = [name for name in recorded if name.startswith(("train_", "test_")) and name != metric]
+
+    def medians(outcome: Outcome) -> Mapping[str, float]:
+        return results.medians[str(outcome.runs.contestant)]
+
+    def other(name: str) -> Column[Outcome]:
+        return column(name, shown=lambda outcome: f"{medians(outcome)[name]:.3g}")
+
+    columns = (
+        column(
+            "optimizer, batch",
+            "{optimizer}, {strategy}".format,
+            optimizer=lambda outcome: outcome.runs.contestant.optimizer,
+            strategy=lambda outcome: outcome.runs.contestant.strategy,
+        ),
+        column(
+            "LR",
+            rate_text,
+            learning_rate=lambda outcome: outcome.runs.tuned.setting.learning_rate,
+            learning_rate_bracketed=lambda outcome: outcome.runs.tuned.bracketed,
+        ),
+        column(decay=lambda outcome: outcome.runs.tuned.setting.decay),
+        column(f"{metric} [interval]", score=lambda outcome: outcome.score),
+        column(
+            f"vs {SMALL}, {results.scale.unit}",
+            shown=beside_small(lambda outcome: change_text(outcome.change, results.scale)),
+            change=lambda outcome: outcome.change,
+        ),
+        *map(other, others),
+        column(metrics=medians),
+        column(level=lambda outcome: outcome.level),
+        column(not_reached=lambda outcome: outcome.not_reached),
+    )
+    costs = (replace(cost, heading="") for cost in cost_columns())
+    return Table("outcomes", (*columns, *costs), results.all_outcomes)
+
+
+def cost_table(results: Results) -> Table[Outcome]:
+    """A row a contestant."""
+    named = column("optimizer, batch", shown=lambda outcome: str(outcome.runs.contestant))
+    return Table("", (named, *cost_columns()), results.all_outcomes, title=f"Costs, beside {SMALL}")
+
+
+def cost_columns() -> tuple[Column[Outcome], ...]:
+    """Updates and seconds of a run, and what it saves of those of the constant small batch."""
+    return (
+        column(
+            "last batch",
+            lambda last_batch, growth: f"{last_batch:.0f} ({growth:.1f}×)",
+            last_batch=lambda outcome: outcome.runs.last_batch,
+            growth=lambda outcome: outcome.runs.growth,
+        ),
+        column("updates", "{updates:.0f}".format, updates=lambda outcome: outcome.runs.updates),
+        column(
+            "fewer, %",
+            shown=beside_small(lambda outcome: f"{100 * outcome.saved.updates_in_all.value:.0f}"),
+            saved_in_all=lambda outcome: outcome.saved.updates_in_all,
+        ),
+        column(
+            "fewer at equal loss, %",
+            shown=beside_small(lambda outcome: saving_text(outcome.saved.updates)),
+            saved=lambda outcome: outcome.saved.updates,
+        ),
+        column(
+            "ms a run",
+            lambda run_seconds: f"{1e3 * run_seconds:.1f}",
+            run_seconds=lambda outcome: outcome.runs.pace.run,
+            timed=True,
+        ),
+        column(
+            "less time there, %",
+            shown=beside_small(lambda outcome: saving_text(outcome.saved.seconds)),
+            saved_time=lambda outcome: outcome.saved.seconds,
+            timed=True,
+        ),
+        column(
+            "measuring adds, %",
+            lambda measuring: change_text(measuring, Scale.RELATIVE),
+            measuring=lambda outcome: outcome.runs.pace.overhead,
+            timed=True,
+        ),
+    )
+
+
+def beside_small(cell: Callable[[Outcome], str]) -> Callable[[Outcome], str]:
+    """The cell, but for a dash where the outcome is that of the small batch itself."""
+    return lambda outcome: NONE if outcome.runs.contestant.strategy == SMALL else cell(outcome)
+
+
+def saving_text(saved: Estimate) -> str:
+    """A fraction saved in per cent, with its interval."""
+    return "not reached" if math.isinf(saved.value) else change_text(saved, Scale.RELATIVE, sign="")
+
+
+def published_table(results: Results) -> Table[tuple[str, Mapping[str, Outcome]]]:
+    """A row an optimizer: what is published, and what was found here."""
+
+    def here(heading: str, number: Callable[[Mapping[str, Outcome]], float], form: str) -> Column:
+        return column(heading, shown=lambda row: format(number(row[1]), form))
+
+    columns = (
+        column("optimizer", shown=lambda row: row[0]),
+        *(
+            column(heading, shown=lambda row, k=k: f"{PUBLISHED[row[0]][k]:.3f}")
+            for k, heading in enumerate((f"published: {SMALL}", LARGE, *ADAPTIVE))
+        ),
+        column("fewer steps, matched", shown=lambda row: f"{PUBLISHED[row[0]].saved:.1%}"),
+        *(
+            here(heading, lambda outcomes, strategy=strategy: outcomes[strategy].score.value, ".3f")
+            for strategy, heading in zip(STRATEGIES, (f"here: {SMALL}", LARGE, *ADAPTIVE), strict=True)
+        ),
+        here("fewer updates in all, matched", lambda o: o[MATCHED].saved.updates_in_all.value, ".1%"),
+        here("at equal loss", lambda outcomes: outcomes[MATCHED].saved.updates.value, ".1%"),
+    )
+    return Table("", columns, list(results.outcomes.items()), places=REPORT)
+
+
+def published_note(config: Config) -> str:
+    """What stands beside what."""
+    return (
+        "Published: validation loss of a Llama with 160M parameters, constant batches of 64 and 256"
+        " sequences, and how many steps fewer the matched batch took (arXiv:2602.03001). Here: the"
+        f" {config.metric} of a far smaller problem; they stand beside each other to be seen, not to agree."
+    )
+
+
+def notes(results: Results) -> list[str]:
+    """What the tables need said."""
     config = results.config
-    return {
-        "workload": config.workload,
-        "metric": config.metric,
-        "confidence": config.confidence,
-        "verdict": results.verdict,
-        "summary": summary(results.claims),
-        "claims": claims_json(results.claims),
-        "outcomes": [_outcome_json(outcome, results) for outcome in results.all_outcomes],
+    levels = ", ".join(f"{name} {outcomes[SMALL].level:.3g}" for name, outcomes in results.outcomes.items())
+    missing = [f"{o.runs.contestant}: {o.not_reached}" for o in results.all_outcomes if o.not_reached]
+    edge = [str(o.runs.contestant) for o in results.all_outcomes if not o.runs.tuned.bracketed]
+    lists = {
+        "Runs that never reached the level": missing,
+        "Best learning rate not bracketed (on the edge of what was tried)": edge,
     }
+    return [
+        f"Medians of {config.confirm_replicates} fresh seeds with {config.confidence:.0%} intervals; changes"
+        f" and savings are paired by seed. Every run saw exactly {config.samples:,} examples, and its"
+        " learning rate follows the examples seen. Each optimizer and batch was tuned with the same"
+        f" {config.tuning_runs} runs.",
+        f"{' and '.join(ADAPTIVE)}: the batch grows with the noise scale in that geometry, or in the"
+        f" optimizer's own (θ = {config.euclidean_theta:g} and {config.matched_theta:g}); measured every"
+        f" {config.measure_every} updates, growing after {config.warmup:.0%} of the examples, the learning"
+        f" rate with it ({config.coupling}).",
+        f"Equal loss: the lowest {config.metric} that {REACHING:.0%} of the runs of each of"
+        f" {', '.join(COMPARED)} come down to: {levels}. Savings are shares of what {SMALL} takes; a run that"
+        " never gets there counts as infinite.",
+        f"Time: the median of {config.timing_repeats} runs on one device, all in turn, measured once."
+        f" A growing batch is accumulated from micro-batches of {config.small_batch} in {config.parts} parts."
+        " Its time along a run is placed by what a micro-batch and an update take, told from two more runs of"
+        " the same program, whose batch stays small or large and is not measured; what the studied run takes"
+        " beyond is put down to measuring (with the range over repeats).",
+        f"No worse: the {results.scale.noun} of the final {config.metric}, with its interval, is below"
+        f" {results.scale.text(no_worse(results.scale), sign='+')}.",
+        f"{results.tally}",
+        *(f"{words}: {'; '.join(names)}." for words, names in lists.items() if names),
+    ]
 
 
-def _outcome_json(outcome: Outcome, results: Results) -> dict[str, Any]:
-    optimizer, strategy = outcome.contestant
-    overhead = outcome.pace.overhead
-    return {
-        "optimizer": optimizer,
-        "strategy": strategy,
-        "learning_rate": outcome.tuned.setting.learning_rate,
-        "learning_rate_bracketed": outcome.tuned.bracketed,
-        "decay": outcome.tuned.setting.decay,
-        "score": estimate_json(outcome.score),
-        "change": estimate_json(outcome.change),
-        "last_batch": float(np.median(outcome.curves.batch_sizes[:, -1])),
-        "growth": outcome.growth,
-        "updates": outcome.updates,
-        "saved_in_all": estimate_json(outcome.saved_in_all),
-        "level": finite_or_none(outcome.level),
-        "not_reached": outcome.not_reached,
-        "saved": estimate_json(outcome.saved),
-        "run_seconds": outcome.pace.run,
-        "saved_time": estimate_json(outcome.saved_time),
-        "measuring": None if overhead is None else estimate_json(overhead),
-        "metrics": {k: finite_or_none(v) for k, v in results.beside[str(outcome.contestant)].items()},
-    }
+def _saved_range(results: Results, strategy: str) -> str:
+    """The least and the most over optimizers."""
+    saved = [100 * outcomes[strategy].saved.updates.value for outcomes in results.outcomes.values()]
+    return f"{min(saved):.0f} to {max(saved):.0f} %"

@@ -1,25 +1,51 @@
-"""What became of a contestant: its loss, its updates and its time, beside the constant small batch's."""
+"""What became of a contestant: how many updates, and how much time, its batch saves on the way to a loss that
+others reach too."""
 
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import Float
 
-from experiments.adaptive_batch_size.config import ADAPTIVE, SMALL, STRATEGIES, Config
-from experiments.adaptive_batch_size.curves import Curves
-from experiments.adaptive_batch_size.savings import common_level, costs_to, saving
+from experiments.adaptive_batch_size.config import ADAPTIVE, SMALL, Config
+from experiments.adaptive_batch_size.pace import Pace
 from experiments.adaptive_batch_size.strategies import Contestant
-from experiments.adaptive_batch_size.timing import Pace
+from experiments.study.statistics.crossing import first_reached
 from experiments.study.training.tuning import Tuned
 from schedules.search import Estimate, Scale, median_estimate, paired_change
 
 COMPARED = (SMALL, *ADAPTIVE)  # at a loss that all of these reach
+# of the runs of everything that is compared, at the loss where it is: the sign test's interval of paired
+# savings is then finite from 9 seeds on, although some runs never come down to that loss
+REACHING = 0.9
+
+PerRun, Along = Float[np.ndarray, "replicates"], Float[np.ndarray, "replicates points"]
+CostT = TypeVar("CostT")
 
 
-class Outcome(NamedTuple):
-    """A contestant's confirming runs. What is saved is a fraction of what the constant small batch takes,
-    paired by seed.
+class Curves(NamedTuple):
+    """What was recorded at each of `config.curve_samples`, a row a replicate.
+
+    Attributes:
+      losses: the metric that is minimised; +inf where it is not finite.
+      updates: made so far.
+      batch_sizes: of the batch that is next.
+      rate_factors: what multiplies the scheduled learning rate.
+      noise: the average of noise² in the geometry that drives the batch; NaN before it is measured, and where
+        nothing is.
+      signal: that of signal².
+    """
+
+    losses: Along
+    updates: Along
+    batch_sizes: Along
+    rate_factors: Along
+    noise: Along
+    signal: Along
+
+
+class Confirmed(NamedTuple):
+    """A contestant's confirming runs.
 
     Attributes:
       contestant: whose.
@@ -27,39 +53,23 @@ class Outcome(NamedTuple):
       curves: its runs along their examples.
       seconds: the time that was gone at each point of them.
       pace: what its runs take.
-      score: the metric at the end.
-      change: the score's change from the constant small batch's.
-      scale: of that, the same for all contestants.
-      level: the loss at which updates and time are compared.
-      updates_to_level: updates until a run came down to it, infinite where it did not.
-      saved: the fraction of updates that is saved until there.
-      saved_in_all: the same by the end of the runs, whatever their loss.
-      saved_time: the fraction of seconds that is saved until the level.
     """
 
     contestant: Contestant
     tuned: Tuned
     curves: Curves
-    seconds: Float[np.ndarray, "replicates points"]
+    seconds: Along
     pace: Pace
-    score: Estimate
-    change: Estimate
-    scale: Scale
-    level: float
-    updates_to_level: Float[np.ndarray, "replicates"]
-    saved: Estimate
-    saved_in_all: Estimate
-    saved_time: Estimate
-
-    @property
-    def not_reached(self) -> int:
-        """How many runs never came down to the level."""
-        return int(np.isinf(self.updates_to_level).sum())
 
     @property
     def updates(self) -> float:
         """Those of a whole run, the median."""
         return float(np.median(self.curves.updates[:, -1]))
+
+    @property
+    def last_batch(self) -> float:
+        """The median."""
+        return float(np.median(self.curves.batch_sizes[:, -1]))
 
     @property
     def growth(self) -> float:
@@ -68,49 +78,96 @@ class Outcome(NamedTuple):
         return float(np.median(sizes[:, -1] / sizes[:, 0]))
 
 
-def outcomes_of(
-    optimizer: str,
-    tuned: Mapping[str, Tuned],
-    curves: Mapping[str, Curves],
-    paces: Mapping[str, Pace],
-    config: Config,
-) -> dict[str, Outcome]:
-    """What became of an optimizer, by strategy; the mappings are by the contestants' names."""
-    names = {strategy: str(Contestant(optimizer, strategy)) for strategy in STRATEGIES}
-    level = common_level(curves[names[strategy]].losses for strategy in COMPARED)
-    microbatches = np.array(config.curve_samples) / config.small_batch
-    small = names[SMALL]
-    scale = Scale.of(*(contestant.scores for contestant in tuned.values()))
-    seconds = {name: paces[name].along(microbatches, curves[name].updates) for name in names.values()}
+class Costs(NamedTuple, Generic[CostT]):
+    """What runs took, a value a replicate, or what is estimated of it.
 
-    def saved(costs: Mapping[str, np.ndarray], name: str) -> Estimate:
-        return saving(costs[name], costs[small], config.confidence)
+    Attributes:
+      updates: until they came down to the level, infinite where they did not.
+      updates_in_all: by their end, whatever their loss.
+      seconds: until they came down to the level.
+    """
 
-    updates = {name: curves[name].updates for name in names.values()}
-    updates_to_level = _costs_to(level, curves, updates)
-    seconds_to_level = _costs_to(level, curves, seconds)
-    in_all = {name: of[:, -1] for name, of in updates.items()}
-    return {
-        strategy: Outcome(
-            Contestant(optimizer, strategy),
-            tuned[name],
-            curves[name],
-            seconds[name],
-            paces[name],
-            median_estimate(tuned[name].scores, config.confidence),
-            paired_change(tuned[name].scores, tuned[small].scores, config.confidence, scale),
-            scale,
-            level,
-            updates_to_level[name],
-            saved(updates_to_level, name),
-            saved(in_all, name),
-            saved(seconds_to_level, name),
+    updates: CostT
+    updates_in_all: CostT
+    seconds: CostT
+
+
+class Outcome(NamedTuple):
+    """A contestant's confirming runs beside those of the constant small batch.
+
+    Attributes:
+      runs: what is compared.
+      score: the metric at the end.
+      change: the score's change from the constant small batch's.
+      level: the loss at which updates and time are compared.
+      costs: of the runs.
+      saved: the fraction of each of the constant small batch's that is saved, paired by seed.
+    """
+
+    runs: Confirmed
+    score: Estimate
+    change: Estimate
+    level: float
+    costs: Costs[PerRun]
+    saved: Costs[Estimate]
+
+    @property
+    def not_reached(self) -> int:
+        """How many runs never came down to the level."""
+        return int(np.isinf(self.costs.updates).sum())
+
+
+def outcomes_of(confirmed: Mapping[str, Confirmed], scale: Scale, config: Config) -> dict[str, Outcome]:
+    """What became of an optimizer, by strategy, as the runs are given."""
+    level = common_level(confirmed[strategy].curves.losses for strategy in COMPARED)
+    costs = {strategy: _costs(runs, level) for strategy, runs in confirmed.items()}
+    reference = confirmed[SMALL].tuned.scores
+
+    def outcome(strategy: str, runs: Confirmed) -> Outcome:
+        pairs = zip(costs[strategy], costs[SMALL], strict=True)
+        return Outcome(
+            runs=runs,
+            score=median_estimate(runs.tuned.scores, config.confidence),
+            change=paired_change(runs.tuned.scores, reference, config.confidence, scale),
+            level=level,
+            costs=costs[strategy],
+            saved=Costs(*(saving(own, small, config.confidence) for own, small in pairs)),
         )
-        for strategy, name in names.items()
-    }
+
+    return {strategy: outcome(strategy, runs) for strategy, runs in confirmed.items()}
 
 
-def _costs_to(
-    level: float, curves: Mapping[str, Curves], costs: Mapping[str, np.ndarray]
-) -> dict[str, Float[np.ndarray, "replicates"]]:
-    return {name: costs_to(curves[name].losses, of, level) for name, of in costs.items()}
+def common_level(losses: Iterable[Along]) -> float:
+    """The lowest loss that nine tenths of the runs of each come down to; infinite where some do not.
+
+    >>> common_level([np.array([[9.0, 1.0], [9.0, 2.0], [9.0, 3.0], [9.0, 4.0]]), np.full((4, 2), 2.0)])
+    4.0
+    """
+    return max(float(np.quantile(runs.min(axis=1), REACHING, method="inverted_cdf")) for runs in losses)
+
+
+def costs_to(losses: Along, costs: Along, level: float) -> PerRun:
+    """What each run had spent when its loss first came down to `level`; infinite where it did not."""
+    return np.array([first_reached(*run, level) for run in zip(losses, costs, strict=True)])
+
+
+def saving(costs: PerRun, reference: PerRun, confidence: float) -> Estimate:
+    """The fraction of the reference's cost that is saved, the median over replicates paired by seed.
+
+    All of it where the reference never came down to the level, and nothing where neither did. The interval is
+    the sign test's; see `paired_change`.
+
+    >>> saving(np.full(8, 30.0), np.full(8, 40.0), 0.95)
+    Estimate(value=0.25, low=0.25, high=0.25)
+    """
+    change = paired_change(costs, reference, confidence, Scale.RELATIVE)
+    return Estimate(-change.value, -change.high, -change.low)
+
+
+def _costs(runs: Confirmed, level: float) -> Costs[PerRun]:
+    losses, updates = runs.curves.losses, runs.curves.updates
+    return Costs(
+        updates=costs_to(losses, updates, level),
+        updates_in_all=updates[:, -1],
+        seconds=costs_to(losses, runs.seconds, level),
+    )

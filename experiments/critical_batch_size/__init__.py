@@ -2,11 +2,29 @@
 
 Steps to a target are measured for every optimizer at every batch size, each with its own best learning rate;
 laws are fitted to them, and the critical batch size is held against the noise scales of the same runs.
-`python -m experiments.critical_batch_size` runs it, `… report runs/NAME` draws its report again.
 """
 
-from experiments.critical_batch_size.command import main
 from experiments.critical_batch_size.config import Config
-from experiments.critical_batch_size.study import redraw, run
+from experiments.critical_batch_size.findings import present
+from experiments.critical_batch_size.runs import Results, conclude
+from experiments.studies import QUESTIONS
+from experiments.study.study import Study
 
-__all__ = ["Config", "main", "redraw", "run"]
+__all__ = ["STUDY", "Config", "Results", "main"]
+
+STUDY = Study(
+    name="critical_batch_size",
+    question=QUESTIONS["critical_batch_size"],
+    presets={"digits": Config()},
+    conclude=conclude,
+    present=present,
+    small={
+        "critical_batch_size": "--workload linear_regression --workload-options dimension 16 --target 0.06"
+        " --optimizers momentum --momenta 0.5 --momentum-optimizers momentum --decays 0.25"
+        " --decay-optimizers momentum --batch-sizes 2 4 8 --least-steps 20 --max-samples 4000"
+        " --evaluation-ratio 1.3 --first-rates 3 --more-rates 1 --screen-replicates 2 --confirm-replicates 3"
+        " --noise-points 4 --noise-batch 16 --noise-parts 4"
+    },
+)
+
+main = STUDY.main

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated
 
 from experiments.critical_batch_size.variants import CENTRES, Variant
@@ -12,44 +12,35 @@ from experiments.study.options.checks import (
     MOST,
     BelowOne,
     Check,
-    Confidence,
     Count,
     Number,
     OneOf,
     Positive,
-    Seed,
     Several,
     at_least,
     at_most,
     entries,
 )
 from experiments.study.options.config import MOST_EXAMPLES, WorkloadConfig
-from experiments.study.options.pairs import WorkloadOptions
+from experiments.study.options.groups import Trained
 from experiments.study.training.optimizers import OPTIMIZERS
-from experiments.study.training.tuning import Budget, FirstRates, MoreRates
+from experiments.study.training.tuning import Budget, MoreRates, RateBudget
 
 LEAST_BATCHES = 3  # a law has two constants
 
+BatchSizes = Annotated[tuple[Count, ...], entries(LEAST_BATCHES), ASCENDING]
+Optimizers = Annotated[tuple[str, ...], OneOf(CENTRES), entries(1), EACH_ONCE]
+
 
 @dataclass(frozen=True)
-class Config(WorkloadConfig):
-    """What is measured; on one device or on several, it alone decides the results, bit for bit."""
+class Config(Trained, RateBudget, WorkloadConfig):
+    """What is measured."""
 
-    workload: str = "digits"
-    """What to train."""
-    workload_options: WorkloadOptions = field(default_factory=dict)
-    """Options of the workload, as NAME VALUE pairs, such as: model cnn."""
     metric: str = "train_loss"
     """Metric that is to come down to the target."""
     target: Number = 0.02
     """The target; a run is over when the metric is first at or below it."""
-    optimizers: Annotated[tuple[str, ...], OneOf(CENTRES), entries(1), EACH_ONCE] = (
-        "momentum",
-        "adamw",
-        "signum",
-        "muon",
-        "orth_dion",
-    )
+    optimizers: Optimizers = ("momentum", "adamw", "signum", "muon", "orth_dion")
     """What is compared, each at its usual momentum and without weight decay."""
     momenta: Annotated[tuple[BelowOne, ...], EACH_ONCE] = (0.0, 0.7, 0.97)
     """Further momenta that some optimizers are measured with."""
@@ -59,15 +50,7 @@ class Config(WorkloadConfig):
     """Weight decays λ that some optimizers are measured with; a step at the rate η removes ηλ of a weight."""
     decay_optimizers: Annotated[tuple[str, ...], EACH_ONCE] = ("adamw", "muon")
     """Those optimizers."""
-    batch_sizes: Annotated[tuple[Count, ...], entries(LEAST_BATCHES), ASCENDING] = (
-        8,
-        16,
-        32,
-        64,
-        128,
-        256,
-        512,
-    )
+    batch_sizes: BatchSizes = (8, 16, 32, 64, 128, 256, 512)
     """Batch sizes, ascending."""
     least_steps: Count = 250
     """A run has this many steps, and as many more as `max_samples` examples make; its learning rate is
@@ -76,31 +59,22 @@ class Config(WorkloadConfig):
     """See `least_steps`."""
     evaluation_ratio: Annotated[float, Check("above 1", lambda value: value > 1), at_most(1000)] = 1.15
     """From one evaluation to the next, a run's steps grow by this factor, or by one."""
-    first_rates: FirstRates = 5
-    """Learning rates that each optimizer is first tried with at each batch size, a factor of 2 apart."""
     more_rates: MoreRates = 3
-    """Further ones, each placed by the scores so far: beyond an edge, or halfway beside the best."""
-    screen_replicates: Count = 3
-    """Seeds for each learning rate."""
     confirm_replicates: Several = 12
-    """Fresh seeds at the best rate; only these runs are reported."""
     noise_points: Count = 64
     """How many times a confirming run is probed for its noise scales, at equal distances."""
     noise_batch: Count = 1024
     """Fresh examples that a probe measures the gradient noise with."""
     noise_parts: Several = 16
     """Equal parts that these are split in."""
-    confidence: Confidence = 0.95
-    """Level of all intervals, between 0 and 1."""
-    seed: Seed = 0
-    """Root of everything random."""
 
     batch_fields = ("batch_sizes", "noise_batch")
 
     def joint_problems(self) -> Iterator[str]:
-        for some in ("momentum_optimizers", "decay_optimizers"):
-            if self.sound("optimizers", some):
-                yield from OneOf(self.optimizers).problems(some, getattr(self, some))
+        yield from super().joint_problems()
+        for field in ("momentum_optimizers", "decay_optimizers"):
+            if self.sound("optimizers", field):
+                yield from OneOf(self.optimizers).problems(field, getattr(self, field))
         if self.sound("noise_batch", "noise_parts") and self.noise_batch % self.noise_parts:
             parts = self.noise_parts
             yield f"noise_batch: must be a multiple of noise_parts={parts}, got {self.noise_batch}."
@@ -112,8 +86,8 @@ class Config(WorkloadConfig):
             yield f"target: no metric of {self.workload} is negative, got {self.target}."
 
     def unused(self) -> Iterator[tuple[str, str]]:
-        for values, some in (("momenta", "momentum_optimizers"), ("decays", "decay_optimizers")):
-            for name, other in ((values, some), (some, values)):
+        for values, optimizers in (("momenta", "momentum_optimizers"), ("decays", "decay_optimizers")):
+            for name, other in ((values, optimizers), (optimizers, values)):
                 if not getattr(self, other):
                     yield name, f"{other} is empty"
 
@@ -159,9 +133,8 @@ class Config(WorkloadConfig):
     @property
     def budget(self) -> Budget:
         """What is spent on each variant at each batch size; decay is a variant's own, and not tuned."""
-        return Budget(
-            self.first_rates, self.more_rates, (0.0,), self.screen_replicates, self.confirm_replicates
-        )
+        rates = self.first_rates, self.more_rates, self.screen_replicates, self.confirm_replicates
+        return Budget(*rates, decays=(0.0,))
 
     @property
     def chunk_runs(self) -> int:
@@ -170,5 +143,5 @@ class Config(WorkloadConfig):
 
     @property
     def planned_runs(self) -> int:
-        each = self.budget.runs + self.confirm_replicates
+        each = self.budget.tuning_runs + self.confirm_replicates
         return len(self.variants) * len(self.batch_sizes) * each

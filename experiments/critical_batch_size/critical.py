@@ -1,43 +1,51 @@
-"""The critical batch of a variant: by every law, as measured, and as its noise scales predict it."""
+"""The critical batch of a variant: by every law, as measured, by its noise scales, and what changes it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jax.typing import ArrayLike
 from jaxtyping import Float
 
 from experiments.critical_batch_size.config import Config
-from experiments.critical_batch_size.measured import Curve
-from experiments.study.statistics.batch_law import (
-    ReplicatedFit,
-    positive_estimate,
-    replicated_fit,
-    resamples_of,
-)
+from experiments.critical_batch_size.variants import Variant
+from experiments.study.statistics.batch_law import ReplicatedFit, replicated_fit
+from experiments.study.statistics.resampled import Resampled
+from experiments.study.training.tuning import Tuned
 from geometry import HYPERBOLA, INVERSE, INVERSE_ROOT
+from geometry.noise import NOISE_GEOMETRIES
 from schedules.search import Estimate
 
 FORMS = (HYPERBOLA, INVERSE_ROOT, INVERSE)
 
 
-class Resampled(NamedTuple):
-    """A positive number, and what it is on every resample of the seeds; NaN where it is not known."""
+class Point(NamedTuple):
+    """The confirming runs of a variant at a batch size.
 
-    value: float
-    draws: Float[np.ndarray, "resamples"]
+    Attributes:
+      tuned: the best learning rate, and the steps to the target as scores.
+      noise: by geometry, the mean noise scale along each run up to the target; NaN where a run diverged
+        before its second probe.
+      diverged: how many runs.
+    """
 
-    def over(self, other: "Resampled") -> "Resampled":
-        """The ratio, paired by resample; not known where either is zero, infinite or not known itself."""
-        return Resampled(float(_ratio(self.value, other.value)), _ratio(self.draws, other.draws))
+    variant: Variant
+    batch_size: int
+    tuned: Tuned
+    noise: Mapping[str, Float[np.ndarray, "replicates"]]
+    diverged: int
 
-    def estimate(self, confidence: float) -> Estimate:
-        return positive_estimate(self.value, self.draws, confidence)
+    @property
+    def steps(self) -> Float[np.ndarray, "replicates"]:
+        """To the target, infinite where it was not reached within the run."""
+        return self.tuned.scores
+
+    @property
+    def missed(self) -> int:
+        """How many runs never reached the target."""
+        return int(np.sum(np.isinf(self.steps)))
 
 
-def _ratio(numbers: ArrayLike, others: ArrayLike) -> ArrayLike:
-    determined = np.isfinite(numbers) & np.isfinite(others) & (np.minimum(numbers, others) > 0)
-    return np.where(determined, numbers, np.nan) / np.where(determined, others, np.nan)
+Curve = Sequence[Point]  # of one variant, over the batch sizes
 
 
 class Critical(NamedTuple):
@@ -60,8 +68,8 @@ class Critical(NamedTuple):
         return self.by_form(HYPERBOLA.name)
 
     def by_form(self, name: str) -> Resampled:
-        found = self.fits[name]
-        return Resampled(float(found.fit.critical_batch), np.asarray(found.resampled.critical_batch))
+        fitted = self.fits[name]
+        return Resampled(float(fitted.fit.critical_batch), np.asarray(fitted.resampled.critical_batch))
 
     @property
     def determined(self) -> bool:
@@ -74,25 +82,75 @@ class Critical(NamedTuple):
         return min(self.fits, key=lambda name: np.nan_to_num(self.fits[name].fit.residual, nan=np.inf))
 
 
+class Effect(NamedTuple):
+    """How a change of an optimizer's option changes its critical batch.
+
+    Attributes:
+      before: the variant compared with.
+      after: the variant.
+      ratio: its critical batch over that of the other, paired by seeds.
+      theory: the ratio that the theory states; None where it states none.
+    """
+
+    before: Variant
+    after: Variant
+    ratio: Estimate
+    theory: float | None = None
+
+
+def noise_metric(geometry: str, step: int) -> str:
+    """What a noise scale before such an update is called in the journal."""
+    return f"noise_{geometry}@{step}"
+
+
+def noise_to_target(
+    geometry: str, runs: Sequence[Mapping[str, float]], steps: Float[np.ndarray, "replicates"], probed: range
+) -> Float[np.ndarray, "replicates"]:
+    """The mean of a noise scale over a run's probes before it reached the target.
+
+    The mean along the run, since the steps S = ∫ (1 + 𝓑/b) that an optimal descent needs at batch b give
+    S = S_min (1 + mean 𝓑/b) (McCandlish et al., arXiv:1812.06162).
+    """
+    values = np.array([[run[noise_metric(geometry, step)] for step in probed] for run in runs])
+    counted = (np.array(probed) < steps[:, None]) & np.isfinite(values)
+    totals, counts = np.sum(values, axis=1, where=counted), np.sum(counted, axis=1)
+    return np.where(counts > 0, totals / np.maximum(counts, 1), np.nan)
+
+
 def critical_batch(curve: Curve, config: Config) -> Critical:
     """Fit the laws to a measured curve, and say what predicts them."""
     sizes = np.array(config.batch_sizes)
     horizons = np.array([config.horizon(size) for size in config.batch_sizes])
+    steps = np.transpose([point.steps for point in curve])
+    noise = {g.name: np.transpose([point.noise[g.name] for point in curve]) for g in NOISE_GEOMETRIES}
     return Critical(
-        {form.name: replicated_fit(form, sizes, curve.steps, horizons) for form in FORMS},
-        _resampled(lambda medians: _fewest_samples(medians, sizes), curve.steps, np.median),
-        {name: _resampled(_median_known, values, _median_known) for name, values in curve.noise.items()},
+        {form.name: replicated_fit(form, sizes, steps, horizons) for form in FORMS},
+        Resampled.of(lambda steps: _fewest_samples(np.median(steps, axis=-2), sizes), steps),
+        {name: Resampled.of(_median_scale, scales) for name, scales in noise.items()},
     )
 
 
-def _resampled(
-    statistic: Callable[[np.ndarray], np.ndarray],
-    values: Float[np.ndarray, "replicates sizes"],
-    middle: Callable[..., np.ndarray],
-) -> Resampled:
-    """`statistic` of the middle run at each batch size, of all replicates and of each resample of them."""
-    draws = resamples_of(len(values))
-    return Resampled(float(statistic(middle(values, axis=0))), statistic(middle(values[draws], axis=1)))
+def momentum_effects(optimizer: str, criticals: Mapping[Variant, Critical], config: Config) -> list[Effect]:
+    """The critical batch at every momentum over that at the smallest, ascending; in theory the ratio of V."""
+    variants = [v for v in config.variants if v.optimizer == optimizer and not v.weight_decay]
+    least, *others = sorted(variants, key=lambda variant: variant.momentum)
+    return [
+        Effect(least, v, batch_ratio(criticals, v, least, config), v.noise_factor / least.noise_factor)
+        for v in others
+    ]
+
+
+def decay_effects(criticals: Mapping[Variant, Critical], config: Config) -> list[Effect]:
+    """The critical batch with weight decay over that without."""
+    pairs = [(v._replace(weight_decay=0.0), v) for v in config.variants if v.weight_decay]
+    return [Effect(plain, v, batch_ratio(criticals, v, plain, config)) for plain, v in pairs]
+
+
+def batch_ratio(
+    criticals: Mapping[Variant, Critical], after: Variant, before: Variant, config: Config
+) -> Estimate:
+    """The critical batch of one variant over that of another, paired by seeds."""
+    return criticals[after].batch.over(criticals[before].batch).estimate(config.confidence)
 
 
 def _fewest_samples(
@@ -103,7 +161,9 @@ def _fewest_samples(
     return np.where(reached, sizes[np.argmin(samples, axis=-1)], np.nan)
 
 
-def _median_known(values: np.ndarray, axis: int = -1) -> np.ndarray:
-    """The median of what is not NaN."""
-    masked = np.ma.median(np.ma.masked_invalid(values), axis=axis)
-    return np.ma.filled(masked, np.nan)
+def _median_scale(
+    scales: Float[np.ndarray, "*resamples replicates sizes"],
+) -> Float[np.ndarray, "*resamples"]:
+    """The median over batch sizes of the median run's, of what is not NaN."""
+    masked = np.ma.masked_invalid(scales)
+    return np.ma.filled(np.ma.median(np.ma.median(masked, axis=-2), axis=-1), np.nan)

@@ -1,14 +1,15 @@
 """The figures of a study of critical batch sizes, each as PNG bytes with its question as the title."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.critical_batch_size.claims import NESTEROV
-from experiments.critical_batch_size.critical import FORMS
-from experiments.critical_batch_size.measured import Curve
+from experiments.critical_batch_size.config import Config
+from experiments.critical_batch_size.critical import FORMS, Curve
 from experiments.critical_batch_size.prediction import OWN, noise_of
-from experiments.critical_batch_size.results import Results
+from experiments.critical_batch_size.runs import Results
 from experiments.critical_batch_size.variants import Variant
 from experiments.study.showing.figures import (
     ACCENT,
@@ -19,7 +20,7 @@ from experiments.study.showing.figures import (
     log_scale,
     panels,
 )
-from geometry import EUCLIDEAN, HYPERBOLA, BatchLaw, momentum_noise_factor
+from geometry import EUCLIDEAN, HYPERBOLA, BatchLaw
 from schedules.search import median_estimate
 
 EXTRAPOLATED = 4.0  # times the largest batch size, how far laws are drawn
@@ -34,14 +35,12 @@ def steps(results: Results) -> bytes:
     figure, axes = panels([v.name for v in variants], columns=3, sharex=True, sharey=True)
     shown = []
     for ax, variant in zip(axes, variants, strict=True):
-        found, curve = results.criticals[variant], results.curves[variant]
-        sizes = _dense(results)
+        critical, sizes = results.criticals[variant], _dense(results)
         for name, color in reversed(FORM_COLORS.items()):
-            law = found.fits[name].fit.law
-            ax.plot(sizes, law.steps(sizes), color=color, linewidth=1.2)
-        shown += _measured(ax, curve, results)
-        if found.determined:
-            ax.axvline(found.batch.value, color=CONTEXT, linewidth=3, zorder=0)
+            ax.plot(sizes, critical.fits[name].fit.law.steps(sizes), color=color, linewidth=1.2)
+        shown += _measured(ax, results.curves[variant], results.config)
+        if critical.determined:
+            ax.axvline(critical.batch.value, color=CONTEXT, linewidth=3, zorder=0)
     log_scale(axes[0], "y", shown)
     _batch_axis(axes[0], results)
     figure.supxlabel("batch size (examples)")
@@ -63,15 +62,14 @@ def samples(results: Results) -> bytes:
     shown, colors = [], {}
     for name, color in zip(results.config.optimizers, OPTIMIZER_COLORS, strict=False):
         variant = Variant.usual(name)
-        found, curve = results.criticals[variant], results.curves[variant]
-        sizes = np.array(results.config.batch_sizes)
-        medians = np.median(curve.samples(results.config.batch_sizes), axis=0)
-        ax.plot(sizes, medians, "o", color=color, markersize=4)
-        law: BatchLaw = found.fits[HYPERBOLA.name].fit.law
-        ax.plot(_dense(results), law.samples(_dense(results)), color=color, linewidth=1)
-        shown += [*medians, *law.samples(_dense(results))]
-        if found.determined and found.batch.value <= _dense(results)[-1]:
-            ax.plot(found.batch.value, law.samples(found.batch.value), "D", color=color, markersize=8)
+        critical, sizes = results.criticals[variant], _dense(results)
+        medians = [point.batch_size * np.median(point.steps) for point in results.curves[variant]]
+        ax.plot(results.config.batch_sizes, medians, "o", color=color, markersize=4)
+        law: BatchLaw = critical.fits[HYPERBOLA.name].fit.law
+        ax.plot(sizes, law.samples(sizes), color=color, linewidth=1)
+        shown += [*medians, *law.samples(sizes)]
+        if critical.determined and critical.batch.value <= sizes[-1]:
+            ax.plot(critical.batch.value, law.samples(critical.batch.value), "D", color=color, markersize=8)
         colors[variant.name] = color
     log_scale(ax, "y", shown)
     _batch_axis(ax, results)
@@ -86,15 +84,15 @@ def samples(results: Results) -> bytes:
 def critical_batches(results: Results) -> bytes:
     """Every variant's critical batch with its interval, beside its noise scales; the largest on top."""
     confidence = results.config.confidence
-    found = {v: c for v, c in results.criticals.items() if c.determined}
-    ranked = sorted(found, key=lambda variant: -found[variant].batch.value)
+    known = {v: c for v, c in results.criticals.items() if c.determined}
+    ranked = sorted(known, key=lambda variant: -known[variant].batch.value)
     figure = Figure(figsize=(8.5, 1.5 + 0.28 * len(ranked)), layout="constrained")
     ax = figure.subplots()
     shown = []
     for place, variant in enumerate(ranked):
-        estimate = found[variant].batch.estimate(confidence)
-        euclidean = found[variant].noise[EUCLIDEAN.name].value
-        own = noise_of(variant, found[variant], OWN).value
+        estimate = known[variant].batch.estimate(confidence)
+        euclidean = known[variant].noise[EUCLIDEAN.name].value
+        own = noise_of(variant, known[variant], OWN).value
         ax.plot([estimate.low, estimate.high], [place, place], color=ACCENT, linewidth=3)
         ax.plot(estimate.value, place, "o", color=ACCENT)
         ax.plot(euclidean, place, "|", color=REFERENCE, markersize=12, markeredgewidth=2.5)
@@ -125,9 +123,10 @@ def effects(results: Results) -> bytes:
     figure, axes = panels(titles, columns=3, sharey=True)
     shown = []
     for ax, name in zip(axes, config.momentum_optimizers, strict=False):
-        of = {v.momentum: v for v in results.criticals if v.optimizer == name and not v.weight_decay}
-        shown += _intervals(ax, {f"{momentum:g}": of[momentum] for momentum in sorted(of)}, results)
-        _theory(ax, name, of, results)
+        of_optimizer = (v for v in results.criticals if v.optimizer == name and not v.weight_decay)
+        variants = sorted(of_optimizer, key=lambda variant: variant.momentum)
+        shown += _intervals(ax, {f"{v.momentum:g}": v for v in variants}, results)
+        _theory(ax, variants, results)
         ax.set_xlabel("momentum β", fontsize=8)
     for ax, name in zip(axes[len(config.momentum_optimizers) :], decayed, strict=True):
         usual = Variant.usual(name)
@@ -150,14 +149,13 @@ def effects(results: Results) -> bytes:
     return as_png(figure)
 
 
-def _theory(ax: Axes, name: str, of: dict[float, Variant], results: Results) -> None:
-    momenta = sorted(of)
-    factors = momentum_noise_factor(np.array(momenta), nesterov=name in NESTEROV)
-    expected = results.criticals[of[momenta[0]]].batch.value * factors / factors[0]
-    ax.plot(range(len(momenta)), expected, "--", color=REFERENCE, zorder=0)
+def _theory(ax: Axes, variants: Sequence[Variant], results: Results) -> None:
+    factors = np.array([variant.noise_factor for variant in variants])
+    expected = results.criticals[variants[0]].batch.value * factors / factors[0]
+    ax.plot(range(len(variants)), expected, "--", color=REFERENCE, zorder=0)
 
 
-def _intervals(ax: Axes, variants: dict[str, Variant], results: Results) -> list[float]:
+def _intervals(ax: Axes, variants: Mapping[str, Variant], results: Results) -> list[float]:
     """The critical batch of every variant at its label; returns the values shown.
 
     Where it is not determined, a hollow triangle at the top.
@@ -177,18 +175,18 @@ def _intervals(ax: Axes, variants: dict[str, Variant], results: Results) -> list
     return shown
 
 
-def _measured(ax: Axes, curve: Curve, results: Results) -> list[float]:
+def _measured(ax: Axes, curve: Curve, config: Config) -> list[float]:
     """Median steps with intervals; where the median run never got there, a hollow triangle at the horizon."""
-    config, shown = results.config, []
-    for place, size in enumerate(config.batch_sizes):
-        estimate = median_estimate(curve.steps[:, place], config.confidence)
+    shown = []
+    for point in curve:
+        size, horizon = point.batch_size, config.horizon(point.batch_size)
+        estimate = median_estimate(point.steps, config.confidence)
         if np.isinf(estimate.value):
-            ax.plot(size, config.horizon(size), "^", color="black", markerfacecolor="none", markersize=6)
-            shown.append(config.horizon(size))
-            continue
-        ax.plot([size, size], [estimate.low, min(estimate.high, config.horizon(size))], color="black")
-        ax.plot(size, estimate.value, "o", color="black", markersize=4)
-        shown.append(estimate.value)
+            ax.plot(size, horizon, "^", color="black", markerfacecolor="none", markersize=6)
+        else:
+            ax.plot([size, size], [estimate.low, min(estimate.high, horizon)], color="black")
+            ax.plot(size, estimate.value, "o", color="black", markersize=4)
+        shown.append(min(estimate.value, horizon))
     return shown
 
 

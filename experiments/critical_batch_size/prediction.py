@@ -6,9 +6,10 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from experiments.critical_batch_size.critical import Critical, Resampled
+from experiments.critical_batch_size.critical import Critical
 from experiments.critical_batch_size.variants import Variant
 from experiments.study.statistics.rank_correlation import percentile_estimate, rank_correlations
+from experiments.study.statistics.resampled import Resampled
 from geometry.noise import NOISE_GEOMETRIES
 from schedules.search import Estimate
 
@@ -32,8 +33,9 @@ class Prediction(NamedTuple):
     scatter: Float[np.ndarray, "rows"]
     rank_correlation: Float[np.ndarray, "rows"]
 
-    def estimates(self, confidence: float) -> dict[str, Estimate]:
-        return {name: row_estimate(values, confidence) for name, values in self._asdict().items()}
+    def estimate(self, quantity: str, confidence: float) -> Estimate:
+        """Of one of these by its name."""
+        return row_estimate(getattr(self, quantity), confidence)
 
 
 def row_estimate(values: Float[np.ndarray, "rows"], confidence: float) -> Estimate:
@@ -51,11 +53,11 @@ def noise_of(variant: Variant, critical: Critical, predictor: str) -> Resampled:
 
 def predictions(criticals: Mapping[Variant, Critical]) -> dict[str, Prediction]:
     """Every predictor's quality over the variants."""
-    known = {variant: found for variant, found in criticals.items() if found.determined}
+    known = {variant: critical for variant, critical in criticals.items() if critical.determined}
     return {
         name: quality(
-            _rows([found.batch for found in known.values()]),
-            _rows([noise_of(variant, found, name) for variant, found in known.items()]),
+            _rows([critical.batch for critical in known.values()]),
+            _rows([noise_of(variant, critical, name) for variant, critical in known.items()]),
         )
         for name in PREDICTORS
     }

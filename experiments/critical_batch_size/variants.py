@@ -6,12 +6,13 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from experiments.study.training.optimizers import OPTIMIZERS
-from geometry import Geometry
+from geometry import Geometry, momentum_noise_factor
 
 CENTRE_BATCH = 64
 CENTRES: Mapping[str, float] = MappingProxyType(  # of the learning rates tried there at the usual momentum
     {"momentum": 0.2, "adamw": 0.03, "signum": 0.01, "muon": 0.04, "dion": 0.04, "orth_dion": 0.04}
 )
+NESTEROV = frozenset({"muon"})  # whose V is that of Nesterov's average
 
 
 class Variant(NamedTuple):
@@ -42,6 +43,11 @@ class Variant(NamedTuple):
     @property
     def geometry(self) -> Geometry:
         return OPTIMIZERS[self.optimizer].geometry
+
+    @property
+    def noise_factor(self) -> float:
+        """V(β), to which the critical batch is in proportion by theory; see `momentum_noise_factor`."""
+        return float(momentum_noise_factor(self.momentum, nesterov=self.optimizer in NESTEROV))
 
     def centre(self, batch_size: int) -> float:
         """The middle of the learning rates tried first, which grows as the root of the batch size."""

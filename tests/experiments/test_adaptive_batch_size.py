@@ -1,11 +1,8 @@
-"""The study of adaptive batch sizes: its runs against plain loops, its folder, its command line."""
+"""The study of adaptive batch sizes: its runs against plain loops, and what its options may not be."""
 
 import functools
-import json
-import shutil
 import zlib
 from itertools import pairwise
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -17,11 +14,9 @@ import optim
 import workloads
 from experiments.adaptive_batch_size import Config, main
 from experiments.adaptive_batch_size.config import STRATEGIES
+from experiments.adaptive_batch_size.runs import adaptive_training, along_examples, control_probe
 from experiments.adaptive_batch_size.strategies import Contestant
-from experiments.adaptive_batch_size.training import adaptive_training, along_examples, control_probe
-from tests.experiments.journals import forget_runs
 from tests.experiments.small_study import SmallStudy
-from workloads import LongSweep
 
 SMALL, LARGE, SAMPLES = 8, 32, 192
 OPTIONS = {
@@ -92,11 +87,7 @@ def run_key(stage, replicate):
 @pytest.fixture(scope="module")
 def grown():
     """A run whose batch grows: its loss, and what its controller says before every micro-batch."""
-    row = {
-        "learning_rate": jnp.float32(0.05),
-        "decay": jnp.float32(0),
-        "key_data": jax.random.key_data(run_key("growing", 0)),
-    }
+    row = {"learning_rate": jnp.float32(0.05), "decay": jnp.float32(0), "key": run_key("growing", 0)}
     contestant = Contestant("signum", "matched")
 
     @jax.jit
@@ -159,44 +150,6 @@ def test_a_constant_batch_is_a_plain_loop_at_the_rate_of_its_first_example(
     batches = [[k] for k in range(len(begins))]
     expected = plain_loss(run_key("screen", 0), (batch_size, len(begins)), batches, rates)
     assert fastest["score"] == pytest.approx(expected, rel=1e-5)
-
-
-def test_the_table_and_the_report_say_what_the_winners_file_says(finished):
-    folder, output = finished
-    content = json.loads((folder / "winners.json").read_text())
-    report = (folder / "report.html").read_text()
-    assert all(line in " ".join(output.split()) for line in (content["verdict"], *content["summary"]))
-    assert {entry["strategy"] for entry in content["outcomes"]} == set(STRATEGIES)
-    for entry in content["outcomes"]:
-        assert all(f"{entry['score']['value']:.3g} [" in text for text in (output, report))
-    assert "3.374" in report  # published
-    assert report.count("data:image/png;base64,") == 5
-
-
-def test_a_study_that_lost_runs_resumes_to_the_same_results(finished, journal_rows, tmp_path, monkeypatch):
-    copy = Path(shutil.copytree(finished[0], tmp_path / "copy"))
-    assert forget_runs(copy, "family = 'signum, matched' AND replicate > 0")
-    assert forget_runs(copy, "family = 'signum, matched' AND stage = 'screen'")
-    status, output = called("report", copy)
-    assert (status, "not finished" in output) == (2, True)
-    trained = []
-    whole = LongSweep.whole
-    monkeypatch.setattr(LongSweep, "whole", lambda *a: trained.append(a) or whole(*a))
-    assert called(*options(), "--folder", copy)[0] == 0
-    assert trained
-    assert journal_rows(copy) == journal_rows(finished[0])
-    assert (copy / "winners.json").read_bytes() == (finished[0] / "winners.json").read_bytes()
-
-
-def test_the_report_is_drawn_again_without_a_run(finished, tmp_path, no_training):
-    copy = Path(shutil.copytree(finished[0], tmp_path / "copy"))
-    (copy / "winners.json").unlink()
-    status, output = called("report", copy)
-    assert status == 0
-    assert (copy / "winners.json").read_bytes() == (finished[0] / "winners.json").read_bytes()
-    assert output == finished[1][finished[1].index(output.splitlines()[0]) :].replace(
-        str(finished[0]), str(copy)
-    )
 
 
 @pytest.mark.parametrize(

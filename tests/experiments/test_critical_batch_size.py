@@ -1,10 +1,8 @@
-"""The study of critical batch sizes: its runs against a plain loop, its folder, its command line."""
+"""The study of critical batch sizes: its runs against a plain loop, and what its options may not be."""
 
 import json
 import math
-import shutil
 import zlib
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -13,13 +11,11 @@ import pytest
 
 import workloads
 from experiments.critical_batch_size import Config, main
-from experiments.critical_batch_size.trials import Trial
+from experiments.critical_batch_size.runs import Trial
 from experiments.study.training import tuning
 from experiments.study.training.noise import FreshNoise
 from experiments.study.training.optimizers import OPTIMIZERS
-from tests.experiments.journals import forget_runs
 from tests.experiments.small_study import SmallStudy
-from workloads import LongSweep
 
 DIMENSION, BATCHES, TARGET, REPLICATES = 16, (2, 4, 8), 0.06, 3
 NOISE_BATCH, PARTS = 16, 4
@@ -208,52 +204,6 @@ def test_the_usual_momentum_is_the_optimizer_as_it_is_and_another_may_be_traced(
     for leaf, chosen in with_momentum(optimizer.usual_momentum).items():
         np.testing.assert_allclose(chosen, usual[leaf], rtol=2e-4, atol=2e-4)
     assert np.any(np.abs(with_momentum(0.25)["hidden"] - usual["hidden"]) > 1e-3)
-
-
-def test_the_table_and_the_report_say_what_the_winners_file_says(finished):
-    folder, output = finished
-    content = json.loads((folder / "winners.json").read_text())
-    report = (folder / "report.html").read_text()
-    assert {winner["optimizer"] for winner in content["winners"]} == {"momentum"}
-    assert content["verdict"] in " ".join(output.split())
-    for winner in content["winners"]:
-        for point in winner["batches"]:
-            if point["steps"]["value"] is not None:
-                assert f"{point['steps']['value']:.3g} [" in report
-    for claim in content["claims"]:
-        assert claim["statement"] in output
-        assert claim["statement"] in report
-    assert report.count("data:image/png;base64,") == 4
-
-
-def test_a_study_that_lost_runs_resumes_to_the_same_results(finished, journal_rows, tmp_path, monkeypatch):
-    copy = Path(shutil.copytree(finished[0], tmp_path / "copy"))
-    assert forget_runs(copy, "family = 'momentum @ 4' AND replicate > 0")
-    assert forget_runs(copy, "family = 'momentum β=0.5 @ 4'")
-    trained = []
-    whole = LongSweep.whole
-    monkeypatch.setattr(LongSweep, "whole", lambda *a: trained.append(a) or whole(*a))
-    assert called(*options(), "--folder", copy)[0] == 0
-    assert trained
-    assert journal_rows(copy) == journal_rows(finished[0])
-    assert (copy / "winners.json").read_text() == (finished[0] / "winners.json").read_text()
-
-
-def test_the_report_is_drawn_again_without_a_run(finished, tmp_path, no_training):
-    copy = Path(shutil.copytree(finished[0], tmp_path / "copy"))
-    for path in (copy / "winners.json", copy / "report.html", *(copy / "figures").iterdir()):
-        path.unlink()
-    assert called("report", copy)[0] == 0
-    for name in ("winners.json", "report.html", "figures/steps.png", "figures/effects.png"):
-        assert (copy / name).read_bytes() == (finished[0] / name).read_bytes()
-
-
-def test_an_unfinished_study_is_not_drawn(finished, tmp_path, no_training):
-    copy = Path(shutil.copytree(finished[0], tmp_path / "copy"))
-    assert forget_runs(copy, "family = 'momentum @ 8' AND stage = 'confirm'")
-    status, output = called("report", copy)
-    assert status == 2
-    assert "3 runs of the stage 'confirm' are missing" in " ".join(output.split())
 
 
 @pytest.mark.parametrize(

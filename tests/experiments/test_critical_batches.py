@@ -8,17 +8,18 @@ import pytest
 from scipy import stats
 
 from experiments.critical_batch_size import Config
-from experiments.critical_batch_size.claims import (
+from experiments.critical_batch_size.critical import (
+    Point,
+    critical_batch,
     decay_effects,
-    momentum_claims,
     momentum_effects,
-    optimizer_claims,
-    prediction_claims,
+    noise_to_target,
 )
-from experiments.critical_batch_size.critical import Resampled, critical_batch
-from experiments.critical_batch_size.measured import Curve, noise_to_target
+from experiments.critical_batch_size.findings import momentum_claims, optimizer_claims, prediction_claims
 from experiments.critical_batch_size.prediction import predictions, quality
 from experiments.critical_batch_size.variants import Variant
+from experiments.study.statistics.resampled import Resampled
+from experiments.study.training.tuning import Setting, Tuned
 from geometry import HYPERBOLA, INVERSE, INVERSE_ROOT, BatchLaw
 
 CONFIG = Config(
@@ -40,25 +41,29 @@ def made_up(law, noise=10.0):
     steps = SEEDS * law.steps(sizes)[None]
     horizons = np.array([CONFIG.horizon(size) for size in sizes])
     steps[steps > horizons] = math.inf
-    constant = np.full(steps.shape, noise)
-    flat = np.ones(len(sizes))
+    constant = np.full(len(SEEDS), noise)
     scales = {name: k * constant for k, name in enumerate(("euclidean", "sign", "spectral"), start=1)}
-    return Curve(steps, scales, flat, flat > 0, 0 * flat)
+    setting = Setting("made up", 0, 0.1, 0.0)
+    return [
+        Point(Variant.usual("muon"), size, Tuned(setting, True, {}, seeds), scales, diverged=0)
+        for size, seeds in zip(CONFIG.batch_sizes, steps.T, strict=True)
+    ]
 
 
 @pytest.mark.parametrize("form", [HYPERBOLA, INVERSE_ROOT, INVERSE])
 def test_a_known_law_is_recovered_and_recognised_with_its_smallest_batches_never_there(form):
     law = BatchLaw(form, 15.0, 12.0 if form is not HYPERBOLA else 1_200.0)
     curve = made_up(law)
-    assert np.isinf(curve.steps[:, 0]).all()
-    assert np.isfinite(curve.steps[:, -1]).all()
+    steps = np.transpose([point.steps for point in curve])
+    assert np.isinf(steps[:, 0]).all()
+    assert np.isfinite(steps[:, -1]).all()
     found = critical_batch(curve, CONFIG)
     assert found.best_form == form.name
     estimate = found.by_form(form.name).estimate(0.95)
     expected = {"hyperbola": 1_200, "inverse_root": 27, "inverse": 24}[form.name]
     assert estimate == pytest.approx((expected,) * 3, rel=0.05)  # seeds at all sizes alike leave it sure
     samples = np.array(CONFIG.batch_sizes) * law.steps(np.array(CONFIG.batch_sizes))
-    reached = np.isfinite(np.median(curve.steps, axis=0))
+    reached = np.isfinite(np.median(steps, axis=0))
     fewest = CONFIG.batch_sizes[int(np.argmin(np.where(reached, samples, np.inf)))]
     assert found.fewest_samples.value == fewest
 
@@ -90,7 +95,9 @@ def test_claims_follow_from_known_critical_batches():
         "signum": False,
     }
     assert claims["adamw"].effect == pytest.approx((2,) * 3, rel=1e-3)
-    more = {claim.subject: claim for claim in momentum_claims(criticals, CONFIG)}
+    effects = [e for name in CONFIG.momentum_optimizers for e in momentum_effects(name, criticals, CONFIG)]
+    (effect,) = decay_effects(criticals, CONFIG)
+    more = {claim.subject: claim for claim in momentum_claims([*effects, effect])}
     assert {name: bool(claim.held) for name, claim in more.items()} == {
         "signum, β 0 to 0.9": True,
         "muon, β 0 to 0.95": False,
@@ -100,7 +107,6 @@ def test_claims_follow_from_known_critical_batches():
     for name, rows in expected.items():
         effects = momentum_effects(name, criticals, CONFIG)
         assert [(e.after.momentum, pytest.approx(e.theory, rel=1e-5)) for e in effects] == rows
-    (effect,) = decay_effects(criticals, CONFIG)
     assert (effect.after.name, effect.theory) == ("adamw λ=0.1", None)
     assert effect.ratio.value == pytest.approx(0.25, rel=1e-3)
 

@@ -4,14 +4,19 @@ import numpy as np
 import pytest
 
 from experiments.adaptive_batch_size import Config
-from experiments.adaptive_batch_size.claims import claims_about
-from experiments.adaptive_batch_size.config import STRATEGIES
-from experiments.adaptive_batch_size.curves import Curves
-from experiments.adaptive_batch_size.outcome import outcomes_of
-from experiments.adaptive_batch_size.savings import common_level, costs_to, saving
+from experiments.adaptive_batch_size.findings import claims_about
+from experiments.adaptive_batch_size.outcome import (
+    Confirmed,
+    Curves,
+    common_level,
+    costs_to,
+    outcomes_of,
+    saving,
+)
+from experiments.adaptive_batch_size.pace import Pace, Timing
 from experiments.adaptive_batch_size.strategies import Contestant
-from experiments.adaptive_batch_size.timing import Pace, Timing, pace
 from experiments.study.training.tuning import Setting, Tuned
+from schedules.search import Scale
 
 CONFIG = Config(small_batch=8, large_batch=48, parts=2, samples=384, curve_points=4)
 
@@ -53,14 +58,14 @@ def test_a_pace_tells_what_a_microbatch_an_update_and_measuring_take():
     def seconds(updates, measuring=1.0):
         return tuple(slow * measuring * (48 * micro + updates * update))
 
-    found = pace(Timing(seconds(10, 1.2), 10, seconds(48), seconds(8)), CONFIG)
+    found = Timing(seconds(10, 1.2), 10, seconds(48), seconds(8)).pace(CONFIG)
     assert found.microbatch == pytest.approx(1.5 * micro)
     assert found.update == pytest.approx(1.5 * update)
     np.testing.assert_allclose(found.overhead, 0.2)
     gone = found.along(np.array([0.0, 12.0, 48.0]), np.array([[0.0, 9.0, 10.0]]))
     share = (12 * micro + 9 * update) / (48 * micro + 10 * update)
     np.testing.assert_allclose(gone, found.run * np.array([[0, share, 1]]))
-    constant = pace(Timing(seconds(48), 48), CONFIG)
+    constant = Timing(seconds(48), 48).pace(CONFIG)
     gone = constant.along(np.array([12.0, 48.0]), np.array([[12.0, 48.0]]))
     np.testing.assert_allclose(gone, [[constant.run / 4, constant.run]])
     assert constant.run == pytest.approx(1.5 * 48 * (micro + update))
@@ -69,15 +74,16 @@ def test_a_pace_tells_what_a_microbatch_an_update_and_measuring_take():
 def outcomes(**heights):
     """Made-up runs of signum: final losses by strategy, each reached in a straight line from 4."""
     ends = {"small": 24, "large": 6, "Euclidean": 12, "matched": 8}
-    names = {strategy: str(Contestant("signum", strategy)) for strategy in STRATEGIES}
-    curves = {
-        name: made_up(np.linspace(4, heights[strategy], 5), np.linspace(0, ends[strategy], 5))
-        for strategy, name in names.items()
-    }
-    setting = Setting("", 0, 0.1, 0.0)
-    tuned = {n: Tuned(setting, True, {setting: 1.0}, c.losses[:, -1]) for n, c in curves.items()}
-    paces = {name: Pace(1.0, 1.0, 0.0, None) for name in curves}
-    return outcomes_of("signum", tuned, curves, paces, CONFIG)
+    setting, pace = Setting("", 0, 0.1, 0.0), Pace(1.0, 1.0, 0.0, None)
+    examples = np.linspace(0, 48, 5)
+
+    def confirmed(strategy, updates):
+        curves = made_up(np.linspace(4, heights[strategy], 5), np.linspace(0, updates, 5))
+        tuned = Tuned(setting, True, {setting: 1.0}, curves.losses[:, -1])
+        seconds = pace.along(examples, curves.updates)
+        return Confirmed(Contestant("signum", strategy), tuned, curves, seconds, pace)
+
+    return outcomes_of({s: confirmed(s, updates) for s, updates in ends.items()}, Scale.RELATIVE, CONFIG)
 
 
 def test_claims_say_what_made_up_runs_are():
@@ -91,18 +97,18 @@ def test_claims_say_what_made_up_runs_are():
         "change of final test_loss from Euclidean to large": (1, True),
         "change of final test_loss from matched to large": (1, True),
     }
-    claims = claims_about("signum", found, "test_loss", 0.95)
+    claims = claims_about("signum", found, Scale.RELATIVE, CONFIG)
     assert {c.statement: bool(c.held) for c in claims} == {name: held for name, (_, held) in effects.items()}
     for claim in claims:
         assert claim.effect.value == pytest.approx(effects[claim.statement][0], abs=1e-9), claim.statement
     assert (found["large"].not_reached, found["matched"].not_reached) == (40, 4)
-    assert found["matched"].saved_in_all.value == pytest.approx(2 / 3)
-    assert found["matched"].saved_time.value == pytest.approx(0, abs=1e-9)  # equal time for equal examples
+    assert found["matched"].saved.updates_in_all.value == pytest.approx(2 / 3)
+    assert found["matched"].saved.seconds.value == pytest.approx(0, abs=1e-9)  # equal time for equal examples
 
 
 def test_claims_fail_where_their_numbers_do():
     found = outcomes(small=1.0, large=0.9, Euclidean=0.5, matched=2.0)
-    claims = claims_about("signum", found, "test_loss", 0.95)
+    claims = claims_about("signum", found, Scale.RELATIVE, CONFIG)
     assert {claim.statement for claim in claims if claim.held} == {
         "share of small's updates saved at equal test_loss by matched",
         "change of final test_loss from Euclidean to large",

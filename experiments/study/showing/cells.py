@@ -64,6 +64,11 @@ def base_lr_text(base_lr: float, searched: Interval | None) -> str:
     return f"{base_lr:.3g}" + (" (edge)" if searched and at_edge(base_lr, searched) else "")
 
 
+def rate_text(learning_rate: float, learning_rate_bracketed: bool) -> str:
+    """A tuned learning rate, marked where it lies on the edge of what was tried."""
+    return f"{learning_rate:.3g}" + ("" if learning_rate_bracketed else " (edge)")
+
+
 def at_edge(base_lr: float, searched: Interval) -> bool:
     """Whether a base learning rate lies outside the inner nine tenths of an interval."""
     return not EDGE <= searched.to_unit(base_lr) <= 1 - EDGE

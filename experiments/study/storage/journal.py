@@ -165,18 +165,11 @@ class Journal:
 
     def rows(self, stage: str) -> list[Row]:
         """The runs of a stage, by group, number, label and replicate."""
-        query = (
-            'SELECT stage, "group", number, label, replicate, base_lr, params, score, metrics, seconds'
-            ' FROM trials WHERE stage = ? ORDER BY "group", number, label, replicate'
-        )
-        return [
-            Row(tuple(identity), base_lr, json.loads(params), score, _metrics(metrics), seconds)
-            for *identity, base_lr, params, score, metrics, seconds in self._read(query, (stage,))
-        ]
+        return self._rows("stage = ?", stage)
 
     def group(self, stage: str, group: str) -> list[Row]:
-        """The runs of a group of a stage."""
-        return [row for row in self.rows(stage) if row.group == group]
+        """The runs of a group of a stage; what else the journal holds takes no time."""
+        return self._rows('stage = ? AND "group" = ?', stage, group)
 
     def metrics(self, stage: str) -> dict[Identity, dict[str, float]]:
         """All metrics of every run of a stage; NaN where a run has no finite value."""
@@ -205,6 +198,16 @@ class Journal:
     def seconds(self) -> float:
         """How long all runs took together, by the clock of the chunks they ran in."""
         return self._read("SELECT TOTAL(seconds) FROM trials")[0][0]
+
+    def _rows(self, condition: str, *values: str) -> list[Row]:
+        query = (
+            'SELECT stage, "group", number, label, replicate, base_lr, params, score, metrics, seconds'
+            f' FROM trials WHERE {condition} ORDER BY "group", number, label, replicate'
+        )
+        return [
+            Row(tuple(identity), base_lr, json.loads(params), score, _metrics(metrics), seconds)
+            for *identity, base_lr, params, score, metrics, seconds in self._read(query, values)
+        ]
 
     def _commit(self, table: str, rows: Sequence[tuple]) -> None:
         """Make a chunk of new rows of a table, none where there are none."""

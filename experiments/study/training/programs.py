@@ -1,5 +1,6 @@
 """Trials to their metrics: rows of numbers through one compiled program."""
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from experiments.study.running.sweeping import Sweep
 from workloads import Stages, Workload
 
 Row = Mapping[str, Any]  # the numbers of a run, and its key
+Train = Callable[[Row, PyTree], PyTree | Stages]  # (row, data) → the run's results, or its stages
 
 
 class Program(NamedTuple):
@@ -29,7 +31,7 @@ class Program(NamedTuple):
       num_steps: of a run in stages.
     """
 
-    train: Callable[[Row, PyTree], PyTree | Stages]
+    train: Train
     columns: Callable[[PyTree], Mapping[str, ArrayLike]]
     num_steps: int | None = None
 
@@ -44,7 +46,7 @@ def trial_runner(
     """(sweep, capacity) → (trials of one stage) → the metrics of each.
 
     Args:
-      program: by the stage of the trials.
+      program: by the stage of the trials; stages with the same `train` share what is compiled.
       numbers: a trial → those of its row; its key comes beside them, as "key".
       data: what all runs share.
       seed: that of all keys.
@@ -53,13 +55,12 @@ def trial_runner(
     root = jax.random.key(seed)
 
     def runner(sweep: Sweep, capacity: int) -> RunTrials:
-        programs: dict[str, Program] = {}
+        programs, keyed = functools.cache(program), functools.cache(_with_key)  # so that each compiles once
 
         def run_trials(trials: Sequence[Any]) -> list[dict[str, float]]:
             (stage,) = {trial.stage for trial in trials}
-            if stage not in programs:  # the same object for the same program, so that it is compiled once
-                programs[stage] = _with_key(program(stage))
-            train, columns, num_steps = programs[stage]
+            train, columns, num_steps = programs(stage)
+            train = keyed(train)
             room = max(capacity, len(trials))  # more were left half-way on more devices
             options = {"capacity": room, "vectorize": vectorize}
             inputs = _inputs(trials, numbers, root)
@@ -107,13 +108,13 @@ def final_metrics(metrics: Mapping[str, Float[np.ndarray, "runs evaluations"]]) 
     return {name: values[:, -1] for name, values in metrics.items()}
 
 
-def _with_key(program: Program) -> Program:
-    """Whose rows hold the words of their keys."""
+def _with_key(train: Train) -> Train:
+    """Of rows that hold the words of their keys."""
 
-    def train(row: Row, data: PyTree) -> PyTree | Stages:
-        return program.train({**row, "key": jax.random.wrap_key_data(row["key_data"])}, data)
+    def keyed(row: Row, data: PyTree) -> PyTree | Stages:
+        return train({**row, "key": jax.random.wrap_key_data(row["key_data"])}, data)
 
-    return program._replace(train=train)
+    return keyed
 
 
 def _inputs(

@@ -25,10 +25,11 @@ Decays = Annotated[tuple[BelowOne, ...], entries(1), EACH_ONCE]
 
 
 @dataclass(frozen=True)
-class Budget(Checked):
-    """What tuning takes, the same for everything that is compared: a group of a study's options.
+class RateBudget(Checked):
+    """What tuning a learning rate takes, the same for everything that is compared: a group of a study's
+    options.
 
-    Raises StudyError for too few or too many of anything, or a decay outside [0, 1).
+    Raises StudyError for too few or too many of anything.
     """
 
     group: ClassVar[Group] = "search"
@@ -37,12 +38,18 @@ class Budget(Checked):
     """Learning rates that each is first tried with, each twice the one before."""
     more_rates: MoreRates = 4
     """Further ones, each placed by the scores so far: beyond an edge, or halfway beside the best."""
-    decays: Decays = (0.0, 1e-4, 1e-3)
-    """Fractions of a weight that a step at the peak learning rate removes, tried at every rate."""
     screen_replicates: Count = 3
-    """Seeds for each learning rate and decay."""
+    """Seeds for each setting that is tried."""
     confirm_replicates: Count = 30
     """Fresh seeds that score each at its best; only these scores are reported."""
+
+
+@dataclass(frozen=True)
+class Budget(RateBudget):
+    """What tuning a learning rate and a decay takes. Raises StudyError for a decay outside [0, 1) too."""
+
+    decays: Decays = (0.0, 1e-4, 1e-3)
+    """Fractions of a weight that a step at the peak learning rate removes, tried at every rate."""
 
     @property
     def runs_per_rate(self) -> int:

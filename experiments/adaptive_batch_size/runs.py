@@ -1,0 +1,276 @@
+"""The runs of the study: every optimizer with every batch tuned, recorded along its examples, and timed."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int, PyTree
+
+import optim
+import workloads
+from experiments.adaptive_batch_size.config import ADAPTIVE, STRATEGIES, Config
+from experiments.adaptive_batch_size.outcome import Along, Confirmed, Curves, Outcome, outcomes_of
+from experiments.adaptive_batch_size.pace import Timing
+from experiments.adaptive_batch_size.strategies import Contestant, contestants
+from experiments.study.options.metrics import curve_metric
+from experiments.study.running.runs import Runner, Runs
+from experiments.study.storage.journal import Journal, Tally
+from experiments.study.training.optimizers import OPTIMIZERS
+from experiments.study.training.programs import Program, Row, trial_runner
+from experiments.study.training.timing import in_turn
+from experiments.study.training.tuning import CONFIRM, Setting, Tuned, tune
+from schedules.search import Scale, named_key
+from workloads import Run, Stages, Workload
+
+UPDATES = "updates"  # what every run records beside the workload's metrics
+BATCH_SIZE, RATE_FACTOR = "batch_size", "rate_factor"  # and what the growing ones do
+NOISE, SIGNAL = "noise_squared", "signal_squared"
+NEVER = 2**30  # updates from one measurement to the next
+
+
+class Results(NamedTuple):
+    """A finished study.
+
+    Attributes:
+      config: what was compared.
+      outcomes: what became of every optimizer, by strategy.
+      scale: of the changes of the score.
+      medians: by contestant, those of all metrics at the end of the confirming runs.
+      tally: how many runs there were.
+    """
+
+    config: Config
+    outcomes: Mapping[str, Mapping[str, Outcome]]
+    scale: Scale
+    medians: Mapping[str, Mapping[str, float]]
+    tally: Tally
+
+    @property
+    def all_outcomes(self) -> list[Outcome]:
+        return [outcome for outcomes in self.outcomes.values() for outcome in outcomes.values()]
+
+
+def conclude(config: Config, runs: Runs) -> Results:
+    """Tune every contestant, time them all, and compare the strategies of every optimizer."""
+    tuned = {}
+    for contestant in contestants(config):
+        make_runner = partial(runner, contestant, config, runs)
+        evaluate = runs.evaluator(make_runner, config.metric, config.runs_per_rate)
+        tuned[contestant] = tune(str(contestant), contestant.centre(config), config, evaluate)
+    timings = runs.once("timings", lambda: measured_timings(tuned, config, runs.workload))
+    scale = Scale.of(*(best.scores for best in tuned.values()))
+
+    def confirmed(contestant: Contestant) -> Confirmed:
+        curves = read_curves(contestant, config, runs.journal)
+        pace = Timing(**timings[str(contestant)]).pace(config)
+        seconds = pace.along(np.array(config.curve_samples) / config.small_batch, curves.updates)
+        return Confirmed(contestant, tuned[contestant], curves, seconds, pace)
+
+    outcomes = {
+        optimizer: outcomes_of({s: confirmed(Contestant(optimizer, s)) for s in STRATEGIES}, scale, config)
+        for optimizer in config.optimizers
+    }
+    medians = runs.journal.medians(CONFIRM)
+    ends = {name: {m: v for m, v in values.items() if "@" not in m} for name, values in medians.items()}
+    return Results(config, outcomes, scale, ends, runs.journal.tally())
+
+
+def read_curves(contestant: Contestant, config: Config, journal: Journal) -> Curves:
+    """The confirming runs along their examples."""
+    runs = [row.metrics for row in journal.group(CONFIRM, str(contestant))]
+
+    def values(name: str, constant: float = np.nan) -> Along:
+        points = [curve_metric(name, samples) for samples in config.curve_samples]
+        return np.array([[metrics.get(point, constant) for point in points] for metrics in runs])
+
+    losses = values(config.metric)
+    return Curves(
+        losses=np.where(np.isfinite(losses), losses, np.inf),
+        updates=values(UPDATES),
+        batch_sizes=values(BATCH_SIZE, contestant.batch_size(config)),
+        rate_factors=values(RATE_FACTOR, 1.0),
+        noise=values(NOISE),
+        signal=values(SIGNAL),
+    )
+
+
+def runner(contestant: Contestant, config: Config, runs: Runs) -> Runner:
+    """What trains a contestant: all that is recorded of its runs, at the end and along the way."""
+    train = partial(recorded_stages, contestant, config, runs.workload)
+    program = Program(train, partial(columns, config), contestant.num_steps(config))
+    return trial_runner(
+        lambda stage: program, lambda trial: numbers(trial.setting), runs.workload.data, config.seed
+    )
+
+
+def numbers(setting: Setting) -> dict[str, float]:
+    """Those of a run."""
+    return {"learning_rate": setting.learning_rate, "decay": setting.decay}
+
+
+def columns(config: Config, records: Mapping[str, Float[np.ndarray, "runs points"]]) -> dict[str, np.ndarray]:
+    """The metrics of recorded runs: at their end, and as "train_loss@SAMPLES" along the way."""
+    metrics = {}
+    for name, values in records.items():
+        metrics |= {
+            curve_metric(name, samples): values[:, k] for k, samples in enumerate(config.curve_samples)
+        }
+        metrics[name] = values[:, -1]
+    return metrics
+
+
+def recorded_stages(
+    contestant: Contestant, config: Config, workload: Workload, row: Row, data: PyTree
+) -> Stages:
+    """One run, to its records at each of `config.curve_samples`."""
+    steps = np.array(config.curve_samples) // contestant.batch_size(config)
+    growing = contestant.strategy in ADAPTIVE
+    training, probe = (adaptive_training, control_probe) if growing else (constant_training, None)
+    stages = training(contestant, config, workload, row, data, evaluate_at=steps.tolist(), probe=probe)
+
+    def records(run: Run) -> dict[str, Float[Array, "points"]]:
+        run = stages.finish(run)
+        control = along_examples(run.probes, steps) if growing else {UPDATES: jnp.asarray(steps, jnp.float32)}
+        return {**run.metrics, **control}
+
+    return stages._replace(finish=records)
+
+
+def constant_training(
+    contestant: Contestant, config: Config, workload: Workload, row: Row, data: PyTree, **options: Any
+) -> Stages:
+    """Training with a constant batch; its learning rate is the schedule's at the batch's first example."""
+    batch_size = contestant.batch_size(config)
+    return workloads.trainer(
+        workload,
+        data,
+        _builder(contestant, row),
+        row["learning_rate"] * config.multipliers[:: batch_size // config.small_batch],
+        workloads.run_keys(row["key"]),
+        batch_size=batch_size,
+        **options,
+    )
+
+
+def adaptive_training(
+    contestant: Contestant,
+    config: Config,
+    workload: Workload,
+    row: Row,
+    data: PyTree,
+    controller: optim.BatchController | None = None,
+    **options: Any,
+) -> Stages:
+    """Training with a batch that grows by micro-batches, as the contestant's controller wants or another one.
+
+    Its steps are micro-batches.
+    """
+    controller = controller or contestant.controller(config)
+
+    def build(schedule: optax.Schedule) -> optax.GradientTransformation:
+        return optim.adaptive_batch(
+            _builder(contestant, row),
+            schedule,
+            controller,
+            microbatch_size=config.small_batch,
+            num_microbatches=config.num_microbatches,
+        )
+
+    return workloads.trainer(
+        workload,
+        data,
+        build,
+        row["learning_rate"] * config.multipliers,
+        workloads.run_keys(row["key"]),
+        batch_size=config.small_batch,
+        parts=config.parts,
+        **options,
+    )
+
+
+def control_probe(params, state, batch, gradients, key) -> dict[str, Array]:
+    """The controller's state before a micro-batch; noise and signal are NaN before the first measurement."""
+    control = state.control
+    average = control.average
+    return {
+        UPDATES: control.steps,
+        BATCH_SIZE: control.batch_size,
+        RATE_FACTOR: control.learning_rate_factor,
+        NOISE: average.noise**2 / average.noise_weight,
+        SIGNAL: average.signal**2 / average.signal_weight,
+    }
+
+
+def along_examples(
+    probes: dict[str, Array], seen: Int[np.ndarray, "points"]
+) -> dict[str, Float[Array, "points"]]:
+    """The controller's records after so many micro-batches, of those before each micro-batch.
+
+    The last micro-batch ends the last batch, however small, and so makes one more update; what it might have
+    measured, no batch follows.
+    """
+    num_microbatches = probes[UPDATES].shape[0]
+    records = {name: values[np.minimum(seen, num_microbatches - 1)] for name, values in probes.items()}
+    records[UPDATES] = records[UPDATES] + (seen == num_microbatches)
+    return {name: values.astype(jnp.float32) for name, values in records.items()}
+
+
+def measured_timings(
+    tuned: Mapping[Contestant, Tuned], config: Config, workload: Workload
+) -> dict[str, dict[str, Any]]:
+    """The fields of a `Timing` by contestant, each at its best learning rate: all in turn, on one device."""
+    calls = {
+        (str(contestant), kind): call
+        for contestant, best in tuned.items()
+        for kind, call in timed_calls(contestant, best.setting, config, workload).items()
+    }
+    updates = {name: int(call()[0]) for (name, kind), call in calls.items() if kind == "seconds"}
+    timings: dict[str, dict[str, Any]] = {name: {"updates": count} for name, count in updates.items()}
+    for (name, kind), seconds in in_turn(calls, config.timing_repeats).items():
+        timings[name][kind] = seconds
+    return timings
+
+
+def timed_calls(
+    contestant: Contestant, setting: Setting, config: Config, workload: Workload
+) -> dict[str, Callable[[], tuple[Array, Any]]]:
+    """The runs to time, by the field of `Timing`; each returns the updates it made, and what it ends with."""
+    row = {name: jnp.float32(value) for name, value in numbers(setting).items()}
+    row["key"] = named_key(jax.random.key(config.seed), CONFIRM, 0)
+
+    @jax.jit
+    def constant(row, data):
+        stages = constant_training(contestant, config, workload, row, data)
+        run = stages.whole(contestant.num_steps(config))
+        return jnp.asarray(config.samples // contestant.batch_size(config)), run.metrics
+
+    @jax.jit
+    def adaptive(row, data, batch_size, every):
+        controller = replace(contestant.controller(config), batch_size=batch_size, every=every)
+        last = config.num_microbatches - 1
+        stages = adaptive_training(
+            contestant, config, workload, row, data, controller, probe=control_probe, probe_every=last
+        )
+        run = stages.whole(config.num_microbatches)
+        return run.probes[UPDATES][-1] + 1, run.metrics
+
+    if contestant.strategy not in ADAPTIVE:
+        return {"seconds": partial(constant, row, workload.data)}
+    controls = {
+        "seconds": (config.small_batch, config.measure_every),
+        "fixed_small": (config.small_batch, NEVER),
+        "fixed_large": (config.large_batch, NEVER),
+    }
+    return {kind: partial(adaptive, row, workload.data, *control) for kind, control in controls.items()}
+
+
+def _builder(contestant: Contestant, row: Row) -> Callable[[optax.Schedule], optax.GradientTransformation]:
+    def build(schedule: optax.Schedule) -> optax.GradientTransformation:
+        return OPTIMIZERS[contestant.optimizer].build(schedule, row["decay"] / row["learning_rate"])
+
+    return build

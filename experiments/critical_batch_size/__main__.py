@@ -1,5 +1,0 @@
-import sys
-
-from experiments.critical_batch_size import main
-
-sys.exit(main())

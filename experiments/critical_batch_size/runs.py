@@ -1,0 +1,202 @@
+"""The runs of the study: steps to the target, noise scales along those that confirm, and what both show."""
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+
+import workloads
+from experiments.critical_batch_size.config import Config
+from experiments.critical_batch_size.critical import (
+    Critical,
+    Curve,
+    Effect,
+    Point,
+    critical_batch,
+    decay_effects,
+    momentum_effects,
+    noise_metric,
+    noise_to_target,
+)
+from experiments.critical_batch_size.prediction import Prediction, predictions
+from experiments.critical_batch_size.variants import Variant
+from experiments.study.running.evaluation import Evaluate
+from experiments.study.running.runs import Runner, Runs
+from experiments.study.statistics.crossing import first_reached
+from experiments.study.storage.journal import Identity, Row, Tally, label
+from experiments.study.training import tuning
+from experiments.study.training.noise import FreshNoise
+from experiments.study.training.optimizers import OPTIMIZERS
+from experiments.study.training.programs import Program, final_metrics, trainer, trial_runner
+from experiments.study.training.tuning import CONFIRM, Tuned, tune
+from geometry.noise import NOISE_GEOMETRIES
+from workloads import Workload
+
+STEPS = "steps"  # to the target, as the journal calls them
+
+
+class Trial(NamedTuple):
+    """A run of the tuning procedure, with the variant and the batch size that are tuned."""
+
+    variant: Variant
+    batch_size: int
+    tuned: tuning.Trial
+
+    @property
+    def stage(self) -> str:
+        return self.tuned.stage
+
+    @property
+    def identity(self) -> Identity:
+        setting = self.tuned.setting
+        return self.stage, setting.name, 0, label(half_doublings=setting.half_doublings), self.tuned.replicate
+
+    @property
+    def base_lr(self) -> float:
+        return self.tuned.base_lr
+
+    @property
+    def params(self) -> dict[str, float]:
+        _, momentum, weight_decay = self.variant
+        return {"batch_size": self.batch_size, "momentum": momentum, "weight_decay": weight_decay}
+
+    def key(self, root: PRNGKeyArray) -> PRNGKeyArray:
+        """The run's key: the same for all variants, batch sizes and rates of one replicate of one stage."""
+        return self.tuned.key(root)
+
+
+class Results(NamedTuple):
+    """A finished study.
+
+    Attributes:
+      config: what was measured.
+      curves: by variant, what was measured.
+      criticals: by variant, its critical batch and what predicts it.
+      effects: of momentum, then of weight decay.
+      predictions: by noise scale, how well it predicts.
+      tally: how many runs there were, those of the tuning included.
+    """
+
+    config: Config
+    curves: Mapping[Variant, Curve]
+    criticals: Mapping[Variant, Critical]
+    effects: Sequence[Effect]
+    predictions: Mapping[str, Prediction]
+    tally: Tally
+
+
+def conclude(config: Config, runs: Runs) -> Results:
+    """Tune every variant at every batch size, and fit the laws to what the fresh seeds took."""
+    points = {}
+    for optimizer, batch_size in itertools.product(config.optimizers, config.batch_sizes):
+        make_runner = partial(runner, optimizer, batch_size, config, runs)
+        evaluate = runs.evaluator(make_runner, STEPS, config.chunk_runs)
+        for variant in config.variants:
+            if variant.optimizer == optimizer:
+                tuned = tune_variant(variant, batch_size, config, evaluate)
+                rows = runs.journal.group(CONFIRM, tuned.setting.name)
+                points[variant, batch_size] = measured(variant, batch_size, tuned, rows, config)
+    curves = {variant: [points[variant, size] for size in config.batch_sizes] for variant in config.variants}
+    criticals = {variant: critical_batch(curve, config) for variant, curve in curves.items()}
+    by_momentum = [momentum_effects(name, criticals, config) for name in config.momentum_optimizers]
+    effects = [*itertools.chain(*by_momentum), *decay_effects(criticals, config)]
+    return Results(config, curves, criticals, effects, predictions(criticals), runs.journal.tally())
+
+
+def tune_variant(variant: Variant, batch_size: int, config: Config, evaluate: Evaluate) -> Tuned:
+    """The best learning rate of a variant at a batch size, and the steps that fresh seeds take at it."""
+
+    def evaluate_tuned(trials: Sequence[tuning.Trial]) -> dict[tuning.Trial, float]:
+        scores = evaluate([Trial(variant, batch_size, trial) for trial in trials])
+        return {trial.tuned: score for trial, score in scores.items()}
+
+    name = f"{variant.name} @ {batch_size}"
+    return tune(name, variant.centre(batch_size), config.budget, evaluate_tuned)
+
+
+def runner(optimizer: str, batch_size: int, config: Config, runs: Runs) -> Runner:
+    """What trains with an optimizer at a batch size: one compiled program for its variants, rates and stages.
+
+    A run's metrics are the steps that it takes to the target, +inf for never, the workload's at its end, and
+    of confirming runs the noise scales along the way.
+    """
+    train = partial(trained, optimizer, batch_size, config, runs.workload)
+
+    return trial_runner(
+        lambda stage: Program(train, partial(columns, stage, batch_size, config)),
+        lambda t: {**t.params, "learning_rate": t.base_lr, "measuring": t.stage == CONFIRM},
+        runs.workload.data,
+        config.seed,
+    )
+
+
+def trained(
+    optimizer: str,
+    batch_size: int,
+    config: Config,
+    workload: Workload,
+    row: Mapping[str, Array],
+    data: PyTree,
+) -> tuple[dict[str, Float[Array, "evaluations"]], dict[str, Float[Array, "probes"]]]:
+    """The metrics along one run, and its noise scales by geometry where `measuring`."""
+    computed = workloads.with_compute_dtype(workload, config.precision)
+    noise = FreshNoise(computed, config.noise_batch, config.noise_parts)
+
+    def probe(params, state, batch, part_gradients, key):
+        return jax.lax.cond(
+            row["measuring"],
+            lambda: noise.scales(params, data, key),
+            lambda: {geometry.name: jnp.zeros([]) for geometry in NOISE_GEOMETRIES},
+        )
+
+    horizon = config.horizon(batch_size)
+    stages = trainer(
+        config,
+        workload,
+        data,
+        lambda schedule: OPTIMIZERS[optimizer].with_momentum(schedule, row["weight_decay"], row["momentum"]),
+        jnp.full(horizon, row["learning_rate"]),
+        row["key"],
+        batch_size=batch_size,
+        evaluate_at=config.evaluated_steps(batch_size),
+        probe=probe,
+        probe_every=config.probed_steps(batch_size).step,
+    )
+    run = stages.whole(horizon)
+    return run.metrics, run.probes
+
+
+def columns(
+    stage: str,
+    batch_size: int,
+    config: Config,
+    results: tuple[Mapping[str, Float[np.ndarray, "runs points"]], ...],
+) -> dict[str, np.ndarray]:
+    """The metrics of `trained` runs."""
+    metrics, scales = results
+    evaluated, probed = config.evaluated_steps(batch_size), config.probed_steps(batch_size)
+    steps = [first_reached(curve, evaluated, config.target) for curve in metrics[config.metric]]
+    noise = {
+        noise_metric(name, step): values[:, k]
+        for name, values in scales.items()
+        for k, step in enumerate(probed)
+    }
+    return {**final_metrics(metrics), STEPS: np.array(steps), **(noise if stage == CONFIRM else {})}
+
+
+def measured(variant: Variant, batch_size: int, tuned: Tuned, rows: Sequence[Row], config: Config) -> Point:
+    """What the confirming runs at a batch size show."""
+    runs, probed = [row.metrics for row in rows], config.probed_steps(batch_size)
+    return Point(
+        variant,
+        batch_size,
+        tuned,
+        {g.name: noise_to_target(g.name, runs, tuned.scores, probed) for g in NOISE_GEOMETRIES},
+        diverged=sum(not math.isfinite(metrics[config.metric]) for metrics in runs),
+    )
