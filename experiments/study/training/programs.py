@@ -1,5 +1,6 @@
 """Trials to their metrics: rows of numbers through one compiled program."""
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -15,8 +16,10 @@ from experiments.study.running.evaluation import RunTrials
 from experiments.study.running.runs import Runner
 from experiments.study.running.sweeping import Sweep
 from workloads import Stages, Workload
+from workloads.training import Optimizer
 
 Row = Mapping[str, Any]  # the numbers of a run, and its key
+Train = Callable[[Row, PyTree], PyTree | Stages]  # (row, data) → the run's results, or its stages
 
 
 class Program(NamedTuple):
@@ -29,7 +32,7 @@ class Program(NamedTuple):
       num_steps: of a run in stages.
     """
 
-    train: Callable[[Row, PyTree], PyTree | Stages]
+    train: Train
     columns: Callable[[PyTree], Mapping[str, ArrayLike]]
     num_steps: int | None = None
 
@@ -44,7 +47,7 @@ def trial_runner(
     """(sweep, capacity) → (trials of one stage) → the metrics of each.
 
     Args:
-      program: by the stage of the trials.
+      program: by the stage of the trials; stages with the same `train` share what is compiled.
       numbers: a trial → those of its row; its key comes beside them, as "key".
       data: what all runs share.
       seed: that of all keys.
@@ -53,13 +56,12 @@ def trial_runner(
     root = jax.random.key(seed)
 
     def runner(sweep: Sweep, capacity: int) -> RunTrials:
-        programs: dict[str, Program] = {}
+        programs, keyed = functools.cache(program), functools.cache(_with_key)  # so that each compiles once
 
         def run_trials(trials: Sequence[Any]) -> list[dict[str, float]]:
             (stage,) = {trial.stage for trial in trials}
-            if stage not in programs:  # the same object for the same program, so that it is compiled once
-                programs[stage] = _with_key(program(stage))
-            train, columns, num_steps = programs[stage]
+            train, columns, num_steps = programs(stage)
+            train = keyed(train)
             room = max(capacity, len(trials))  # more were left half-way on more devices
             options = {"capacity": room, "vectorize": vectorize}
             inputs = _inputs(trials, numbers, root)
@@ -78,22 +80,16 @@ def trainer(
     config: Trained,
     workload: Workload,
     data: PyTree,
-    optimizer: Callable[[optax.Schedule], optax.GradientTransformation],
+    optimizer: Optimizer,
     learning_rates: Float[Array, "steps"],
     key: PRNGKeyArray,
     **options: Any,
 ) -> Stages:
     """`workloads.trainer` as the options say that all studies share."""
-
-    def clipped(schedule: optax.Schedule) -> optax.GradientTransformation:
-        if config.clip_norm is None:
-            return optimizer(schedule)
-        return optax.chain(optax.clip_by_global_norm(config.clip_norm), optimizer(schedule))
-
     return workloads.trainer(
         workloads.with_compute_dtype(workload, config.precision),
         data,
-        clipped,
+        clipped(optimizer, config.clip_norm),
         learning_rates,
         workloads.run_keys(key),
         microbatches=config.microbatches,
@@ -102,18 +98,26 @@ def trainer(
     )
 
 
+def clipped(optimizer: Optimizer, clip_norm: float | None) -> Optimizer:
+    """The optimizer, of gradients scaled down to that norm where theirs is larger; of all as they are when
+    None."""
+    if clip_norm is None:
+        return optimizer
+    return lambda schedule: optax.chain(optax.clip_by_global_norm(clip_norm), optimizer(schedule))
+
+
 def final_metrics(metrics: Mapping[str, Float[np.ndarray, "runs evaluations"]]) -> dict[str, np.ndarray]:
     """Every metric at the end of each run."""
     return {name: values[:, -1] for name, values in metrics.items()}
 
 
-def _with_key(program: Program) -> Program:
-    """Whose rows hold the words of their keys."""
+def _with_key(train: Train) -> Train:
+    """Of rows that hold the words of their keys."""
 
-    def train(row: Row, data: PyTree) -> PyTree | Stages:
-        return program.train({**row, "key": jax.random.wrap_key_data(row["key_data"])}, data)
+    def keyed(row: Row, data: PyTree) -> PyTree | Stages:
+        return train({**row, "key": jax.random.wrap_key_data(row["key_data"])}, data)
 
-    return program._replace(train=train)
+    return keyed
 
 
 def _inputs(
