@@ -1,12 +1,40 @@
 """Runs that are looked at from their own end: trained to it, then trained again and measured towards it."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, PyTree
+from jaxtyping import Array, Bool, PRNGKeyArray, PyTree
 
+from experiments.study.storage.journal import Identity
+from schedules.search import named_key
 from workloads import Run
+
+
+class MeasuredTrial(NamedTuple):
+    """A run that is measured.
+
+    Attributes:
+      identity: what makes this trial the same one in a resumed study.
+      base_lr: its peak learning rate.
+      purpose: the name of its key, which all trials of a purpose and a replicate share.
+    """
+
+    identity: Identity
+    base_lr: float
+    purpose: str
+
+    @property
+    def stage(self) -> str:
+        return self.identity[0]
+
+    @property
+    def params(self) -> dict[str, float]:
+        return {}
+
+    def key(self, root: PRNGKeyArray) -> PRNGKeyArray:
+        return named_key(root, self.purpose, self.identity[-1])
 
 
 def replayed(train: Callable[[PyTree, Bool[Array, ""]], Run], params: PyTree) -> tuple[Run, Bool[Array, ""]]:
