@@ -14,7 +14,7 @@ from experiments.study.showing.cells import NONE, as_text
 from experiments.study.showing.claims import tally
 from experiments.study.showing.findings import Figure, Findings, Part
 from experiments.study.showing.standings import marks_note, rate_columns, standing_columns
-from experiments.study.showing.table import Table, column
+from experiments.study.showing.table import Column, Table, column
 from experiments.study.statistics.typical import typical
 from schedules.search import Estimate, Standing, median_estimate, verdict
 
@@ -56,8 +56,15 @@ def layer_table(results: Results) -> Table[int]:
     def value(name: str) -> Callable[[int], float]:
         return lambda place: float(medians[name][place])
 
-    def estimate(name: str, place: int) -> Estimate:
-        return median_estimate(typical(values[name][:, place]), results.config.confidence)
+    def judged(heading: str, name: str) -> tuple[Column[int], Column[int]]:
+        indices = [
+            median_estimate(typical(values[name][:, place]), results.config.confidence)
+            for place in range(len(layers))
+        ]
+        return (
+            column(heading, shown=lambda place: as_text(indices[place]), **{name: value(name)}),
+            column("it says", shown=lambda place: suited(indices[place])),
+        )
 
     def matrix(place: int) -> str:
         _, rows, columns = layers[place].view.matrix_shapes(layers[place].shape)[0]
@@ -72,14 +79,8 @@ def layer_table(results: Results) -> Table[int]:
         column("B ℓ2", noise_euclidean=value("noise_euclidean")),
         column("B sign", noise_sign=value("noise_sign")),
         column("B spec", noise_spectral=value("noise_spectral")),
-        column("noise index", shown=lambda place: as_text(estimate("index", place)), index=value("index")),
-        column("it says", shown=lambda place: suited(estimate("index", place))),
-        column(
-            "curvature index",
-            shown=lambda place: as_text(estimate("curvature_index", place)),
-            curvature_index=value("curvature_index"),
-        ),
-        column("it says", shown=lambda place: suited(estimate("curvature_index", place))),
+        *judged("noise index", "index"),
+        *judged("curvature index", "curvature_index"),
         column("nr/st", rank_ratio, rank_ratio=value("rank_ratio")),
         column("γ", "{cosine:.3f}".format, cosine=value("cosine")),
         *(

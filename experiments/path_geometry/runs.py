@@ -22,6 +22,7 @@ from experiments.study.storage.journal import Tally, label
 from experiments.study.training.optimizers import OPTIMIZERS
 from experiments.study.training.programs import Program, clipped, final_metrics, trainer, trial_runner
 from experiments.study.training.replay import MeasuredTrial, replayed
+from experiments.study.training.shape_runs import ShapeRunner
 from experiments.study.training.tuning import CONFIRM
 from geometry import path_geometry
 from schedules.search import (
@@ -95,20 +96,15 @@ def contest(paths: Paths, config: Config, runs: Runs) -> dict[str, Winner]:
 
 def schedule_runner(config: Config, runs: Runs) -> Runner:
     """What trains with sgd and the schedule of a trial of `schedules.search`."""
-    workload = runs.workload
-
-    def train(row, data):
-        rates = row["learning_rates"]
-        options = {"batch_size": config.middle_batch}
-        trained = trainer(config, workload, data, optax.sgd, rates, row["key"], **options)
-        return trained._replace(finish=lambda run: trained.finish(run).metrics)
-
-    program = Program(train, final_metrics, config.num_steps)
-
-    def numbers(trial):
-        return {"learning_rates": trial.learning_rates}
-
-    return trial_runner(lambda stage: program, numbers, workload.data, config.seed)
+    return lambda sweep, capacity: ShapeRunner(
+        runs.workload,
+        optax.sgd,
+        jax.random.key(config.seed),
+        sweep,
+        batch_size=config.middle_batch,
+        capacity=capacity,
+        trained=config,
+    )
 
 
 def path_runner(optimizer: str, batch_size: int, config: Config, runs: Runs) -> Runner:

@@ -3,7 +3,6 @@
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,8 +11,10 @@ import optax
 from jaxtyping import PRNGKeyArray, PyTree
 
 import workloads
+from experiments.study.options.groups import Trained
 from experiments.study.options.metrics import best_metric, curve_metric, evaluation_steps
 from experiments.study.running.sweeping import Sweep
+from experiments.study.training.programs import trainer
 from schedules.search import Trial
 from workloads import Run, Stages, Workload
 from workloads.memory import fitting_vectorize
@@ -39,7 +40,7 @@ class ShapeRunner:
         and the like; of a run whose final value is not finite, that value.
       curve_steps: numbers of updates, ascending, after which all metrics are recorded too, as
         "train_loss@STEP" and the like.
-      training: further options of `workloads.train`, such as `microbatches`.
+      trained: how every run is computed; a study's config where those are options of it.
     """
 
     workload: Workload
@@ -51,7 +52,7 @@ class ShapeRunner:
     vectorize: int = 1
     evaluations: int = 1
     curve_steps: Sequence[int] = ()
-    training: dict[str, Any] = field(default_factory=dict)
+    trained: Trained = field(default_factory=Trained)
 
     def __call__(self, trials: Sequence[Trial]) -> list[dict[str, float]]:
         rows = self._rows(trials)
@@ -84,28 +85,28 @@ class ShapeRunner:
         curve_steps = [step for step in self.curve_steps if step <= num_steps]
         evaluated = evaluation_steps(num_steps, self.evaluations)
         steps = sorted({*curve_steps, *evaluated})
-        trained = workloads.trainer(
+        training = trainer(
+            self.trained,
             self.workload,
             data,
             self.optimizer,
             row["learning_rates"],
-            workloads.run_keys(jax.random.wrap_key_data(row["key_data"])),
+            jax.random.wrap_key_data(row["key_data"]),
             batch_size=self.batch_size,
             evaluate_at=steps,
-            **self.training,
         )
 
         def metrics(run: Run) -> dict[str, jax.Array]:
-            values = trained.finish(run).metrics
-            found = {name: of[-1] for name, of in values.items()}
-            for name, of in values.items():
+            curves = training.finish(run).metrics
+            found = {name: curve[-1] for name, curve in curves.items()}
+            for name, curve in curves.items():
                 if self.evaluations > 1:
-                    found[best_metric(name)] = _best(of[np.searchsorted(steps, evaluated)])
+                    found[best_metric(name)] = _best(curve[np.searchsorted(steps, evaluated)])
                 for step in curve_steps:
-                    found[curve_metric(name, step)] = of[steps.index(step)]
+                    found[curve_metric(name, step)] = curve[steps.index(step)]
             return found
 
-        return trained._replace(finish=metrics)
+        return training._replace(finish=metrics)
 
     @functools.cached_property
     def _data(self) -> PyTree:
