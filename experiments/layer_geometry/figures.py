@@ -8,7 +8,7 @@ from matplotlib.colors import Colormap, LinearSegmentedColormap, LogNorm, Normal
 from matplotlib.figure import Figure
 
 from experiments.layer_geometry.config import SPECTRAL_ONLY
-from experiments.layer_geometry.results import Results
+from experiments.layer_geometry.runs import Results
 from experiments.study.showing.figures import as_png, ranking
 
 SIGN_TO_SPECTRAL = LinearSegmentedColormap.from_list("geometry", ["#e08214", "#f7f7f7", "#0b6fb8"])
@@ -26,7 +26,7 @@ def suited(results: Results) -> bytes:
         "log(nuclear / stable rank)": np.log(values["rank_ratio"]),
     }
     return _heat_maps(
-        {title: _middle(of) for title, of in shown.items()},
+        {title: _middle(measured) for title, measured in shown.items()},
         results,
         results.config.probed_steps,
         SIGN_TO_SPECTRAL,
@@ -40,7 +40,7 @@ def noise(results: Results) -> bytes:
     """The three noise scales of every layer along training."""
     names = ("euclidean", "sign", "spectral")
     shown = {name: _middle(results.series.values[f"noise_{name}"]) for name in names}
-    finite = np.concatenate([of[np.isfinite(of) & (of > 0)] for of in shown.values()])
+    finite = np.concatenate([scales[np.isfinite(scales) & (scales > 0)] for scales in shown.values()])
     return _heat_maps(
         shown,
         results,
@@ -71,7 +71,7 @@ def choices(results: Results) -> bytes:
     return _heat_maps(
         {"by the index": results.series.spectral},
         results,
-        results.config.looked_at_steps,
+        results.config.recorded_steps,
         SIGN_TO_SPECTRAL,
         Normalize(0, 1),
         "share of runs in which it was spectral",

@@ -1,83 +1,130 @@
-"""The claims of the papers about layers, each with what was measured and whether it held."""
+"""What is told of a study of layer geometry."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
-from jaxtyping import Bool, Float
-from scipy import stats
 
-from experiments.layer_geometry.config import BY_INDEX, SIGN_ONLY, SPECTRAL_ONLY, Config
-from experiments.layer_geometry.series import Series
-from experiments.study.showing.old_claims import Claim, above, below
-from schedules.search import Estimate, Standing, median_change, median_estimate
+from experiments.layer_geometry import figures
+from experiments.layer_geometry.config import SPECTRAL_ONLY
+from experiments.layer_geometry.measurement import LARGEST_INDEX
+from experiments.layer_geometry.runs import Results
+from experiments.study.showing.cells import NONE, as_text
+from experiments.study.showing.claims import tally
+from experiments.study.showing.findings import Figure, Findings, Part
+from experiments.study.showing.standings import marks_note, rate_columns, standing_columns
+from experiments.study.showing.table import Column, Table, column
+from experiments.study.statistics.typical import typical
+from schedules.search import Estimate, Standing, median_estimate, verdict
 
-INDICES = {"index": "the noise index", "curvature_index": "measured curvature"}
-ALMOST_ALWAYS = 0.95
-
-
-def typical(values: Float[np.ndarray, "replicates *rest"]) -> Float[np.ndarray, "replicates"]:
-    """The median over everything measured in a run."""
-    return np.median(values.reshape(len(values), -1), axis=1)
-
-
-def layer_claims(series: Series, config: Config) -> list[Claim]:
-    """What the criteria of the papers say of the measured runs."""
-
-    def estimate(of_runs: Float[np.ndarray, "replicates"]) -> Estimate:
-        return median_estimate(of_runs, config.confidence)
-
-    claims = []
-    for quantity, name in INDICES.items():
-        hidden, outer = (series.of(quantity, kinds) for kinds in (("hidden",), ("embed", "head")))
-        claims.append(above("spectral suits hidden matrices: log R", name, estimate(typical(hidden)), 0))
-        claims.append(below("sign suits embedding and head: log R", name, estimate(typical(outer)), 0))
-    agreement, correlation = estimate(_agreement(series)), estimate(_rank_correlation(series))
-    spectral_rank = estimate(_share(series.of("rank_ratio", ("hidden", "head")) >= 1))
-    positive = estimate(_share(series.values["cosine"] > 0))
-    after_start = series.of("norm_over_bound", ("hidden",))[:, :, 1:]
-    largest = estimate(np.max(after_start, axis=(1, 2)))
-    return [
-        *claims,
-        above("noise and curvature index agree in sign: share", "all layers", agreement, 0.5),
-        above("noise and curvature index: rank correlation", "all layers", correlation, 0),
-        above("nuclear rank ≥ stable rank: share", "layers with inputs", spectral_rank, 0.5),
-        above("γ > 0: share", "all layers", positive, ALMOST_ALWAYS),
-        below("largest ‖W‖ over its bound", "hidden matrices", largest, 1),
-    ]
+CHOICE = "Sign and spectral descent, and the index between them"
 
 
-def choice_claims(standings: Sequence[Standing], config: Config) -> list[Claim]:
-    """Whether letting the index choose ends below either geometry alone, at equal tuning budget."""
-    scores, scale = {standing.name: standing.winner.scores for standing in standings}, standings[0].scale
-    return [
-        below(
-            f"{scale.noun} of {config.metric} by choosing",
-            f"against {other}",
-            median_change(scores[BY_INDEX], scores[other], config.confidence, scale),
-            0,
+def present(results: Results) -> Findings:
+    """The layers, the ways to choose their geometry, and noise and path along training."""
+    config = results.config
+
+    def figure(draw: Callable[[Results], bytes]) -> Figure:
+        return Figure(draw.__name__, partial(draw, results))
+
+    contest = verdict(results.standings, SPECTRAL_ONLY, "way to choose")
+    choice = ranking(results), figure(figures.scores), figure(figures.choices)
+    return Findings(
+        f"{config.workload_text}, batch {config.batch_size} in {config.parts} parts,"
+        f" {config.num_steps} steps, {config.schedule} schedule",
+        f"{tally(results.claims)} Of the ways to choose a geometry, {contest}",
+        [
+            Part("", [figure(figures.suited), layer_table(results), *choice, *notes(results)]),
+            Part("Noise and path", [figure(figures.noise), figure(figures.path)]),
+        ],
+        results.claims,
+        facts={
+            "workload": config.workload,
+            "metric": config.metric,
+            "confidence": config.confidence,
+            "scale": results.standings[0].scale.value,
+        },
+    )
+
+
+def layer_table(results: Results) -> Table[int]:
+    """A row a layer, by its place; in winners.json the median of every quantity over runs and steps."""
+    layers, values = results.series.layers, results.series.values
+    medians = {name: np.median(measured, axis=(0, 2)) for name, measured in values.items()}
+
+    def value(name: str) -> Callable[[int], float]:
+        return lambda place: float(medians[name][place])
+
+    def judged(heading: str, name: str) -> tuple[Column[int], Column[int]]:
+        indices = [
+            median_estimate(typical(values[name][:, place]), results.config.confidence)
+            for place in range(len(layers))
+        ]
+        return (
+            column(heading, shown=lambda place: as_text(indices[place]), **{name: value(name)}),
+            column("it says", shown=lambda place: suited(indices[place])),
         )
-        for other in (SPECTRAL_ONLY, SIGN_ONLY)
+
+    def matrix(place: int) -> str:
+        _, rows, columns = layers[place].view.matrix_shapes(layers[place].shape)[0]
+        return f"{rows}×{columns}"
+
+    def rank_ratio(rank_ratio: float) -> str:
+        return NONE if math.isnan(rank_ratio) else f"{rank_ratio:.3g}"
+
+    columns = (
+        column("layer", layer=lambda place: layers[place].name),
+        column("matrix", shown=matrix),
+        column("B ℓ2", noise_euclidean=value("noise_euclidean")),
+        column("B sign", noise_sign=value("noise_sign")),
+        column("B spec", noise_spectral=value("noise_spectral")),
+        *judged("noise index", "index"),
+        *judged("curvature index", "curvature_index"),
+        column("nr/st", rank_ratio, rank_ratio=value("rank_ratio")),
+        column("γ", "{cosine:.3f}".format, cosine=value("cosine")),
+        *(
+            column(**{name: value(name)})
+            for name in ("nuclear_rank", "stable_rank", "rsi", "eb", "norm", "norm_over_bound")
+        ),
+    )
+    return Table("layers", columns, range(len(layers)), by_name=True)
+
+
+def suited(index: Estimate) -> str:
+    """The geometry that an index finds for a layer."""
+    return "spectral" if index.low > 0 else "sign" if index.high < 0 else "undecided"
+
+
+def ranking(results: Results) -> Table[Standing]:
+    """A row a way to choose, best first."""
+    metric = results.config.metric
+    columns = standing_columns(
+        "geometry",
+        f"{metric}, interval",
+        (SPECTRAL_ONLY,),
+        results.standings,
+        results.medians,
+        metric,
+        inserted=rate_columns(),
+    )
+    return Table("winners", columns, results.standings, title=CHOICE)
+
+
+def notes(results: Results) -> list[str]:
+    """What the tables need said."""
+    config = results.config
+    return [
+        marks_note(config.confirm_replicates, config.confidence),
+        f"Equal budget: each way to choose was tuned with the same {config.tuning_runs} runs, and all measure"
+        " the index's gradient parts whether they use them or not.",
+        f"Layers: medians over {config.replicates} muon runs and {len(config.probed_steps)} steps of each, at"
+        f" learning rate {config.learning_rate:g}. Both indices are log ratios, positive for spectral; the"
+        f" noise index takes τ = {config.tau:g} deviations off each signal and assumes equal curvature in all"
+        f" directions, and counts as ±{LARGEST_INDEX:g} where one geometry is sure of nothing; the curvature"
+        " index, nuclear and stable rank need no such guess and are taken from"
+        f" {config.curvature_batches} batches (the stable rank from one).",
+        "γ and the noise scales B (in examples) are of the batch's gradient; γ is towards the end of the same"
+        " run, which was trained twice.",
+        f"Measured runs left out for divergence: {results.series.diverged}. {results.tally}",
     ]
-
-
-def _share(held: Bool[np.ndarray, "replicates layers probes"]) -> Float[np.ndarray, "replicates"]:
-    """In each run, the share of layers × steps."""
-    return np.mean(held, axis=(1, 2))
-
-
-def _agreement(series: Series) -> Float[np.ndarray, "replicates"]:
-    """In each run, the share of measurements in which both indices have the same sign; 0 counts as none."""
-    noise, curvature = (np.sign(series.values[name]) for name in INDICES)
-    return _share((noise == curvature) & (noise != 0))
-
-
-def _rank_correlation(series: Series) -> Float[np.ndarray, "replicates"]:
-    """In each run, Spearman's rho of the two indices over all layers and steps; 0 where one never varies."""
-    pairs = zip(*(series.values[name] for name in INDICES), strict=True)
-    found = [
-        stats.spearmanr(noise.ravel(), curvature.ravel()).statistic
-        if np.ptp(noise) > 0 and np.ptp(curvature) > 0
-        else 0.0
-        for noise, curvature in pairs
-    ]
-    return np.array(found)

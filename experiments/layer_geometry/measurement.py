@@ -1,19 +1,16 @@
 """The measured runs: train with muon to the end w*, then again, measuring every layer towards it."""
 
-import itertools
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
-import workloads
 from experiments.layer_geometry.config import Config
 from experiments.layer_geometry.layers import Layer, layers_of
-from experiments.study.running.sweeping import Sweep
 from experiments.study.training.optimizers import OPTIMIZERS
+from experiments.study.training.programs import trainer
+from experiments.study.training.replay import replayed
 from geometry import (
     EUCLIDEAN,
     SIGN,
@@ -29,12 +26,12 @@ from geometry import (
 )
 from geometry.matrices import leaves_by_path
 from optim.routing import BY_NAME
-from schedules.search import named_key
-from workloads import Workload
+from workloads import Run, Workload
 from workloads.layers import captured_inputs
+from workloads.training import Probe
 
 MEASURE = "measure"
-SURE = 10.0  # an index beyond it, infinite where one geometry is sure of nothing, counts as this
+LARGEST_INDEX = 10.0  # one beyond it, infinite where one geometry is sure of nothing, counts as this
 QUANTITIES = (
     "noise_euclidean",
     "noise_sign",
@@ -48,98 +45,50 @@ QUANTITIES = (
     "cosine",
     "norm",
 )
+PerLayer = dict[str, Float[Array, "layers"]]
 
 
-class MeasuredTrial(NamedTuple):
-    """A measured run."""
-
-    replicate: int
-    base_lr: float
-    stage: str = MEASURE
-
-    @property
-    def identity(self) -> tuple[str, str, int, int, int]:
-        """What makes this trial the same one in a resumed study."""
-        return self.stage, "muon", 0, 0, self.replicate
-
-    @property
-    def params(self) -> dict[str, float]:
-        return {}
-
-    def key(self, root: PRNGKeyArray) -> PRNGKeyArray:
-        return named_key(root, self.stage, self.replicate)
-
-
-def measured_trials(config: Config) -> list[MeasuredTrial]:
-    return [MeasuredTrial(replicate, config.learning_rate) for replicate in range(config.replicates)]
-
-
-def measurement_runner(
-    config: Config, workload: Workload, sweep: Sweep
-) -> Callable[[Sequence[MeasuredTrial]], list[dict[str, float]]]:
-    """(trials) → the final metrics of each, and what was measured as "block_0/up:index@STEP" and the like."""
-    root = jax.random.key(config.seed)
-    layers = layers_of(workload)
-
-    def one_run(row, data):
-        return measured_run(config, workload, data, jax.random.wrap_key_data(row["key_data"]))
-
-    def run_trials(trials: Sequence[MeasuredTrial]) -> list[dict[str, float]]:
-        keys = np.stack([np.asarray(jax.random.key_data(trial.key(root))) for trial in trials])
-        finished = sweep(one_run, {"key_data": keys}, workload.data)
-        columns = {name: np.asarray(values)[:, -1] for name, values in finished.metrics.items()}
-        for quantity, values in finished.probes.items():
-            table = np.asarray(values, float)
-            for (place, step), (row, layer) in itertools.product(
-                enumerate(config.probed_steps), enumerate(layers)
-            ):
-                columns[f"{layer.name}:{quantity}@{step}"] = table[:, place, row]
-        return [{name: float(values[run]) for name, values in columns.items()} for run in range(len(trials))]
-
-    return run_trials
-
-
-def measured_run(config: Config, workload: Workload, data: PyTree, key: PRNGKeyArray) -> workloads.Run:
-    """Train twice from the same key, the second time measuring towards the end of the first."""
+def measured_run(config: Config, workload: Workload, data: PyTree, key: PRNGKeyArray) -> Run:
+    """A run of muon, measured towards its own end: see `replayed`."""
     rates = config.learning_rate * config.multipliers
 
     def build(schedule):
         return OPTIMIZERS["muon"].build(schedule, config.decay / config.learning_rate)
 
-    def one_pass(reference, measuring):
-        finished = workloads.train(
+    def train(end, measuring):
+        return trainer(
+            config,
             workload,
             data,
             build,
             rates,
-            workloads.run_keys(key),
+            key,
             batch_size=config.batch_size,
             parts=config.parts,
-            probe=_probe(config, workload, data, reference, measuring),
+            probe=_towards(end, measuring, config, workload, data),
             probe_every=config.probe_every,
-        )
-        return finished.params, finished
+        ).whole(config.num_steps)
 
-    # one loop over one program: two programs could differ in their last bits, and then in everything
-    start = jax.tree.map(jnp.zeros_like, jax.eval_shape(workload.init, key))
-    _, passes = jax.lax.scan(one_pass, start, jnp.array([False, True]))
-    return jax.tree.map(lambda leaf: leaf[1], passes)
+    run, _ = replayed(train, jax.eval_shape(workload.init, key))
+    return run
 
 
-def _probe(config: Config, workload: Workload, data: PyTree, reference: PyTree, measuring: Array):
+def _towards(
+    end: PyTree, measuring: Bool[Array, ""], config: Config, workload: Workload, data: PyTree
+) -> Probe:
     """Measure every quantity, a value a layer, where `measuring`; all zero elsewhere."""
     layers = layers_of(workload)
 
-    def measure(params, part_gradients, batch, key) -> dict[str, Float[Array, "layers"]]:
+    def measure(params, part_gradients, batch, key) -> PerLayer:
         moments = Moments.of(part_gradients, BY_NAME.optional_view)
-        found = {
+        measured = {
             **_noise(moments, layers, config),
             **_curvature(params, layers, config, workload, data, key),
             **_activations(params, layers, workload, batch, key),
-            **_path(moments.mean, params, reference, layers),
+            **_path(moments.mean, params, end, layers),
             "norm": _each(layers, leaves_by_path(params), lambda stack: jnp.max(SPECTRAL.norm(stack))),
         }
-        return {quantity: found[quantity] for quantity in QUANTITIES}
+        return {quantity: measured[quantity] for quantity in QUANTITIES}
 
     def probe(params, state, batch, part_gradients, key):
         nothing = {quantity: jnp.zeros(len(layers)) for quantity in QUANTITIES}
@@ -148,9 +97,10 @@ def _probe(config: Config, workload: Workload, data: PyTree, reference: PyTree, 
     return probe
 
 
-def _noise(moments: Moments, layers: Sequence[Layer], config: Config) -> dict[str, Float[Array, "layers"]]:
+def _noise(moments: Moments, layers: Sequence[Layer], config: Config) -> PerLayer:
     scales = {
-        one.name: moments.estimate_leaves(config.batch_size, one) for one in (EUCLIDEAN, SIGN, SPECTRAL)
+        geometry.name: moments.estimate_leaves(config.batch_size, geometry)
+        for geometry in (EUCLIDEAN, SIGN, SPECTRAL)
     }
     index = [
         spec_sign_index(
@@ -163,9 +113,10 @@ def _noise(moments: Moments, layers: Sequence[Layer], config: Config) -> dict[st
         for layer in layers
     ]
     noise = {
-        f"noise_{name}": jnp.stack([of[layer.path].value for layer in layers]) for name, of in scales.items()
+        f"noise_{name}": jnp.stack([estimates[layer.path].value for layer in layers])
+        for name, estimates in scales.items()
     }
-    return {**noise, "index": jnp.clip(jnp.stack(index), -SURE, SURE)}
+    return {**noise, "index": jnp.clip(jnp.stack(index), -LARGEST_INDEX, LARGEST_INDEX)}
 
 
 def _curvature(
@@ -175,7 +126,7 @@ def _curvature(
     workload: Workload,
     data: PyTree,
     key: PRNGKeyArray,
-) -> dict[str, Float[Array, "layers"]]:
+) -> PerLayer:
     """From the mean gradient of many batches, since noise would pass for gain and for rank."""
     indices = workload.indices(key, config.curvature_batches * config.batch_size, 1)[0]
     batch = workload.batch(data, indices)
@@ -193,19 +144,17 @@ def _curvature(
 
 def _activations(
     params: PyTree, layers: Sequence[Layer], workload: Workload, batch: PyTree, key: PRNGKeyArray
-) -> dict[str, Float[Array, "layers"]]:
+) -> PerLayer:
     """NaN where nothing dense or convolutional enters, as with embeddings."""
     inputs = captured_inputs(workload.loss, params, batch, key)
     ranks = [stable_rank(inputs[layer.path]) if layer.path in inputs else jnp.nan for layer in layers]
     return {"stable_rank": jnp.stack([jnp.asarray(rank) for rank in ranks])}
 
 
-def _path(
-    gradient: PyTree, params: PyTree, reference: PyTree, layers: Sequence[Layer]
-) -> dict[str, Float[Array, "layers"]]:
-    trees = [leaves_by_path(tree) for tree in (gradient, params, reference)]
-    found = [path_geometry(*(leaves[layer.path] for leaves in trees)) for layer in layers]
-    return {name: jnp.stack([getattr(of, name) for of in found]) for name in ("rsi", "eb", "cosine")}
+def _path(gradient: PyTree, params: PyTree, end: PyTree, layers: Sequence[Layer]) -> PerLayer:
+    trees = [leaves_by_path(tree) for tree in (gradient, params, end)]
+    paths = [path_geometry(*(leaves[layer.path] for leaves in trees)) for layer in layers]
+    return {name: jnp.stack([getattr(path, name) for path in paths]) for name in ("rsi", "eb", "cosine")}
 
 
 def _each(

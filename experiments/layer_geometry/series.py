@@ -10,15 +10,10 @@ from experiments.layer_geometry.config import BY_INDEX, Config
 from experiments.layer_geometry.layers import Layer
 from experiments.layer_geometry.measurement import MEASURE, QUANTITIES
 from experiments.study.options.errors import StudyError
-from experiments.study.running.runs import UnfinishedStudy
 from experiments.study.storage.journal import Journal
 from experiments.study.training.tuning import CONFIRM
 from geometry import parameter_norm_bounds
 from optim import shape_scales
-
-SURE = (
-    10.0  # an index beyond it, infinite where one geometry is sure of nothing, is drawn and averaged as this
-)
 
 
 class Series(NamedTuple):
@@ -34,40 +29,34 @@ class Series(NamedTuple):
 
     layers: tuple[Layer, ...]
     values: Mapping[str, Float[np.ndarray, "replicates layers probes"]]
-    spectral: Float[np.ndarray, "layers looks"]
+    spectral: Float[np.ndarray, "layers recorded"]
     diverged: int
 
-    def of(self, quantity: str, kinds: Sequence[str]) -> Float[np.ndarray, "replicates chosen probes"]:
+    def of_kinds(self, quantity: str, kinds: Sequence[str]) -> Float[np.ndarray, "replicates chosen probes"]:
         """A quantity, of the layers of these kinds."""
         return self.values[quantity][:, [layer.kind in kinds for layer in self.layers]]
 
 
 def read_series(journal: Journal, layers: tuple[Layer, ...], config: Config) -> Series:
-    """The measurements in the journal.
-
-    Raises:
-      UnfinishedStudy: measured runs are missing.
-      StudyError: fewer than two of them are finite.
-    """
-    rows = list(journal.metrics(MEASURE).values())
-    if len(rows) < config.replicates:
-        raise UnfinishedStudy(f"{config.replicates - len(rows)} measured runs are missing")
-    finite = [row for row in rows if np.isfinite(row[config.metric])]
+    """The measurements in the journal. Raises StudyError where fewer than two runs are finite."""
+    measured = [row.metrics for row in journal.rows(MEASURE)]
+    finite = [metrics for metrics in measured if np.isfinite(metrics[config.metric])]
     if len(finite) < 2:
         raise StudyError("learning_rate: nearly every measured run diverged; lower it.")
-
-    def table(quantity: str) -> np.ndarray:
-        return np.array(
-            [
-                [[row[f"{layer.name}:{quantity}@{step}"] for step in config.probed_steps] for layer in layers]
-                for row in finite
-            ]
-        )
-
-    values = {quantity: table(quantity) for quantity in QUANTITIES}
+    values = {name: _along(name, config.probed_steps, finite, layers) for name in QUANTITIES}
     values["rank_ratio"] = values["nuclear_rank"] / values["stable_rank"]
     values["norm_over_bound"] = values["norm"] / _norm_bounds(values["norm"][:, :, 0], layers, config)
-    return Series(layers, values, _share_spectral(journal, layers, config), len(rows) - len(finite))
+    confirming = [row.metrics for row in journal.group(CONFIRM, BY_INDEX)]
+    spectral = np.mean(_along("spectral", config.recorded_steps, confirming, layers), axis=0)
+    return Series(layers, values, spectral, len(measured) - len(finite))
+
+
+def _along(
+    quantity: str, steps: Sequence[int], runs: Sequence[Mapping[str, float]], layers: Sequence[Layer]
+) -> Float[np.ndarray, "runs layers steps"]:
+    return np.array(
+        [[[run[f"{layer.name}:{quantity}@{step}"] for step in steps] for layer in layers] for run in runs]
+    )
 
 
 def _norm_bounds(
@@ -82,23 +71,6 @@ def _norm_bounds(
             continue
         scale = max(shape_scales("rms", layer.view, layer.shape))
         for run, norm in enumerate(initial[:, place]):
-            after = parameter_norm_bounds(norm, scale * rates, weight_decay / scale)
-            bounds[run, place] = np.concatenate([[norm], after])[list(config.probed_steps)]
+            later = parameter_norm_bounds(norm, scale * rates, weight_decay / scale)
+            bounds[run, place] = np.concatenate([[norm], later])[list(config.probed_steps)]
     return bounds
-
-
-def _share_spectral(
-    journal: Journal, layers: Sequence[Layer], config: Config
-) -> Float[np.ndarray, "layers looks"]:
-    runs = [row for (_, way, *_), row in journal.metrics(CONFIRM).items() if way == BY_INDEX]
-    if not runs:
-        raise UnfinishedStudy(f"the confirming runs {BY_INDEX} are missing")
-    return np.array(
-        [
-            [
-                np.mean([run[f"{layer.name}:spectral@{step}"] for run in runs])
-                for step in config.looked_at_steps
-            ]
-            for layer in layers
-        ]
-    )

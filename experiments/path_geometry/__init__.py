@@ -1,11 +1,28 @@
 """Does the path of training look as arXiv:2306.11922 says, and does the schedule it prescribes pay?
 
 Every run is trained to its end w* and then replayed, measuring at each probed step how the gradient lies to
-w - w*. `python -m experiments.path_geometry` runs it, `… report runs/path_geometry` draws its report again.
+w - w*.
 """
 
-from experiments.path_geometry.command import main
 from experiments.path_geometry.config import Config
-from experiments.path_geometry.investigation import redraw, run
+from experiments.path_geometry.findings import present
+from experiments.path_geometry.runs import Results, conclude
+from experiments.studies import QUESTIONS
+from experiments.study.study import Study
 
-__all__ = ["Config", "main", "redraw", "run"]
+__all__ = ["STUDY", "Config", "Results", "main"]
+
+STUDY = Study(
+    name="path_geometry",
+    question=QUESTIONS["path_geometry"],
+    presets={"digits": Config()},
+    conclude=conclude,
+    present=present,
+    small={
+        "path_geometry": "--optimizers sgd --learning-rates 0.25 --batch-sizes 8 32 --num-steps 48"
+        " --probe-every 1 --replicates 3 --families cosine --base-learning-rates 0.1 1 --candidates 5"
+        " --screen-replicates 2 --top 2 --select-replicates 3 --confirm-replicates 5"
+    },
+)
+
+main = STUDY.main

@@ -1,8 +1,8 @@
 """What a study of path geometry measures."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
 
 from jaxtyping import Array, Float
 
@@ -10,60 +10,31 @@ from experiments.study.options.checks import (
     ASCENDING,
     EACH_ONCE,
     Check,
-    Confidence,
     Count,
     OneOf,
     Positive,
     RateRange,
-    Seed,
     Several,
     entries,
 )
-from experiments.study.options.config import WorkloadConfig
-from experiments.study.options.pairs import WorkloadOptions
+from experiments.study.options.config import Group, WorkloadConfig
+from experiments.study.options.groups import Trained
 from experiments.study.training.optimizers import OPTIMIZERS
 from schedules import FAMILIES, Family, Interval
 from schedules.search import Budget, Race, Rung
 from workloads import Workload
 
-PRESCRIBED = "prescribed"
-AS_IT_IS = "prescribed, untuned"
 BASELINE = "cosine"  # searched in every study, as what the prescribed schedule is compared with
 LEAST_PROBES = 6  # thirds of a run are compared
-
-
 SGD_AMONG_THEM = Check("names with sgd among them", lambda names: "sgd" in names)
 
 
 @dataclass(frozen=True)
-class Config(WorkloadConfig):
-    """What is measured; on one device or on several, it alone decides the results, bit for bit."""
+class Searched:
+    """Schedules that are searched, each with as many runs as the prescribed one."""
 
-    workload: str = "digits"
-    """What to train; its data must have train_labels."""
-    workload_options: WorkloadOptions = field(default_factory=dict)
-    """Options of the workload, as NAME VALUE pairs, such as: model cnn."""
-    metric: str = "train_loss"
-    """Metric at the end of training by which schedules are judged."""
-    optimizers: Annotated[
-        tuple[str, ...],
-        OneOf(OPTIMIZERS),
-        EACH_ONCE,
-        SGD_AMONG_THEM,
-    ] = ("sgd", "momentum", "adam", "muon")
-    """Whose paths are measured; sgd, whose step is prescribed, must be among them."""
-    learning_rates: tuple[Positive, ...] = (1.0, 0.2, 0.01, 0.02)
-    """Peak learning rate of each optimizer at all batch sizes; by default near the best at the middle one."""
-    schedule: Literal["constant", "linear", "cosine"] = "constant"
-    """Shape of the measured runs' learning rate, without warm-up."""
-    batch_sizes: Annotated[tuple[Count, ...], entries(2), ASCENDING] = (16, 64, 256)
-    """Batch sizes whose paths are measured, ascending; the middle one is used for everything else."""
-    num_steps: Count = 200
-    """Steps in a run."""
-    probe_every: Count = 5
-    """Steps from one measurement to the next."""
-    replicates: Several = 12
-    """Seeds of each measured path, with true labels and with random ones."""
+    group: ClassVar[Group] = "search"
+
     families: Annotated[tuple[str, ...], OneOf(FAMILIES), EACH_ONCE] = (
         "cosine",
         "constant",
@@ -83,14 +54,50 @@ class Config(WorkloadConfig):
     """Fresh seeds that choose a family's winner among its top candidates."""
     confirm_replicates: Count = 40
     """Fresh seeds that score each schedule; only these scores are reported."""
-    confidence: Confidence = 0.95
-    """Level of all intervals, between 0 and 1."""
-    seed: Seed = 0
-    """Root of everything random."""
+
+    @property
+    def searched(self) -> tuple[Family, ...]:
+        return tuple(FAMILIES[name] for name in dict.fromkeys((*self.families, BASELINE)))
+
+    @property
+    def learning_rate_range(self) -> Interval:
+        return Interval(*self.base_learning_rates, log=True)
+
+    @property
+    def tuning_runs(self) -> int:
+        """Runs that choose a schedule; those that confirm it come on top."""
+        selecting = min(self.top, self.candidates) * self.select_replicates
+        return self.candidates * self.screen_replicates + selecting
+
+
+@dataclass(frozen=True)
+class Config(Trained, Searched, WorkloadConfig):
+    """What is measured."""
+
+    optimizers: Annotated[tuple[str, ...], OneOf(OPTIMIZERS), EACH_ONCE, SGD_AMONG_THEM] = (
+        "sgd",
+        "momentum",
+        "adam",
+        "muon",
+    )
+    """Whose paths are measured; sgd, whose step is prescribed, must be among them."""
+    learning_rates: tuple[Positive, ...] = (1.0, 0.2, 0.01, 0.02)
+    """Peak learning rate of each optimizer at all batch sizes; by default near the best at the middle one."""
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    """Shape of the measured runs' learning rate, without warm-up."""
+    batch_sizes: Annotated[tuple[Count, ...], entries(2), ASCENDING] = (16, 64, 256)
+    """Batch sizes whose paths are measured, ascending; the middle one is used for everything else."""
+    num_steps: Count = 200
+    """Steps in a run."""
+    probe_every: Count = 5
+    """Steps from one measurement to the next."""
+    replicates: Several = 12
+    """Seeds of each measured path, with true labels and with random ones."""
 
     batch_fields = ("batch_sizes",)
 
     def joint_problems(self) -> Iterator[str]:
+        yield from super().joint_problems()
         if len(self.learning_rates) != len(self.optimizers):
             yield (
                 f"learning_rates: there must be one for each of the {len(self.optimizers)} optimizers,"
@@ -127,15 +134,6 @@ class Config(WorkloadConfig):
         return self.batch_sizes[len(self.batch_sizes) // 2]
 
     @property
-    def searched(self) -> tuple[Family, ...]:
-        names = self.families if BASELINE in self.families else (*self.families, BASELINE)
-        return tuple(FAMILIES[name] for name in names)
-
-    @property
-    def learning_rate_range(self) -> Interval:
-        return Interval(*self.base_learning_rates, log=True)
-
-    @property
     def budget(self) -> Budget:
         """What is spent on each schedule, the prescribed one included."""
         return Budget(
@@ -148,16 +146,11 @@ class Config(WorkloadConfig):
         )
 
     @property
-    def schedule_runs(self) -> int:
-        """Runs that a schedule's search and confirmation take."""
-        selecting = min(self.top, self.candidates) * self.select_replicates
-        return self.candidates * self.screen_replicates + selecting + self.confirm_replicates
-
-    @property
     def run_examples(self) -> int:
         return self.batch_sizes[-1] * self.num_steps
 
     @property
     def planned_runs(self) -> int:
         paths = len(self.optimizers) * len(self.batch_sizes) * 2 * self.replicates
-        return paths + (len(self.searched) + 1) * self.schedule_runs + self.confirm_replicates
+        tuned = (len(self.searched) + 1) * (self.tuning_runs + self.confirm_replicates)
+        return paths + tuned + self.confirm_replicates

@@ -5,9 +5,10 @@ import itertools
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments.path_geometry.config import AS_IT_IS, BASELINE, PRESCRIBED
-from experiments.path_geometry.paths import NOISE, Group, random_walk_cosines, typical
-from experiments.path_geometry.results import Results
+from experiments.path_geometry.config import BASELINE
+from experiments.path_geometry.paths import LABELS, NOISE, RANDOM_LABELS, Group, walk_along
+from experiments.path_geometry.prescription import PRESCRIBED, UNTUNED
+from experiments.path_geometry.runs import Results
 from experiments.study.showing.figures import (
     ACCENT,
     CONTEXT,
@@ -18,10 +19,11 @@ from experiments.study.showing.figures import (
     panels,
     ranking,
 )
+from experiments.study.statistics.typical import typical
 from schedules.search import Standing, median_estimate
 
 BATCH_COLORS = ("#9ecae1", "#0b6fb8", "#08306b")
-RANDOM_LABELS = "#e08214"
+CONTROL = "#e08214"
 CURVE_POINTS = 400
 
 
@@ -30,7 +32,7 @@ def along_training(results: Results) -> bytes:
     directions, and what the steps of a random walk have."""
     config, paths = results.config, results.paths
     steps = np.array(config.probed_steps)
-    walk = random_walk_cosines(np.asarray(config.multipliers, float))[steps]
+    walk = walk_along(config)
     noise = NOISE / np.sqrt(paths.parameters)
     shown = list(itertools.product(("gradient", "update"), config.optimizers))
     titles = [f"{optimizer}, {vector}" for vector, optimizer in shown]
@@ -39,16 +41,16 @@ def along_training(results: Results) -> bytes:
         ax.axhspan(-noise, noise, color=CONTEXT, linewidth=0)
         if vector == "update":
             ax.plot(steps, walk, color=REFERENCE, linestyle=":")
-        random = Group(optimizer, config.middle_batch, "random labels")
-        ax.plot(steps, np.median(paths.cosines(random, vector), axis=0), color=RANDOM_LABELS)
+        random = Group(optimizer, config.middle_batch, RANDOM_LABELS)
+        ax.plot(steps, np.median(paths.cosines(random, vector), axis=0), color=CONTROL)
         for size, color in _batch_colors(config.batch_sizes).items():
-            cosines = paths.cosines(Group(optimizer, size, "true labels"), vector)
+            cosines = paths.cosines(Group(optimizer, size), vector)
             ax.plot(steps, np.median(cosines, axis=0), color=color)
     figure.supxlabel("step")
     figure.supylabel("γ, median over seeds")
     colors = reversed(_batch_colors(config.batch_sizes).items())
     others = {
-        f"random labels ({config.middle_batch})": RANDOM_LABELS,
+        f"{RANDOM_LABELS} ({config.middle_batch})": CONTROL,
         "random walk (dotted)": REFERENCE,
         "random directions": CONTEXT,
     }
@@ -60,14 +62,15 @@ def along_training(results: Results) -> bytes:
 def against_batch(results: Results) -> bytes:
     """The median γ of a run against its batch size, with intervals over seeds, true and random labels."""
     config, paths = results.config, results.paths
+    colors = dict(zip(LABELS, (ACCENT, CONTROL), strict=True))
     figure, axes = panels(config.optimizers, columns=4, sharex=True, sharey=True)
     for ax, optimizer in zip(axes, config.optimizers, strict=True):
-        for labels, color in (("random labels", RANDOM_LABELS), ("true labels", ACCENT)):
-            found = [
+        for labels, color in colors.items():
+            estimates = [
                 median_estimate(typical(paths.cosines(Group(optimizer, size, labels))), config.confidence)
                 for size in config.batch_sizes
             ]
-            value, low, high = np.transpose(found)
+            value, low, high = np.transpose(estimates)
             ax.plot(config.batch_sizes, value, "o-", color=color, markersize=4)
             ax.fill_between(config.batch_sizes, low, high, color=color, alpha=0.25, linewidth=0)
         ax.set_ylim(bottom=0)
@@ -75,7 +78,7 @@ def against_batch(results: Results) -> bytes:
     axes[0].set_xticks(config.batch_sizes, [str(size) for size in config.batch_sizes])
     figure.supxlabel("batch size")
     figure.supylabel("γ, median along a run")
-    legend_beside(figure, {"true labels": ACCENT, "random labels": RANDOM_LABELS})
+    legend_beside(figure, colors)
     figure.suptitle("Does γ grow with the batch? (shaded: intervals over seeds)")
     return as_png(figure)
 
@@ -83,11 +86,11 @@ def against_batch(results: Results) -> bytes:
 def schedules(results: Results) -> bytes:
     """The prescribed schedule, as it is and at its best base learning rate, beside cosine and the winner."""
     by_name = {standing.name: standing for standing in results.standings}
-    searched = next(s for s in results.standings if s.name not in (AS_IT_IS, PRESCRIBED))
+    searched = next(s for s in results.standings if s.name not in (UNTUNED, PRESCRIBED))
     figure = Figure(figsize=(8, 4), layout="constrained")
     ax = figure.subplots()
     shown = {
-        AS_IT_IS: (by_name[AS_IT_IS], RANDOM_LABELS),
+        UNTUNED: (by_name[UNTUNED], CONTROL),
         f"{PRESCRIBED}, base rate tuned": (by_name[PRESCRIBED], ACCENT),
         f"{searched.name}, best searched": (searched, BATCH_COLORS[-1]),
         f"{BASELINE}, searched": (by_name[BASELINE], REFERENCE),

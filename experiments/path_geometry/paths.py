@@ -1,18 +1,19 @@
 """The measured paths, and what one path comes to."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from experiments.path_geometry.config import Config
-from experiments.path_geometry.passes import LABELS, VECTORS
 from experiments.study.options.errors import StudyError
-from experiments.study.running.runs import UnfinishedStudy
+from experiments.study.statistics.typical import typical
 from experiments.study.storage.journal import Journal
 from geometry import PathGeometry
 
+VECTORS = ("gradient", "update", "random")  # what is measured: the batch's gradient, minus the step, noise
+LABELS = TRUE_LABELS, RANDOM_LABELS = "true labels", "random labels"
 NOISE = 1.96  # of a random direction's γ √d, 95 % lies within
 
 
@@ -21,20 +22,23 @@ class Group(NamedTuple):
 
     optimizer: str
     batch_size: int
-    labels: str
+    labels: str = TRUE_LABELS
+
+
+Series = Mapping[str, Float[np.ndarray, "replicates probes"]]  # by name, such as "gradient_cosine"
 
 
 class Paths(NamedTuple):
     """What was measured.
 
     Attributes:
-      series: by group and then by name, such as "gradient_cosine": a row a run, a column a probed step.
+      series: by group, a row a run, a column a probed step.
       parameters: how many each run trains.
       diverged: how many runs were left out, having diverged or shared the seed of one that did.
       inexact: how many replays did not end where the first pass did.
     """
 
-    series: Mapping[Group, Mapping[str, Float[np.ndarray, "replicates probes"]]]
+    series: Mapping[Group, Series]
     parameters: int
     diverged: int
     inexact: int
@@ -42,45 +46,56 @@ class Paths(NamedTuple):
     def cosines(self, group: Group, vector: str = "gradient") -> Float[np.ndarray, "replicates probes"]:
         return self.series[group][f"{vector}_cosine"]
 
+    def random_deviation(self, groups: Iterable[Group]) -> float:
+        """The root mean square of γ √d of the random directions; 1 is expected."""
+        cosines = np.concatenate([self.cosines(group, "random").ravel() for group in groups])
+        return float(np.sqrt(np.mean(cosines**2) * self.parameters))
+
 
 def read_paths(journal: Journal, config: Config) -> Paths:
     """The paths in the journal; of each optimizer the replicates that are finite in all its groups.
 
-    Raises:
-      UnfinishedStudy: measured runs are missing.
-      StudyError: an optimizer has fewer than two such replicates.
+    Raises StudyError where an optimizer has fewer than two such replicates.
     """
-    rows = {identity: row for labels in LABELS for identity, row in journal.metrics(labels).items()}
-    groups = [
-        Group(o, size, labels) for o in config.optimizers for size in config.batch_sizes for labels in LABELS
-    ]
-    missing = len(groups) * config.replicates - len(rows)
-    if missing:
-        raise UnfinishedStudy(f"{missing} measured runs are missing")
-    names = [f"{vector}_{quantity}" for vector in VECTORS for quantity in PathGeometry._fields]
-
-    def table(group: Group, name: str) -> np.ndarray:
-        runs = (rows[group.labels, group.optimizer, group.batch_size, 0, r] for r in range(config.replicates))
-        return np.array([[run[f"{name}@{step}"] for step in config.probed_steps] for run in runs])
-
-    series = {group: {name: table(group, name) for name in names} for group in groups}
-    kept = {
-        o: _finite_replicates([of for g, of in series.items() if g.optimizer == o]) for o in config.optimizers
+    runs: dict[Group, list[Mapping[str, float]]] = {
+        Group(optimizer, size, labels): []
+        for optimizer in config.optimizers
+        for size in config.batch_sizes
+        for labels in LABELS
     }
-    for optimizer, replicates in kept.items():
-        if len(replicates) < 2:
-            raise StudyError(f"learning_rates: nearly every run of {optimizer} diverged; lower its rate.")
+    for labels in LABELS:
+        for row in journal.rows(labels):
+            runs[Group(row.group, row.label["batch_size"], labels)].append(row.metrics)
+
+    names = [f"{vector}_{quantity}" for vector in VECTORS for quantity in PathGeometry._fields]
+    series = {
+        group: {
+            name: np.array([[run[f"{name}@{step}"] for step in config.probed_steps] for run in measured])
+            for name in names
+        }
+        for group, measured in runs.items()
+    }
+    finite = {name: _finite_replicates(name, series) for name in config.optimizers}
+    every_run = [run for measured in runs.values() for run in measured]
     return Paths(
-        {g: {name: values[kept[g.optimizer]] for name, values in of.items()} for g, of in series.items()},
-        int(next(iter(rows.values()))["parameters"]),
-        sum(config.replicates - len(kept[group.optimizer]) for group in groups),
-        sum(row["exact_replay"] != 1 for row in rows.values()),
+        {
+            group: {name: values[finite[group.optimizer]] for name, values in measured.items()}
+            for group, measured in series.items()
+        },
+        int(every_run[0]["parameters"]),
+        sum(config.replicates - len(finite[group.optimizer]) for group in series),
+        sum(run["exact_replay"] != 1 for run in every_run),
     )
 
 
-def _finite_replicates(groups: list[Mapping[str, np.ndarray]]) -> np.ndarray:
-    finite = [np.isfinite(values).all(axis=1) for of_group in groups for values in of_group.values()]
-    return np.flatnonzero(np.all(finite, axis=0))
+def _finite_replicates(optimizer: str, series: Mapping[Group, Series]) -> Int[np.ndarray, "finite"]:
+    measured = [
+        values for group in series if group.optimizer == optimizer for values in series[group].values()
+    ]
+    finite = np.flatnonzero(np.all([np.isfinite(values).all(axis=1) for values in measured], axis=0))
+    if len(finite) < 2:
+        raise StudyError(f"learning_rates: nearly every run of {optimizer} diverged; lower its rate.")
+    return finite
 
 
 def random_walk_cosines(rates: Float[np.ndarray, "steps"]) -> Float[np.ndarray, "steps"]:
@@ -95,9 +110,9 @@ def random_walk_cosines(rates: Float[np.ndarray, "steps"]) -> Float[np.ndarray, 
     return rates / np.sqrt(np.cumsum(rates[::-1] ** 2)[::-1])
 
 
-def typical(values: Float[np.ndarray, "replicates probes"]) -> Float[np.ndarray, "replicates"]:
-    """The median along each run."""
-    return np.median(values, axis=1)
+def walk_along(config: Config) -> Float[np.ndarray, "probes"]:
+    """A random walk's cosines at the probed steps of the measured runs."""
+    return random_walk_cosines(np.asarray(config.multipliers, float))[np.array(config.probed_steps)]
 
 
 def late_to_early(values: Float[np.ndarray, "replicates probes"]) -> Float[np.ndarray, "replicates"]:

@@ -6,10 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from experiments.path_geometry.config import AS_IT_IS, PRESCRIBED
 from schedules import Family
 from schedules.search import Candidate
 
+PRESCRIBED, UNTUNED = "prescribed", "prescribed, untuned"
 SMOOTHED = 3  # neighbouring measurements averaged
 
 
@@ -25,16 +25,14 @@ def prescribed_rates(steps: Float[np.ndarray, "replicates probes"]) -> Float[np.
     return np.convolve(median, window, "same") / np.convolve(np.ones_like(median), window, "same")
 
 
-def prescribed_family(
-    rates: Float[np.ndarray, "probes"], probe_every: int, num_steps: int, name: str = PRESCRIBED
-) -> Family:
+def prescribed_family(rates: Float[np.ndarray, "probes"], probe_every: int, num_steps: int) -> Family:
     """A family without parameters whose one shape goes through the prescribed rates, over their largest;
     straight between probed steps, and level after the last."""
     fractions = jnp.asarray(np.arange(len(rates)) * probe_every / num_steps, jnp.float32)
     heights = jnp.asarray(rates / np.max(rates), jnp.float32)
-    return Family(name, lambda x: jnp.interp(x, fractions, heights), domain={}, space={})
+    return Family(PRESCRIBED, lambda x: jnp.interp(x, fractions, heights), domain={}, space={})
 
 
-def as_it_is(rates: Float[np.ndarray, "probes"], family: Family) -> Candidate:
+def untuned(rates: Float[np.ndarray, "probes"], family: Family) -> Candidate:
     """The prescribed family's one shape with the prescribed rates themselves."""
-    return Candidate(replace(family, name=AS_IT_IS), 0, {}, float(np.max(rates)))
+    return Candidate(replace(family, name=UNTUNED), 0, {}, float(np.max(rates)))

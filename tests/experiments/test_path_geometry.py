@@ -1,11 +1,10 @@
 """Path geometry: what is measured is what a plain loop finds, and what follows is what the numbers say."""
 
+import dataclasses
 import functools
 import json
-import shutil
 import zlib
 from collections import Counter
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -14,50 +13,56 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 import workloads
-from experiments.path_geometry import Config, investigation, main
+from experiments.path_geometry import STUDY, Config
 from experiments.path_geometry.claims import path_claims, schedule_claims
-from experiments.path_geometry.passes import LABELS, path_trials, replayed
-from experiments.path_geometry.paths import Group, Paths, late_to_early, random_walk_cosines
-from experiments.path_geometry.prescription import as_it_is, prescribed_family, prescribed_rates
-from experiments.study.showing.old_claims import summary
-from schedules.search import Standing
-from schedules.search.scoring import Estimate
-from tests.experiments.journals import forget_runs
-from tests.experiments.small_study import SmallStudy
+from experiments.path_geometry.paths import LABELS, Group, Paths, late_to_early, random_walk_cosines
+from experiments.path_geometry.prescription import prescribed_family, prescribed_rates, untuned
+from experiments.path_geometry.runs import path_trials, replayed_path
+from experiments.study.options.errors import StudyError
+from experiments.study.showing.claims import summary
+from experiments.study.storage.journal import Journal
+from schedules.search import Estimate, Standing
 
 STEPS, BATCHES, REPLICATES, RATE = 12, (8, 32), 3, 0.25
-OPTIONS = {
-    "--optimizers": ["sgd"],
-    "--learning-rates": [RATE],
-    "--batch-sizes": BATCHES,
-    "--num-steps": [STEPS],
-    "--probe-every": [1],
-    "--replicates": [REPLICATES],
-    "--families": ["cosine"],
-    "--base-learning-rates": [0.1, 1.0],
-    "--candidates": [5],
-    "--screen-replicates": [2],
-    "--top": [2],
-    "--select-replicates": [3],
-    "--confirm-replicates": [5],
-    "--devices": [2],
-}
-
-
-STUDY = SmallStudy(main, OPTIONS)
-called, options = STUDY.called, STUDY.options
+SMALL = Config(
+    optimizers=("sgd",),
+    learning_rates=(RATE,),
+    batch_sizes=BATCHES,
+    num_steps=STEPS,
+    probe_every=1,
+    replicates=REPLICATES,
+    families=("cosine",),
+    base_learning_rates=(0.1, 1.0),
+    candidates=5,
+    screen_replicates=2,
+    top=2,
+    select_replicates=3,
+    confirm_replicates=5,
+)
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    return STUDY.finish(tmp_path_factory.mktemp("paths") / "study")
+    folder = tmp_path_factory.mktemp("paths") / "study"
+    STUDY.run(SMALL, folder, devices=2)
+    return folder
 
 
 @pytest.fixture(scope="module")
-def measured(finished, journal_rows):
+def journal_rows(finished):
+    """The rows of a stage."""
+    with Journal(finished / "journal.sqlite") as journal:
+        yield journal.rows
+
+
+@pytest.fixture(scope="module")
+def measured(journal_rows):
     """(labels, batch size, replicate) → the metrics of a measured run."""
-    rows = {identity: row["metrics"] for identity, row in journal_rows(finished[0]).items()}
-    return {(i[0], i[2], i[4]): metrics for i, metrics in rows.items() if i[0] in LABELS}
+    return {
+        (labels, row.label["batch_size"], row.replicate): row.metrics
+        for labels in LABELS
+        for row in journal_rows(labels)
+    }
 
 
 def series(metrics, name):
@@ -97,19 +102,20 @@ def plain_path(labels, batch_size, replicate):
 @pytest.mark.parametrize("labels", LABELS)
 def test_what_is_measured_is_what_a_plain_loop_finds(measured, labels):
     path, gradients = plain_path(labels, 8, replicate=1)
-    ways = path[:-1] - path[-1]
-    inner, squared_way, squared = (
-        np.sum(a * b, axis=1) for a, b in ((gradients, ways), (ways, ways), 2 * (gradients,))
+    lines = path[:-1] - path[-1]
+    inner, squared_line, squared = (
+        np.sum(a * b, axis=1) for a, b in ((gradients, lines), (lines, lines), 2 * (gradients,))
     )
-    found = measured[labels, 8, 1]
     expected = {
-        "rsi": inner / squared_way,
-        "eb": np.sqrt(squared / squared_way),
-        "cosine": inner / np.sqrt(squared * squared_way),
+        "rsi": inner / squared_line,
+        "eb": np.sqrt(squared / squared_line),
+        "cosine": inner / np.sqrt(squared * squared_line),
         "step": inner / squared,
     }
     for name, values in expected.items():
-        np.testing.assert_allclose(series(found, f"gradient_{name}"), values, rtol=2e-3, err_msg=name)
+        np.testing.assert_allclose(
+            series(measured[labels, 8, 1], f"gradient_{name}"), values, rtol=2e-3, err_msg=name
+        )
 
 
 def test_every_replay_ends_where_the_first_pass_did_so_the_last_step_of_sgd_leads_to_its_end(measured):
@@ -141,9 +147,10 @@ def test_seeds_are_shared_by_what_is_compared_and_by_nothing_else(measured):
     config = Config(optimizers=("sgd", "adam"), learning_rates=(0.1, 0.1), replicates=2)
     root = jax.random.key(0)
     keys = {}
-    for trial in (*path_trials("sgd", 16, config), *path_trials("adam", 64, config)):
-        keys.setdefault(trial.replicate, set()).add(tuple(jax.random.key_data(trial.key(root)).tolist()))
-    assert [len(of_replicate) for of_replicate in keys.values()] == [1, 1]
+    groups = Group("sgd", 16), Group("adam", 64), Group("adam", 64, "random labels")
+    for trial in (trial for group in groups for trial in path_trials(group, config)):
+        keys.setdefault(trial.identity[-1], set()).add(tuple(jax.random.key_data(trial.key(root)).tolist()))
+    assert [len(replicate_keys) for replicate_keys in keys.values()] == [1, 1]
     scoring = [
         jax.random.fold_in(jax.random.fold_in(root, zlib.crc32(stage)), 0)
         for stage in (b"screen", b"select", b"confirm")
@@ -152,8 +159,9 @@ def test_seeds_are_shared_by_what_is_compared_and_by_nothing_else(measured):
     assert measured["true labels", 8, 0]["train_loss"] != measured["random labels", 8, 0]["train_loss"]
 
 
-def test_every_tuned_schedule_gets_as_many_runs(finished, journal_rows):
-    runs = Counter(identity[1] for identity in journal_rows(finished[0]))
+def test_every_tuned_schedule_gets_as_many_runs(journal_rows):
+    stages = (*LABELS, "screen", "select", "confirm")
+    runs = Counter(row.group for stage in stages for row in journal_rows(stage))
     tuning = 5 * 2 + 2 * 3
     assert runs == {
         "sgd": len(LABELS) * len(BATCHES) * REPLICATES,
@@ -166,43 +174,62 @@ def test_every_tuned_schedule_gets_as_many_runs(finished, journal_rows):
 def test_the_prescription_is_the_smoothed_median_of_the_measured_steps(finished, measured):
     median = np.median([series(measured["true labels", 32, r], "gradient_step") for r in range(3)], axis=0)
     padded = [np.mean(median[max(0, t - 1) : t + 2]) for t in range(STEPS)]
-    content = json.loads((finished[0] / "winners.json").read_text())
+    content = json.loads((finished / "winners.json").read_text())
     prescribed = {
         entry["schedule"]: entry for entry in content["winners"] if "prescribed" in entry["schedule"]
     }
-    untuned = prescribed["prescribed, untuned"]
-    np.testing.assert_allclose(np.multiply(untuned["base_lr"], untuned["multipliers"]), padded, rtol=1e-5)
+    told = prescribed["prescribed, untuned"]
+    np.testing.assert_allclose(np.multiply(told["base_lr"], told["multipliers"]), padded, rtol=1e-5)
     np.testing.assert_allclose(prescribed["prescribed"]["multipliers"], padded / np.max(padded), rtol=1e-5)
 
 
-def test_on_an_isotropic_quadratic_the_prescribed_step_is_known_in_closed_form():
-    curvature, rate, steps = 4.0, 0.05, 30
-    quadratic = workloads.Workload(
-        data=jnp.zeros(1),
-        init=lambda key: jnp.array([1.0, -2.0, 3.0]),
-        indices=lambda key, batch_size, num_steps: jnp.zeros((num_steps, batch_size), int),
-        batch=lambda data, indices: data,
-        loss=lambda params, batch, key: curvature / 2 * jnp.sum(params**2),
-        evaluate=lambda params, data: {"train_loss": jnp.sum(params**2)},
-    )
-    config = Config(num_steps=steps, probe_every=3)
-    found, exact = jax.jit(lambda lr, key: replayed("sgd", 1, config, quadratic, quadratic.data, lr, key))(
-        jnp.float32(rate), jax.random.key(0)
-    )
+CURVATURE = 4.0
+QUADRATIC = workloads.Workload(  # isotropic: a run keeps to the line through its end
+    data=jnp.zeros(1),
+    init=lambda key: jnp.array([1.0, -2.0, 3.0]),
+    indices=lambda key, batch_size, num_steps: jnp.zeros((num_steps, batch_size), int),
+    batch=lambda data, indices: data,
+    loss=lambda params, batch, key: CURVATURE / 2 * jnp.sum(params**2),
+    evaluate=lambda params, data: {"train_loss": jnp.sum(params**2)},
+)
+
+
+def replayed_on_the_quadratic(rate, config):
+    """The probes of sgd with that rate."""
+
+    @jax.jit
+    def replay(rate, key):
+        return replayed_path("sgd", 1, config, QUADRATIC, QUADRATIC.data, rate, key)
+
+    run, exact = replay(jnp.float32(rate), jax.random.key(0))
     assert exact
-    left = steps - np.arange(0, steps, 3)
-    expected = (1 - (1 - rate * curvature) ** left) / curvature  # to w* = (1 - ηh)^T w₀; 1/h for a long run
-    measured = np.asarray(found.probes["step"][:, 0])
+    return run.probes
+
+
+def test_on_an_isotropic_quadratic_the_prescribed_step_is_known_in_closed_form():
+    rate, steps = 0.05, 30
+    probes = replayed_on_the_quadratic(rate, Config(num_steps=steps, probe_every=3))
+    remaining = steps - np.arange(0, steps, 3)
+    # to w* = (1 - ηh)^T w₀; 1/h for a long run
+    expected = (1 - (1 - rate * CURVATURE) ** remaining) / CURVATURE
+    measured = np.asarray(probes["step"][:, 0])
     np.testing.assert_allclose(measured, expected, rtol=1e-5)
-    np.testing.assert_allclose(found.probes["cosine"][:, 0], 1, rtol=1e-6)
+    np.testing.assert_allclose(probes["cosine"][:, 0], 1, rtol=1e-6)
     rates = prescribed_rates(measured[None, :])
     assert rates[0] == pytest.approx((expected[0] + expected[1]) / 2, rel=1e-5)
     np.testing.assert_allclose(rates[1:-1], (expected[:-2] + expected[1:-1] + expected[2:]) / 3, rtol=1e-5)
     family = prescribed_family(rates, 3, steps)
     multipliers = np.asarray(family.multipliers({}, steps))
-    np.testing.assert_allclose(as_it_is(rates, family).base_lr * multipliers[::3], rates, rtol=1e-5)
+    np.testing.assert_allclose(untuned(rates, family).base_lr * multipliers[::3], rates, rtol=1e-5)
     np.testing.assert_allclose(multipliers[1], (2 * multipliers[0] + multipliers[3]) / 3, rtol=1e-5)
     assert multipliers.max() == 1
+
+
+def test_the_update_that_is_measured_is_the_clipped_one():
+    # every gradient is clipped, so all steps are equally long and the update's RSI is 1 / (steps to the end)
+    config = Config(num_steps=30, probe_every=3, clip_norm=0.1)
+    probes = replayed_on_the_quadratic(0.1, config)
+    np.testing.assert_allclose(probes["rsi"][:, 1], 1 / (30 - np.arange(0, 30, 3)), rtol=1e-3)
 
 
 def test_a_negative_prescription_is_no_step_at_all():
@@ -212,9 +239,9 @@ def test_a_negative_prescription_is_no_step_at_all():
 @pytest.mark.parametrize("rates", [np.ones(40), np.linspace(1, 0.1, 40)])
 def test_a_random_walk_has_the_cosines_stated(rates):
     steps = rates[:, None] * np.random.default_rng(0).standard_normal((40, 20_000))
-    left = np.cumsum(steps[::-1], axis=0)[::-1]  # from before each step to the end
-    norms = np.linalg.norm(steps, axis=1) * np.linalg.norm(left, axis=1)
-    cosines = np.sum(steps * left, axis=1) / norms
+    lines = np.cumsum(steps[::-1], axis=0)[::-1]  # from before each step to the end
+    norms = np.linalg.norm(steps, axis=1) * np.linalg.norm(lines, axis=1)
+    cosines = np.sum(steps * lines, axis=1) / norms
     np.testing.assert_allclose(cosines, random_walk_cosines(rates), atol=5 / np.sqrt(20_000))
 
 
@@ -301,75 +328,19 @@ def test_a_schedule_pays_where_the_whole_interval_lies_below_cosine():
     ]
 
 
-def test_the_table_and_the_report_say_what_the_winners_file_says(finished):
-    folder, output = finished
-    content = json.loads((folder / "winners.json").read_text())
-    report = (folder / "report.html").read_text()
-    assert content["verdict"] in " ".join(output.split())
-    for text in (output, report):
-        assert all(
-            claim["statement"] in text.replace("&gt;", ">").replace("&#x27;", "'")
-            for claim in content["claims"]
-        )
-        assert all(f"{entry['score']['value']:.3g} [" in text for entry in content["winners"])
-    assert report.count("data:image/png;base64,") == 4
-
-
-def test_a_study_that_lost_runs_asks_for_those_alone_and_ends_the_same(
-    finished, measured, journal_rows, tmp_path, monkeypatch
-):
-    copy = Path(shutil.copytree(finished[0], tmp_path / "copy"))
-    assert forget_runs(copy, "candidate = 32 AND replicate > 0")
-    status, output = called("report", copy)
-    assert (status, "not finished (4 measured runs are missing)" in output) == (2, True)
-    asked = []
-
-    def recorded(optimizer, batch_size, config, workload, mesh):
-        def run_trials(trials):
-            asked.extend(trials)
-            return [measured[t.stage, t.batch_size, t.replicate] for t in trials]
-
-        return run_trials
-
-    monkeypatch.setattr(investigation, "path_runner", recorded)
-    monkeypatch.setattr(investigation, "write_report", lambda results, folder: None)
-    assert called(*options(), "--folder", copy)[0] == 0
-    assert {(t.batch_size, t.replicate) for t in asked} == {(32, 1), (32, 2)}
-    assert journal_rows(copy) == journal_rows(finished[0])
-    assert (copy / "winners.json").read_bytes() == (finished[0] / "winners.json").read_bytes()
-
-
-def test_the_report_is_drawn_again_without_a_run(finished, tmp_path, monkeypatch):
-    copy = Path(shutil.copytree(finished[0], tmp_path / "copy"))
-    (copy / "winners.json").unlink()
-    monkeypatch.setattr(workloads.LongSweep, "whole", lambda *a: pytest.fail("a run was trained"))
-    status, output = called("report", copy)
-    assert status == 0
-    assert (copy / "winners.json").read_bytes() == (finished[0] / "winners.json").read_bytes()
-    assert output == finished[1][finished[1].index(output.splitlines()[0]) :].replace(
-        str(finished[0]), str(copy)
-    )
-
-
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"optimizers": ["sgb"]}, ["optimizers", "sgb", "sgd"]),
-        ({"optimizers": ["adam"]}, ["optimizers", "sgd among them"]),
-        ({"learning_rates": [0.1, 0.2]}, ["learning_rates", "1 optimizers", "(0.1, 0.2)"]),
-        ({"batch_sizes": [64, 16]}, ["batch_sizes", "ascending", "(64, 16)"]),
-        ({"batch_sizes": [8, 100000]}, ["batch_sizes", "100000"]),
-        ({"probe_every": [7]}, ["probe_every", "at least 6", "7"]),
-        ({"replicates": [1]}, ["replicates", "at least 2", "1"]),
-        ({"families": ["cosin"]}, ["families", "cosin", "cosine"]),
-        ({"base_learning_rates": [0.5, 0.25]}, ["base_learning_rates", "ascending", "(0.5, 0.25)"]),
-        ({"candidates": [0]}, ["candidates", "at least 1", "0"]),
-        ({"metric": ["test_los"]}, ["metric", "test_loss"]),
-        ({"workload": ["linear_regression"]}, ["workload", "train_labels", "linear_regression"]),
+        ({"optimizers": ("adam",), "learning_rates": (0.1,)}, ["optimizers", "sgd among them"]),
+        ({"learning_rates": (0.1, 0.2)}, ["learning_rates", "1 optimizers", "(0.1, 0.2)"]),
+        ({"probe_every": 7}, ["probe_every", "at least 6", "7"]),
+        ({"microbatches": 3}, ["batch_sizes", "microbatches", "8"]),
+        ({"batch_sizes": (8, 100000)}, ["batch_sizes", "100000"]),
+        ({"workload": "linear_regression"}, ["workload", "train_labels", "linear_regression"]),
     ],
 )
-def test_bad_options_are_messages_and_nothing_is_trained(changes, words, tmp_path, monkeypatch):
+def test_what_does_not_go_together_is_a_message_and_nothing_is_trained(changes, words, tmp_path, monkeypatch):
     monkeypatch.setattr(workloads.LongSweep, "whole", lambda *a: pytest.fail("a run was trained"))
-    status, output = called(*options(**changes), "--folder", tmp_path / "study")
-    assert status == 2
-    assert all(word in output for word in words), output
+    with pytest.raises(StudyError) as error:
+        STUDY.run(dataclasses.replace(SMALL, **changes), tmp_path / "study")
+    assert all(word in str(error.value) for word in words), error.value

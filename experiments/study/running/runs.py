@@ -42,14 +42,15 @@ class Runs(Protocol):
         """What is trained; to be asked for where something is made, as redrawing seldom needs it."""
 
     def evaluator(
-        self, runner: Callable[[], Runner], metric: str, chunk_runs: int, vectorize: int = 1
+        self, runner: Callable[[], Runner], metric: str, chunk_runs: int | None, vectorize: int = 1
     ) -> Evaluate:
         """Trials → the score of each: the metric, +inf where it is not finite.
 
         Args:
           runner: makes what runs trials; called where the first run is to be made.
           metric: the one that scores.
-          chunk_runs: runs computed and recorded together at most, and the runner's capacity.
+          chunk_runs: runs computed and recorded together at most, and the runner's capacity; as many as are
+            computed at a time when None, where a run is long.
           vectorize: runs that a device computes side by side.
         """
 
@@ -82,7 +83,7 @@ class Remembered:
         return load_workload(self.config.workload, self.config.workload_options)
 
     def evaluator(
-        self, runner: Callable[[], Runner], metric: str, chunk_runs: int, vectorize: int = 1
+        self, runner: Callable[[], Runner], metric: str, chunk_runs: int | None, vectorize: int = 1
     ) -> Evaluate:
         return self.evaluate
 

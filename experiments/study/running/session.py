@@ -59,11 +59,12 @@ class Session:
         return self.loaded
 
     def evaluator(
-        self, runner: Callable[[], Runner], metric: str, chunk_runs: int, vectorize: int = 1
+        self, runner: Callable[[], Runner], metric: str, chunk_runs: int | None, vectorize: int = 1
     ) -> Evaluate:
         """See `Runs`; between chunks the study may stop."""
-        chunk_runs = self.execution.chunk_runs or chunk_runs
-        size = min(chunk_runs, self.sweep.together(vectorize)) if self.segments.are_saved else chunk_runs
+        together = self.sweep.together(vectorize)
+        chunk_runs = self.execution.chunk_runs or chunk_runs or together
+        size = min(chunk_runs, together) if self.segments.are_saved else chunk_runs
         built: list[RunTrials] = []
 
         def run(trials: Sequence[Trial]) -> Sequence[Mapping[str, float]]:

@@ -16,6 +16,7 @@ from experiments.study.running.evaluation import RunTrials
 from experiments.study.running.runs import Runner
 from experiments.study.running.sweeping import Sweep
 from workloads import Stages, Workload
+from workloads.training import Optimizer
 
 Row = Mapping[str, Any]  # the numbers of a run, and its key
 Train = Callable[[Row, PyTree], PyTree | Stages]  # (row, data) → the run's results, or its stages
@@ -79,28 +80,30 @@ def trainer(
     config: Trained,
     workload: Workload,
     data: PyTree,
-    optimizer: Callable[[optax.Schedule], optax.GradientTransformation],
+    optimizer: Optimizer,
     learning_rates: Float[Array, "steps"],
     key: PRNGKeyArray,
     **options: Any,
 ) -> Stages:
     """`workloads.trainer` as the options say that all studies share."""
-
-    def clipped(schedule: optax.Schedule) -> optax.GradientTransformation:
-        if config.clip_norm is None:
-            return optimizer(schedule)
-        return optax.chain(optax.clip_by_global_norm(config.clip_norm), optimizer(schedule))
-
     return workloads.trainer(
         workloads.with_compute_dtype(workload, config.precision),
         data,
-        clipped,
+        clipped(optimizer, config.clip_norm),
         learning_rates,
         workloads.run_keys(key),
         microbatches=config.microbatches,
         average_decay=config.average_decay,
         **options,
     )
+
+
+def clipped(optimizer: Optimizer, clip_norm: float | None) -> Optimizer:
+    """The optimizer, of gradients scaled down to that norm where theirs is larger; of all as they are when
+    None."""
+    if clip_norm is None:
+        return optimizer
+    return lambda schedule: optax.chain(optax.clip_by_global_norm(clip_norm), optimizer(schedule))
 
 
 def final_metrics(metrics: Mapping[str, Float[np.ndarray, "runs evaluations"]]) -> dict[str, np.ndarray]:

@@ -1,5 +1,0 @@
-import sys
-
-from experiments.layer_geometry import main
-
-sys.exit(main())

@@ -1,5 +1,0 @@
-import sys
-
-from experiments.path_geometry import main
-
-sys.exit(main())
