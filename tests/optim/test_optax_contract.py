@@ -47,6 +47,13 @@ def equal(found, expected):
     jax.tree.map(np.testing.assert_array_equal, found, expected)
 
 
+@functools.cache
+def compiled(case):
+    """The transformation, and its update in the one program that its checks share."""
+    tx = case.build(0.1)
+    return tx, jax.jit(lambda g, s, p: tx.update(g, s, p, **extra(case, g)))
+
+
 def converges(case):
     """Within optax's own bar, in one scan whose rates are data."""
     rates = case.rate * (1 - jnp.arange(case.steps) / case.steps)
@@ -69,8 +76,7 @@ def converges(case):
 
 def compiles_once_and_vmaps(case):
     """Updates of two rows, from one program for both and from a vmapped one."""
-    tx = case.build(0.1)
-    update = jax.jit(lambda g, s, p: tx.update(g, s, p, **extra(case, g)))
+    tx, update = compiled(case)
     rows, states = [], []
     for row in range(2):
         params, state = drawn(row), tx.init(drawn(row))
@@ -92,7 +98,7 @@ def compiles_once_and_vmaps(case):
 
 def goes_inside_optax_wrappers(case):
     """A bad gradient is left out, two good ones make the update of their mean, in the chosen leaves alone."""
-    tx = case.build(0.1)
+    tx, plain = compiled(case)
     inner = {
         "trained": optax.masked(
             tx, lambda p: {**jax.tree.map(lambda _: True, p), "parabola": {"bias": False}}
@@ -114,7 +120,7 @@ def goes_inside_optax_wrappers(case):
     for zeros in (nothing, skipped, updates["rosenbrock"]):
         assert not any(np.any(leaf) for leaf in jax.tree.leaves(zeros))
     close(updates["parabola"], mean["parabola"])
-    expected, _ = jax.jit(lambda g, p: tx.update(g, tx.init(p), p, **extra(case, g)))(mean, params)
+    expected, _ = plain(mean, tx.init(params), params)
     for leaf in ("dense", "embed", "head"):
         close(updates[leaf], expected[leaf])
 
@@ -156,8 +162,8 @@ def keeps_dtypes(case):
 
 def is_sharded(case):
     """On Explicit and Auto axes the update is that of whole arrays, and states keep their types."""
-    tx, params, gradients = case.build(0.1), drawn(0), drawn(1)
-    expected, _ = jax.jit(tx.update)(gradients, tx.init(params), params, **extra(case, gradients))
+    (tx, plain), params, gradients = compiled(case), drawn(0), drawn(1)
+    expected, _ = plain(gradients, tx.init(params), params)
     for kind in (AxisType.Explicit, AxisType.Auto):
         mesh = jax.make_mesh((2,), ("x",), axis_types=(kind,))
         put = functools.partial(
@@ -176,9 +182,8 @@ def is_sharded(case):
 
 def state_is_handled(case):
     """By flax.serialization, optax.tree_map_params, donation, pickles and copies."""
-    tx, params = case.build(0.1), drawn(0)
-    state = tx.init(params)
-    _, state = tx.update(drawn(1), state, params, **extra(case, drawn(1)))
+    (tx, update), params = compiled(case), drawn(0)
+    _, state = update(drawn(1), tx.init(params), params)
     equal(flax.serialization.from_bytes(tx.init(params), flax.serialization.to_bytes(state)), state)
     for dump in (pickle, cloudpickle):
         equal(dump.loads(dump.dumps(state)), state)
