@@ -78,8 +78,8 @@ class Moments:
         """With one more part."""
         gap, moments = self._add_to_mean(part_gradient)
         weight = jnp.asarray(self.count, float) / moments.count
-        around = self._around([gap], weight)
-        return replace(moments, units=around.units, squares=around.squares, grams=around.grams)
+        centred = self._around([gap], weight)
+        return replace(moments, units=centred.units, squares=centred.squares, grams=centred.grams)
 
     def add_to_mean(self, part_gradient: PyTree) -> "Moments":
         """With one more part in the count and the mean alone: for a batch that nobody measures."""
@@ -95,10 +95,10 @@ class Moments:
         share = jnp.asarray(self.count, float) / count
         mean = total(jax.tree.map(lambda centre: share.astype(centre.dtype) * centre, self.mean))
         gap = jax.tree.map(jnp.subtract, self.mean, mean)
-        around = self._around([gap], self.count)
-        around = around._in_units(jax.lax.pmax(around.units, axis_name))
+        centred = self._around([gap], self.count)
+        centred = centred._in_units(jax.lax.pmax(centred.units, axis_name))
         return replace(
-            around, count=count, mean=mean, squares=total(around.squares), grams=total(around.grams)
+            centred, count=count, mean=mean, squares=total(centred.squares), grams=total(centred.grams)
         )
 
     def estimate(self, batch_size: ArrayLike, geometry: Geometry, *, corrected: bool = False) -> NoiseScale:

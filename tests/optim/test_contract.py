@@ -139,11 +139,11 @@ def test_micro_steps_give_the_update_of_their_mean_gradient(method):
     @jax.jit
     def both(params):
         expected, _ = plain.update(mean, plain.init(params), params)
-        nothing, state = multi.update(first, multi.init(params), params)
-        return nothing, multi.update(second, state, params)[0], expected
+        zeros, state = multi.update(first, multi.init(params), params)
+        return zeros, multi.update(second, state, params)[0], expected
 
-    nothing, updates, expected = both(params)
-    for zero, mine, other in zip(*map(jax.tree.leaves, (nothing, updates, expected)), strict=True):
+    zeros, updates, expected = both(params)
+    for zero, mine, other in zip(*map(jax.tree.leaves, (zeros, updates, expected)), strict=True):
         assert not np.any(zero)
         np.testing.assert_allclose(mine, other, atol=1e-5)
 

@@ -105,19 +105,19 @@ def goes_inside_optax_wrappers(case):
         ),
         "frozen": optax.set_to_zero(),
     }
-    apart = optax.partition(
+    partitioned = optax.partition(
         inner, lambda p: {name: "frozen" if name == "rosenbrock" else "trained" for name in p}
     )
-    multi = optax.MultiSteps(apart, 2)
+    multi = optax.MultiSteps(partitioned, 2)
     wrapped = optax.apply_if_finite(optax.GradientTransformationExtraArgs(multi.init, multi.update), 3)
     first, second, params = drawn(1), drawn(2), drawn(3)
     mean = jax.tree.map(lambda a, b: (a + b) / 2, first, second)
     update = jax.jit(lambda g, s: wrapped.update(g, s, params, **extra(case, mean)))
-    nothing, state = update(first, wrapped.init(params))
-    skipped, after = update(jax.tree.map(lambda g: g.at[0].set(jnp.inf), second), state)
-    equal(after.inner_state, state.inner_state)
-    updates, _ = update(second, after)
-    for zeros in (nothing, skipped, updates["rosenbrock"]):
+    unchanged, state = update(first, wrapped.init(params))
+    skipped, later = update(jax.tree.map(lambda g: g.at[0].set(jnp.inf), second), state)
+    equal(later.inner_state, state.inner_state)
+    updates, _ = update(second, later)
+    for zeros in (unchanged, skipped, updates["rosenbrock"]):
         assert not any(np.any(leaf) for leaf in jax.tree.leaves(zeros))
     close(updates["parabola"], mean["parabola"])
     expected, _ = plain(mean, tx.init(params), params)
@@ -136,11 +136,11 @@ def injects(case):
         assert [optax.tree_utils.tree_get(state, name)] == [value for _, value in found]
     assert optax.tree_utils.tree_get(plain.init(params), "learning_rate") is None  # as in optax.adam's
     rest = () if case.factory.__module__.startswith("optim") or case.factory is optax.adam else (params,)
-    updates, after = jax.jit(injected.update)(gradients, state, *rest)
+    updates, new = jax.jit(injected.update)(gradients, state, *rest)
     expected, expected_state = jax.jit(plain.update)(gradients, plain.init(params), params)
     close(updates, expected)
-    close(after.inner_state, expected_state)
-    assert jax.tree.structure(after) == jax.tree.structure(state)
+    close(new.inner_state, expected_state)
+    assert jax.tree.structure(new) == jax.tree.structure(state)
     donated = jax.jit(lambda s: jax.tree.map(lambda x: x + 1, s), donate_argnums=0)
     donated(injected.init(params))
 

@@ -125,8 +125,8 @@ def test_vmap_over_images_and_kernels(batched, channels, form):
     ours, theirs = PAIRS[form]
     computed = jax.jit(jax.vmap(functools.partial(flat_gradient, ours), batched))(*many)
     for run in range(3):
-        one = [x[run] if axis == 0 else x for x, axis in zip(many, batched, strict=True)]
-        assert_close(computed[run], flat_gradient(theirs, *one), 2e-5)
+        single = [x[run] if axis == 0 else x for x, axis in zip(many, batched, strict=True)]
+        assert_close(computed[run], flat_gradient(theirs, *single), 2e-5)
 
 
 @pytest.mark.parametrize("form", PAIRS)
