@@ -5,6 +5,9 @@ RUN := $(VENV)/bin/python
 # a worker that dies ends the run
 PYTEST := $(RUN) -m pytest --quiet --numprocesses auto --dist loadgroup --no-loadscope-reorder --max-worker-restart 0
 
+# every process that a test starts would compile all modules anew
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: install search test clean
 
 install: $(VENV)/.installed

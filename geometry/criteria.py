@@ -101,7 +101,7 @@ def curvature_index(
     spectral = {path: polar_of(path) for path in matrices}
     sign = {path: jnp.sign(leaves[path]) for path in matrices}
     every = jnp.arange(len(matrices))  # mapped over, so that one product is compiled for all leaves
-    gains = [jax.lax.map(functools.partial(gain, of), every) for of in (spectral, sign)]
+    gains = [jax.lax.map(functools.partial(gain, directions), every) for directions in (spectral, sign)]
     known = (gains[0] < jnp.inf) & (gains[1] < jnp.inf)  # no NaN is
     index = jnp.where(known, _difference(*gains), 0)
     return dict(zip(matrices, index, strict=True))
@@ -165,10 +165,10 @@ def _sure_signal(scale: NoiseScale, batch_size: ArrayLike, tau: ArrayLike) -> Ar
     return jnp.maximum(scale.signal - tau * scale.noise / jnp.sqrt(batch_size), 0)
 
 
-def _difference(above: Array, below: Array, shift: ArrayLike = 0.0) -> Array:
-    """above - below + shift of logarithms, and 0 where both are those of zero."""
-    neither = (above == -jnp.inf) & (below == -jnp.inf)
-    return jnp.where(neither, 0, above - below + shift)
+def _difference(minuend: Array, subtrahend: Array, shift: ArrayLike = 0.0) -> Array:
+    """minuend - subtrahend + shift of logarithms, and 0 where both are those of zero."""
+    undecided = (minuend == -jnp.inf) & (subtrahend == -jnp.inf)
+    return jnp.where(undecided, 0, minuend - subtrahend + shift)
 
 
 def _inner(a: PyTree, b: PyTree) -> Array:

@@ -51,8 +51,8 @@ class BatchForm:
 def _beyond_one(function: Callable[[ArrayLike], ArrayLike], x: ArrayLike) -> ArrayLike:
     """function(x) where x > 1, and infinity elsewhere."""
     numpy = jnp if isinstance(x, jax.Array) else np
-    beyond = x > 1
-    return numpy.where(beyond, function(numpy.where(beyond, x, 2.0)), numpy.inf)
+    exceeds = x > 1
+    return numpy.where(exceeds, function(numpy.where(exceeds, x, 2.0)), numpy.inf)
 
 
 def _bound_steps(power: float, ratio: ArrayLike) -> ArrayLike:

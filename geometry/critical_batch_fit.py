@@ -74,7 +74,7 @@ def fit_law(
     """
     points = _Points.of(*(np.asarray(values, np.float64) for values in (batch_sizes, steps, horizons)))
     grid = np.linspace(np.log(LEAST), np.log(MOST * points.largest / points.smallest), _COARSE_POINTS)
-    log_excess, end = _minimum(lambda at: points.fitted(form, at)[1], grid)
+    log_excess, end = _minimum(lambda exponent: points.fitted(form, exponent)[1], grid)
     law, squares = points.fitted(form, log_excess)
     limit = points.scale(form, np.where(end == 0, log_excess, np.copysign(np.inf, end)))
     known = np.where(points.smallest < points.largest, 1.0, np.nan)
@@ -134,11 +134,11 @@ def _minimum(
 
     By golden sections between the neighbours of the best point of the grid.
     """
-    best = np.argmin([objective(at) for at in grid], axis=0)
+    best = np.argmin([objective(point) for point in grid], axis=0)
     end = (best == len(grid) - 1).astype(int) - (best == 0)
-    around = np.clip([best - 1, best, best + 1], 0, len(grid) - 1)
-    low, middle, high = np.take_along_axis(grid, around, axis=0)
-    return np.where(end == 0, _golden_section(objective, low, high), middle), end
+    bracket = np.clip([best - 1, best, best + 1], 0, len(grid) - 1)
+    low, centre, high = np.take_along_axis(grid, bracket, axis=0)
+    return np.where(end == 0, _golden_section(objective, low, high), centre), end
 
 
 def _golden_section(objective: Callable[[Rows], Rows], low: Rows, high: Rows) -> Rows:

@@ -66,11 +66,11 @@ def fisher_product(gradients: PyTree) -> Product:
     """
 
     def product(v):
-        along = sum(
+        projections = sum(
             jnp.tensordot(g, x, axes=x.ndim)
             for g, x in zip(jax.tree.leaves(gradients), jax.tree.leaves(v), strict=True)
         )
-        return jax.tree.map(lambda g: jnp.tensordot(along / len(along), g, axes=1), gradients)
+        return jax.tree.map(lambda g: jnp.tensordot(projections / len(projections), g, axes=1), gradients)
 
     return product
 
@@ -127,12 +127,12 @@ def hutchinson_diagonal(product: Product, like: PyTree, key: PRNGKeyArray, probe
 def curvature_matrix(product: Product, like: PyTree) -> Float[Array, "d d"]:
     """H as a matrix over the raveled parameters, from d products; for small models."""
     size = _size(like)
-    together = min(size, _TOGETHER)
-    batches = -(-size // together)
-    vectors = jnp.eye(batches * together, size, dtype=_dtype(like))  # zeros fill up the last batch
+    batch = min(size, _TOGETHER)
+    batches = -(-size // batch)
+    vectors = jnp.eye(batches * batch, size, dtype=_dtype(like))  # zeros fill up the last batch
     multiply = jax.vmap(_on_vectors(product, like))
-    rows = jax.lax.map(multiply, vectors.reshape(batches, together, size))
-    return rows.reshape(batches * together, size)[:size]
+    rows = jax.lax.map(multiply, vectors.reshape(batches, batch, size))
+    return rows.reshape(batches * batch, size)[:size]
 
 
 def curvature_blocks(product: Product, like: PyTree) -> PyTree:

@@ -105,9 +105,9 @@ class Moments:
         share = jnp.asarray(self.count, float) / count
         mean = total(jax.tree.map(lambda centre: share.astype(centre.dtype) * centre, self.mean))
         gap = jax.tree.map(jnp.subtract, self.mean, mean)
-        around = self._in_units(jax.lax.pmax(self.units, axis_name))._around(gap, self.count)
+        centred = self._in_units(jax.lax.pmax(self.units, axis_name))._around(gap, self.count)
         return replace(
-            around, count=count, mean=mean, squares=total(around.squares), grams=total(around.grams)
+            centred, count=count, mean=mean, squares=total(centred.squares), grams=total(centred.grams)
         )
 
     def estimate(self, batch_size: ArrayLike, geometry: Geometry, *, corrected: bool = False) -> NoiseScale:

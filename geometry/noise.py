@@ -168,7 +168,7 @@ def leaf_scales(leaves: Mapping[str, Spread], geometry: Geometry) -> dict[str, N
         return {path: _sign(leaf, SIGN) for path, leaf in leaves.items()}
     if geometry == SPECTRAL:
         return _spectral(leaves)
-    known = ", ".join(one.name for one in NOISE_GEOMETRIES)
+    known = ", ".join(geometry.name for geometry in NOISE_GEOMETRIES)
     raise ValueError(f"geometry: only {known} have a noise scale, got {geometry.name}")
 
 

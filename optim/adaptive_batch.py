@@ -138,8 +138,8 @@ class _Accumulation(NamedTuple):
         step = functools.partial(self._step, extra=extra)
 
         def wait(*operands):
-            still = jax.tree.map(jnp.zeros_like, jax.eval_shape(step, *operands)[0])  # its dtypes, shardings
-            return still, (state.control, state.begun, state.accumulated, state.inner)
+            zeros = jax.tree.map(jnp.zeros_like, jax.eval_shape(step, *operands)[0])  # its dtypes, shardings
+            return zeros, (state.control, state.begun, state.accumulated, state.inner)
 
         complete = self.microbatch_size * state.accumulated >= state.control.batch_size
         if self.num_microbatches is not None:

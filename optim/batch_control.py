@@ -92,7 +92,7 @@ class BatchController:
 
     def __post_init__(self):
         if self.geometry not in NOISE_GEOMETRIES:
-            known = ", ".join(one.name for one in NOISE_GEOMETRIES)
+            known = ", ".join(geometry.name for geometry in NOISE_GEOMETRIES)
             raise ValueError(f"geometry must be one of {known}, got {self.geometry.name}")
         for name, least in {"batch_size": 1, "quantum": 1, "every": 1, "warmup_samples": 0}.items():
             check_number(name, getattr(self, name), least, _INTEGERS)

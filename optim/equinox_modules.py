@@ -70,8 +70,8 @@ def _matrices(axes: int, *, fan_in_first: bool = False, blocks: tuple[int, ...] 
 
 
 def _convolution(module: Any, axes: int) -> MatrixView:
-    out = axes - module.num_spatial_dims - 2
-    return MatrixView(tuple(range(out + 1, axes)), (out,), tuple(range(out)))
+    output_axis = axes - module.num_spatial_dims - 2
+    return MatrixView(tuple(range(output_axis + 1, axes)), (output_axis,), tuple(range(output_axis)))
 
 
 def _gates(count: int) -> Callable[[Any, int], MatrixView]:

@@ -66,7 +66,7 @@ def record_noise(
     if batch_size < 2:
         raise ValueError(f"batch_size must be at least 2, got {batch_size}")
     if not geometries or not set(geometries) <= set(NOISE_GEOMETRIES):
-        known = ", ".join(one.name for one in NOISE_GEOMETRIES)
+        known = ", ".join(geometry.name for geometry in NOISE_GEOMETRIES)
         raise ValueError(f"geometries must be some of {known}, got {geometries}")
     if every < 1:
         raise ValueError(f"every must be at least 1, got {every}")
@@ -133,7 +133,7 @@ class NoiseIndex:
 
     def _measured(self, parts: dict[str, Array]) -> dict[str, Array]:
         moments = Moments.of(parts, self.routing.optional_view)
-        spectral, sign = (moments.estimate_leaves(self.batch_size, one) for one in (SPECTRAL, SIGN))
+        spectral, sign = (moments.estimate_leaves(self.batch_size, geometry) for geometry in (SPECTRAL, SIGN))
         return {
             path: spec_sign_index(
                 spectral[path],

@@ -144,11 +144,11 @@ def _decaying(params: PyTree, mask: Mask | None) -> dict[str, bool]:
         return dict.fromkeys(paths, True)
     tree = mask(params) if callable(mask) else mask
     decays = {leaf_path(path): bool(d) for path, d in jax.tree_util.tree_leaves_with_path(tree)}
-    covering = {path: [above for above in _prefixes(path) if above in decays] for path in paths}
-    missing = [path for path, above in covering.items() if not above]
+    covering = {path: [prefix for prefix in _prefixes(path) if prefix in decays] for path in paths}
+    missing = [path for path, prefixes in covering.items() if not prefixes]
     if missing:
         raise ValueError(f"the decay mask must cover every leaf, but lacks {', '.join(missing)}")
-    return {path: decays[above[0]] for path, above in covering.items()}
+    return {path: decays[prefixes[0]] for path, prefixes in covering.items()}
 
 
 def _prefixes(path: str) -> list[str]:

@@ -73,13 +73,13 @@ def lbfgs(objective: Objective, start: Float[Array, "dims"], evaluations: int) -
             lambda: counted._replace(step=search.step / 2),
         )
 
-    nothing, infinite = jnp.zeros_like(start), jnp.full((), jnp.inf, start.dtype)
+    no_momentum, infinite = jnp.zeros_like(start), jnp.full((), jnp.inf, start.dtype)
     begun = _Search(
         point=start,
         value=infinite,
-        gradient=nothing,
+        gradient=no_momentum,
         memory=curvature.init(start),
-        direction=nothing,  # the first turn evaluates the start itself
+        direction=no_momentum,  # the first turn evaluates the start itself
         step=jnp.ones((), start.dtype),
         gain=infinite,
         evaluations=jnp.zeros((), int),

@@ -56,8 +56,8 @@ class _TwoPoint:
         x1 = x0 + dx1 * (1 - x0)
         x2 = x1 + dx2 * (1 - x1)
         y2 = dy2 * y1
-        one = jnp.ones_like(x0)
-        decay = self.interpolate(x, (x0, x1, x2, one), (one, y1, y2, y_end * y2))
+        unit = jnp.ones_like(x0)
+        decay = self.interpolate(x, (x0, x1, x2, unit), (unit, y1, y2, y_end * y2))
         return jnp.where(x < x0, _rise(x, x0, "linear"), decay)
 
 
@@ -65,17 +65,17 @@ def _smooth_nonmonotonic(x, *, y_start, y_end, x_peak, y1, dx1, y2, dx2):
     """PCHIP through (0, y_start), (x1, y1), (x2, y2), (x_peak, 1), (1, y_end) in the order of x."""
     x1 = dx1
     x2 = x1 + (1 - x1) * dx2
-    one = jnp.ones_like(x_peak)
+    unit = jnp.ones_like(x_peak)
     # where the peak shares its x with another knot it comes first, so that the curve has the value 1 there
     resolution = 2 * jnp.finfo(x.dtype).eps
     first, second = x_peak <= x1 + resolution, x_peak <= x2 + resolution
     knots = jnp.minimum(x_peak, x1), jnp.clip(x_peak, x1, x2), jnp.maximum(x_peak, x2)
     values = (
-        jnp.where(first, one, y1),
-        jnp.where(first, y1, jnp.where(second, one, y2)),
-        jnp.where(second, y2, one),
+        jnp.where(first, unit, y1),
+        jnp.where(first, y1, jnp.where(second, unit, y2)),
+        jnp.where(second, y2, unit),
     )
-    return pchip(x, (jnp.zeros_like(one), *knots, one), (y_start, *values, y_end))
+    return pchip(x, (jnp.zeros_like(unit), *knots, unit), (y_start, *values, y_end))
 
 
 def _free(x, **levels):

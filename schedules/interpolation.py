@@ -48,16 +48,16 @@ def pchip(x: Float[Array, "*batch"], knots: Sequence[Scalar], values: Sequence[S
 
 def _separated(knots: Sequence[Scalar], dtype) -> list[Scalar]:
     resolution = jnp.finfo(dtype).eps
-    apart = [knots[0]]
+    separated = [knots[0]]
     for knot in knots[1:]:
-        apart.append(jnp.maximum(knot, apart[-1] + resolution))
-    return apart
+        separated.append(jnp.maximum(knot, separated[-1] + resolution))
+    return separated
 
 
 def _slopes(widths: list[Scalar], secants: list[Scalar]) -> list[Scalar]:
     inner = [
-        _inner_slope(*around)
-        for around in zip(widths[:-1], widths[1:], secants[:-1], secants[1:], strict=True)
+        _inner_slope(*neighbours)
+        for neighbours in zip(widths[:-1], widths[1:], secants[:-1], secants[1:], strict=True)
     ]
     return [
         _end_slope(widths[0], widths[1], secants[0], secants[1]),

@@ -39,9 +39,9 @@ class Interval:
             raise ValueError(f"Interval: low must be positive where log=True, got low={self.low}")
 
     def __contains__(self, value: float) -> bool:
-        above = value > self.low or (value == self.low and not self.open_low)
-        below = value < self.high or (value == self.high and not self.open_high)
-        return above and below
+        reaches_low = value > self.low or (value == self.low and not self.open_low)
+        reaches_high = value < self.high or (value == self.high and not self.open_high)
+        return reaches_low and reaches_high
 
     def __str__(self) -> str:
         left = "(" if self.open_low else "["

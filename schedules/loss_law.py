@@ -35,11 +35,11 @@ class MultiPowerLaw(NamedTuple):
 def predicted_losses(
     law: MultiPowerLaw,
     learning_rates: Float[Array, "steps"],
-    after: Int[Array, "points"] | None = None,
+    num_updates: Int[Array, "points"] | None = None,
     *,
     count_warmup: bool | Bool[Array, ""] = False,
 ) -> Float[Array, "points"]:
-    """L(t) after each number of updates t in `after`, or after every update; O(steps) for each.
+    """L(t) after each number of updates t in `num_updates`, or after every update; O(steps) for each.
 
     Differentiable in the law and in the learning rates, which may be zero: a fall that nothing follows takes
     nothing off. Infinite before the first positive rate. Far from what it was fitted on, a law may predict
@@ -51,9 +51,9 @@ def predicted_losses(
     [3.0, 2.0, 1.5, 1.15]
     """
     num_steps = learning_rates.shape[0]
-    after = jnp.arange(1, num_steps + 1) if after is None else after
-    before = jnp.concatenate([jnp.zeros_like(learning_rates[:1]), learning_rates[:-1]])
-    falls = before - learning_rates
+    num_updates = jnp.arange(1, num_steps + 1) if num_updates is None else num_updates
+    previous = jnp.concatenate([jnp.zeros_like(learning_rates[:1]), learning_rates[:-1]])
+    falls = previous - learning_rates
     falls = jnp.where(count_warmup | (jnp.cumsum(falls > 0) > 0), falls, 0)
     smallest = jnp.finfo(learning_rates.dtype).tiny
     log_scales = jnp.log(law.C) - law.gamma * jnp.log(jnp.maximum(learning_rates, smallest))
@@ -68,7 +68,7 @@ def predicted_losses(
         decay = jnp.where(followed[0], law.A * jnp.exp(-law.alpha * log_sums[0]), jnp.inf)
         return law.L0 + decay - reduction
 
-    return jax.lax.map(loss, after)
+    return jax.lax.map(loss, num_updates)
 
 
 @jax.jit

@@ -44,7 +44,7 @@ class _Units(NamedTuple):
 def fit_law(
     learning_rates: Float[Array, "runs steps"],
     losses: Float[Array, "runs points"],
-    after: Int[Array, "points"],
+    num_updates: Int[Array, "points"],
     key: PRNGKeyArray,
     *,
     count_warmup: bool = False,
@@ -61,7 +61,7 @@ def fit_law(
     Args:
       learning_rates: a run in each row.
       losses: what each run measured, positive.
-      after: after how many updates, the same for all runs.
+      num_updates: after how many updates, the same for all runs.
       key: what the starts are drawn with.
       count_warmup: as in `predicted_losses`.
       starts: how many there are; all are followed side by side.
@@ -70,18 +70,19 @@ def fit_law(
     Raises:
       ValueError: something is not as described, or was measured before any learning rate was positive.
     """
-    _check(learning_rates, losses, after, starts, iterations)
-    return _fit(learning_rates.astype(losses.dtype), losses, after, key, count_warmup, starts, iterations)
+    _check(learning_rates, losses, num_updates, starts, iterations)
+    learning_rates = learning_rates.astype(losses.dtype)
+    return _fit(learning_rates, losses, num_updates, key, count_warmup, starts, iterations)
 
 
 @functools.partial(jax.jit, static_argnums=(5, 6))
-def _fit(learning_rates, losses, after, key, count_warmup, starts: int, iterations: int) -> Fit:
+def _fit(learning_rates, losses, num_updates, key, count_warmup, starts: int, iterations: int) -> Fit:
     totals = jnp.sum(learning_rates, axis=1)
     units = _Units(jnp.min(losses), jnp.max(learning_rates), jnp.max(totals))
 
     def errors(logs):
         law = _in_units(logs, units)
-        predict = functools.partial(predicted_losses, law, after=after, count_warmup=count_warmup)
+        predict = functools.partial(predicted_losses, law, num_updates=num_updates, count_warmup=count_warmup)
         predicted = jax.vmap(predict)(learning_rates)
         return jnp.log(jnp.maximum(predicted / losses, jnp.exp(-LARGEST_ERROR))).ravel()
 
@@ -139,7 +140,7 @@ def _huber_sum(errors: Float[Array, "errors"]) -> Float[Array, ""]:
 def _check(
     learning_rates: Float[Array, "runs steps"],
     losses: Float[Array, "runs points"],
-    after: Int[Array, "points"],
+    num_updates: Int[Array, "points"],
     starts: int,
     iterations: int,
 ) -> None:
@@ -151,8 +152,9 @@ def _check(
         raise ValueError("learning_rates must be finite and not negative")
     if not jnp.all((losses > 0) & jnp.isfinite(losses)):
         raise ValueError("losses must be positive and finite: leave out runs that diverged")
-    if not jnp.all((after >= 1) & (after <= num_steps)):
-        raise ValueError(f"after must lie in [1, {num_steps}], the number of steps, got {after.tolist()}")
-    first = int(jnp.min(after))
+    if not jnp.all((num_updates >= 1) & (num_updates <= num_steps)):
+        got = num_updates.tolist()
+        raise ValueError(f"num_updates must lie in [1, {num_steps}], the number of steps, got {got}")
+    first = int(jnp.min(num_updates))
     if not jnp.all(jnp.any(learning_rates[:, :first] > 0, axis=1)):
-        raise ValueError(f"after must begin when every run had a positive learning rate, got {first}")
+        raise ValueError(f"num_updates must begin when every run had a positive learning rate, got {first}")

@@ -138,9 +138,9 @@ def _pooled_blocks(inputs: Array, kernel: Array, padding: Padding) -> Array:
     # a kernel of even size leaves a last row or column of the blocks unseen
     (top, bottom), (left, right) = padding
     padded = jnp.pad(inputs, ((0, 0), (top, bottom + 1 - rows % 2), (left, right + 1 - columns % 2), (0, 0)))
-    across, down = width + window[1] - 1, height + window[0] - 1
-    blocks = padded.reshape(-1, down, 2, across, 2, channels).swapaxes(2, 3)
-    seen = image_patches(blocks.reshape(-1, down, across, 4 * channels), window, "VALID")
+    row_taps, column_taps = width + window[1] - 1, height + window[0] - 1
+    blocks = padded.reshape(-1, column_taps, 2, row_taps, 2, channels).swapaxes(2, 3)
+    seen = image_patches(blocks.reshape(-1, column_taps, row_taps, 4 * channels), window, "VALID")
     shifted = [
         jnp.pad(kernel, ((i, 2 * window[0] - rows - i), (j, 2 * window[1] - columns - j), (0, 0), (0, 0)))
         for i in (0, 1)
@@ -157,13 +157,12 @@ def _convolution(inputs: Array, kernel: Array, padding: Padding) -> Array:
 
 def _input_gradient(cotangent: Array, inputs: Any, kernel: Array, *, padding: Padding) -> Array:
     """The convolution of the gradient with the kernel flipped."""
-    around = tuple(
-        (taps - 1 - before, taps - 1 - after)
-        for taps, (before, after) in zip(kernel.shape[:2], padding, strict=True)
+    pads = tuple(
+        (taps - 1 - low, taps - 1 - high) for taps, (low, high) in zip(kernel.shape[:2], padding, strict=True)
     )
     # behind a barrier, or XLA would make of the flipped kernel a flipped convolution, which is slow
     flipped = jax.lax.optimization_barrier(kernel[::-1, ::-1].swapaxes(2, 3))
-    return _convolution(cotangent, flipped, around)
+    return _convolution(cotangent, flipped, pads)
 
 
 def _batched(arrays: tuple[Array, Array], axes: tuple[int | None, int | None], *, padding: Padding):
@@ -192,7 +191,7 @@ def _kernel_gradient(cotangent: Array, inputs: Array, kernel: Any, *, padding: P
     rows, columns, channels, features = kernel.aval.shape
     batch, height, width, _ = cotangent.shape
     exact = jnp.promote_types(inputs.dtype, jnp.float32)
-    together = _largest_divisor(batch, ROWS_TOGETHER // (height * width))
+    images_at_once = _largest_divisor(batch, ROWS_TOGETHER // (height * width))
 
     def add(total, images):
         inputs, cotangent = images
@@ -209,7 +208,7 @@ def _kernel_gradient(cotangent: Array, inputs: Array, kernel: Any, *, padding: P
         ]
         return total + jnp.stack(products), None
 
-    groups = [x.reshape(batch // together, together, *x.shape[1:]) for x in (inputs, cotangent)]
+    groups = [x.reshape(batch // images_at_once, images_at_once, *x.shape[1:]) for x in (inputs, cotangent)]
     total, _ = jax.lax.scan(add, jnp.zeros((rows, features, columns * channels), exact), groups)
     return total.reshape(rows, features, columns, channels).transpose(0, 2, 3, 1).astype(inputs.dtype)
 

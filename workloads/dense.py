@@ -42,7 +42,7 @@ def _product_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]):
     # transposed again for the gradient; behind barriers, or XLA would undo the transpositions
     hold = jax.lax.optimization_barrier
     if fan_out < fan_in:
-        along = hold(hold(kernel_tangent.T) @ rows.T).T
+        tangent = hold(hold(kernel_tangent.T) @ rows.T).T
     else:
-        along = jax.lax.dot_general(hold(rows.T), kernel_tangent, (((0,), (0,)), ((), ())))
-    return rows @ kernel, rows_tangent @ kernel + along
+        tangent = jax.lax.dot_general(hold(rows.T), kernel_tangent, (((0,), (0,)), ((), ())))
+    return rows @ kernel, rows_tangent @ kernel + tangent

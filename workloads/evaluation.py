@@ -10,7 +10,7 @@ from workloads.mesh import data_shards, split_over_data
 
 
 def mean_over_examples(
-    measure: Callable[[Int[Array, "block"]], PyTree], num_examples: int, together: int
+    measure: Callable[[Int[Array, "block"]], PyTree], num_examples: int, block_size: int
 ) -> PyTree:
     """The means of what `measure` says of each example, over the examples 0 … num_examples - 1.
 
@@ -20,10 +20,10 @@ def mean_over_examples(
     Args:
       measure: indices of a block → arrays with one value an example.
       num_examples: of the split.
-      together: the most examples measured at once, by one device.
+      block_size: the most examples measured at once, by one device.
     """
     shards = data_shards()
-    num_blocks = -(-num_examples // (together * shards))
+    num_blocks = -(-num_examples // (block_size * shards))
     block = -(-num_examples // (num_blocks * shards)) * shards
 
     def sums(start):

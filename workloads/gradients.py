@@ -31,8 +31,8 @@ def part_gradients(workload: Workload, parts: int, microbatches: int) -> PartGra
         examples = indices.reshape(microbatches, -1), jax.random.split(key, microbatches)
         first = jax.tree.map(lambda leaf: leaf[0], examples)
         shapes = jax.eval_shape(of_examples, params, data, *first)
-        nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-        total, _ = jax.lax.scan(add, nothing, examples)
+        zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+        total, _ = jax.lax.scan(add, zeros, examples)
         return jax.tree.map(lambda leaf: leaf / microbatches, total)
 
     gradients = of_examples if microbatches == 1 else of_part

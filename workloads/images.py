@@ -93,8 +93,8 @@ def classification(data: ImageData, model: nn.Module) -> Workload:
                 errors = jnp.argmax(logits, axis=-1) != labels[index]
                 return _cross_entropies(logits, labels[index]), errors
 
-            together = max(1, EVALUATED_VALUES // math.prod(image_shape))
-            mean_loss, error = mean_over_examples(measure, len(images), together)
+            block_size = max(1, EVALUATED_VALUES // math.prod(image_shape))
+            mean_loss, error = mean_over_examples(measure, len(images), block_size)
             metrics |= {f"{split}_loss": mean_loss, f"{split}_error": error}
         return metrics
 

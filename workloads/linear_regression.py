@@ -155,11 +155,11 @@ def modal_losses(
     diagonal = jnp.where(row == column, 1.0, 0.0)
     left, right = spectrum[row], spectrum[column]
     to_diagonal = basis[:, row] * basis[:, column]
-    both = to_diagonal * (2 - diagonal)[None, :]  # a pair off the diagonal stands for two entries
+    pairs = to_diagonal * (2 - diagonal)[None, :]  # a pair off the diagonal stands for two entries
 
     def step(moments, learning_rate):
         z_z, z_m, m_z, m_m = moments  # E[z_i m_j] and E[m_i z_j] are not the same
-        noise = (dimension / batch_size - overlap) * ((both @ z_z) @ to_diagonal)
+        noise = (dimension / batch_size - overlap) * ((pairs @ z_z) @ to_diagonal)
         m_m = momentum**2 * m_m + momentum * (left * z_m + right * m_z)
         m_m += left * right * (overlap * z_z + noise)
         z_m, m_z = momentum * z_m + right * z_z, momentum * m_z + left * z_z
@@ -167,8 +167,8 @@ def modal_losses(
         moments = z_z, z_m - learning_rate * m_m, m_z - learning_rate * m_m, m_m
         return moments, diagonal @ z_z / (2 * dimension)
 
-    still = jnp.zeros_like(diagonal)
-    return jax.lax.scan(step, (diagonal, still, still, still), learning_rates)[1]
+    rest = jnp.zeros_like(diagonal)
+    return jax.lax.scan(step, (diagonal, rest, rest, rest), learning_rates)[1]
 
 
 def _check_float64(function: str, **arrays: Array) -> None:

@@ -92,14 +92,14 @@ def fitting_vectorize(
     def needed(vectorize: int) -> int:
         return sweep_memory(stages, inputs, data, mesh=mesh, vectorize=vectorize).total
 
-    alone = needed(1)
-    if alone > memory:
-        raise ValueError(f"memory must be at least {alone:,} bytes a device for one run, got {memory:,}")
+    single = needed(1)
+    if single > memory:
+        raise ValueError(f"memory must be at least {single:,} bytes a device for one run, got {memory:,}")
     widest = len(jax.tree.leaves(inputs)[0]) // mesh.shape[RUNS]
     if widest < 2:
         return 1
-    each = max(1, needed(2) - alone)
-    vectorize = 2 ** (min(widest, 1 + (memory - alone) // each).bit_length() - 1)
+    further = max(1, needed(2) - single)
+    vectorize = 2 ** (min(widest, 1 + (memory - single) // further).bit_length() - 1)
     while vectorize > 1 and needed(vectorize) > memory:
         vectorize //= 2
     return vectorize

@@ -67,14 +67,14 @@ class Program(NamedTuple):
 
     def lower(self, inputs: PyTree, data: PyTree, capacity: int | None) -> jax.stages.Lowered:
         """The program of a sweep, to be compiled and looked into; of arrays, shapes will do."""
-        here, shared = over_runs(self.mesh), everywhere(self.mesh)
+        by_run, shared = over_runs(self.mesh), everywhere(self.mesh)
         places = len(layout(inputs, self.mesh, self.vectorize, capacity).padding)
 
         def placed(leaf, shape, sharding):
             return jax.ShapeDtypeStruct(shape, leaf.dtype, sharding=sharding)
 
-        rows = jax.tree.map(lambda leaf: placed(leaf, (places, *leaf.shape[1:]), here), inputs)
-        runs = jax.tree.map(lambda leaf: placed(leaf, leaf.shape, here), self.states(rows, data))
+        rows = jax.tree.map(lambda leaf: placed(leaf, (places, *leaf.shape[1:]), by_run), inputs)
+        runs = jax.tree.map(lambda leaf: placed(leaf, leaf.shape, by_run), self.states(rows, data))
         used, segment, data = jax.tree.map(
             lambda leaf: placed(leaf, leaf.shape, shared), (np.int32(0), Segment.between(0, 0), data)
         )
@@ -110,18 +110,18 @@ def _group(
     program: Program, rows: PyTree, runs: PyTree, segment: Segment, data: PyTree
 ) -> tuple[PyTree, PyTree]:
     """The states and the results of a group of rows after the segment."""
-    each = functools.partial(side_by_side, vectorize=program.vectorize)
+    mapped = functools.partial(side_by_side, vectorize=program.vectorize)
 
     def begin():
-        return each(lambda row: program.stages(row, data).begin())(rows)
+        return mapped(lambda row: program.stages(row, data).begin())(rows)
 
     def finish():
-        return each(lambda row, run: program.stages(row, data).finish(run))(rows, runs)
+        return mapped(lambda row, run: program.stages(row, data).finish(run))(rows, runs)
 
     if not jax.tree.leaves(runs):
         return runs, finish()  # without a state there is one segment, and no question
     runs = jax.lax.cond(segment.begins, begin, lambda: runs)
-    runs = each(lambda row, run: program.stages(row, data).advance(run, segment.start, segment.until))(
+    runs = mapped(lambda row, run: program.stages(row, data).advance(run, segment.start, segment.until))(
         rows, runs
     )
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(finish))

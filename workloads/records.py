@@ -14,14 +14,14 @@ def empty_slots(count: int, shapes: PyTree) -> PyTree:
 
 
 def record(
-    slots: PyTree, at: Sequence[int], t: Int[Array, ""], num_steps: int, measure: Callable[[], PyTree]
+    slots: PyTree, steps: Sequence[int], t: Int[Array, ""], num_steps: int, measure: Callable[[], PyTree]
 ) -> PyTree:
-    """Write `measure()` into its slot when `t` is among the steps `at`; nothing is computed otherwise.
+    """Write `measure()` into its slot when `t` is among `steps`; nothing is computed otherwise.
 
     The step index is never batched, so under `vmap` the `cond` stays a branch.
     """
     slot_of_step = np.full(num_steps, -1)
-    for slot, step in enumerate(at):
+    for slot, step in enumerate(steps):
         if step < num_steps:
             slot_of_step[step] = slot
     if np.all(slot_of_step < 0):

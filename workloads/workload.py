@@ -70,8 +70,8 @@ def subset_indices(
     def choose(chosen, rank):
         # chosen[j] - j examples below chosen[j] are free, so this many chosen ones lie below the draw
         index = rank + jnp.sum(chosen - position <= rank)
-        before = jnp.concatenate([jnp.full(1, -1), chosen[:-1]])
-        return jnp.minimum(chosen, jnp.maximum(before, index)), index
+        previous = jnp.concatenate([jnp.full(1, -1), chosen[:-1]])
+        return jnp.minimum(chosen, jnp.maximum(previous, index)), index
 
     def subset(step_ranks):
         unfilled = jnp.full(batch_size, 2 * num_examples)

@@ -83,9 +83,9 @@ def _crossed(
 
     def ask(history: History) -> Float[np.ndarray, "batch dims"]:
         places = len(history.points) + np.arange(batch)
-        numbers, which = np.unique(places // RATES, return_inverse=True)
+        numbers, inverse = np.unique(places // RATES, return_inverse=True)
         offsets = [0.5 if dimensions > 1 else _cell_centre(history.key, int(n), 1)[0] for n in numbers]
-        rates = (places % RATES + np.array(offsets)[which]) / RATES
-        return np.concatenate([shapes(history, numbers)[which], rates[:, None]], axis=1).astype(np.float32)
+        rates = (places % RATES + np.array(offsets)[inverse]) / RATES
+        return np.concatenate([shapes(history, numbers)[inverse], rates[:, None]], axis=1).astype(np.float32)
 
     return strategy_of(dimensions, ask)

@@ -63,10 +63,10 @@ class Quadratic(NamedTuple):
 def fit_quadratic(measured: Measured, box: Box, scale: Scale) -> Quadratic | None:
     """The least-squares fit to the finite scores inside a box, the best weighing most; None if too few."""
     points, relative = np.concatenate(measured.points), measured.relative(scale)
-    inside = box.holds(points) & np.isfinite(relative.levels)
-    levels, variances = relative.levels[inside], relative.variances[inside]
-    groups = np.repeat(np.arange(len(measured.points)), [len(of) for of in measured.points])[inside]
-    features = _features(box.scaled(points[inside]))
+    chosen = box.holds(points) & np.isfinite(relative.levels)
+    levels, variances = relative.levels[chosen], relative.variances[chosen]
+    groups = np.repeat(np.arange(len(measured.points)), [len(group) for group in measured.points])[chosen]
+    features = _features(box.scaled(points[chosen]))
     design = np.concatenate([features, groups[:, None] == np.unique(groups)], axis=1)
     spare = len(design) - design.shape[1]
     if spare < SPARE_POINTS:
@@ -90,7 +90,7 @@ def lowest_point(model: Quadratic, start: Float[np.ndarray, "dims"]) -> Float[np
 
 
 def improvement_bound(
-    model: Quadratic, at: Float[np.ndarray, "dims"], box: Box, confidence: float, rng: np.random.Generator
+    model: Quadratic, point: Float[np.ndarray, "dims"], box: Box, confidence: float, rng: np.random.Generator
 ) -> float:
     """An upper confidence limit of level(at) - min level over a box.
 
@@ -99,7 +99,7 @@ def improvement_bound(
     """
     normal = rng.standard_normal((DRAWS, len(model.mean)))
     noise = model.noise * np.sqrt(model.spare / rng.chisquare(model.spare, (DRAWS, 1)))
-    _, gains = _descend(model, model.mean + noise * (normal @ model.root.T), at, box)
+    _, gains = _descend(model, model.mean + noise * (normal @ model.root.T), point, box)
     return float(np.quantile(gains, confidence, method="higher")) + model.misfit
 
 
@@ -110,10 +110,10 @@ def _weights(
 
     A metric's unit says nothing of what is far, so on the ABSOLUTE scale the points do.
     """
-    _, of = np.unique(groups, return_inverse=True)
-    best = np.full(of.max() + 1, np.inf)
-    np.minimum.at(best, of, levels)
-    excess = levels - best[of]
+    _, members = np.unique(groups, return_inverse=True)
+    best = np.full(members.max() + 1, np.inf)
+    np.minimum.at(best, members, levels)
+    excess = levels - best[members]
     trusted = TRUSTED if scale is Scale.RELATIVE else np.quantile(excess, TRUSTED_PART) or 1.0
     return 1 / np.hypot(1, excess / trusted)
 
@@ -138,13 +138,13 @@ def _descend(
         return np.sum(u * (slope + np.einsum("nij,nj->ni", curvature, u) / 2), axis=1)
 
     u = np.tile(model.box.scaled(start), (len(coefficients), 1))
-    before = value(u)
+    first = value(u)
     low, high = model.box.scaled(box.low), model.box.scaled(box.high)
     for axis in np.tile(np.arange(dimensions), CYCLES):
         bend = curvature[:, axis, axis]
         tilt = slope[:, axis] + np.einsum("nj,nj->n", curvature[:, axis], u) - bend * u[:, axis]
         u[:, axis] = _lowest_on_a_line(tilt, bend, low[axis], high[axis])
-    return u, before - value(u)
+    return u, first - value(u)
 
 
 def _lowest_on_a_line(

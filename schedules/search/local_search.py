@@ -4,6 +4,7 @@ Many searches run side by side, so that an evaluation gets the trials of all at 
 stage are numbered through all of them: no two trials share an identity, whatever their families.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -51,11 +52,11 @@ class LocalSearch(NamedTuple):
     def start(cls, space: SearchSpace, candidate: Candidate) -> "LocalSearch":
         return cls(space, candidate, candidate, Measured(), 0, 0)
 
-    def box(self, about: Candidate, halvings: int | float) -> Box:
+    def box(self, centre: Candidate, halvings: int | float) -> Box:
         """The box around a candidate after so many halvings."""
         octaves = self.space.learning_rates.log_ratio / math.log(2)
         sides = np.array([RANGE_FRACTION] * (self.space.dimensions - 1) + [OCTAVES / octaves])
-        return Box.around(self.space.point(about), sides / 2**halvings)
+        return Box.around(self.space.point(centre), sides / 2**halvings)
 
 
 class Rules(NamedTuple):
@@ -87,8 +88,8 @@ def measure(
     asked = _asked_once(stage, searches, design, once)
     candidates, scores = run_together(stage, [candidates for _, candidates in asked], rung, evaluate)
     knowing = [
-        one._replace(measured=one.measured.add(at, of))
-        for one, (at, _), of in zip(searches, asked, scores, strict=True)
+        search._replace(measured=search.measured.add(points, results))
+        for search, (points, _), results in zip(searches, asked, scores, strict=True)
     ]
     return knowing, candidates, scores
 
@@ -98,7 +99,7 @@ def run_together(
 ) -> tuple[list[list[Candidate]], list[Float[np.ndarray, "_ replicates"]]]:
     """The candidates of all groups, numbered through, and each group's scores, from one evaluation."""
     ends = np.cumsum([len(group) for group in groups])
-    flat = [replace(one, number=n) for n, one in enumerate(one for group in groups for one in group)]
+    flat = [replace(candidate, number=n) for n, candidate in enumerate(itertools.chain(*groups))]
     scores = np.array(replicate_scores(stage, flat, rung, evaluate)).reshape(-1, rung.replicates)
     candidates = [flat[end - len(group) : end] for end, group in zip(ends, groups, strict=True)]
     return candidates, np.split(scores, ends[:-1])
@@ -117,17 +118,19 @@ def improve(
 
     def designs() -> list[Float[np.ndarray, "points dims"]]:
         return [
-            _design(one, rules.points_per_coefficient, named_key(key, stage, place))
-            for place, one in enumerate(searches)
+            _design(search, rules.points_per_coefficient, named_key(key, stage, place))
+            for place, search in enumerate(searches)
         ]
 
     measured, _, _ = measure(stage, searches, designs, rules.rung, evaluate, once)
-    asked = _asked_once(challenge, measured, lambda: [_challengers(one) for one in measured], once)
-    rivals = [[one.current, *challengers] for one, (_, challengers) in zip(measured, asked, strict=True)]
+    asked = _asked_once(challenge, measured, lambda: [_challengers(search) for search in measured], once)
+    rivals = [
+        [search.current, *challengers] for search, (_, challengers) in zip(measured, asked, strict=True)
+    ]
     rivals, scores = run_together(challenge, rivals, rules.challenge, evaluate)
     return [
-        _decide(one, of, results, rules.confidence)
-        for one, of, results in zip(measured, rivals, scores, strict=True)
+        _decide(search, group, results, rules.confidence)
+        for search, group, results in zip(measured, rivals, scores, strict=True)
     ]
 
 
@@ -138,16 +141,16 @@ def remaining_improvement(search: LocalSearch, scale: Scale, confidence: float, 
     the first where that is smaller; the lowest counts. A wide box shows the curvature better, a narrow one is
     better fitted by a quadratic.
     """
-    at = search.space.point(search.finalist)
+    centre = search.space.point(search.finalist)
     sizes = np.arange(0, search.halvings + 0.5, 0.5)
-    sure = 1 - (1 - confidence) / len(sizes)
+    each_confidence = 1 - (1 - confidence) / len(sizes)
     bounds = [math.inf]
     for place, halvings in enumerate(sizes):
         model = fit_quadratic(search.measured, search.box(search.finalist, halvings), scale)
         if model is not None:
-            around = search.box(search.finalist, max(halvings - 1, 0))
+            box = search.box(search.finalist, max(halvings - 1, 0))
             rng = numpy_generator(named_key(key, "bound", place))
-            bounds.append(improvement_bound(model, at, around, sure, rng))
+            bounds.append(improvement_bound(model, centre, box, each_confidence, rng))
     return min(bounds)
 
 
@@ -158,8 +161,11 @@ def _asked_once(
     once: Once,
 ) -> list[tuple[Float[np.ndarray, "_ _"], tuple[Candidate, ...]]]:
     """Each search's points and their candidates, as they were asked for in this stage."""
-    made = once(stage, lambda: [one.space.proposals(at) for one, at in zip(searches, points(), strict=True)])
-    return [one.space.proposed(proposals, 0) for one, proposals in zip(searches, made, strict=True)]
+    made = once(
+        stage,
+        lambda: [search.space.proposals(design) for search, design in zip(searches, points(), strict=True)],
+    )
+    return [search.space.proposed(proposals, 0) for search, proposals in zip(searches, made, strict=True)]
 
 
 def _design(
@@ -192,8 +198,8 @@ def _decide(
     confidence: float,
 ) -> LocalSearch:
     """The search after fresh runs of the current candidate, which is the first rival, and its challengers."""
-    sure, scale = 1 - (1 - confidence) / CHALLENGERS, Scale.of(scores)
-    changes = [paired_change(of, scores[0], sure, scale) for of in scores]
+    each_confidence, scale = 1 - (1 - confidence) / CHALLENGERS, Scale.of(scores)
+    changes = [paired_change(row, scores[0], each_confidence, scale) for row in scores]
     best = int(np.argmin([change.value for change in changes]))
     if changes[best].high < 0:
         return search._replace(current=rivals[best], finalist=rivals[best], accepted=search.accepted + 1)

@@ -133,7 +133,7 @@ def check_winners(
     free = _free_lines([line for line in own if line.start.family.name != FREE], spaces, once)
     lines = _improve([*own, *free], budget, key, evaluate, once)
     scores = _check_scores(lines, winners, budget, evaluate)
-    scale = Scale.of(*(of for line in lines for of in line.search.measured.scores), *scores.values())
+    scale = Scale.of(*(group for line in lines for group in line.search.measured.scores), *scores.values())
     findings = _findings(lines, winners, scores, scale, budget, key, once)
     others = {
         line.winner: finding for line, finding in zip(lines[len(own) :], findings[len(own) :], strict=True)
@@ -186,14 +186,14 @@ def _sweep(
     # the axes share the winner's own shape, which is measured once
     distinct = [np.unique(np.array(grid), axis=0, return_inverse=True) for grid in grids]
     rung = Rung(budget.replicates, budget.num_steps)
-    searches, points = [line.search for line in lines], [of for of, _ in distinct]
+    searches, points = [line.search for line in lines], [grid for grid, _ in distinct]
     searches, candidates, scores = measure(SWEEP, searches, lambda: points, rung, evaluate, once)
     readings = []
-    for centre, (of, places), asked, results in zip(centres, distinct, candidates, scores, strict=True):
-        own = int(np.argmin(np.max(np.abs(of - centre), axis=1)))
+    for centre, (grid, places), asked, results in zip(centres, distinct, candidates, scores, strict=True):
+        own = int(np.argmin(np.max(np.abs(grid - centre), axis=1)))
         swept = [asked[place] for place in places], results[places], results[own]
         readings.append(functools.partial(read_sweeps, *swept, *shape))
-    return [line._replace(search=one) for line, one in zip(lines, searches, strict=True)], readings
+    return [line._replace(search=search) for line, search in zip(lines, searches, strict=True)], readings
 
 
 def _improve(
@@ -239,10 +239,10 @@ def _findings(
             for place, line in enumerate(lines)
         ],
     )
-    for (name, start, search), beyond in zip(lines, bounds, strict=True):
+    for (name, start, search), bound in zip(lines, bounds, strict=True):
         reference = scores[winners[name].candidate]
         change = paired_change(scores[search.finalist], reference, confidence, scale)
-        delta = largest_saving(change, beyond, scale)
+        delta = largest_saving(change, bound, scale)
         findings.append(Finding(start, search.finalist, search.accepted, change, delta))
     return findings
     return findings

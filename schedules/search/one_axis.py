@@ -64,16 +64,16 @@ def read_sweeps(
     """The sweeps whose candidates are those of `sweep_points`, in that order; `winner` holds its scores."""
     changes = np.median(scale.changes(scores, winner), axis=1)
     names = list(candidates[0].family.space)
-    base_lrs = np.array([one.base_lr for one in candidates])
+    base_lrs = np.array([candidate.base_lr for candidate in candidates])
     places = np.arange(len(candidates)).reshape(len(names), values, rates)
     return tuple(
         AxisSweep(
             name,
-            np.array([candidates[place].params[name] for place in of[:, 0]]),
-            base_lrs[of],
-            changes[of],
+            np.array([candidates[place].params[name] for place in axis_places[:, 0]]),
+            base_lrs[axis_places],
+            changes[axis_places],
         )
-        for name, of in zip(names, places, strict=True)
+        for name, axis_places in zip(names, places, strict=True)
     )
 
 

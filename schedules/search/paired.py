@@ -55,7 +55,9 @@ def relative_scores(scores: Float[np.ndarray, "candidates replicates"], scale: S
     replicates = scores.shape[1]
     levels = scale.levels(scores)
     finite = np.isfinite(levels)
-    typical = [np.median(of[ok]) if ok.any() else 0.0 for of, ok in zip(levels.T, finite.T, strict=True)]
+    typical = [
+        np.median(column[ok]) if ok.any() else 0.0 for column, ok in zip(levels.T, finite.T, strict=True)
+    ]
     levels = levels - typical
     variances = np.full(len(scores), np.nan)
     known = finite.all(axis=1) & (replicates > 1)

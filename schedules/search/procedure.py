@@ -122,7 +122,7 @@ def search_shapes(
         names = [space.family.name for space in spaces]
         raise ValueError(f"families must have different names, got {names}")
     screened = _screen(by_name, strategy, budget, key, evaluate, once)
-    told = {name: told_scores(rung_medians(of, budget.race)) for name, of in screened.items()}
+    told = {name: told_scores(rung_medians(raced, budget.race)) for name, raced in screened.items()}
     chosen = _select(screened, budget, evaluate)
     return Findings(screened, told, confirm(chosen, budget, evaluate))
 
@@ -131,7 +131,7 @@ def confirm(chosen: Mapping[str, Candidate], budget: Budget, evaluate: Evaluate)
     """Score candidates, one a group, with fresh seeds that chose none of them."""
     rung = Rung(budget.confirm_replicates, budget.num_steps)
     scores = replicate_scores(CONFIRM, list(chosen.values()), rung, evaluate)
-    return {name: Winner(chosen[name], of) for name, of in zip(chosen, scores, strict=True)}
+    return {name: Winner(chosen[name], replicates) for name, replicates in zip(chosen, scores, strict=True)}
 
 
 def _screen(
@@ -143,17 +143,19 @@ def _screen(
     once: Once,
 ) -> dict[str, tuple[Raced, ...]]:
     strategies = {name: strategy(space.dimensions, budget.batch) for name, space in spaces.items()}
-    starts = {name: one.init(named_key(key, "candidates", name)) for name, one in strategies.items()}
+    starts = {
+        name: searcher.init(named_key(key, "candidates", name)) for name, searcher in strategies.items()
+    }
     points = {name: start.points for name, start in starts.items()}
     raced: dict[str, tuple[Raced, ...]] = dict.fromkeys(spaces, ())
     medians = {name: rung_medians((), budget.race) for name in spaces}
 
     def proposals(first: int) -> dict[str, list[dict[str, Any]]]:
         made = {}
-        for name, one in strategies.items():
+        for name, searcher in strategies.items():
             # told anew each time: what finishes later changes what the score of those that dropped out means
-            history = one.tell(starts[name], points[name], told_scores(medians[name]))
-            made[name] = spaces[name].proposals(one.ask(history)[: budget.candidates - first])
+            history = searcher.tell(starts[name], points[name], told_scores(medians[name]))
+            made[name] = spaces[name].proposals(searcher.ask(history)[: budget.candidates - first])
         return made
 
     for first in range(0, budget.candidates, budget.batch):
@@ -165,7 +167,8 @@ def _screen(
         batch = race(SCREEN, asked, raced, budget.race, evaluate)
         raced = {name: raced[name] + batch[name] for name in spaces}
         medians = {
-            name: np.concatenate([of, rung_medians(batch[name], budget.race)]) for name, of in medians.items()
+            name: np.concatenate([earlier, rung_medians(batch[name], budget.race)])
+            for name, earlier in medians.items()
         }
     return raced
 
@@ -176,16 +179,18 @@ def _select(
     """Each family's best of its top candidates by fresh seeds; equal scores go to the earlier one."""
     full = len(budget.race.rungs)
     top = {
-        name: sorted((one for one in of if len(one.medians) == full), key=lambda one: one.medians[-1])
-        for name, of in screened.items()
+        name: sorted(
+            (raced for raced in group if len(raced.medians) == full), key=lambda raced: raced.medians[-1]
+        )
+        for name, group in screened.items()
     }
-    candidates = [one.candidate for of in top.values() for one in of[: budget.top]]
+    candidates = [raced.candidate for group in top.values() for raced in group[: budget.top]]
     rung = Rung(budget.select_replicates, budget.num_steps)
     selected = dict(zip(candidates, median_scores(SELECT, candidates, rung, evaluate), strict=True))
     return {
         name: min(
-            (one.candidate for one in of[: budget.top]),
+            (raced.candidate for raced in group[: budget.top]),
             key=lambda candidate: (selected[candidate], candidate.number),
         )
-        for name, of in top.items()
+        for name, group in top.items()
     }

@@ -69,31 +69,33 @@ class Raced(NamedTuple):
 def race(
     stage: str,
     asked: Mapping[str, Sequence[Candidate]],
-    before: Mapping[str, Sequence[Raced]],
+    earlier: Mapping[str, Sequence[Raced]],
     rules: Race,
     evaluate: Evaluate,
 ) -> dict[str, tuple[Raced, ...]]:
     """Measure the candidates that each group asks for, in the order asked.
 
-    Groups race among themselves; `before` holds what each raced earlier. All groups' trials of a rung are
+    Groups race among themselves; `earlier` holds what each raced earlier. All groups' trials of a rung are
     evaluated in one call.
     """
-    raced = {name: [Raced(candidate, ()) for candidate in of] for name, of in asked.items()}
+    raced = {name: [Raced(candidate, ()) for candidate in group] for name, group in asked.items()}
     for place, rung in enumerate(rules.rungs):
-        running = {name: _running(of, [*before[name], *of], place, rules) for name, of in raced.items()}
+        running = {
+            name: _running(group, [*earlier[name], *group], place, rules) for name, group in raced.items()
+        }
         pairs = [(name, row) for name, rows in running.items() for row in rows]
         medians = median_scores(stage, [raced[name][row].candidate for name, row in pairs], rung, evaluate)
         for (name, row), median in zip(pairs, medians, strict=True):
-            one = raced[name][row]
-            raced[name][row] = one._replace(medians=(*one.medians, median))
-    return {name: tuple(of) for name, of in raced.items()}
+            runner = raced[name][row]
+            raced[name][row] = runner._replace(medians=(*runner.medians, median))
+    return {name: tuple(group) for name, group in raced.items()}
 
 
 def rung_medians(raced: Sequence[Raced], rules: Race) -> Float[np.ndarray, "candidates rungs"]:
     """The median score of each candidate on each rung; NaN where it did not run."""
     table = np.full((len(raced), len(rules.rungs)), np.nan)
-    for row, one in zip(table, raced, strict=True):
-        row[: len(one.medians)] = one.medians
+    for row, candidate in zip(table, raced, strict=True):
+        row[: len(candidate.medians)] = candidate.medians
     return table
 
 
@@ -103,14 +105,14 @@ def told_scores(medians: Float[np.ndarray, "candidates rungs"]) -> Float[np.ndar
     ran = ~np.isnan(medians)
     scale, finished = Scale.of(medians[ran]), medians[ran[:, -1]]
     rungs = zip(medians.T[:-1], finished.T[:-1], strict=True)
-    carried = [_carried(scores, before, finished[:, -1], scale) for scores, before in rungs]
+    carried = [_carried(scores, medians_then, finished[:, -1], scale) for scores, medians_then in rungs]
     last = ran.sum(axis=1) - 1
     return np.take_along_axis(np.stack([*carried, medians[:, -1]], axis=1), last[:, None], axis=1)[:, 0]
 
 
 def median_scores(stage: str, candidates: Sequence[Candidate], rung: Rung, evaluate: Evaluate) -> list[float]:
     """The median over the rung's replicates for each candidate."""
-    return [float(np.median(of)) for of in replicate_scores(stage, candidates, rung, evaluate)]
+    return [float(np.median(scores)) for scores in replicate_scores(stage, candidates, rung, evaluate)]
 
 
 def replicate_scores(
@@ -121,12 +123,12 @@ def replicate_scores(
         [Trial(stage, candidate, rung.num_steps, replicate) for replicate in range(rung.replicates)]
         for candidate in candidates
     ]
-    scores = evaluate([trial for of in trials for trial in of]) if trials else {}
+    scores = evaluate([trial for group in trials for trial in group]) if trials else {}
     for trial, score in scores.items():
         if not score > -math.inf:
             got = str(score).replace("nan", "NaN")
             raise ValueError(f"a score must be a number, or +inf where a run diverged, got {got} for {trial}")
-    return [np.array([scores[trial] for trial in of]) for of in trials]
+    return [np.array([scores[trial] for trial in group]) for group in trials]
 
 
 def _running(asked: Sequence[Raced], rivals: Sequence[Raced], place: int, rules: Race) -> list[int]:
@@ -138,18 +140,22 @@ def _running(asked: Sequence[Raced], rivals: Sequence[Raced], place: int, rules:
     finite = [score for score in scores if score < math.inf] or scores
     kept = math.ceil(rules.keep_fraction * len(scores))
     worst = finite[min(kept, len(finite)) - 1]
-    return [row for row, one in enumerate(asked) if len(one.medians) == place and one.medians[-1] <= worst]
+    return [
+        row
+        for row, runner in enumerate(asked)
+        if len(runner.medians) == place and runner.medians[-1] <= worst
+    ]
 
 
 def _carried(
     scores: Float[np.ndarray, "candidates"],
-    before: Float[np.ndarray, "finished"],
-    after: Float[np.ndarray, "finished"],
+    earlier: Float[np.ndarray, "finished"],
+    later: Float[np.ndarray, "finished"],
     scale: Scale,
 ) -> Float[np.ndarray, "candidates"]:
     """A rung's scores as they may become on the last one; as they are where no finished median tells."""
-    if not len(before) or np.isinf(np.median(before)) or np.isinf(np.median(after)):
+    if not len(earlier) or np.isinf(np.median(earlier)) or np.isinf(np.median(later)):
         return scores
     if scale is Scale.RELATIVE:
-        return scores * (np.median(after) / np.median(before))
-    return scores + (np.median(after) - np.median(before))
+        return scores * (np.median(later) / np.median(earlier))
+    return scores + (np.median(later) - np.median(earlier))

@@ -103,9 +103,9 @@ def between_order_statistics(values: Float[np.ndarray, "replicates"], confidence
     count = len(ordered)
     rank = int(np.sum(2 * stats.binom.cdf(np.arange(count), count, 0.5) <= 1 - confidence))
     low, high = (ordered[rank - 1], ordered[-rank]) if rank > 0 else (-math.inf, math.inf)
-    middle = ordered[(count - 1) // 2], ordered[count // 2]
+    centre = ordered[(count - 1) // 2], ordered[count // 2]
     # as many below any number as above: no change, where these are changes
-    median = np.mean(middle) if middle[0] > -math.inf or middle[1] < math.inf else 0.0
+    median = np.mean(centre) if centre[0] > -math.inf or centre[1] < math.inf else 0.0
     return Estimate(float(median), float(low), float(high))
 
 

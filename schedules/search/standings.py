@@ -96,10 +96,10 @@ def verdict(ranked: Sequence[Standing], baseline: str, kind: str = "family") -> 
         sentence = f"{best.name} wins; at least half of the runs of {baseline} diverged"
     else:
         direction = "below" if lead.value <= 0 else "above"
-        sure = "" if lead.high < 0 or lead.low > 0 else ", an interval that holds zero"
+        caveat = "" if lead.high < 0 or lead.low > 0 else ", an interval that holds zero"
         size = best.scale.text(abs(lead.value), 1)
         low, high = (best.scale.text(end, 1, "+") for end in (lead.low, lead.high))
-        sentence = f"{best.name} wins, {size} {direction} {baseline} (interval {low} to {high}{sure})"
+        sentence = f"{best.name} wins, {size} {direction} {baseline} (interval {low} to {high}{caveat})"
     if tied:
         return f"{sentence}; not distinguishable from it: {', '.join(tied)}."
     return f"{sentence}; every other {kind} is distinguishably worse."

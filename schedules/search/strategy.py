@@ -53,9 +53,9 @@ def tell(history: History, points: np.ndarray, scores: np.ndarray) -> History:
             f"points must be an array (batch, {dimensions}) with a score each,"
             f" got shapes {points.shape} and {scores.shape}"
         )
-    inside = (points >= 0) & (points <= 1)
-    if not inside.all():
-        raise ValueError(f"points must lie in the unit cube, got {points[~inside.all(axis=1)]}")
+    in_cube = (points >= 0) & (points <= 1)
+    if not in_cube.all():
+        raise ValueError(f"points must lie in the unit cube, got {points[~in_cube.all(axis=1)]}")
     return history._replace(
         points=np.concatenate([history.points, points]),
         scores=np.concatenate([history.scores, scores]),

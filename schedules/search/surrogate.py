@@ -77,9 +77,9 @@ def compressed(scores: Float[np.ndarray, "told"]) -> Float[np.ndarray, "told"]:
     worst = np.max(scores[finite])
     y = np.where(finite, scores, worst)
     y = Scale.of(y).levels(y)
-    above = y - np.min(y)
-    scale = np.quantile(above, 0.25) or np.max(above) or 1.0
-    values = np.arcsinh(above / scale)
+    heights = y - np.min(y)
+    scale = np.quantile(heights, 0.25) or np.max(heights) or 1.0
+    values = np.arcsinh(heights / scale)
     return (values - np.mean(values)) / (np.std(values) or 1.0)
 
 
@@ -159,8 +159,8 @@ def _loss(log_parameters: Array, points: Array, values: Array, noise: Array, pri
 
 
 @jax.jit
-def _means(log_parameters: Array, points: Array, values: Array, noise: Array, where: Array) -> Array:
-    return _process(log_parameters, points, noise).condition(values, where).gp.mean
+def _means(log_parameters: Array, points: Array, values: Array, noise: Array, queries: Array) -> Array:
+    return _process(log_parameters, points, noise).condition(values, queries).gp.mean
 
 
 @jax.jit
@@ -175,9 +175,9 @@ def _samples(
     points: Array,
     values: Array,
     noise: Array,
-    where: Array,
+    queries: Array,
     key: PRNGKeyArray,
     count: int,
 ) -> Array:
-    posterior = _process(log_parameters, points, noise).condition(values, where, diag=JITTER).gp
+    posterior = _process(log_parameters, points, noise).condition(values, queries, diag=JITTER).gp
     return jax.vmap(posterior.sample)(jax.random.split(key, count))

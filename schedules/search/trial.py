@@ -72,10 +72,10 @@ class SearchSpace:
         self, proposals: Sequence[Mapping[str, Any]], first: int
     ) -> tuple[Float[np.ndarray, "batch dims"], tuple[Candidate, ...]]:
         """The points and the candidates of `proposals`, numbered from `first`."""
-        points = np.array([one["point"] for one in proposals]).reshape(-1, self.dimensions)
+        points = np.array([proposal["point"] for proposal in proposals]).reshape(-1, self.dimensions)
         return points, tuple(
-            Candidate(self.family, number, one["params"], one["base_lr"])
-            for number, one in enumerate(proposals, first)
+            Candidate(self.family, number, proposal["params"], proposal["base_lr"])
+            for number, proposal in enumerate(proposals, first)
         )
 
     def point(self, candidate: Candidate) -> Float[np.ndarray, "dims"]:

@@ -134,8 +134,8 @@ def _candidates(
     """Half of them all over the box, half near its centre; more than a batch takes."""
     length = max(LOG2_CANDIDATES, batch.bit_length())
     points = low + (high - low) * qmc.Sobol(len(low), rng=generator).random_base2(length)
-    far, near = np.split(points, 2)  # both halves of a Sobol sequence fill the box evenly
-    return np.concatenate([far, np.clip(centre + NEAR * (near - centre), 0, 1)])
+    far, close = np.split(points, 2)  # both halves of a Sobol sequence fill the box evenly
+    return np.concatenate([far, np.clip(centre + NEAR * (close - centre), 0, 1)])
 
 
 def _new_points(

@@ -76,7 +76,7 @@ class Verdict(NamedTuple):
         return f"improved by {gain} ± {margin}{unit} in {self.best.found.family.name}"
 
 
-def largest_saving(change: Estimate, beyond: float, scale: Scale) -> float:
+def largest_saving(change: Estimate, bound: float, scale: Scale) -> float:
     """What a change saves at the low end of its interval, and beyond it by so much in the level; at most the
     whole score on the RELATIVE scale, without a limit on the other.
 
@@ -86,6 +86,6 @@ def largest_saving(change: Estimate, beyond: float, scale: Scale) -> float:
     0.7
     """
     if scale is Scale.ABSOLUTE:
-        return max(beyond - change.low, 0.0)
-    saved = 1.0 if math.isinf(beyond) else 1 - (1 + change.low) * math.exp(-beyond)
+        return max(bound - change.low, 0.0)
+    saved = 1.0 if math.isinf(bound) else 1 - (1 + change.low) * math.exp(-bound)
     return min(max(saved, 0.0), 1.0)

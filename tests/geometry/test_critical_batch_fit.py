@@ -59,7 +59,7 @@ def test_no_other_law_has_smaller_squares(form):
         starts = [(np.log(50), np.log(scale)) for scale in (3.0, 30.0, 60.0, 100.0)]
         found = min(
             (optimize.minimize(squares, s, (row,), "Nelder-Mead", options=tight) for s in starts),
-            key=lambda one: one.fun,
+            key=lambda result: result.fun,
         )
         ours = np.log([fits.law.min_steps[place], fits.law.scale[place]])
         np.testing.assert_allclose(squares(ours, row), found.fun, rtol=1e-7)
@@ -81,11 +81,11 @@ def test_an_unreached_target_counts_only_where_the_law_would_have_reached_it():
 @of_each_form
 def test_rows_are_fitted_as_they_are_alone(form):
     steps, horizons = noisy_steps(form, 6, 300.0).reshape(2, 3, -1), np.linspace(300, 310, len(BATCH_SIZES))
-    together = fit_law(form, BATCH_SIZES, steps, horizons)
-    alone = [fit_law(form, BATCH_SIZES, row, horizons) for row in steps.reshape(6, -1)]
-    assert together.critical_batch.shape == (2, 3)
-    np.testing.assert_allclose(together.critical_batch.ravel(), [fit.critical_batch for fit in alone])
-    np.testing.assert_allclose(together.law.min_steps.ravel(), [fit.law.min_steps for fit in alone])
+    joint = fit_law(form, BATCH_SIZES, steps, horizons)
+    single = [fit_law(form, BATCH_SIZES, row, horizons) for row in steps.reshape(6, -1)]
+    assert joint.critical_batch.shape == (2, 3)
+    np.testing.assert_allclose(joint.critical_batch.ravel(), [fit.critical_batch for fit in single])
+    np.testing.assert_allclose(joint.law.min_steps.ravel(), [fit.law.min_steps for fit in single])
 
 
 @of_each_form

@@ -47,9 +47,19 @@ def flat(function, params):
 
 def explicit_gauss_newton(outputs, params):
     function, vector = flat(lambda p: outputs(p).ravel(), params)
-    jacobian = np.asarray(jax.jacrev(function)(vector))
-    of_outputs = jax.hessian(lambda z: cross_entropy(z.reshape(12, 4)))(function(vector))
-    return jacobian.T @ np.asarray(of_outputs) @ jacobian
+
+    @jax.jit
+    def factors(vector):
+        of_outputs = jax.hessian(lambda z: cross_entropy(z.reshape(12, 4)))(function(vector))
+        return jax.jacrev(function)(vector), of_outputs
+
+    jacobian, of_outputs = map(np.asarray, factors(vector))
+    return jacobian.T @ of_outputs @ jacobian
+
+
+@jax.jit
+def dense_hessian(params):
+    return curvature.curvature_matrix(curvature.hessian_product(loss, params), params)
 
 
 def of_eigenvalues(values):
@@ -61,22 +71,20 @@ def test_hessian_products_are_those_of_the_dense_hessian():
     with jax.enable_x64(True):
         params = network_params()
         hessian = np.asarray(jax.jit(jax.hessian(flat(loss, params)[0]))(ravel_pytree(params)[0]))
-        product = curvature.hessian_product(loss, params)
-        direction = jax.tree.map(lambda leaf: jnp.cos(jnp.arange(leaf.size)).reshape(leaf.shape), params)
-        expected = hessian @ np.asarray(ravel_pytree(direction)[0])
-        np.testing.assert_allclose(ravel_pytree(product(direction))[0], expected, atol=FLOAT64)
-        np.testing.assert_allclose(curvature.curvature_matrix(product, params), hessian, atol=FLOAT64)
+        direction = jax.tree.map(lambda leaf: np.cos(np.arange(leaf.size)).reshape(leaf.shape), params)
+        expected = hessian @ ravel_pytree(direction)[0]
+        product = jax.jit(lambda p, v: curvature.hessian_product(loss, p)(v))(params, direction)
+        np.testing.assert_allclose(ravel_pytree(product)[0], expected, atol=FLOAT64)
+        np.testing.assert_allclose(dense_hessian(params), hessian, atol=FLOAT64)
 
 
 def test_blocks_are_the_diagonal_blocks_of_the_dense_hessian():
     with jax.enable_x64(True):
         params = network_params()
-        product = curvature.hessian_product(loss, params)
-        hessian = np.asarray(curvature.curvature_matrix(product, params))
+        hessian = np.asarray(dense_hessian(params))
+        blocks = jax.jit(lambda p: curvature.curvature_blocks(curvature.hessian_product(loss, p), p))(params)
         start = 0
-        for name, block in sorted(
-            curvature.curvature_blocks(product, params).items()
-        ):  # the order of raveling
+        for name, block in sorted(blocks.items()):  # the order of raveling
             end = start + params[name].size
             np.testing.assert_allclose(block, hessian[start:end, start:end], atol=FLOAT64)
             start = end
@@ -87,10 +95,15 @@ def test_gauss_newton_is_the_jacobians_around_the_hessian_of_the_loss():
     with jax.enable_x64(True):
         params = network_params()
         outputs = functools.partial(network, x=IMAGES)
-        product = curvature.gauss_newton_product(outputs, cross_entropy, params)
+
+        @jax.jit
+        def gauss_newton(params):
+            product = curvature.gauss_newton_product(outputs, cross_entropy, params)
+            return curvature.curvature_matrix(product, params)
+
         explicit = explicit_gauss_newton(outputs, params)
-        np.testing.assert_allclose(curvature.curvature_matrix(product, params), explicit, atol=FLOAT64)
-        hessian = np.asarray(curvature.curvature_matrix(curvature.hessian_product(loss, params), params))
+        np.testing.assert_allclose(gauss_newton(params), explicit, atol=FLOAT64)
+        hessian = np.asarray(dense_hessian(params))
         assert np.linalg.eigvalsh(explicit)[0] > -FLOAT64
         assert np.linalg.eigvalsh(hessian)[0] < -1e-3  # so the two differ here
 
@@ -98,22 +111,27 @@ def test_gauss_newton_is_the_jacobians_around_the_hessian_of_the_loss():
 def test_gauss_newton_is_the_hessian_where_the_model_is_linear():
     with jax.enable_x64(True):
         params = jnp.asarray(np.random.default_rng(3).standard_normal((5, 4)))
-        gauss_newton = curvature.gauss_newton_product(lambda w: IMAGES @ w, cross_entropy, params)
-        hessian = curvature.hessian_product(lambda w: cross_entropy(IMAGES @ w), params)
-        np.testing.assert_allclose(
-            curvature.curvature_matrix(gauss_newton, params),
-            curvature.curvature_matrix(hessian, params),
-            atol=FLOAT64,
-        )
+
+        @jax.jit
+        def both(params):
+            gauss_newton = curvature.gauss_newton_product(lambda w: IMAGES @ w, cross_entropy, params)
+            hessian = curvature.hessian_product(lambda w: cross_entropy(IMAGES @ w), params)
+            return [curvature.curvature_matrix(product, params) for product in (gauss_newton, hessian)]
+
+        np.testing.assert_allclose(*both(params), atol=FLOAT64)
 
 
 def test_fisher_is_the_second_moment_of_the_gradients():
     with jax.enable_x64(True):
         rows = np.random.default_rng(4).standard_normal((7, 11))
         tree = {"a": jnp.asarray(rows[:, :6].reshape(7, 2, 3)), "b": jnp.asarray(rows[:, 6:])}
-        product = curvature.fisher_product(tree)
-        like = jax.tree.map(lambda leaf: leaf[0], tree)
-        np.testing.assert_allclose(curvature.curvature_matrix(product, like), rows.T @ rows / 7, atol=FLOAT64)
+
+        @jax.jit
+        def fisher(tree):
+            like = jax.tree.map(lambda leaf: leaf[0], tree)
+            return curvature.curvature_matrix(curvature.fisher_product(tree), like)
+
+        np.testing.assert_allclose(fisher(tree), rows.T @ rows / 7, atol=FLOAT64)
 
 
 def test_fisher_with_labels_drawn_from_the_model_is_gauss_newton_on_average():
@@ -218,9 +236,11 @@ def test_the_probed_diagonal_is_unbiased_in_every_coordinate():
     matrix = of_eigenvalues(np.linspace(-1, 3, 12)).astype(np.float32)
     like = {"a": jnp.zeros((2, 3)), "b": jnp.zeros(6)}
     unravel = ravel_pytree(like)[1]
-    estimate = curvature.hutchinson_diagonal(
-        lambda v: unravel(matrix @ ravel_pytree(v)[0]), like, jax.random.key(0), probes=3000
-    )
+    estimate = jax.jit(
+        lambda key: curvature.hutchinson_diagonal(
+            lambda v: unravel(matrix @ ravel_pytree(v)[0]), like, key, probes=3000
+        )
+    )(jax.random.key(0))
     assert jax.tree.map(jnp.shape, estimate.mean) == {"a": (2, 3), "b": (6,)}
     mean, error = (np.asarray(ravel_pytree(tree)[0]) for tree in estimate)
     variance = np.sum(matrix**2, axis=1) - np.diag(matrix) ** 2

@@ -60,8 +60,8 @@ def test_published_values_after_five_standard_steps(columns, jit_polar):
     x = np.eye(4, columns) * np.append(values, np.sqrt(1 - values @ values))[:, None]
     factor = np.asarray(jit_polar(jnp.asarray(x, jnp.float32), NewtonSchulz()))
     np.testing.assert_allclose(np.diagonal(factor)[:3], [0.7121, 0.6989, 0.4705], rtol=0, atol=5e-5)
-    one = jit_polar(jnp.eye(1, columns), NewtonSchulz())
-    np.testing.assert_allclose(one[0, 0], 0.6964, rtol=0, atol=5e-5)
+    row = jit_polar(jnp.eye(1, columns), NewtonSchulz())
+    np.testing.assert_allclose(row[0, 0], 0.6964, rtol=0, atol=5e-5)
 
 
 # on the Gram side from an aspect of 1.5, where it starts afresh after three steps and after six

@@ -103,7 +103,9 @@ def test_a_noise_small_beside_the_signal_is_kept(form):
 
 def estimates(moments, batch_size=12):
     options = {EUCLIDEAN: False, SIGN: True, SPECTRAL: False}
-    return [moments.estimate(batch_size, one, corrected=corrected) for one, corrected in options.items()]
+    return [
+        moments.estimate(batch_size, geometry, corrected=corrected) for geometry, corrected in options.items()
+    ]
 
 
 def test_estimates_of_a_traced_count_equal_those_of_the_stack():
@@ -118,9 +120,9 @@ def test_estimates_of_a_traced_count_equal_those_of_the_stack():
 
 
 def test_one_traced_part_gives_nan():
-    one = jax.jit(lambda g, count: counted(g, count).estimate(4, EUCLIDEAN))(drawn(), 1)
-    assert np.isnan(one.noise)
-    assert np.isnan(one.value)
+    estimate = jax.jit(lambda g, count: counted(g, count).estimate(4, EUCLIDEAN))(drawn(), 1)
+    assert np.isnan(estimate.noise)
+    assert np.isnan(estimate.value)
 
 
 MESHES = {"ranks": (8,), ("x", "y"): (2, 4)}

@@ -71,7 +71,7 @@ def noises_and_signals(replicates, batch_size, options):
     """For each (geometry, corrected), a row of noises and one of signals over the replicates."""
 
     def terms(part_gradients):
-        scales = (noise_scale(part_gradients, batch_size, one, corrected=c) for one, c in options)
+        scales = (noise_scale(part_gradients, batch_size, geometry, corrected=c) for geometry, c in options)
         return [(scale.noise, scale.signal) for scale in scales]
 
     return jax.vmap(terms)(replicates)

@@ -138,8 +138,8 @@ def test_range_basis_spans_the_columns_and_no_more(dtype, deficient_stack, sound
         for a, basis, rank in zip(stack, run(range_basis, stack.astype(dtype)), ranks, strict=True):
             assert np.all(basis[:, rank:] == 0)
             assert_orthonormal(basis[:, :rank], dtype)
-            left = np.linalg.svd(a)[0][:, :rank]
-            np.testing.assert_allclose(basis @ basis.T, left @ left.T, rtol=0, atol=roundings(dtype))
+            leading = np.linalg.svd(a)[0][:, :rank]
+            np.testing.assert_allclose(basis @ basis.T, leading @ leading.T, rtol=0, atol=roundings(dtype))
 
 
 @dtypes

@@ -78,8 +78,8 @@ def test_on_a_quadratic_rsi_is_the_rayleigh_quotient():
         w = jnp.asarray([3.0, 2.0, 1.0])
         found = path_geometry(hessian @ w, w, jnp.zeros(3))
         assert float(found.rsi) == pytest.approx((9 + 16 + 9) / 14, rel=1e-14)
-        along = path_geometry(hessian[1], jnp.eye(3)[1], jnp.zeros(3))
-        np.testing.assert_allclose(along, (4, 4, 1, 0.25), rtol=1e-14)
+        eigenvector_path = path_geometry(hessian[1], jnp.eye(3)[1], jnp.zeros(3))
+        np.testing.assert_allclose(eigenvector_path, (4, 4, 1, 0.25), rtol=1e-14)
 
 
 @pytest.mark.parametrize("factor", [1e-30, 3.0, 1e30])

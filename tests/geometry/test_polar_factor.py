@@ -91,8 +91,8 @@ def test_two_leading_axes_are_a_batch_in_which_zero_stays_zero(method, rows, col
     stack = jnp.asarray(stack.reshape(2, 3, rows, columns), jnp.float32)
     factors = np.asarray(jit_polar(stack, method))
     for index in np.ndindex(2, 3):
-        alone = jit_polar(stack[index], method)
-        np.testing.assert_allclose(factors[index], alone, rtol=0, atol=TOLERANCE[np.float32])
+        single = jit_polar(stack[index], method)
+        np.testing.assert_allclose(factors[index], single, rtol=0, atol=TOLERANCE[np.float32])
     assert np.all(factors[0, 2] == 0)
 
 
@@ -103,12 +103,12 @@ def test_rank_one_vectors_and_scalars(method, jit_polar):
     for rows, columns in [(6, 9), (1, 9), (9, 1), (1, 1)]:
         u, v = (np.random.default_rng(side).standard_normal(side) for side in (rows, columns))
         factor = np.asarray(jit_polar(jnp.asarray(np.outer(u, v), jnp.float32), method), np.float64)
-        one = np.outer(u / np.linalg.norm(u), v / np.linalg.norm(v))
-        along = np.sum(factor * one)
-        np.testing.assert_allclose(along, gain, rtol=0, atol=tolerance)
+        rank_one = np.outer(u / np.linalg.norm(u), v / np.linalg.norm(v))
+        projection = np.sum(factor * rank_one)
+        np.testing.assert_allclose(projection, gain, rtol=0, atol=tolerance)
         # in float32 the others are not zero but a rounding of the one, and grow as the slopes say
         roundings = 2 * np.finfo(np.float32).eps * SLOPE_AT_ZERO[method]
-        assert np.linalg.norm(factor - along * one, 2) <= TOLERANCE[np.float32] + roundings
+        assert np.linalg.norm(factor - projection * rank_one, 2) <= TOLERANCE[np.float32] + roundings
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)

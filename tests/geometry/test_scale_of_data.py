@@ -59,7 +59,7 @@ def numpy_noise(geometry: Geometry):
     return (noise / signal) ** 2
 
 
-@pytest.mark.parametrize("geometry", [EUCLIDEAN, SIGN, SPECTRAL], ids=lambda one: one.name)
+@pytest.mark.parametrize("geometry", [EUCLIDEAN, SIGN, SPECTRAL], ids=lambda geometry: geometry.name)
 def test_noise_scales_are_those_of_numpy_at_every_scale(geometry):
     stacked = jax.jit(lambda g: noise_scale(g, 12, geometry).value)
     added = jax.jit(lambda g: running(g).estimate(12, geometry).value)
@@ -87,13 +87,19 @@ def test_parts_and_leaves_of_very_different_scales_are_kept_apart():
 
 
 def test_bad_parts_are_no_silence():
+    @jax.jit
+    def values(parts):
+        return [
+            moments.estimate(12, geometry).value
+            for moments in (Moments.of(parts), running(parts))
+            for geometry in (EUCLIDEAN, SIGN, SPECTRAL)
+        ]
+
     for bad in (np.nan, np.inf):
-        parts = jax.tree.map(
-            lambda g, bad=bad: jnp.asarray(g).at[(1,) + (0,) * (g.ndim - 1)].set(bad), GRADIENTS
-        )
-        for moments in (Moments.of(parts), running(parts)):
-            for geometry in (EUCLIDEAN, SIGN, SPECTRAL):
-                assert not np.isfinite(moments.estimate(12, geometry).value)
+        parts = jax.tree.map(np.copy, GRADIENTS)
+        for part in parts.values():
+            part[(1,) + (0,) * (part.ndim - 1)] = bad
+        assert not np.isfinite(values(parts)).any()
 
 
 def test_averages_of_noise_and_signal_are_the_same_at_every_scale():
@@ -113,31 +119,37 @@ def test_indices_are_the_same_at_every_scale():
     u, _, vt = np.linalg.svd(g)
     curvatures = np.linspace(0.5, 2, 36).reshape(6, 6)
     gains = [np.sum(g * d) ** 2 / np.sum(curvatures * d**2) for d in (u @ vt, np.sign(g))]
+
+    @jax.jit
+    def indices(noises, signal, gradient, curvature):
+        scales = (NoiseScale(noise, signal, SIGN) for noise in noises)
+        measured = curvature_index(gradient, functools.partial(jnp.multiply, curvature))
+        return spec_sign_index(*scales, 16), measured[""]
+
     for factor in (1, *FACTORS):
-        scales = (
-            NoiseScale(jnp.asarray(np.float32(factor * n)), jnp.asarray(np.float32(factor)), SIGN)
-            for n in (1, 2)
-        )
-        index = spec_sign_index(*scales, 16)
-        assert index == pytest.approx(2 * np.log(0.75 / 0.5), rel=1e-5)
         # a loss times c has its gradient and its curvature times c
-        product = functools.partial(jnp.multiply, jnp.asarray(np.float32(factor * curvatures)))
-        found = curvature_index(jnp.asarray(np.float32(factor * g)), product)
-        assert found[""] == pytest.approx(np.log(gains[0] / gains[1]), abs=1e-3)
+        noises = np.float32(factor), np.float32(2 * factor)
+        index, measured = indices(noises, noises[0], np.float32(factor * g), np.float32(factor * curvatures))
+        assert index == pytest.approx(2 * np.log(0.75 / 0.5), rel=1e-5)
+        assert measured == pytest.approx(np.log(gains[0] / gains[1]), abs=1e-3)
 
 
 def test_information_is_as_many_times_larger_as_the_loss():
     g, h = RNG.normal(size=(9, 4)), np.array([1.0, 2.0, 3.0, 4.0])
     moments = np.mean(np.float32(g) ** 2, axis=0)
     expected = np.sum(moments / h), np.sum(moments / h), np.sum(moments / h), moments.sum() / h.sum()
-    for factor in (1, *FACTORS):
-        gradients, curvature = (jnp.asarray(np.float32(factor * x)) for x in (g, h))
-        found = (
+
+    @jax.jit
+    def criteria(gradients, curvature):
+        return (
             takeuchi_exact(jnp.diag(curvature), gradients),
             takeuchi_blocks([jnp.diag(curvature)], [gradients]),
             takeuchi_diagonal(curvature, gradients),
             takeuchi_trace_ratio(jnp.sum(curvature), gradients),
         )
+
+    for factor in (1, *FACTORS):
+        found = criteria(*(np.float32(factor * x) for x in (g, h)))
         np.testing.assert_allclose(np.float64(found) / factor, expected, rtol=1e-4)
 
 
@@ -155,17 +167,16 @@ def test_errors_of_probes_are_as_many_times_larger_as_the_curvature():
     matrix = RNG.normal(size=(5, 5))
     matrix += matrix.T
 
-    def error(factor):
-        product = functools.partial(jnp.matmul, jnp.asarray(np.float32(factor * matrix)))
-        return float(hutchinson_trace(product, jnp.zeros(5), jax.random.key(0), 16).standard_error)
+    @jax.jit
+    def error(curvature):
+        product = functools.partial(jnp.matmul, curvature)
+        return hutchinson_trace(product, jnp.zeros(5), jax.random.key(0), 16).standard_error
 
-    signs = np.asarray(
-        [jax.random.rademacher(key, (5,), jnp.float32) for key in jax.random.split(jax.random.key(0), 16)],
-        float,
-    )
+    keys = jax.random.split(jax.random.key(0), 16)
+    signs = np.asarray(jax.vmap(lambda key: jax.random.rademacher(key, (5,), jnp.float32))(keys), float)
     expected = np.einsum("pi,ij,pj->p", signs, matrix, signs).std(ddof=1) / 4
     for factor in (1, *FACTORS):
-        assert error(factor) / factor == pytest.approx(expected, rel=1e-4)
+        assert error(np.float32(factor * matrix)) / factor == pytest.approx(expected, rel=1e-4)
 
 
 def test_a_path_of_unknown_parameters_is_unknown():

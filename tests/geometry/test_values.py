@@ -5,6 +5,7 @@ import math
 import pickle
 
 import cloudpickle
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -55,16 +56,20 @@ def test_a_noise_scale_gains_by_its_own_formula(copied):
         assert float(scale.batch_size_for(gain)) == pytest.approx(64, rel=1e-5)
 
 
+moments_of = jax.jit(Moments.of)
+
+
 @copied
 def test_moments_estimate_the_scale_of_a_copied_geometry(copied):
     parts = np.random.default_rng(0).normal(1, 1, (4, 5, 3)).astype(np.float32)
     deviations = np.sqrt(8 * parts.var(0, ddof=1) / 4)
-    moments = copied(Moments.of(jnp.asarray(parts)))
-    euclidean, sign = (moments.estimate(8, copied(geometry)) for geometry in (EUCLIDEAN, SIGN))
+    geometries = [copied(geometry) for geometry in (EUCLIDEAN, SIGN, SPECTRAL)]
+    estimates = jax.jit(lambda moments: [moments.estimate(8, geometry) for geometry in geometries])
+    euclidean, sign, spectral = estimates(copied(moments_of(parts)))
     assert float(euclidean.noise) == pytest.approx(np.linalg.norm(deviations), rel=1e-5)
     assert float(sign.noise) == pytest.approx(deviations.sum(), rel=1e-5)
     nuclear = np.linalg.svd(parts.mean(0), compute_uv=False).sum()
-    assert float(moments.estimate(8, copied(SPECTRAL)).signal) == pytest.approx(nuclear, rel=1e-4)
+    assert float(spectral.signal) == pytest.approx(nuclear, rel=1e-4)
 
 
 @copied

@@ -95,8 +95,8 @@ def expected_run(geometry, params, noises, controller):
                 n, m, weight = 0.9 * n + 0.1 * noise, 0.9 * m + 0.1 * signal, 0.9 * weight
                 wanted = n / m / controller.theta**2
                 if begun * MICRO >= controller.warmup_samples and wanted > batch:
-                    up = controller.quantum * math.ceil(wanted / controller.quantum)
-                    new = min(up, controller.max_batch_size)
+                    rounded = controller.quantum * math.ceil(wanted / controller.quantum)
+                    new = min(rounded, controller.max_batch_size)
                     batch, factor = new, factor * math.sqrt(new / batch)
             gathered = []
         history.append(params)
@@ -142,7 +142,7 @@ def test_parts_of_a_microbatch_count_as_smaller_microbatches():
     noises = drawn(1, COUNT)
     options = {"microbatch_size": MICRO, "num_microbatches": COUNT}
     controller = BatchController(SIGN, 6 * MICRO, 48 * MICRO, quantum=3 * MICRO, theta=0.25, every=2)
-    _, (apart, control) = loop(adaptive_batch(optax.sgd, table, controller, **options), drawn(0), noises)
+    _, (fine, control) = loop(adaptive_batch(optax.sgd, table, controller, **options), drawn(0), noises)
     coarse = adaptive_batch(
         optax.sgd, lambda micro: table(3 * micro), controller, microbatch_size=3 * MICRO,
         num_microbatches=COUNT // 3,
@@ -161,7 +161,7 @@ def test_parts_of_a_microbatch_count_as_smaller_microbatches():
     _, (history, batches) = jax.jit(lambda p, n: jax.lax.scan(step, (p, coarse.init(p)), n))(params, tripled)
     assert batches[-1] > 4 * batches[0]
     np.testing.assert_array_equal(batches, control.batch_size[2::3])
-    chex.assert_trees_all_close(history, jax.tree.map(lambda h: h[2::3], apart), rtol=1e-4, atol=1e-5)
+    chex.assert_trees_all_close(history, jax.tree.map(lambda h: h[2::3], fine), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("geometry", [SIGN, SPECTRAL])
@@ -170,7 +170,7 @@ def test_ranks_that_each_accumulate_their_own_are_one_run(geometry):
     ranks, steps = 4, 60
     controller = BatchController(geometry, 8, 128, quantum=4, theta=0.25, every=2)
     options = {"microbatch_size": 4, "num_microbatches": steps}
-    alone = adaptive_batch(momentum_descent, table, controller, **options)
+    whole = adaptive_batch(momentum_descent, table, controller, **options)
     ranked = adaptive_batch(momentum_descent, table, controller, axis_name="ranks", **options)
     noises = single(drawn(1, steps, ranks))
 
@@ -178,12 +178,12 @@ def test_ranks_that_each_accumulate_their_own_are_one_run(geometry):
         def step(carry, noise):
             params, state = carry
             parts = jax.vmap(gradient, in_axes=(None, 0))(params, noise)
-            updates, state = alone.update(
+            updates, state = whole.update(
                 jax.tree.map(lambda g: g[0], parts), state, params, part_gradients=parts
             )
             return (optax.apply_updates(params, updates), state), state.control.batch_size
 
-        (params, _), batches = jax.lax.scan(step, (params, alone.init(params)), noises)
+        (params, _), batches = jax.lax.scan(step, (params, whole.init(params)), noises)
         return params, batches
 
     def run_ranked(params, noises):

@@ -39,9 +39,9 @@ def test_outside_jit_moments_are_estimated_as_inside():
     moments = functools.reduce(Moments.add, parts, Moments.init(parts[0]))
     state = controller.update(controller.init(), lambda: moments.estimate(64, SIGN))
     assert state.batch_size == math.ceil((noise / signal / 0.6) ** 2)
-    one = Moments.init(parts[0]).add(parts[0])
+    moments = Moments.init(parts[0]).add(parts[0])
     with pytest.raises(ValueError, match="at least two parts, got 1"):
-        controller.update(controller.init(), lambda: one.estimate(64, SIGN))
+        controller.update(controller.init(), lambda: moments.estimate(64, SIGN))
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda value: pickle.loads(pickle.dumps(value))])
@@ -90,8 +90,8 @@ def expected_trajectory(controller, theta, growth_of_rate, noises, signals):
             weights = weights[0] * controller.noise_decay, weights[1] * controller.signal_decay
             wanted = n / (1 - weights[0]) / (m / (1 - weights[1])) / theta**2
             if samples >= controller.warmup_samples:
-                up = controller.quantum * math.ceil(math.ceil(wanted) / controller.quantum)
-                new = min(up, controller.max_batch_size) if wanted > batch else batch
+                rounded = controller.quantum * math.ceil(math.ceil(wanted) / controller.quantum)
+                new = min(rounded, controller.max_batch_size) if wanted > batch else batch
                 batch, factor = new, factor * growth_of_rate(new / batch)
         batches.append(batch)
         factors.append(factor)
@@ -161,9 +161,9 @@ def test_a_measurement_that_is_not_finite_is_left_out():
     controller = BatchController(SIGN, 1, 10_000, theta=0.5, every=1)
     noises, signals = np.array([2, np.nan, 3, 4, 5.0]), np.array([1, 1, 0.5, np.inf, 0.25])
     kept = np.isfinite(noises) & np.isfinite(signals)
-    with_all, without = (trajectory(controller, noises[k], signals[k]) for k in (slice(None), kept))
-    np.testing.assert_array_equal(with_all.batch_size[kept], without.batch_size)
-    chex.assert_trees_all_close(*(jax.tree.map(lambda x: x[-1], s.average) for s in (with_all, without)))
+    with_all, finite = (trajectory(controller, noises[k], signals[k]) for k in (slice(None), kept))
+    np.testing.assert_array_equal(with_all.batch_size[kept], finite.batch_size)
+    chex.assert_trees_all_close(*(jax.tree.map(lambda x: x[-1], s.average) for s in (with_all, finite)))
 
 
 def test_numbers_may_be_traced():
@@ -192,9 +192,9 @@ def test_it_tells_which_batch_will_be_measured():
     state, due = controller.init(), []
     for _ in range(7):
         due.append(bool(controller.due(state)))
-        before = state.batch_size
-        state = controller.update(state, lambda before=before: scale(jnp.sqrt(before), 1))
-        assert (state.batch_size > before) == due[-1]
+        previous = state.batch_size
+        state = controller.update(state, lambda previous=previous: scale(jnp.sqrt(previous), 1))
+        assert (state.batch_size > previous) == due[-1]
     assert due == [False, False, True, False, False, True, False]
 
 

@@ -139,7 +139,7 @@ def test_what_ranks_disagree_on_stays_bounded(rank):
     gradients = rng.normal(size=(RANKS, 6, 9))
     tx = scale_by_dion(MOMENTUM, right="qr", rank=rank, axis_name="data")
     state, step = compressed(tx, {"w": jnp.zeros((6, 9))})
-    start, after = np.asarray(state.warm_starts["w"][0][0]), {}
+    start, trained = np.asarray(state.warm_starts["w"][0][0]), {}
 
     def scanned(params, state):
         def body(carry, _):
@@ -150,14 +150,14 @@ def test_what_ranks_disagree_on_stays_bounded(rank):
     scanned, carry = jax.jit(scanned), ({"w": jnp.zeros((6, 9))}, state)
     for count in (steps // 2, steps):
         carry = scanned(*carry)
-        (after[count],) = by_rank(carry[1])
+        (trained[count],) = by_rank(carry[1])
     own, shared = numpy_buffers(gradients, start, steps)
-    assert disagreement(after[steps]) == pytest.approx(disagreement(own), rel=1e-3)
-    assert disagreement(after[steps]) < 1.5 * disagreement(after[steps // 2])
+    assert disagreement(trained[steps]) == pytest.approx(disagreement(own), rel=1e-3)
+    assert disagreement(trained[steps]) < 1.5 * disagreement(trained[steps // 2])
     assert disagreement(shared) > 3 * disagreement(
         own
     )  # fed back by the mean R alone it grows with every step
     if rank == 6:  # Σ μˢ of each rank's own difference
         series = MOMENTUM * (1 - MOMENTUM**steps) / (1 - MOMENTUM)
-        np.testing.assert_allclose(after[steps], series * gradients, rtol=1e-9)
+        np.testing.assert_allclose(trained[steps], series * gradients, rtol=1e-9)
         np.testing.assert_allclose(disagreement(shared), steps * disagreement(gradients), rtol=1e-9)

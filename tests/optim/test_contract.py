@@ -59,8 +59,12 @@ def distance(params):
     return max(np.abs(error).max() for error in jax.tree.leaves(errors))
 
 
-def stepper(method, wrapper):
-    """init; a step: (params, state, learning rate) → (params, state, updates); and a list of its traces."""
+@functools.cache
+def stepper(method, wrapper, dtype):
+    """init; a step: (params, state, learning rate) → (params, state, updates); it compiled; and its traces.
+
+    Kept, with its one program for the dtype, for every test of it.
+    """
     traces = []
 
     def transformation(learning_rate):
@@ -71,32 +75,34 @@ def stepper(method, wrapper):
         return optax.MultiSteps(tx, 2) if wrapper == "multi_steps" else tx
 
     def step(params, state, learning_rate):
-        traces.append(None)
         if wrapper == "inject_hyperparams":
-            before = state.hyperparams["learning_rate"]
-            state.hyperparams["learning_rate"] = learning_rate.astype(before.dtype)
+            kept_dtype = state.hyperparams["learning_rate"].dtype
+            state.hyperparams["learning_rate"] = learning_rate.astype(kept_dtype)
         updates, state = transformation(learning_rate).update(gradients_at(params), state, params)
         return optax.apply_updates(params, updates), state, updates
 
-    return transformation(0.1).init, step, traces
+    @jax.jit
+    def compiled(*arguments):
+        traces.append(None)
+        return (jax.vmap(step) if wrapper == "vmap" else step)(*arguments)
+
+    return transformation(0.1).init, step, compiled, traces
 
 
 @pytest.mark.parametrize("wrapper", WRAPPERS)
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("method", METHODS)
 def test_it_converges_in_one_compiled_step(method, dtype, wrapper):
-    init, step, traces = stepper(method, wrapper)
+    init, _, compiled, traces = stepper(method, wrapper, dtype)
     params = tree(np.zeros, dtype)
     state, many = init(params), wrapper == "vmap"
     if many:
         params, state = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), (params, state))
-        step = jax.vmap(step)
     # at 400 the slowest ended at the bound, on this or that side of it by the processor's rounding
-    compiled, steps = jax.jit(step), 1200 if wrapper == "multi_steps" else 600
-    for t in range(steps):
-        rate = 0.1 * (1 - t / steps) ** 2
-        rates = jnp.asarray([rate, 2 * rate] if many else rate, jnp.float32)
-        params, state, updates = compiled(params, state, rates)
+    steps = 1200 if wrapper == "multi_steps" else 600
+    rates = np.float32(0.1 * (1 - np.arange(steps) / steps) ** 2)
+    for rate in np.stack([rates, 2 * rates], axis=1) if many else rates:
+        params, state, updates = compiled(params, state, rate)
         for leaf in jax.tree.leaves(updates):
             assert leaf.dtype == dtype
     assert len(traces) == 1
@@ -111,13 +117,13 @@ def test_it_converges_in_one_compiled_step(method, dtype, wrapper):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("method", METHODS)
 def test_without_jit_it_is_the_same(method, dtype, wrapper):
-    init, step, _ = stepper(method, wrapper)
-    compiled, params = jax.jit(step), tree(lambda shape: RNG.normal(size=shape), dtype)
+    init, step, compiled, _ = stepper(method, wrapper, dtype)
+    params = tree(lambda shape: RNG.normal(size=shape), dtype)
     eager, jitted = (params, init(params)), (params, init(params))
     atol = 1e-5 if dtype == jnp.float32 else 2**-6  # of entries up to 1, after two updates
     for _ in range(2):
         *eager, updates = step(*eager, jnp.float32(0.1))
-        *jitted, expected = compiled(*jitted, jnp.float32(0.1))
+        *jitted, expected = compiled(*jitted, np.float32(0.1))
         for mine, other in zip(*map(jax.tree.leaves, (updates, expected)), strict=True):
             assert mine.dtype == dtype
             np.testing.assert_allclose(np.float32(mine), np.float32(other), atol=atol)
@@ -133,11 +139,11 @@ def test_micro_steps_give_the_update_of_their_mean_gradient(method):
     @jax.jit
     def both(params):
         expected, _ = plain.update(mean, plain.init(params), params)
-        nothing, state = multi.update(first, multi.init(params), params)
-        return nothing, multi.update(second, state, params)[0], expected
+        zeros, state = multi.update(first, multi.init(params), params)
+        return zeros, multi.update(second, state, params)[0], expected
 
-    nothing, updates, expected = both(params)
-    for zero, mine, other in zip(*map(jax.tree.leaves, (nothing, updates, expected)), strict=True):
+    zeros, updates, expected = both(params)
+    for zero, mine, other in zip(*map(jax.tree.leaves, (zeros, updates, expected)), strict=True):
         assert not np.any(zero)
         np.testing.assert_allclose(mine, other, atol=1e-5)
 

@@ -120,12 +120,12 @@ def test_nnx_and_arrays_are_described_as_linen_and_shapes(nnx_transformer):
     assert_rows(rows_of(method(), nnx.state(nnx_transformer, nnx.Param)), expected_rows())
 
 
-@pytest.mark.parametrize("around", [as_it_is, in_multi_steps], ids=["alone", "MultiSteps"])
-def test_in_a_partition_of_the_users_own_other_leaves_are_unknown(around, linen_transformer):
+@pytest.mark.parametrize("wrapper", [as_it_is, in_multi_steps], ids=["alone", "MultiSteps"])
+def test_in_a_partition_of_the_users_own_other_leaves_are_unknown(wrapper, linen_transformer):
     def labels(params):
         return {name: "frozen" if name in ("embed", "conv") else "trained" for name in params}
 
-    tx = around(optax.partition({"trained": method(), "frozen": optax.set_to_zero()}, labels))
+    tx = wrapper(optax.partition({"trained": method(), "frozen": optax.set_to_zero()}, labels))
     expected = {
         path: LeafPlan(path, row.shape, None, None, (1.0,), None, None)
         if path.startswith(("embed", "conv"))
@@ -141,8 +141,8 @@ def test_two_methods_in_a_partition_each_describe_their_leaves(linen_transformer
 
     decay = Decay("independent", mask={"head": {"kernel": True, "bias": False}})
     sign = signum(0.5, weight_decay=0.5, decay=decay)
-    both = optax.partition({"sign": sign, "spectral": method()}, labels)
-    rows = rows_of(optax.chain(routed(optax.identity(), optax.identity()), both), linen_transformer)
+    partitioned = optax.partition({"sign": sign, "spectral": method()}, labels)
+    rows = rows_of(optax.chain(routed(optax.identity(), optax.identity()), partitioned), linen_transformer)
     expected = expected_rows()
     expected["head/kernel"] = LeafPlan("head/kernel", (6, 5), "head", None, (1.0,), (0.5,), 0.5)
     expected["head/bias"] = LeafPlan("head/bias", (5,), "other", None, (1.0,), (0.5,), 0.0)
@@ -153,12 +153,12 @@ SMALL = {"dense": {"kernel": (2, 8), "bias": (8,)}, "head": {"kernel": (8, 2)}}
 
 
 @pytest.mark.parametrize(
-    ("make", "around", "every"),
+    ("make", "wrapper", "every"),
     [(muon, as_it_is, 1), (muon, in_multi_steps, 2), (optax.inject_hyperparams(muon), as_it_is, 1)],
     ids=["alone", "MultiSteps", "inject_hyperparams"],
 )
-def test_with_a_state_the_rates_are_those_of_its_last_step(make, around, every, draw):
-    tx = around(method(make, learning_rate=lambda t: 0.1 * 0.5**t, polar=NewtonSchulz(steps=1)))
+def test_with_a_state_the_rates_are_those_of_its_last_step(make, wrapper, every, draw):
+    tx = wrapper(method(make, learning_rate=lambda t: 0.1 * 0.5**t, polar=NewtonSchulz(steps=1)))
     params, gradients = draw(SMALL, 4)
     params = jax.tree.map(jnp.asarray, params)
     state, update = tx.init(params), jax.jit(tx.update)

@@ -24,14 +24,14 @@ class Model(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("fallback", "alone"),
+    ("fallback", "reference"),
     [
         (optax.scale_by_adam(b2=0.95), lambda rate, decay: optax.adamw(rate, b2=0.95, weight_decay=decay)),
         (optax.scale_by_lion(), lambda rate, decay: optax.lion(rate, weight_decay=decay)),
     ],
     ids=["adamw", "lion"],
 )
-def test_all_but_hidden_matrices_follow_the_fallback_at_its_own_rates(fallback, alone, run, draw):
+def test_all_but_hidden_matrices_follow_the_fallback_at_its_own_rates(fallback, reference, run, draw):
     shapes = jax.tree.map(
         lambda leaf: leaf.shape, jax.eval_shape(Model().init, jax.random.key(0), jnp.zeros((1, 3), int))
     )
@@ -48,7 +48,7 @@ def test_all_but_hidden_matrices_follow_the_fallback_at_its_own_rates(fallback, 
         fallback_learning_rate=rate,
         fallback_weight_decay=0.5,
     )
-    found, theirs = run(tx, params, gradients)[-1], run(alone(rate, 0.5), params, gradients)[-1]
+    found, theirs = run(tx, params, gradients)[-1], run(reference(rate, 0.5), params, gradients)[-1]
     hidden = found["params"]["Dense_0"].pop("kernel"), theirs["params"]["Dense_0"].pop("kernel")
     assert np.abs(hidden[0] - hidden[1]).max() > 0.1
     # weights of order 1, two roundings a step

@@ -131,12 +131,12 @@ def test_bfloat16_gradients_keep_a_float32_buffer():
     gradients = [jnp.asarray(normal(t, 6, 9), jnp.bfloat16) for t in range(3)]
     state = dion_of("qr")[0].init({"w": gradients[0]})
     expected = numpy_dion("qr", [np.asarray(g, np.float64) for g in gradients], start_of(state))
-    for (update, after), (direction, buffer) in zip(
+    for (update, new_buffer), (direction, buffer) in zip(
         one_matrix(dion_of("qr"), gradients), expected, strict=True
     ):
         assert update.dtype == jnp.bfloat16
-        assert after.buffers["w"].dtype == after.warm_starts["w"][0].dtype == jnp.float32
-        np.testing.assert_allclose(HEADROOM * after.buffers["w"], buffer, atol=1e-5)
+        assert new_buffer.buffers["w"].dtype == new_buffer.warm_starts["w"][0].dtype == jnp.float32
+        np.testing.assert_allclose(HEADROOM * new_buffer.buffers["w"], buffer, atol=1e-5)
         np.testing.assert_allclose(update.astype(np.float64), direction, atol=2**-8)
 
 

@@ -42,8 +42,8 @@ def scanned(step):
 def sharded(step):
     mesh = jax.make_mesh((1,), ("x",), axis_types=(jax.sharding.AxisType.Auto,))
     spec = PartitionSpec("x")
-    alone = lambda stacked: jax.tree.map(lambda u: u[None], step(jax.tree.map(lambda g: g[0], stacked)))  # noqa: E731
-    return jax.jit(jax.shard_map(alone, mesh=mesh, in_specs=spec, out_specs=spec))
+    by_device = lambda stacked: jax.tree.map(lambda u: u[None], step(jax.tree.map(lambda g: g[0], stacked)))  # noqa: E731
+    return jax.jit(jax.shard_map(by_device, mesh=mesh, in_specs=spec, out_specs=spec))
 
 
 FORMS = {
@@ -72,8 +72,8 @@ def test_a_step_has_the_rank_of_the_gradient(form, right, matrices, rows, column
         assert update.dtype == dtype
         direction = np.float64(update)
         u, _, vt = np.linalg.svd(np.float64(gradients[name]), full_matrices=False)
-        left, right_vectors = u[:, :rank], vt[:rank]
-        np.testing.assert_allclose(left @ (left.T @ direction), direction, atol=atol)
+        left_vectors, right_vectors = u[:, :rank], vt[:rank]
+        np.testing.assert_allclose(left_vectors @ (left_vectors.T @ direction), direction, atol=atol)
         assert np.sum(direction**2) == pytest.approx(rank, rel=atol)
         if right == "polar":  # U polar(MᵀU)ᵀ is the polar factor of M where U spans its columns
-            np.testing.assert_allclose(direction, left @ right_vectors, atol=atol)
+            np.testing.assert_allclose(direction, left_vectors @ right_vectors, atol=atol)

@@ -142,7 +142,7 @@ def test_a_buffer_of_rank_two_gives_its_polar_factor_at_rank_three(right, steps)
 @pytest.mark.parametrize("right", RIGHTS)
 def test_transposed_and_rotated_matrices_give_transposed_and_rotated_updates(right):
     gradients, start = [normal(t, 6, 9) for t in range(3)], signed_q(normal(8, 9, 3))
-    left, turn = signed_q(normal(9, 6, 6)), signed_q(normal(10, 9, 9))
+    rotation, turn = signed_q(normal(9, 6, 6)), signed_q(normal(10, 9, 9))
 
     def last_update(gradients, start):
         state = dion_of(right)[0].init({"w": jnp.zeros_like(gradients[0])})
@@ -151,8 +151,8 @@ def test_transposed_and_rotated_matrices_give_transposed_and_rotated_updates(rig
 
     update = last_update(gradients, start)
     np.testing.assert_allclose(last_update([g.T for g in gradients], start).T, update, atol=EXACT)
-    rotated = last_update([left @ g @ turn for g in gradients], turn.T @ start)
-    np.testing.assert_allclose(rotated, left @ update @ turn, atol=EXACT)
+    rotated = last_update([rotation @ g @ turn for g in gradients], turn.T @ start)
+    np.testing.assert_allclose(rotated, rotation @ update @ turn, atol=EXACT)
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])

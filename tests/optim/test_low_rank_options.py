@@ -56,8 +56,8 @@ def test_the_start_is_orthonormal_and_depends_on_path_and_seed_alone():
         state = scale_by_dion(rank=3, seed=seed).init({leaf: jnp.ones((6, 9)) for leaf in leaves})
         return [start_of(state, leaf) for leaf in leaves]
 
-    (alone,), (_, among, other) = starts(0, "m"), starts(0, "a", "m", "z")
-    np.testing.assert_array_equal(among, alone)
-    np.testing.assert_allclose(alone.T @ alone, np.eye(3), atol=1e-6)
+    (single,), (_, neighbour, other) = starts(0, "m"), starts(0, "a", "m", "z")
+    np.testing.assert_array_equal(neighbour, single)
+    np.testing.assert_allclose(single.T @ single, np.eye(3), atol=1e-6)
     for different in (other, starts(1, "m")[0]):
-        assert np.linalg.norm(different.T @ alone, 2) < 0.999  # not even the same span
+        assert np.linalg.norm(different.T @ single, 2) < 0.999  # not even the same span

@@ -44,10 +44,10 @@ def test_a_fused_kernel_moves_as_its_parts_kept_apart(scale, run, draw):
 
     fused = Routing(lambda path, shape: by_name(path, shape, fused={"qkv": (9, 4, 2)}))
     options = {"scale": scale, "polar": "svd", "weight_decay": 0.1}
-    together = run(muon(0.1, routing=fused, **options), fuse(parts), [fuse(g) for g in gradients])[-1]
-    apart = fuse(run(muon(0.1, **options), parts, gradients)[-1])
+    joined = run(muon(0.1, routing=fused, **options), fuse(parts), [fuse(g) for g in gradients])[-1]
+    separate = fuse(run(muon(0.1, **options), parts, gradients)[-1])
     # float32: three steps of singular vectors at condition numbers below 100
-    np.testing.assert_allclose(together["qkv"]["kernel"], apart["qkv"]["kernel"], rtol=0, atol=3e-5)
+    np.testing.assert_allclose(joined["qkv"]["kernel"], separate["qkv"]["kernel"], rtol=0, atol=3e-5)
 
 
 def test_a_leaf_has_the_same_path_in_linen_and_nnx(linen_transformer, nnx_transformer):

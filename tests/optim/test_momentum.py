@@ -34,8 +34,8 @@ def test_the_direction_is_numpys_running_average(beta, nesterov, draw):
         average = jax.tree.map(np.zeros_like, params)
         for direction, gradient in zip(found, gradients, strict=True):
             average = jax.tree.map(lambda m, g: beta * m + (1 - beta) * g, average, gradient)
-            ahead = jax.tree.map(lambda m, g: (1 - beta) * g + beta * m, average, gradient)
-            assert_equal_trees(direction, ahead if nesterov else average, rtol=1e-13, atol=1e-14)
+            lookahead = jax.tree.map(lambda m, g: (1 - beta) * g + beta * m, average, gradient)
+            assert_equal_trees(direction, lookahead if nesterov else average, rtol=1e-13, atol=1e-14)
         if beta:
             assert_equal_trees(state.average, average, rtol=1e-13, atol=1e-14)
 

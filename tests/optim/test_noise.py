@@ -75,7 +75,7 @@ def test_the_average_is_that_of_the_noise_scales_at_its_steps(every):
 @pytest.mark.parametrize("compiled", [False, True])
 def test_updates_pass_through_bit_by_bit(compiled):
     record = record_noise(BATCH, (EUCLIDEAN, SIGN), every=2)
-    chained, alone = optax.chain(record, optax.adam(0.1)), optax.adam(0.1)
+    chained, adam = optax.chain(record, optax.adam(0.1)), optax.adam(0.1)
     params = drawn()
 
     def step(parts, states):
@@ -84,11 +84,11 @@ def test_updates_pass_through_bit_by_bit(compiled):
             record.update(gradient, states[0][0], part_gradients=parts),
             chained.update(gradient, states[0], params, part_gradients=parts),
         )
-        theirs, others = alone.update(gradient, states[1], params)
+        theirs, others = adam.update(gradient, states[1], params)
         return (passed, gradient), (ours, theirs), (mine, others)
 
     step = jax.jit(step) if compiled else step
-    states = chained.init(params), alone.init(params)
+    states = chained.init(params), adam.init(params)
     for t in range(3):
         passed, adams, states = step(drawn(PARTS, seed=t), states)
         jax.tree.map(np.testing.assert_array_equal, *passed)

@@ -47,6 +47,13 @@ def equal(found, expected):
     jax.tree.map(np.testing.assert_array_equal, found, expected)
 
 
+@functools.cache
+def compiled(case):
+    """The transformation, and its update in the one program that its checks share."""
+    tx = case.build(0.1)
+    return tx, jax.jit(lambda g, s, p: tx.update(g, s, p, **extra(case, g)))
+
+
 def converges(case):
     """Within optax's own bar, in one scan whose rates are data."""
     rates = case.rate * (1 - jnp.arange(case.steps) / case.steps)
@@ -73,8 +80,7 @@ def stack(*trees):
 
 def compiles_once_and_vmaps(case):
     """Updates of two rows, from one program for both and from a vmapped one."""
-    tx = case.build(0.1)
-    update = jax.jit(lambda g, s, p: tx.update(g, s, p, **extra(case, g)))
+    tx, update = compiled(case)
     rows, states = [], []
     for row in range(2):
         params, state = drawn(row), tx.init(drawn(row))
@@ -92,29 +98,29 @@ def compiles_once_and_vmaps(case):
 
 def goes_inside_optax_wrappers(case):
     """A bad gradient is left out, two good ones make the update of their mean, in the chosen leaves alone."""
-    tx = case.build(0.1)
+    tx, plain = compiled(case)
     inner = {
         "trained": optax.masked(
             tx, lambda p: {**jax.tree.map(lambda _: True, p), "parabola": {"bias": False}}
         ),
         "frozen": optax.set_to_zero(),
     }
-    apart = optax.partition(
+    partitioned = optax.partition(
         inner, lambda p: {name: "frozen" if name == "rosenbrock" else "trained" for name in p}
     )
-    multi = optax.MultiSteps(apart, 2)
+    multi = optax.MultiSteps(partitioned, 2)
     wrapped = optax.apply_if_finite(optax.GradientTransformationExtraArgs(multi.init, multi.update), 3)
     first, second, params = drawn(1), drawn(2), drawn(3)
     mean = jax.tree.map(lambda a, b: (a + b) / 2, first, second)
     update = jax.jit(lambda g, s: wrapped.update(g, s, params, **extra(case, mean)))
-    nothing, state = update(first, wrapped.init(params))
-    skipped, after = update(jax.tree.map(lambda g: g.at[0].set(jnp.inf), second), state)
-    equal(after.inner_state, state.inner_state)
-    updates, _ = update(second, after)
-    for zeros in (nothing, skipped, updates["rosenbrock"]):
+    unchanged, state = update(first, wrapped.init(params))
+    skipped, later = update(jax.tree.map(lambda g: g.at[0].set(jnp.inf), second), state)
+    equal(later.inner_state, state.inner_state)
+    updates, _ = update(second, later)
+    for zeros in (unchanged, skipped, updates["rosenbrock"]):
         assert not any(np.any(leaf) for leaf in jax.tree.leaves(zeros))
     close(updates["parabola"], mean["parabola"])
-    expected, _ = jax.jit(lambda g, p: tx.update(g, tx.init(p), p, **extra(case, g)))(mean, params)
+    expected, _ = plain(mean, tx.init(params), params)
     for leaf in ("dense", "embed", "head"):
         close(updates[leaf], expected[leaf])
 
@@ -130,11 +136,11 @@ def injects(case):
         assert [optax.tree_utils.tree_get(state, name)] == [value for _, value in found]
     assert optax.tree_utils.tree_get(plain.init(params), "learning_rate") is None  # as in optax.adam's
     rest = () if case.factory.__module__.startswith("optim") or case.factory is optax.adam else (params,)
-    updates, after = jax.jit(injected.update)(gradients, state, *rest)
+    updates, new = jax.jit(injected.update)(gradients, state, *rest)
     expected, expected_state = jax.jit(plain.update)(gradients, plain.init(params), params)
     close(updates, expected)
-    close(after.inner_state, expected_state)
-    assert jax.tree.structure(after) == jax.tree.structure(state)
+    close(new.inner_state, expected_state)
+    assert jax.tree.structure(new) == jax.tree.structure(state)
     donated = jax.jit(lambda s: jax.tree.map(lambda x: x + 1, s), donate_argnums=0)
     donated(injected.init(params))
 
@@ -156,8 +162,8 @@ def keeps_dtypes(case):
 
 def is_sharded(case):
     """On Explicit and Auto axes the update is that of whole arrays, and states keep their types."""
-    tx, params, gradients = case.build(0.1), drawn(0), drawn(1)
-    expected, _ = jax.jit(tx.update)(gradients, tx.init(params), params, **extra(case, gradients))
+    (tx, plain), params, gradients = compiled(case), drawn(0), drawn(1)
+    expected, _ = plain(gradients, tx.init(params), params)
     for kind in (AxisType.Explicit, AxisType.Auto):
         mesh = jax.make_mesh((2,), ("x",), axis_types=(kind,))
         put = functools.partial(
@@ -215,9 +221,8 @@ def goes_inside_shard_map(case):
 
 def state_is_handled(case):
     """By flax.serialization, optax.tree_map_params, donation, pickles and copies."""
-    tx, params = case.build(0.1), drawn(0)
-    state = tx.init(params)
-    _, state = tx.update(drawn(1), state, params, **extra(case, drawn(1)))
+    (tx, update), params = compiled(case), drawn(0)
+    _, state = update(drawn(1), tx.init(params), params)
     equal(flax.serialization.from_bytes(tx.init(params), flax.serialization.to_bytes(state)), state)
     for dump in (pickle, cloudpickle):
         equal(dump.loads(dump.dumps(state)), state)

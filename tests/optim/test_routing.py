@@ -136,11 +136,11 @@ def test_vectors_and_scalars_are_other_whatever_their_name(shape):
 
 @pytest.mark.parametrize("name", ["output", "score", "output_layer"])
 def test_outputs_and_scores_are_the_head_where_nothing_above_them_is_repeated(name):
-    for above in ("", "params/", "decoder/"):
-        assert by_name(f"{above}{name}/kernel", (4, 6)).kind == "head"
-        assert by_name(f"{above}{name}", (4, 6)).kind == "head"
-    for above in ("layers_0/", "layers/0/", "Block_3/", "attention/", "layers/"):
-        assert by_name(f"{above}{name}/kernel", (4, 6)).kind == "hidden"
+    for prefix in ("", "params/", "decoder/"):
+        assert by_name(f"{prefix}{name}/kernel", (4, 6)).kind == "head"
+        assert by_name(f"{prefix}{name}", (4, 6)).kind == "head"
+    for prefix in ("layers_0/", "layers/0/", "Block_3/", "attention/", "layers/"):
+        assert by_name(f"{prefix}{name}/kernel", (4, 6)).kind == "hidden"
     assert by_name(f"layers/{name}/kernel", (2, 4, 6)).kind == "hidden"
 
 
@@ -197,11 +197,11 @@ def test_a_rule_of_the_users_own_replaces_what_it_covers(run, draw):
 
     params, gradients = draw({"tower": {"kernel": (2, 3, 4)}, "dense": {"kernel": (3, 4)}}, 2)
     tx = muon(0.1, polar="svd", routing=Routing(rule))
-    together = run(tx, params, gradients)[-1]
+    joined = run(tx, params, gradients)[-1]
     for layer in range(2):  # as two layers apart
         start, *steps = [{"kernel": tree["tower"]["kernel"][layer]} for tree in (params, *gradients)]
-        alone = run(tx, start, steps)[-1]
-        np.testing.assert_allclose(together["tower"]["kernel"][layer], alone["kernel"], rtol=0, atol=1e-5)
+        single = run(tx, start, steps)[-1]
+        np.testing.assert_allclose(joined["tower"]["kernel"][layer], single["kernel"], rtol=0, atol=1e-5)
     assert Routing(rule).route("dense/kernel", (3, 4)) == HIDDEN
 
 

@@ -21,13 +21,13 @@ def numpy_signum(params, gradients, eta, delta, beta=0.0, nesterov=False, mask=N
     """The parameters after each step; `eta` and `delta` are functions of the step."""
     trajectory, average = [], dict.fromkeys(params, 0.0)
     for t, gradient in enumerate(gradients):
-        after = {}
+        updated = {}
         for name, weight in params.items():
             average[name] = beta * average[name] + (1 - beta) * gradient[name]
-            ahead = (1 - beta) * gradient[name] + beta * average[name]
+            lookahead = (1 - beta) * gradient[name] + beta * average[name]
             shrunk = weight * (1 - delta(t)) if mask is None or mask[name] else weight
-            after[name] = shrunk - eta(t) * np.sign(ahead if nesterov else average[name])
-        params = after
+            updated[name] = shrunk - eta(t) * np.sign(lookahead if nesterov else average[name])
+        params = updated
         trajectory.append(params)
     return trajectory
 

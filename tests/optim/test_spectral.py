@@ -82,8 +82,8 @@ def test_spectral_descent_is_muon_without_momentum_and_its_polar_factor_times_a_
     params, gradients = draw(MATRICES, 3)
     options = {"polar": "svd", "weight_decay": LAMBDA}
     found = run(spectral_descent(ETA, scale="rms", **options), params, gradients)
-    without = muon(ETA, 0.0, scale="rms", **options)  # Nesterov's look ahead sees the gradient alone
-    assert_close(found, run(without, params, gradients), 2e-6)
+    plain = muon(ETA, 0.0, scale="rms", **options)  # Nesterov's look ahead sees the gradient alone
+    assert_close(found, run(plain, params, gradients), 2e-6)
     for name, (rows, columns) in MATRICES.items():
         scale = 0.2 * max(rows, columns) ** 0.5
         weights = numpy_muon(
@@ -108,12 +108,10 @@ def test_separate_heads_move_as_each_head_alone(run, draw):
         }
 
     options = {"polar": "svd", "scale": "fan_ratio"}
-    together = run(muon(ETA, routing=separate, **options), params, gradients)[-1]
-    alone = muon(ETA, **options)
+    joined = run(muon(ETA, routing=separate, **options), params, gradients)[-1]
+    single = muon(ETA, **options)
     for h in range(2):
-        assert_close(
-            head(together, h), run(alone, head(params, h), [head(g, h) for g in gradients])[-1], 1e-5
-        )
+        assert_close(head(joined, h), run(single, head(params, h), [head(g, h) for g in gradients])[-1], 1e-5)
 
 
 def test_a_run_on_a_turned_quadratic_is_the_turned_run():

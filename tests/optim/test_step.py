@@ -190,8 +190,8 @@ def test_an_unknown_coupling_is_refused_by_name():
 def test_coupled_decay_is_that_of_optax(coupling, run):
     # optax's AdamW without Adam: add_decayed_weights before the learning rate; after it, decay is independent
     decayed, scaled = optax.add_decayed_weights(LAMBDA), optax.scale_by_learning_rate(rate)
-    apart = optax.chain(scaled, optax.add_decayed_weights(-LAMBDA))
-    theirs = optax.chain(decayed, scaled) if coupling == "learning_rate" else apart
+    chained = optax.chain(scaled, optax.add_decayed_weights(-LAMBDA))
+    theirs = optax.chain(decayed, scaled) if coupling == "learning_rate" else chained
     ours = descend(rate, coupled(coupling).fraction(LAMBDA, rate))
     gradients = [jnp.float32([1.0, -2.0, t]) for t in range(4)]
     start = jnp.float32([3.0, 1.0, -1.0])

@@ -133,8 +133,8 @@ EXTREMES += [0.0, 1 - 2**-24, 1.0, 7.0, LARGEST]
 def _anywhere(interval):
     edges = st.sampled_from([value for value in EXTREMES if value in interval])
     high = min(interval.high, LARGEST)
-    inside = st.floats(interval.low, high, width=32).filter(lambda value: value in interval)
-    return edges | inside
+    interior = st.floats(interval.low, high, width=32).filter(lambda value: value in interval)
+    return edges | interior
 
 
 @st.composite

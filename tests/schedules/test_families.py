@@ -95,8 +95,8 @@ def test_generalized_cosine_is_cosine_at_exponent_1_and_constant_at_exponent_0()
 
 def test_wsd_decays_to_its_floor_over_exactly_the_last_fraction(curve):
     params = {"warmup": 0.2, "decay": 0.5, "floor": 0.1}  # of u, so from x = 0.2 + 0.5·0.8 = 0.6
-    at = curve(FAMILIES["wsd"], [0.2, 0.4, 0.599, 0.8, 1.0], params)
-    np.testing.assert_allclose(at, [1, 1, 1, 0.55, 0.1], rtol=0, atol=5e-7)
+    heights = curve(FAMILIES["wsd"], [0.2, 0.4, 0.599, 0.8, 1.0], params)
+    np.testing.assert_allclose(heights, [1, 1, 1, 0.55, 0.1], rtol=0, atol=5e-7)
 
 
 @pytest.mark.parametrize(

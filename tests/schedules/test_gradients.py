@@ -27,11 +27,11 @@ def _compiled(family):
 
 def gradients(family, params, x):
     """Of the curve's mean over the points x: in reverse mode an infinity at any point spoils it."""
-    return _compiled(family)(as_arrays(params), jnp.asarray(np.broadcast_to(x, POINTS), jnp.float32))
+    return _compiled(family)(as_arrays(params), np.broadcast_to(np.float32(x), POINTS))
 
 
 def as_arrays(params):
-    return {name: jnp.asarray(value, jnp.float32) for name, value in params.items()}
+    return {name: np.float32(value) for name, value in params.items()}
 
 
 def assert_all_finite(gradients, params):
@@ -83,8 +83,8 @@ def test_gradients_equal_central_differences_of_the_reference_in_float64(
             params = draw(name, seed)
             ours = jacobian({p: jnp.asarray(value, jnp.float64) for p, value in params.items()})
             for p, value in params.items():
-                above, below = (reference(name, x, {**params, p: value + d}, **options) for d in (h, -h))
-                numeric = (above - below) / (2 * h)
+                higher, lower = (reference(name, x, {**params, p: value + d}, **options) for d in (h, -h))
+                numeric = (higher - lower) / (2 * h)
                 scale = 1 + np.abs(numeric).max()
                 np.testing.assert_allclose(ours[p], numeric, rtol=1e-5, atol=1e-7 * scale, err_msg=p)
 

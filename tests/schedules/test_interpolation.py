@@ -66,23 +66,23 @@ def test_piecewise_linear_is_numpys_on_distinct_knots(count):
 
 @pytest.mark.parametrize("interpolate", [pchip, piecewise_linear])
 def test_a_curve_is_constant_outside_its_knots(interpolate):
-    at = compiled(interpolate)(
+    values_at_knots = compiled(interpolate)(
         jnp.asarray([-1.0, 0.2, 0.9, 3.0]), jnp.asarray([0.2, 0.5, 0.9]), jnp.asarray([0.3, 1.0, 0.6])
     )
-    np.testing.assert_allclose(at, [0.3, 0.3, 0.6, 0.6], rtol=0, atol=2e-7)
+    np.testing.assert_allclose(values_at_knots, [0.3, 0.3, 0.6, 0.6], rtol=0, atol=2e-7)
 
 
 @pytest.mark.parametrize("interpolate", [pchip, piecewise_linear])
-@pytest.mark.parametrize("together", [(0, 1), (1, 2), (2, 3), (0, 1, 2), (1, 2, 3), (0, 1, 2, 3)])
-def test_coincident_knots_give_a_finite_jump_that_starts_at_the_first_value(interpolate, together):
+@pytest.mark.parametrize("coincident", [(0, 1), (1, 2), (2, 3), (0, 1, 2), (1, 2, 3), (0, 1, 2, 3)])
+def test_coincident_knots_give_a_finite_jump_that_starts_at_the_first_value(interpolate, coincident):
     knots = np.array([0.1, 0.4, 0.5, 0.9], np.float32)
-    knots[list(together)] = knots[together[0]]
+    knots[list(coincident)] = knots[coincident[0]]
     values = np.array([0.9, 0.6, 0.3, 0.1], np.float32)
-    x = np.array([knots[together[0]], min(knots[together[0]] + 1e-5, 1)], np.float32)
-    before, after = compiled(interpolate)(jnp.asarray(x), jnp.asarray(knots), jnp.asarray(values))
-    np.testing.assert_allclose(before, values[together[0]], rtol=0, atol=5e-7)
+    x = np.array([knots[coincident[0]], min(knots[coincident[0]] + 1e-5, 1)], np.float32)
+    first, second = compiled(interpolate)(jnp.asarray(x), jnp.asarray(knots), jnp.asarray(values))
+    np.testing.assert_allclose(first, values[coincident[0]], rtol=0, atol=5e-7)
     # past the jump: the last of the values, less a slope of at most 3 secants times 1e-5
-    np.testing.assert_allclose(after, values[together[-1]], rtol=0, atol=1e-4)
+    np.testing.assert_allclose(second, values[coincident[-1]], rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("interpolate", [pchip, piecewise_linear])

@@ -20,8 +20,8 @@ def samples_of(name):
     return {p: np.asarray(v) for p, v in FAMILIES[name].sample(jax.random.key(1), COUNT).items()}
 
 
-def ends(**which):
-    return Interval(0.25, 0.75, **which)
+def ends(**openness):
+    return Interval(0.25, 0.75, **openness)
 
 
 def test_ends_belong_to_an_interval_unless_marked_open():
@@ -31,11 +31,11 @@ def test_ends_belong_to_an_interval_unless_marked_open():
 
 
 def test_the_neighbours_of_an_end_fall_on_their_sides():
-    for which in ({}, {"open_low": True, "open_high": True}):
-        assert math.nextafter(0.25, 1) in ends(**which)
-        assert math.nextafter(0.75, 0) in ends(**which)
-        assert math.nextafter(0.25, 0) not in ends(**which)
-        assert math.nextafter(0.75, 1) not in ends(**which)
+    for openness in ({}, {"open_low": True, "open_high": True}):
+        assert math.nextafter(0.25, 1) in ends(**openness)
+        assert math.nextafter(0.75, 0) in ends(**openness)
+        assert math.nextafter(0.25, 0) not in ends(**openness)
+        assert math.nextafter(0.75, 1) not in ends(**openness)
 
 
 @pytest.mark.parametrize("value", [INF, -INF, float("nan")])

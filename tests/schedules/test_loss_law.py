@@ -19,18 +19,18 @@ def law_of(constants, dtype=np.float64):
     return MultiPowerLaw(*(jnp.asarray(value, dtype) for value in constants))
 
 
-def double_sum(constants, rates, after=None, count_warmup=False):
+def double_sum(constants, rates, num_updates=None, count_warmup=False):
     """The law from its formula, one term after the other, in float64."""
     L0, A, alpha, B, beta, gamma, C = constants
     losses = []
-    for t in range(1, len(rates) + 1) if after is None else after:
+    for t in range(1, len(rates) + 1) if num_updates is None else num_updates:
         total, reduction, fallen = np.sum(rates[:t]), 0.0, count_warmup
         for k in range(t):
-            before = rates[k - 1] if k > 0 else 0 if count_warmup else rates[0]
-            fall, left = before - rates[k], np.sum(rates[k:t])
+            previous = rates[k - 1] if k > 0 else 0 if count_warmup else rates[0]
+            fall, travelled = previous - rates[k], np.sum(rates[k:t])
             fallen = fallen or fall > 0
-            if fallen and left > 0:
-                x = np.inf if rates[k] == 0 else rates[k] ** -gamma * left
+            if fallen and travelled > 0:
+                x = np.inf if rates[k] == 0 else rates[k] ** -gamma * travelled
                 reduction += fall * (1 - (C * x + 1) ** -beta)
         losses.append(L0 + A * total**-alpha - B * reduction if total else np.inf)
     return np.array(losses)
@@ -50,17 +50,19 @@ def up_and_down(seed, steps=40):
 
 
 @jax.jit
-def compiled(law, rates, after, count_warmup):
-    return predicted_losses(law, rates, after, count_warmup=count_warmup)
+def compiled(law, rates, num_updates, count_warmup):
+    return predicted_losses(law, rates, num_updates, count_warmup=count_warmup)
 
 
-def predicted(constants, rates, count_warmup=False, dtype=np.float32, after=None):
+def predicted(constants, rates, count_warmup=False, dtype=np.float32, num_updates=None):
     """Filled up with zeros, which no loss before them sees, so that all lengths share a program."""
     filled = np.concatenate([rates, np.zeros(40 - len(rates))])
-    after = np.arange(1, 41) if after is None else np.resize(after, 40)
+    num_updates = np.arange(1, 41) if num_updates is None else np.resize(num_updates, 40)
     with jax.enable_x64(dtype == np.float64):
         return np.asarray(
-            compiled(law_of(constants, dtype), jnp.asarray(filled, dtype), jnp.asarray(after), count_warmup)
+            compiled(
+                law_of(constants, dtype), jnp.asarray(filled, dtype), jnp.asarray(num_updates), count_warmup
+            )
         )
 
 
@@ -72,7 +74,7 @@ def test_the_law_is_its_double_sum(seed, count_warmup):
     single, double = (predicted(KNOWN, rates, count_warmup, dtype) for dtype in (np.float32, np.float64))
     np.testing.assert_allclose(single, expected, rtol=50 * np.finfo(np.float32).eps)
     np.testing.assert_allclose(double, expected, rtol=1e-13)
-    chosen = predicted(KNOWN, rates, count_warmup, np.float64, after=[40, 3, 22])
+    chosen = predicted(KNOWN, rates, count_warmup, np.float64, num_updates=[40, 3, 22])
     np.testing.assert_array_equal(chosen[:3], double[[39, 2, 21]])
 
 
@@ -101,9 +103,9 @@ def test_with_the_warmup_counted_a_constant_rate_costs_what_its_fall_takes_off()
 
 def test_a_single_fall_takes_off_its_own_power_law():
     found = predicted(KNOWN, np.concatenate([np.full(12, 2.0), np.full(20, 0.5)]))[:32]
-    left = 0.5 * np.arange(1, 21)
-    constant = 0.5 + 2 * (24 + left) ** -0.6
-    reduction = 0.4 * 1.5 * (1 - (1.5 * 0.5**-0.6 * left + 1) ** -0.5)
+    travelled = 0.5 * np.arange(1, 21)
+    constant = 0.5 + 2 * (24 + travelled) ** -0.6
+    reduction = 0.4 * 1.5 * (1 - (1.5 * 0.5**-0.6 * travelled + 1) ** -0.5)
     np.testing.assert_allclose(found[12:], constant - reduction, rtol=1e-5)
 
 
@@ -141,11 +143,11 @@ def test_gradients_are_central_differences_of_the_double_sum():
         of_law, of_rates = gradient(law_of(KNOWN), jnp.asarray(rates))
     h = 1e-6
     for name, value in KNOWN._asdict().items():
-        above, below = (end(KNOWN._replace(**{name: value + d}), rates) for d in (h, -h))
-        assert getattr(of_law, name) == pytest.approx((above - below) / (2 * h), rel=1e-7), name
+        higher, lower = (end(KNOWN._replace(**{name: value + d}), rates) for d in (h, -h))
+        assert getattr(of_law, name) == pytest.approx((higher - lower) / (2 * h), rel=1e-7), name
     for k in (0, 2, 10, 19):  # no kink: which rate falls first stays the same
-        above, below = (end(KNOWN, rates + d * (np.arange(20) == k)) for d in (h, -h))
-        assert of_rates[k] == pytest.approx((above - below) / (2 * h), rel=1e-6)
+        higher, lower = (end(KNOWN, rates + d * (np.arange(20) == k)) for d in (h, -h))
+        assert of_rates[k] == pytest.approx((higher - lower) / (2 * h), rel=1e-6)
 
 
 STEPS, HORIZON = 100, 160
@@ -246,15 +248,15 @@ def test_the_exponent_of_gradient_flow_on_a_power_law_spectrum_is_found(a, b):
         ({"learning_rates": [[0.1, np.inf, 0.1]]}, "learning_rates must be finite"),
         ({"losses": [[1.0, 0.0]]}, "losses must be positive and finite"),
         ({"losses": [[1.0, np.nan]]}, "losses must be positive and finite"),
-        ({"after": [0, 3]}, r"after must lie in \[1, 3\]"),
-        ({"after": [1, 4]}, r"after must lie in \[1, 3\]"),
-        ({"learning_rates": [[0.0, 0.0, 0.1]]}, "after must begin when every run had a positive"),
+        ({"num_updates": [0, 3]}, r"num_updates must lie in \[1, 3\]"),
+        ({"num_updates": [1, 4]}, r"num_updates must lie in \[1, 3\]"),
+        ({"learning_rates": [[0.0, 0.0, 0.1]]}, "num_updates must begin when every run had a positive"),
         ({"starts": 0}, "starts must be at least 1, got 0"),
         ({"iterations": 0}, "iterations must be at least 1, got 0"),
     ],
 )
 def test_what_cannot_be_fitted_is_an_error_that_says_so(changes, words):
-    given = {"learning_rates": [[0.1, 0.1, 0.1]], "losses": [[1.0, 0.5]], "after": [2, 3], **changes}
-    arrays = {name: jnp.asarray(given.pop(name)) for name in ("learning_rates", "losses", "after")}
+    given = {"learning_rates": [[0.1, 0.1, 0.1]], "losses": [[1.0, 0.5]], "num_updates": [2, 3], **changes}
+    arrays = {name: jnp.asarray(given.pop(name)) for name in ("learning_rates", "losses", "num_updates")}
     with pytest.raises(ValueError, match=words):
         fit_law(**arrays, key=jax.random.key(0), **given)

@@ -45,11 +45,11 @@ class Bowl:
         self.skew = rng.uniform(-skew, skew, dimensions)
         self.optimum = rng.uniform(0.3, 0.7, dimensions)
         direction = rng.normal(size=dimensions)
-        away = np.linalg.solve(self.matrix, direction / np.linalg.norm(direction)) * rng.uniform(0, reach)
-        away /= max(1, np.max(np.abs(away) / half_box))
+        offset = np.linalg.solve(self.matrix, direction / np.linalg.norm(direction)) * rng.uniform(0, reach)
+        offset /= max(1, np.max(np.abs(offset) / half_box))
         self.noise, self.luck, self.seed = noise, luck, int(rng.integers(2**31))
         self.private = np.random.default_rng(self.seed)
-        self.winner = self.winner_at(self.optimum + away)
+        self.winner = self.winner_at(self.optimum + offset)
 
     def winner_at(self, point):
         (candidate,) = self.space.candidates(np.array([point], np.float32), 0)
@@ -58,8 +58,8 @@ class Bowl:
     def truth(self, candidates):
         """The median scores."""
         points = [
-            [*one.params.values(), math.log(one.base_lr / RATES.low, RATES.high / RATES.low)]
-            for one in candidates
+            [*candidate.params.values(), math.log(candidate.base_lr / RATES.low, RATES.high / RATES.low)]
+            for candidate in candidates
         ]
         u = (np.array(points) - self.optimum) @ self.matrix.T
         return 1 + np.sum((np.expm1(self.skew * u) / self.skew) ** 2, axis=1)
@@ -74,16 +74,16 @@ class Bowl:
         return np.array([truth[trial.candidate] for trial in trials]) * np.exp(noise)
 
 
-def together(scores, elsewhere=math.inf):
+def together(scores, default=math.inf):
     """evaluate, from what scores the trials of each family; those of other families score `elsewhere`."""
 
     def evaluate(trials):
-        found, by_family = dict.fromkeys(trials, elsewhere), {}
+        found, by_family = dict.fromkeys(trials, default), {}
         for trial in trials:
             by_family.setdefault(trial.candidate.family, []).append(trial)
-        for family, of in by_family.items():
+        for family, group in by_family.items():
             if family in scores:
-                found.update(zip(of, map(float, scores[family](of)), strict=True))
+                found.update(zip(group, map(float, scores[family](group)), strict=True))
         return found
 
     return evaluate
@@ -110,11 +110,11 @@ def saved_by_the_optimum(bowl):
 
 
 def test_near_optimal_within_delta_is_wrong_in_at_most_one_of_twenty(calibration):
-    near = [(bowl, verdict) for bowl, verdict in calibration if not verdict.improved]
-    wrong = sum(saved_by_the_optimum(bowl) > verdict.delta for bowl, verdict in near)
-    assert len(near) > 50
+    optimal = [(bowl, verdict) for bowl, verdict in calibration if not verdict.improved]
+    wrong = sum(saved_by_the_optimum(bowl) > verdict.delta for bowl, verdict in optimal)
+    assert len(optimal) > 50
     # at an error rate of 5 % as many as 15 of 200 would pass a test at 5 %; no margin is taken here
-    assert wrong <= 0.05 * len(near)
+    assert wrong <= 0.05 * len(optimal)
 
 
 def test_improved_by_x_holds_the_true_change_as_often_as_it_says(calibration):
@@ -128,10 +128,10 @@ def test_improved_by_x_holds_the_true_change_as_often_as_it_says(calibration):
 
 
 def test_delta_is_of_the_size_that_the_noise_allows(calibration):
-    near = [verdict.delta for _, verdict in calibration if not verdict.improved]
+    deltas = [verdict.delta for _, verdict in calibration if not verdict.improved]
     # half the 95 % interval of a median of log differences of 60 pairs: 1.96 · sqrt(π/2 · 2 / 60) · 2 %
     resolution = 1.96 * math.sqrt(math.pi / 60) * 0.02
-    assert resolution / 2 < np.median(near) < 4 * resolution
+    assert resolution / 2 < np.median(deltas) < 4 * resolution
 
 
 def test_a_winner_far_from_the_optimum_is_improved(calibration):
@@ -141,9 +141,9 @@ def test_a_winner_far_from_the_optimum_is_improved(calibration):
 
 
 def test_what_was_found_is_near_the_optimum(calibration):
-    left = [bowl.truth([verdict.own.found])[0] - 1 for bowl, verdict in calibration if verdict.improved]
-    assert np.median(left) < 0.01
-    assert np.quantile(left, 0.9) < 0.03
+    excesses = [bowl.truth([verdict.own.found])[0] - 1 for bowl, verdict in calibration if verdict.improved]
+    assert np.median(excesses) < 0.01
+    assert np.quantile(excesses, 0.9) < 0.03
 
 
 def bowl(parameters=2, **options):
@@ -162,10 +162,10 @@ def test_a_winner_at_the_optimum_of_a_bowl_without_noise_is_near_optimal():
 
 
 def test_an_axis_that_is_off_improves_by_the_known_amount():
-    off = bowl()
-    off.winner = off.winner_at(off.optimum + np.array([0.12, 0, 0]))
-    (verdict,) = verdicts_on([off], SMALL)
-    best = -saved_by_the_optimum(off)
+    tilted = bowl()
+    tilted.winner = tilted.winner_at(tilted.optimum + np.array([0.12, 0, 0]))
+    (verdict,) = verdicts_on([tilted], SMALL)
+    best = -saved_by_the_optimum(tilted)
     assert verdict.improved
     assert best < -0.01
     np.testing.assert_allclose(verdict.own.change, [best] * 3, rtol=0.02)
@@ -186,18 +186,18 @@ def shifted(bowl, unit, constant):
 )
 def test_of_scores_that_are_not_positive_the_verdict_tells_differences(unit, constant, noise):
     """The difference is the closed form's, whatever constant is added; what was found is near the best."""
-    off = bowl(noise=noise, luck=0.0)
-    off.winner = off.winner_at(off.optimum + np.array([0.12, 0, 0]))
-    (verdict,) = verdicts_on([off], SMALL, evaluate=shifted(off, unit, constant))
-    before, after = off.truth([verdict.own.start, verdict.own.found])
+    tilted = bowl(noise=noise, luck=0.0)
+    tilted.winner = tilted.winner_at(tilted.optimum + np.array([0.12, 0, 0]))
+    (verdict,) = verdicts_on([tilted], SMALL, evaluate=shifted(tilted, unit, constant))
+    start, end = tilted.truth([verdict.own.start, verdict.own.found])
     assert verdict.scale is Scale.ABSOLUTE
     assert verdict.improved
-    assert verdict.own.change.low <= unit * (after - before) + 1e-12 * abs(constant)
-    assert unit * (after - before) <= verdict.own.change.high + 1e-12 * abs(constant)
-    assert after - 1 < (before - 1) / 10
-    assert verdict.own.delta >= unit * (before - 1) * (1 - 1e-9)
+    assert verdict.own.change.low <= unit * (end - start) + 1e-12 * abs(constant)
+    assert unit * (end - start) <= verdict.own.change.high + 1e-12 * abs(constant)
+    assert end - 1 < (start - 1) / 10
+    assert verdict.own.delta >= unit * (start - 1) * (1 - 1e-9)
     gain = float(str(verdict).split()[2])
-    np.testing.assert_allclose(gain, unit * (before - after), rtol=0.25)
+    np.testing.assert_allclose(gain, unit * (start - end), rtol=0.25)
     assert "in the metric's unit" in str(verdict)
 
 
@@ -241,8 +241,12 @@ def test_the_tuned_rate_shows_what_the_winners_rate_hides():
     valley.winner = valley.winner_at(centre)
 
     def truth(candidates):
-        shape = np.array([one.params["p0"] for one in candidates]) - centre[0]
-        octaves = np.log2([one.base_lr for one in candidates]) - math.log2(RATES.low) - centre[1] / HALF_BOX
+        shape = np.array([candidate.params["p0"] for candidate in candidates]) - centre[0]
+        octaves = (
+            np.log2([candidate.base_lr for candidate in candidates])
+            - math.log2(RATES.low)
+            - centre[1] / HALF_BOX
+        )
         return 1 - 0.4 * shape + 2.0 * (octaves + 4 * shape) ** 2
 
     valley.truth = truth
@@ -295,8 +299,8 @@ def test_free_starts_with_the_winners_rates_at_its_knots(name, draw):
     start = free_start(winner)
     knots = np.arange(8) / 7
     curves = [
-        one.base_lr * np.asarray(one.family.curve_at(jax.numpy.asarray(knots), one.params))
-        for one in (winner, start)
+        finalist.base_lr * np.asarray(finalist.family.curve_at(jax.numpy.asarray(knots), finalist.params))
+        for finalist in (winner, start)
     ]
     np.testing.assert_allclose(curves[1], curves[0], rtol=0, atol=2e-6 * winner.base_lr)
     assert max(start.params.values()) == 1
@@ -309,8 +313,10 @@ def test_free_improves_on_a_family_that_cannot_follow():
     def evaluate(trials):
         luck = 1 + 0.1 * np.random.default_rng(zlib.crc32(trials[0].stage.encode())).random(100)
         return {
-            one: float(luck[one.replicate] * (0.01 + np.mean(np.square(one.learning_rates / target - 1))))
-            for one in trials
+            trial: float(
+                luck[trial.replicate] * (0.01 + np.mean(np.square(trial.learning_rates / target - 1)))
+            )
+            for trial in trials
         }
 
     winner = Winner(Candidate(FAMILIES["linear"], 0, {"warmup": 0.0}, 0.1), np.ones(1))
@@ -331,8 +337,8 @@ def test_a_challenger_that_diverges_never_wins():
     truth = cliff.truth
 
     def with_cliff(candidates):
-        beyond = np.array([one.base_lr for one in candidates]) > 1.05 * cliff.winner.base_lr
-        return np.where(beyond, math.inf, truth(candidates))
+        excessive = np.array([candidate.base_lr for candidate in candidates]) > 1.05 * cliff.winner.base_lr
+        return np.where(excessive, math.inf, truth(candidates))
 
     cliff.truth = with_cliff
     (verdict,) = verdicts_on([cliff], SMALL)
@@ -356,17 +362,17 @@ def test_a_check_again_gives_the_same_verdict():
     remembered = {}
 
     def remember(trials):
-        for one, score in together({bowl.space.family: bowl for bowl in noisy})(trials).items():
-            remembered.setdefault(one.identity, score)
-        return {one: remembered[one.identity] for one in trials}
+        for trial, score in together({bowl.space.family: bowl for bowl in noisy})(trials).items():
+            remembered.setdefault(trial.identity, score)
+        return {trial: remembered[trial.identity] for trial in trials}
 
     first = verdicts_on(noisy, SMALL, evaluate=remember)
     count = len(remembered)
     second = verdicts_on(noisy, SMALL, evaluate=remember)
     assert len(remembered) == count
-    for one, other in zip(first, second, strict=True):
-        assert (one.own.change, one.delta) == (other.own.change, other.delta)
-        assert one.own.found.params == other.own.found.params
+    for verdict, other in zip(first, second, strict=True):
+        assert (verdict.own.change, verdict.delta) == (other.own.change, other.delta)
+        assert verdict.own.found.params == other.own.found.params
 
 
 @pytest.mark.parametrize(

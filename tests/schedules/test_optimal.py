@@ -163,8 +163,8 @@ def test_a_projection_is_orthogonal_and_as_near_as_a_grid_finds():
     for warmup, exponent in itertools.product([0.0, 0.03, 0.1], np.geomspace(0.1, 5, 400)):
         decay = ((1 - x) / (1 - warmup)) ** exponent
         shape = np.where(x < warmup, x / max(warmup, 1e-9), decay)
-        left = target - np.dot(target, shape) / np.dot(shape, shape) * shape
-        distances.append(np.linalg.norm(left) / np.linalg.norm(target))
+        residual = target - np.dot(target, shape) / np.dot(shape, shape) * shape
+        distances.append(np.linalg.norm(residual) / np.linalg.norm(target))
     assert nearest.value <= min(distances)
     assert nearest.value == pytest.approx(min(distances), rel=1e-3)
 

@@ -53,8 +53,8 @@ def test_the_peak_is_where_the_specification_puts_it(name, options, draw, curve,
     family = family_of(name, options)
     for seed in range(10):
         params = draw(name, seed)
-        at = curve(family, np.full(1, peak_location(params)), params)
-        np.testing.assert_allclose(at, 1, rtol=0, atol=2e-6)
+        peak = curve(family, np.full(1, peak_location(params)), params)
+        np.testing.assert_allclose(peak, 1, rtol=0, atol=2e-6)
 
 
 @settings(max_examples=100)

@@ -47,7 +47,7 @@ def with_race(race):
 def test_the_winner_is_the_best_of_all_that_the_strategy_asked_for(strategy, race):
     findings = run(strategy=strategy, budget=with_race(race))
     for name, screened in findings.screened.items():
-        best = min((one.candidate for one in screened), key=of)
+        best = min((raced.candidate for raced in screened), key=of)
         assert findings.winners[name].candidate is best
         assert findings.winners[name].base_lr == best.base_lr
 
@@ -60,12 +60,12 @@ def test_an_adaptive_strategy_comes_close_to_the_best_shape_and_rate(strategy):
 
 def test_every_family_screens_its_budget_of_candidates_in_the_order_asked():
     for name, screened in run().screened.items():
-        assert [one.candidate.number for one in screened] == list(range(BUDGET.candidates))
-        assert {one.candidate.family.name for one in screened} == {name}
-        points = {(*one.candidate.params.values(), one.candidate.base_lr) for one in screened}
+        assert [raced.candidate.number for raced in screened] == list(range(BUDGET.candidates))
+        assert {raced.candidate.family.name for raced in screened} == {name}
+        points = {(*raced.candidate.params.values(), raced.candidate.base_lr) for raced in screened}
         assert len(points) == BUDGET.candidates
-        for one in screened:
-            one.candidate.family.check(one.candidate.params)
+        for raced in screened:
+            raced.candidate.family.check(raced.candidate.params)
 
 
 @pytest.mark.parametrize("candidates", [1, 3, 6])
@@ -78,17 +78,17 @@ def test_a_last_batch_that_is_too_large_is_cut(candidates):
 def test_scores_are_medians_over_replicates():
     extra = (0.0, 5.0, 0.3)
     findings = run(lambda trial: bowl(trial) + extra[trial.replicate % 3])
-    for row, one in enumerate(findings.screened["rex"]):
-        replicates = [bowl(Trial("screen", one.candidate, 10, r)) + extra[r] for r in range(3)]
-        assert one.medians == (sorted(replicates)[1],)
+    for row, raced in enumerate(findings.screened["rex"]):
+        replicates = [bowl(Trial("screen", raced.candidate, 10, r)) + extra[r] for r in range(3)]
+        assert raced.medians == (sorted(replicates)[1],)
         assert findings.told["rex"][row] == sorted(replicates)[1]
 
 
 def test_the_strategy_is_told_comparable_scores_of_those_that_dropped_out():
     findings = run(lambda trial: of(trial.candidate) * 100 / trial.num_steps, budget=with_race(HALVING))
-    exact = [10 * of(one.candidate) for one in findings.screened["rex"]]
+    exact = [10 * of(raced.candidate) for raced in findings.screened["rex"]]
     np.testing.assert_allclose(findings.told["rex"], exact, rtol=1e-12)  # half the loss in twice the steps
-    assert {len(one.medians) for one in findings.screened["rex"]} == {1, 2}
+    assert {len(raced.medians) for raced in findings.screened["rex"]} == {1, 2}
 
 
 def test_the_reported_scores_are_the_confirming_runs_of_the_winner():
@@ -151,7 +151,7 @@ def test_a_raced_search_takes_fewer_steps_than_one_measured_in_full():
     findings = run(budget=with_race(HALVING), log=raced)
     run(log=full)
     steps = {trial.identity: trial.num_steps for trial in raced if trial.stage == "screen"}
-    finished = sum(len(one.medians) == 2 for of in findings.screened.values() for one in of)
+    finished = sum(len(entry.medians) == 2 for group in findings.screened.values() for entry in group)
     assert sum(steps.values()) == 2 * 32 * 5 + finished * 30
     assert finished < 2 * 32
     assert sum(steps.values()) < sum(trial.num_steps for trial in full if trial.stage == "screen") == 1920
@@ -161,7 +161,7 @@ def test_the_selection_and_the_confirmation_are_measured_in_full():
     trials = []
     findings = run(budget=with_race(HALVING), log=trials)
     assert {trial.num_steps for trial in trials if trial.stage != "screen"} == {10}
-    finished = {one.candidate for one in findings.screened["rex"] if len(one.medians) == 2}
+    finished = {raced.candidate for raced in findings.screened["rex"] if len(raced.medians) == 2}
     selected = {t.candidate for t in trials if t.stage == "select" and t.candidate.family is REX.family}
     assert selected == set(sorted(finished, key=of)[:4])
 
@@ -180,9 +180,9 @@ def test_keys_are_common_to_the_candidates_of_a_replicate_and_to_nothing_else():
 
 @pytest.mark.parametrize("strategy", ["sobol", "cmaes"])
 def test_families_are_searched_independently_of_each_other(strategy):
-    together, alone = run(strategy=strategy), run(spaces=(LINEAR,), strategy=strategy)
-    assert [one.candidate.params for one in together.screened["linear"]] == [
-        one.candidate.params for one in alone.screened["linear"]
+    joint, single = run(strategy=strategy), run(spaces=(LINEAR,), strategy=strategy)
+    assert [raced.candidate.params for raced in joint.screened["linear"]] == [
+        raced.candidate.params for raced in single.screened["linear"]
     ]
 
 

@@ -17,7 +17,7 @@ def candidates(count, first=0):
     return [Candidate(FAMILIES["linear"], first + n, {"warmup": 0.1}, 0.1) for n in range(count)]
 
 
-def run(values, rules=RULES, before=(), calls=None):
+def run(values, rules=RULES, earlier=(), calls=None):
     """The race of one group whose scores are the values, the same in every replicate."""
 
     def evaluate(trials):
@@ -25,12 +25,12 @@ def run(values, rules=RULES, before=(), calls=None):
             calls.append(list(trials))
         return {trial: values[trial.candidate.number] for trial in trials}
 
-    asked = candidates(len(values) - len(before), len(before))
-    return race("screen", {"group": asked}, {"group": before}, rules, evaluate)["group"]
+    asked = candidates(len(values) - len(earlier), len(earlier))
+    return race("screen", {"group": asked}, {"group": earlier}, rules, evaluate)["group"]
 
 
 def finishers(raced, rules=RULES):
-    return [one.candidate.number for one in raced if len(one.medians) == len(rules.rungs)]
+    return [runner.candidate.number for runner in raced if len(runner.medians) == len(rules.rungs)]
 
 
 def test_a_race_with_one_rung_is_the_plain_median():
@@ -41,15 +41,15 @@ def test_a_race_with_one_rung_is_the_plain_median():
         return {trial: scores[trial.candidate.number, trial.replicate] for trial in trials}
 
     raced = race("screen", {"group": candidates(6)}, {"group": ()}, rules, evaluate)["group"]
-    np.testing.assert_array_equal([one.medians for one in raced], np.sort(scores, axis=1)[:, 2:3])
+    np.testing.assert_array_equal([runner.medians for runner in raced], np.sort(scores, axis=1)[:, 2:3])
     np.testing.assert_array_equal(told_scores(rung_medians(raced, rules)), np.sort(scores, axis=1)[:, 2])
 
 
 def test_the_better_half_of_each_rung_goes_on():
     raced = run(VALUES)
-    assert [len(one.medians) for one in raced] == [1, 3, 1, 2, 1, 3, 1, 2]
-    assert [one.candidate.number for one in raced] == list(range(8))
-    assert all(set(one.medians) == {VALUES[one.candidate.number]} for one in raced)
+    assert [len(runner.medians) for runner in raced] == [1, 3, 1, 2, 1, 3, 1, 2]
+    assert [runner.candidate.number for runner in raced] == list(range(8))
+    assert all(set(runner.medians) == {VALUES[runner.candidate.number]} for runner in raced)
 
 
 @pytest.mark.parametrize(("fraction", "expected"), [(1.0, list(range(8))), (0.25, [1]), (0.01, [1])])
@@ -59,10 +59,10 @@ def test_the_fraction_that_goes_on(fraction, expected):
 
 def test_later_candidates_race_against_the_earlier_ones():
     first = run(VALUES)
-    later = run([*VALUES, 3.5, 0.5, 9.0, 2.5], before=first)
-    assert [one.candidate.number for one in later] == [8, 9, 10, 11]
+    later = run([*VALUES, 3.5, 0.5, 9.0, 2.5], earlier=first)
+    assert [runner.candidate.number for runner in later] == [8, 9, 10, 11]
     # of 12 the best six go on, up to 3.5; then of 0.5, 1, 2, 2.5, 3, 3.5 and 4 the best four, up to 2.5
-    assert [len(one.medians) for one in later] == [2, 3, 1, 3]
+    assert [len(runner.medians) for runner in later] == [2, 3, 1, 3]
 
 
 def test_all_that_tie_go_on():
@@ -71,7 +71,13 @@ def test_all_that_tie_go_on():
 
 def test_those_that_diverged_go_on_only_where_all_did():
     assert finishers(run([math.inf] * 5)) == list(range(5))
-    assert [len(one.medians) for one in run([math.inf, 2.0, math.inf, 1.0, math.inf])] == [1, 2, 1, 3, 1]
+    assert [len(runner.medians) for runner in run([math.inf, 2.0, math.inf, 1.0, math.inf])] == [
+        1,
+        2,
+        1,
+        3,
+        1,
+    ]
 
 
 def test_a_rung_is_one_call_with_all_groups_and_trials_of_equal_length():
@@ -107,7 +113,7 @@ def test_a_race_takes_the_steps_counted_by_hand():
 
 
 def raced(*medians):
-    return [Raced(candidate, of) for candidate, of in zip(candidates(len(medians)), medians, strict=True)]
+    return [Raced(candidate, row) for candidate, row in zip(candidates(len(medians)), medians, strict=True)]
 
 
 @pytest.mark.parametrize(

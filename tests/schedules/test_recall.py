@@ -35,13 +35,13 @@ class Runs:
 
     def evaluate(self, trials):
         """A smooth score of the candidate, times luck of its own."""
-        for one in trials:
-            luck = np.random.default_rng(zlib.crc32(repr(one.identity).encode())).normal()
-            shape = sum((value - 0.4) ** 2 for value in one.params.values())
-            score = (1 + shape + math.log(one.base_lr / 0.1) ** 2) * math.exp(0.1 * luck)
-            asked = (dict(one.params), one.base_lr)
-            assert self.scores.setdefault(one.identity, (score, asked))[1] == asked
-        return {one: self.scores[one.identity][0] for one in trials}
+        for trial in trials:
+            luck = np.random.default_rng(zlib.crc32(repr(trial.identity).encode())).normal()
+            shape = sum((value - 0.4) ** 2 for value in trial.params.values())
+            score = (1 + shape + math.log(trial.base_lr / 0.1) ** 2) * math.exp(0.1 * luck)
+            asked = (dict(trial.params), trial.base_lr)
+            assert self.scores.setdefault(trial.identity, (score, asked))[1] == asked
+        return {trial: self.scores[trial.identity][0] for trial in trials}
 
     def once(self, name, make):
         if name not in self.decided:
@@ -56,9 +56,9 @@ def conclude(runs):
     spaces = {space.family.name: space for space in SPACES}
     verdicts = check_winners(found.winners, spaces, CHECK, key, runs.evaluate, runs.once)
     return [
-        [(name, one.candidate.proposal, one.scores.tolist()) for name, one in found.winners.items()],
-        [(str(one), one.delta, one.best.found.proposal, one.best.change) for one in verdicts.values()],
-        [sweep.changes.tolist() for one in verdicts.values() for sweep in one.sweeps],
+        [(name, won.candidate.proposal, won.scores.tolist()) for name, won in found.winners.items()],
+        [(str(v), v.delta, v.best.found.proposal, v.best.change) for v in verdicts.values()],
+        [sweep.changes.tolist() for verdict in verdicts.values() for sweep in verdict.sweeps],
     ]
 
 
@@ -81,9 +81,9 @@ def first():
 def another_processor(first, monkeypatch):
     """Whatever is proposed or bounded differs in its last digits, and no strategy repeats itself."""
 
-    def otherwise(one):
-        params = {name: value * (1 - 1e-6) for name, value in one.params.items()}
-        return dataclasses.replace(one, params=params, base_lr=one.base_lr * (1 - 1e-6))
+    def otherwise(trial):
+        params = {name: value * (1 - 1e-6) for name, value in trial.params.items()}
+        return dataclasses.replace(trial, params=params, base_lr=trial.base_lr * (1 - 1e-6))
 
     candidates, free_start = SearchSpace.candidates, near_optimality.free_start
     remaining, points = near_optimality.remaining_improvement, near_optimality.sweep_points

@@ -201,7 +201,7 @@ def test_the_change_of_a_median_lies_in_its_interval_as_often_as_it_says(count):
 def test_the_interval_of_a_mean_of_few_normal_scores_is_about_students(count):
     """Expanded percentiles lie where Student's quantiles do, if the resamples' means are normal."""
     scores = np.random.default_rng(0).normal(size=(50, count))
-    lengths = [np.ptp(mean_estimate(of)[1:]) for of in scores]
+    lengths = [np.ptp(mean_estimate(sample)[1:]) for sample in scores]
     students = 2 * stats.t.ppf(0.975, count - 1) * stats.sem(scores, axis=1)
     # resamples of few scores have lighter tails than normal ones
     assert 0.8 < np.median(lengths / students) < 1.05
@@ -218,7 +218,7 @@ def test_the_dkw_band_holds_the_distribution_with_its_confidence(count, confiden
 
 def test_the_dkw_band_covers_simulated_distribution_functions():
     draws = np.sort(np.random.default_rng(0).random((2_000, 30)), axis=1)
-    above, below = np.arange(1, 31) / 30 - draws, draws - np.arange(30) / 30
-    distance = np.maximum(above, below).max(axis=1)
+    upper, lower = np.arange(1, 31) / 30 - draws, draws - np.arange(30) / 30
+    distance = np.maximum(upper, lower).max(axis=1)
     covered = np.mean(distance <= dkw_half_width(30))
     assert covered >= 0.95 - 2.33 * math.sqrt(0.95 * 0.05 / 2_000)  # a binomial bound at p = 0.01

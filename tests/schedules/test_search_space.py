@@ -95,10 +95,10 @@ def test_a_trial_trains_at_the_base_rate_times_the_shape():
 
 
 def test_a_trials_key_is_its_stages_and_replicates_and_nothing_elses():
-    one, other = SearchSpace(FAMILIES["linear"], RATES).candidates(np.array([[0.4, 0.3], [0.1, 0.2]]), 0)
+    first, other = SearchSpace(FAMILIES["linear"], RATES).candidates(np.array([[0.4, 0.3], [0.1, 0.2]]), 0)
     keys = {}
     for stage in ("screen", "select"):
-        for trial in (Trial(stage, one, 10, 0), Trial(stage, one, 10, 1), Trial(stage, other, 20, 1)):
+        for trial in (Trial(stage, first, 10, 0), Trial(stage, first, 10, 1), Trial(stage, other, 20, 1)):
             key = tuple(jax.random.key_data(trial.key(jax.random.key(7))).tolist())
             keys.setdefault((stage, trial.replicate), set()).add(key)
     assert all(len(group) == 1 for group in keys.values())
@@ -106,8 +106,8 @@ def test_a_trials_key_is_its_stages_and_replicates_and_nothing_elses():
 
 
 def test_the_identity_of_a_trial_tells_apart_whatever_differs():
-    one, other = SearchSpace(FAMILIES["linear"], RATES).candidates(np.array([[0.4, 0.3], [0.1, 0.2]]), 0)
+    first, other = SearchSpace(FAMILIES["linear"], RATES).candidates(np.array([[0.4, 0.3], [0.1, 0.2]]), 0)
     (third,) = SearchSpace(FAMILIES["cosine"], RATES).candidates(np.array([[0.4, 0.3]]), 0)
-    trials = [Trial("screen", one, 10, 0), Trial("select", one, 10, 0), Trial("screen", other, 10, 0)]
-    trials += [Trial("screen", third, 10, 0), Trial("screen", one, 20, 0), Trial("screen", one, 10, 1)]
+    trials = [Trial("screen", first, 10, 0), Trial("select", first, 10, 0), Trial("screen", other, 10, 0)]
+    trials += [Trial("screen", third, 10, 0), Trial("screen", first, 20, 0), Trial("screen", first, 10, 1)]
     assert len({trial.identity for trial in trials}) == len(trials)

@@ -19,7 +19,10 @@ def ranked(**scores):
 def test_with_a_best_median_of_zero_equals_tie_and_changes_are_differences():
     zeros, noisy = np.zeros(40), np.linspace(0.1, 0.2, 40)
     families = ranked(constant=noisy, linear=zeros, cosine=zeros)
-    assert {one.name: one.ties_with_best for one in families[1:]} == {"cosine": True, "constant": False}
+    assert {standing.name: standing.ties_with_best for standing in families[1:]} == {
+        "cosine": True,
+        "constant": False,
+    }
     assert families[2].against["cosine"].value == pytest.approx(0.15)
     sentence = verdict(families, "cosine")
     assert sentence == (
@@ -40,8 +43,8 @@ def test_a_constant_that_makes_scores_negative_changes_no_difference(constant):
 
 def test_one_score_that_is_not_positive_makes_all_changes_of_a_table_differences():
     families = ranked(linear=np.full(40, 0.1), cosine=np.full(40, 0.2), rex=np.full(40, -0.3))
-    assert [one.name for one in families] == ["rex", "linear", "cosine"]
-    assert [one.against.get("cosine") for one in families] == [
+    assert [standing.name for standing in families] == ["rex", "linear", "cosine"]
+    assert [standing.against.get("cosine") for standing in families] == [
         pytest.approx((-0.5,) * 3),
         pytest.approx((-0.1,) * 3),
         None,

@@ -32,6 +32,7 @@ SCORES = {
 UNKIND = ("flat", "partly diverged", "in a corner")
 SEARCHES = [(3, 4, objective) for objective in SCORES]
 SEARCHES += [(*case, objective) for case in CASES for objective in UNKIND]
+SEARCHES_OF_ANY_SCORES = [(*case, "partly diverged") for case in ((3, 4), *CASES)]
 every_strategy = pytest.mark.parametrize("name", STRATEGIES)
 
 
@@ -73,8 +74,14 @@ def told(name, points, scores, slices):
     return history
 
 
-@every_strategy
-@pytest.mark.parametrize(("dimensions", "batch", "objective"), SEARCHES)
+@pytest.mark.parametrize(
+    ("name", "dimensions", "batch", "objective"),
+    [
+        (name, *search)
+        for name in STRATEGIES
+        for search in (SEARCHES if name in ADAPTIVE else SEARCHES_OF_ANY_SCORES)
+    ],
+)
 def test_asked_points_are_new_ones_of_the_unit_cube(name, dimensions, batch, objective):
     history = searched(name, objective, None, dimensions, batch)
     assert history.points.shape == (room(name, batch) * batch, dimensions)

@@ -48,9 +48,9 @@ def log_posterior(points, scores, log_parameters):
 def test_the_posterior_mean_is_scikit_learns(count, noise):
     points, scores, model = fitted(count, noise=noise)
     process = oracle(points, scores, model.log_parameters)
-    where = draw(50, seed=1)
+    queries = draw(50, seed=1)
     # two factorisations in float64 of a matrix whose condition number is up to (amplitude / noise)² · count
-    np.testing.assert_allclose(surrogate.means(model, where), process.predict(where), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(surrogate.means(model, queries), process.predict(queries), rtol=0, atol=1e-6)
     np.testing.assert_allclose(
         surrogate.means_where_fitted(model), process.predict(points.astype(float)), rtol=0, atol=1e-6
     )
@@ -58,9 +58,9 @@ def test_the_posterior_mean_is_scikit_learns(count, noise):
 
 def test_drawn_functions_have_the_posteriors_mean_and_covariance():
     points, scores, model = fitted(noise=0.1)
-    where, count = draw(6, seed=2), 4_000
-    mean, covariance = oracle(points, scores, model.log_parameters).predict(where, return_cov=True)
-    drawn = surrogate.samples(model, where, jax.random.key(0), count)
+    queries, count = draw(6, seed=2), 4_000
+    mean, covariance = oracle(points, scores, model.log_parameters).predict(queries, return_cov=True)
+    drawn = surrogate.samples(model, queries, jax.random.key(0), count)
     variances = np.diag(covariance)
     assert drawn.shape == (count, 6)
     # z-tests: a mean has variance σ²/n, a covariance (σᵢ²σⱼ² + σᵢⱼ²)/n; the jitter adds 1e-6 to each variance
@@ -71,8 +71,8 @@ def test_drawn_functions_have_the_posteriors_mean_and_covariance():
 
 
 def test_drawn_functions_depend_on_the_key():
-    model, where = fitted()[2], draw(6, seed=2)
-    first, second = (surrogate.samples(model, where, jax.random.key(seed), 4_000) for seed in (0, 1))
+    model, queries = fitted()[2], draw(6, seed=2)
+    first, second = (surrogate.samples(model, queries, jax.random.key(seed), 4_000) for seed in (0, 1))
     assert not np.isin(first, second).any()
 
 
@@ -91,13 +91,13 @@ def test_the_loss_is_minus_the_log_posterior_and_has_its_gradient(seed):
         with jax.enable_x64(True):
             return surrogate._loss(log_parameters, model.points, model.values, model.noise, prior)
 
-    here, there = parameters(), parameters()
-    expected = log_posterior(points, scores, there) - log_posterior(points, scores, here)
+    first, second = parameters(), parameters()
+    expected = log_posterior(points, scores, second) - log_posterior(points, scores, first)
     # the places that hold no point change it by amplitude² / 1e8 each
-    np.testing.assert_allclose(loss(here)[0] - loss(there)[0], expected, rtol=1e-6, atol=1e-5)
-    step = 1e-5 * np.eye(len(here))
-    differences = [float(loss(here + row)[0] - loss(here - row)[0]) / 2e-5 for row in step]
-    np.testing.assert_allclose(loss(here)[1], differences, rtol=1e-6, atol=1e-5)
+    np.testing.assert_allclose(loss(first)[0] - loss(second)[0], expected, rtol=1e-6, atol=1e-5)
+    step = 1e-5 * np.eye(len(first))
+    differences = [float(loss(first + row)[0] - loss(first - row)[0]) / 2e-5 for row in step]
+    np.testing.assert_allclose(loss(first)[1], differences, rtol=1e-6, atol=1e-5)
 
 
 @pytest.mark.parametrize(("count", "noise"), [(20, 0.0), (20, 0.1)])

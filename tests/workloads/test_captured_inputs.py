@@ -1,5 +1,7 @@
 """The activations that enter each layer: times the kernel they are the layer's own output."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -27,9 +29,10 @@ class Mixed(nn.Module):
 
 def assert_products_are_outputs(model, *arguments):
     """A · kernel + bias against what Flax records of every layer's output, and the paths."""
-    variables = model.init(jax.random.key(1), *arguments)
+    variables = jax.jit(model.init)(jax.random.key(1), *arguments)
     inputs = jax.jit(lambda *given: captured_inputs(model.apply, *given))(variables, *arguments)
-    _, recorded = model.apply(variables, *arguments, capture_intermediates=True, mutable=["intermediates"])
+    record = functools.partial(model.apply, capture_intermediates=True, mutable=["intermediates"])
+    _, recorded = jax.jit(record)(variables, *arguments)
     outputs = flatten_dict(recorded["intermediates"], sep="/")
     params = flatten_dict(variables, sep="/")
     assert set(inputs) == {path for path in params if path.endswith("/kernel")}

@@ -26,7 +26,7 @@ NETWORK = Workload(
     batch=lambda data, indices: data[indices],
     loss=lambda params, points, key: jnp.mean(losses(params, points)),
     evaluate=lambda params, data: {
-        "loss": mean_over_examples(lambda index: losses(params, data[index]), 80, together=24)
+        "loss": mean_over_examples(lambda index: losses(params, data[index]), 80, block_size=24)
     },
 )
 
@@ -67,8 +67,8 @@ def test_parts_and_microbatches_are_shared_too(options):
 
 def test_runs_side_by_side_share_their_batches_too():
     run, mesh = runner(), run_mesh(8, data_parallel=2)
-    together = sweep(run, rows(5), NETWORK.data, mesh=mesh, vectorize=2)
-    assert_close(together, sweep(run, rows(5), NETWORK.data, mesh=run_mesh(1)))
+    joint = sweep(run, rows(5), NETWORK.data, mesh=mesh, vectorize=2)
+    assert_close(joint, sweep(run, rows(5), NETWORK.data, mesh=run_mesh(1)))
 
 
 def test_noise_inside_the_loss_does_not_depend_on_who_computes_it():
@@ -80,10 +80,10 @@ def test_noise_inside_the_loss_does_not_depend_on_who_computes_it():
     def run(row, data):
         return train(workload, data, optax.sgd, row["rates"], run_keys(row["key"]), batch_size=BATCH).params
 
-    one, four = (
+    single, four = (
         sweep(run, rows(1), NETWORK.data, mesh=mesh) for mesh in (run_mesh(1), run_mesh(4, data_parallel=4))
     )
-    assert_close(four, one)
+    assert_close(four, single)
 
 
 def test_a_device_computes_its_share_of_every_batch_alone():

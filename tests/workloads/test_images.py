@@ -168,9 +168,11 @@ def test_the_cnn_equals_flaxs_own_layers_in_logits_and_gradients():
 @pytest.mark.parametrize(("model", "steps", "test_error"), [("mlp", 200, 0.1), ("cnn", 40, 0.4)])
 def test_training_learns_the_digits(model, steps, test_error):
     workload = load("digits", model=model)
-    rates, at = jnp.full(steps, 3e-3), (0, steps // 2, steps)
+    rates, evaluated_steps = jnp.full(steps, 3e-3), (0, steps // 2, steps)
     run = jax.jit(
-        lambda data, keys: train(workload, data, optax.adam, rates, keys, batch_size=64, evaluate_at=at)
+        lambda data, keys: train(
+            workload, data, optax.adam, rates, keys, batch_size=64, evaluate_at=evaluated_steps
+        )
     )(workload.data, run_keys(jax.random.key(6)))
     losses, errors = run.metrics["train_loss"], run.metrics["test_error"]
     assert losses[0] > losses[1] > losses[2]

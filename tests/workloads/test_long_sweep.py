@@ -73,18 +73,20 @@ def test_cuts_and_fewer_rows_change_no_bit(devices, vectorize):
 
 @pytest.mark.bits
 @pytest.mark.parametrize("vectorize", [1, 4])
-@pytest.mark.parametrize(("before", "after"), [(1, 1), (8, 8), (8, 2), (2, 8)])
-def test_a_state_goes_on_where_it_is_restored(before, after, vectorize):
-    first, second = (sweep_on(devices, vectorize=vectorize, capacity=32) for devices in (before, after))
+@pytest.mark.parametrize(("first_devices", "later_devices"), [(1, 1), (8, 8), (8, 2), (2, 8)])
+def test_a_state_goes_on_where_it_is_restored(first_devices, later_devices, vectorize):
+    first, second = (
+        sweep_on(devices, vectorize=vectorize, capacity=32) for devices in (first_devices, later_devices)
+    )
     saved = first.saved(advanced(first, 4))
     state = second.advance(second.restored(saved), 9)
     assert state.step == 9
     assert_identical(second.finish(second.advance(state, STEPS)), first.whole(STEPS))
 
 
-@pytest.mark.parametrize(("before", "after"), [(1, 8), (8, 1)])
-def test_one_device_and_several_go_on_for_each_other_up_to_round_off(before, after):
-    first, second = sweep_on(before, vectorize=4), sweep_on(after, vectorize=4)
+@pytest.mark.parametrize(("first_devices", "later_devices"), [(1, 8), (8, 1)])
+def test_one_device_and_several_go_on_for_each_other_up_to_round_off(first_devices, later_devices):
+    first, second = sweep_on(first_devices, vectorize=4), sweep_on(later_devices, vectorize=4)
     resumed = second.finish(second.advance(second.restored(first.saved(advanced(first, 4))), STEPS))
     assert_close(resumed, first.whole(STEPS))
 
@@ -95,8 +97,8 @@ def test_devices_that_share_batches_go_on_as_they_began():
     first, second = sweep_on(8, data_parallel=2), sweep_on(4, data_parallel=2, capacity=30)
     restored = second.restored(first.saved(advanced(first, 6)))
     assert_identical(second.finish(second.advance(restored, STEPS)), whole)
-    alone = results_of(sweep_on(1))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), whole, alone)
+    single = results_of(sweep_on(1))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), whole, single)
 
 
 def test_what_is_saved_is_that_of_the_rows_in_order_on_any_devices():
@@ -178,12 +180,12 @@ def test_another_sweep_of_the_same_stages_compiles_nothing():
     jax.monitoring.register_event_duration_secs_listener(listen)
     try:
         first = restored_results(0)
-        before = len(compiled), len(traces)
+        counts = len(compiled), len(traces)
         second = restored_results(1)
     finally:
         jax.monitoring.unregister_event_duration_listener(listen)
-    assert min(before) > 0
-    assert (len(compiled), len(traces)) == before
+    assert min(counts) > 0
+    assert (len(compiled), len(traces)) == counts
     assert np.all(np.asarray(first) != np.asarray(second))
 
 

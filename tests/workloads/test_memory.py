@@ -26,7 +26,7 @@ def walk(row, data):
     """A state as large as the data, to which they are added at every step."""
     return Stages(
         begin=lambda: data * row,
-        advance=lambda state, start, until: jax.lax.fori_loop(start, until, lambda t, at: at + data, state),
+        advance=lambda state, start, until: jax.lax.fori_loop(start, until, lambda t, x: x + data, state),
         finish=jnp.sum,
     )
 
@@ -64,9 +64,9 @@ def test_every_device_has_room_for_two_groups_since_one_would_be_compiled_otherw
 
 
 def test_the_work_grows_with_the_runs_side_by_side():
-    one, four = (sweep_memory(square, ROWS, DATA, vectorize=width).work for width in (1, 4))
-    assert one >= 4 * WIDTH**2  # at least the one product that must be kept
-    np.testing.assert_allclose(four, 4 * one, rtol=0.01)
+    single, four = (sweep_memory(square, ROWS, DATA, vectorize=width).work for width in (1, 4))
+    assert single >= 4 * WIDTH**2  # at least the one product that must be kept
+    np.testing.assert_allclose(four, 4 * single, rtol=0.01)
 
 
 @pytest.mark.parametrize("wanted", [1, 4, 16])

@@ -34,10 +34,13 @@ def enumerated_losses(learning_rates, kernel, batch_size, momentum):
     batches = list(itertools.combinations(range(dimension), batch_size))
     chosen = np.array([np.isin(range(dimension), batch) for batch in batches])
     drifts = dimension / batch_size * kernel * chosen[:, None, :]
-    one = np.eye(dimension)
-    reached, losses = np.concatenate([one, 0 * one])[None], []  # (z, m) as linear maps of z₀
+    identity = np.eye(dimension)
+    reached, losses = np.concatenate([identity, 0 * identity])[None], []  # (z, m) as linear maps of z₀
     for rate in learning_rates:
-        steps = [np.block([[one - rate * g, -rate * momentum * one], [g, momentum * one]]) for g in drifts]
+        steps = [
+            np.block([[identity - rate * g, -rate * momentum * identity], [g, momentum * identity]])
+            for g in drifts
+        ]
         reached = np.concatenate([step @ reached for step in steps])
         losses.append(np.mean(np.sum(reached[:, :dimension] ** 2, axis=(1, 2))) / (2 * dimension))
     return np.array(losses)

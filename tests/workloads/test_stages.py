@@ -84,9 +84,9 @@ def test_what_is_to_come_is_zero():
 
 def test_all_segments_are_one_program():
     run_cut_at(2)
-    before = begun._cache_size(), advanced._cache_size(), finished._cache_size()
+    sizes = begun._cache_size(), advanced._cache_size(), finished._cache_size()
     run_cut_at(1, 5, 8)
-    assert (begun._cache_size(), advanced._cache_size(), finished._cache_size()) == before
+    assert (begun._cache_size(), advanced._cache_size(), finished._cache_size()) == sizes
 
 
 def decaying(schedule):
@@ -120,6 +120,6 @@ def test_the_derivative_of_the_end_by_every_learning_rate_is_its_difference_quot
         rates, step = jnp.asarray(np.float64(RATES) / 3), 1e-5
         gradient = jax.jit(jax.grad(final_loss))(rates)
         moved = rates[None] + step * np.concatenate([np.eye(STEPS), -np.eye(STEPS)])
-        above, below = np.split(np.asarray(jax.jit(jax.vmap(final_loss))(moved)), 2)
-        np.testing.assert_allclose(gradient, (above - below) / (2 * step), rtol=1e-6, atol=1e-12)
+        higher, lower = np.split(np.asarray(jax.jit(jax.vmap(final_loss))(moved)), 2)
+        np.testing.assert_allclose(gradient, (higher - lower) / (2 * step), rtol=1e-6, atol=1e-12)
         assert np.all(np.abs(gradient) > 1e-8)

@@ -73,9 +73,9 @@ def test_numbers_of_several_devices_and_of_rows_change_no_bit(vectorize):
     assert_identical(swept(11, 3), reference)
     assert_identical(swept(7, 2), row_of(reference, slice(7)))
     assert_identical(swept(1, 8, capacity=1), row_of(reference, slice(1)))
-    alone = swept(11, 1)
-    assert_identical(swept(7, 1), row_of(alone, slice(7)))
-    assert_close(alone, reference)  # another program
+    single = swept(11, 1)
+    assert_identical(swept(7, 1), row_of(single, slice(7)))
+    assert_close(single, reference)  # another program
 
 
 @pytest.mark.bits

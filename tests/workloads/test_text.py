@@ -90,9 +90,9 @@ def test_decoded_blocks_are_the_plays_with_the_last_tenth_of_each_held_out(conte
     for play in PLAYS:
         whole = (len(play) - 1) // context
         held_out = whole // 10
-        here, train_blocks = np.split(train_blocks, [whole - held_out])
-        there, test_blocks = np.split(test_blocks, [held_out])
-        blocks = ALPHABET[np.concatenate([here, there])]
+        own, train_blocks = np.split(train_blocks, [whole - held_out])
+        rest, test_blocks = np.split(test_blocks, [held_out])
+        blocks = ALPHABET[np.concatenate([own, rest])]
         np.testing.assert_array_equal(blocks[1:, 0], blocks[:-1, -1])
         text = blocks[0, 0] + "".join(blocks[:, 1:].ravel())
         assert text == play[: whole * context + 1]
@@ -224,10 +224,10 @@ def with_dropout(model, params, ids, key):
     kept = []
 
     def record(call, arguments, options, context):
-        after = call(*arguments, **options)
+        stamps = call(*arguments, **options)
         if isinstance(context.module, nn.Dropout):
-            kept.append(np.asarray(after) / np.asarray(arguments[0]))
-        return after
+            kept.append(np.asarray(stamps) / np.asarray(arguments[0]))
+        return stamps
 
     with nn.intercept_methods(record):
         logits = model.apply(params, ids, rngs={"dropout": key})
@@ -299,11 +299,11 @@ def test_the_loss_of_a_batch_equals_numpy_and_the_gradient_is_its_slope_in_float
         leaves, tree = jax.tree.flatten(params)
         for i, slopes in enumerate(jax.tree.leaves(gradient)):
             step = 1e-5 * random.normal(size=slopes.shape)
-            above, below = (
+            higher, lower = (
                 loss(tree.unflatten([*leaves[:i], leaves[i] + move, *leaves[i + 1 :]]))[0]
                 for move in (step, -step)
             )
-            np.testing.assert_allclose(np.sum(slopes * step), (above - below) / 2, rtol=1e-5, atol=1e-14)
+            np.testing.assert_allclose(np.sum(slopes * step), (higher - lower) / 2, rtol=1e-5, atol=1e-14)
 
 
 def test_metrics_are_means_over_up_to_256_evenly_spread_blocks():

@@ -87,8 +87,8 @@ def test_a_spoilt_cache_is_made_anew(name, wikitext_folder, monkeypatch, load_mi
     else:
         path.unlink()
     calls = count_trainings(monkeypatch)
-    for blocks, before in zip(load_miniature(wikitext_folder), expected, strict=True):
-        np.testing.assert_array_equal(blocks, before)
+    for blocks, first in zip(load_miniature(wikitext_folder), expected, strict=True):
+        np.testing.assert_array_equal(blocks, first)
     assert len(calls) == 1
     load_miniature(wikitext_folder)
     assert len(calls) == 1
@@ -99,8 +99,8 @@ def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(file, wikitext_folder, 
     expected = [np.array(blocks) for blocks in load_miniature(wikitext_folder)]
     (wikitext_folder / CACHE / file).unlink()
     os.mkfifo(wikitext_folder / CACHE / file)
-    for blocks, before in zip(load_miniature(wikitext_folder), expected, strict=True):
-        np.testing.assert_array_equal(blocks, before)
+    for blocks, first in zip(load_miniature(wikitext_folder), expected, strict=True):
+        np.testing.assert_array_equal(blocks, first)
 
 
 def test_all_that_is_written_is_on_the_disk_before_the_cache_has_its_name(
@@ -127,12 +127,12 @@ def test_a_load_that_is_interrupted_leaves_nothing(wikitext_folder, monkeypatch,
         yield np.zeros(3, np.uint16)
         raise KeyboardInterrupt
 
-    before = sorted(wikitext_folder.iterdir())
+    files = sorted(wikitext_folder.iterdir())
     with monkeypatch.context() as patch:
         patch.setattr(token_cache, "encode", interrupted)
         with pytest.raises(KeyboardInterrupt):
             load_miniature(wikitext_folder)
-    assert sorted(wikitext_folder.iterdir()) == before
+    assert sorted(wikitext_folder.iterdir()) == files
     load_miniature(wikitext_folder)
 
 

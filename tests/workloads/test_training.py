@@ -103,9 +103,11 @@ def observe(params, state, batch, part_gradients, key):
 
 def test_training_the_digits_equals_a_python_loop():
     digits, rates = load("digits"), RATES / 10
-    at = range(STEPS + 1)
+    evaluated_steps = range(STEPS + 1)
     run = jax.jit(
-        lambda data, keys: train(digits, data, optax.adam, rates, keys, batch_size=32, evaluate_at=at)
+        lambda data, keys: train(
+            digits, data, optax.adam, rates, keys, batch_size=32, evaluate_at=evaluated_steps
+        )
     )(digits.data, KEYS)
     visited = python_loop(digits, optax.adam, rates, 32)
     assert_close(run.params, visited[-1])

@@ -106,8 +106,8 @@ def _paths(place: DataFolder) -> list[Path]:
         paths += present[:1]
         missing += [] if present else [name]
     if missing:
-        there = "none of the files" if len(missing) == len(FILE_NAMES) else "no " + ", ".join(missing)
-        raise place.problem(place.path, f"{', '.join(FILE_NAMES)}, plain or with .gz,", there)
+        contents = "none of the files" if len(missing) == len(FILE_NAMES) else "no " + ", ".join(missing)
+        raise place.problem(place.path, f"{', '.join(FILE_NAMES)}, plain or with .gz,", contents)
     return paths
 
 

