@@ -175,8 +175,10 @@ def no_training(monkeypatch):
 
 @pytest.fixture(scope="session")
 def journal_rows():
-    """folder → {(stage, group, number, label, replicate): all columns but the time and the chunk}; a label that
-    tells the number of steps is that number."""
+    """folder → {(stage, group, number, label, replicate): all columns but the time and the chunk}.
+
+    A label that tells the number of steps is that number.
+    """
 
     def read(folder):
         with contextlib.closing(sqlite3.connect(Path(folder) / "journal.sqlite")) as connection:
