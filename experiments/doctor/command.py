@@ -54,7 +54,7 @@ def section(title: str, module: str, folder: Path) -> Iterator[Finding]:
 
 def _folder(arguments: Sequence[str] | None) -> Path:
     # not tyro, as elsewhere: the doctor has to start where that is missing
-    parser = argparse.ArgumentParser(prog="python -m experiments.doctor", description=__doc__)
+    parser = argparse.ArgumentParser(prog="steepest doctor", description=__doc__)
     parser.add_argument("--folder", type=_path, default=Path("runs"), help="where studies are to be written")
     words = sys.argv[1:] if arguments is None else list(arguments)
     for problem in repetition_problems(words):

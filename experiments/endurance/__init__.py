@@ -1,6 +1,6 @@
 """Whether studies last: through kills, through many runs, at what cost, on how many devices.
 
-`python -m experiments.endurance SUBJECT` measures one of them, prints a table and says whether its bar held.
+`steepest endurance SUBJECT` measures one of them, prints a table and says whether its bar held.
 """
 
 from experiments.endurance.command import main

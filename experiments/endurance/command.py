@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         subject = parsed(
             Interruptions | Placements | Soak | Overhead | Scaling,
             sys.argv[1:] if arguments is None else arguments,
-            prog="python -m experiments.endurance",
+            prog="steepest endurance",
             description=DESCRIPTION,
         )
         check_devices()

@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def command(console: Console) -> None:
         one_device_per_core()
         keep_compiled_programs()
-        options = parsed(Options, words, prog="python -m experiments.throughput")
+        options = parsed(Options, words, prog="steepest throughput")
         devices = started_devices()
         if options.subjects == ("memory",):
             tell_unused([("repeats", "a peak is measured once")], words, console)

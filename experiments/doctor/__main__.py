@@ -1,5 +1,0 @@
-import sys
-
-from experiments.doctor import main
-
-sys.exit(main())

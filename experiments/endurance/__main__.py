@@ -1,5 +1,0 @@
-import sys
-
-from experiments.endurance import main
-
-sys.exit(main())

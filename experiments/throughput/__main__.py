@@ -1,5 +1,0 @@
-import sys
-
-from experiments.throughput import main
-
-sys.exit(main())
