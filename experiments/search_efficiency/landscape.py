@@ -95,24 +95,29 @@ def polished_rows(
     """Descents by gradients (L-BFGS in the cube, float64) from the best winners of all searches."""
     begun = time.perf_counter()
     space = config.spaces[family]
-    best = sorted(searched, key=lambda known: known.scores[-1])[: config.polished]
+    ranked = sorted(searched, key=lambda held: held.scores[-1])
+    best = [held.winner for held in ranked[: config.polished]]
     with jax.enable_x64(True):
         spectrum = power_law_spectrum(config.dimension, config.exponent)
         value_and_gradient = jax.jit(jax.value_and_grad(lambda point: jnp.log(loss(point, spectrum))))
+        starts = [space.point(winner).astype(np.float64) for winner in best]
+        ends = [(number, *_descent(value_and_gradient, start)) for number, start in enumerate(starts)]
+    return _rows(POLISH, space, ends, config, (time.perf_counter() - begun) / len(ends))
 
-        def descend(start: Float[np.ndarray, "dims"]) -> tuple[Float[np.ndarray, "dims"], float]:
-            end = minimize(
-                lambda point: tuple(np.asarray(part) for part in value_and_gradient(point)),
-                start,
-                jac=True,
-                method="L-BFGS-B",
-                bounds=[(0, 1)] * len(start),
-            )
-            return end.x, float(np.exp(end.fun))
 
-        ends = [descend(space.point(known.winner).astype(np.float64)) for known in best]
-    evaluations = [(number, *end) for number, end in enumerate(ends)]
-    return _rows(POLISH, space, evaluations, config, (time.perf_counter() - begun) / len(ends))
+def _descent(
+    value_and_gradient: Callable[[Float[np.ndarray, "dims"]], tuple[Array, Array]],
+    start: Float[np.ndarray, "dims"],
+) -> tuple[Float[np.ndarray, "dims"], float]:
+    """Where the logarithm of the loss is lowest around a start, and the loss there."""
+    end = minimize(
+        lambda point: tuple(np.asarray(part) for part in value_and_gradient(point)),
+        start,
+        jac=True,
+        method="L-BFGS-B",
+        bounds=[(0, 1)] * len(start),
+    )
+    return end.x, float(np.exp(end.fun))
 
 
 def _rows(
