@@ -23,10 +23,10 @@ def look(folder: Path) -> Iterator[Finding]:
         )
         return
     needed += [Requirement(package, "", "") for package in ALSO_IMPORTED]
-    needed.sort(key=lambda each: each.extra)
-    for extra, group in itertools.groupby(needed, key=lambda each: each.extra):
-        problems = {each: package_problem(each) for each in group}
-        sound = (each.package for each, problem in problems.items() if problem is None)
+    needed.sort(key=lambda requirement: requirement.extra)
+    for extra, group in itertools.groupby(needed, key=lambda requirement: requirement.extra):
+        problems = {requirement: package_problem(requirement) for requirement in group}
+        sound = (requirement.package for requirement, problem in problems.items() if problem is None)
         versions = ", ".join(f"{package} {installed_version(package)}" for package in sound)
         yield Finding(f"steepest[{extra}]" if extra else "required", versions or "none of it")
         yield from filter(None, problems.values())

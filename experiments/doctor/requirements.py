@@ -32,8 +32,8 @@ class Requirement(NamedTuple):
     @property
     def remedy(self) -> str:
         """What installs it."""
-        what = f"steepest[{self.extra}]" if self.extra else self.package + self.bounds
-        return f"pip install '{what}'"
+        wanted = f"steepest[{self.extra}]" if self.extra else self.package + self.bounds
+        return f"pip install '{wanted}'"
 
 
 def requirements(distribution: str = "steepest") -> list[Requirement]:
@@ -41,7 +41,11 @@ def requirements(distribution: str = "steepest") -> list[Requirement]:
     if installed_version(distribution) is None:
         return []
     found = map(parsed, importlib.metadata.requires(distribution) or ())
-    return [each for each in found if each.package != distribution and each.extra not in NOT_FOR_STUDIES]
+    return [
+        requirement
+        for requirement in found
+        if requirement.package != distribution and requirement.extra not in NOT_FOR_STUDIES
+    ]
 
 
 def parsed(line: str) -> Requirement:
@@ -50,8 +54,8 @@ def parsed(line: str) -> Requirement:
     >>> parsed('cmaes>=0.12; extra == "search"')
     Requirement(package='cmaes', bounds='>=0.12', extra='search')
     """
-    what, _, marker = line.partition(";")
-    package, bounds = re.fullmatch(r"\s*([\w.-]+)(?:\[[^]]*\])?\s*\(?([^)]*)\)?\s*", what).groups()
+    text, _, marker = line.partition(";")
+    package, bounds = re.fullmatch(r"\s*([\w.-]+)(?:\[[^]]*\])?\s*\(?([^)]*)\)?\s*", text).groups()
     extra = re.search(r"extra\s*==\s*[\"']([\w.-]+)[\"']", marker)
     return Requirement(package.lower(), bounds.replace(" ", ""), extra[1] if extra else "")
 
@@ -82,7 +86,14 @@ def remedy(error: Exception) -> str:
     if not isinstance(error, ModuleNotFoundError) or error.name is None:
         return ""
     missed = error.name.partition(".")[0]
-    return next((each.remedy for each in requirements() if each.module.partition(".")[0] == missed), "")
+    return next(
+        (
+            requirement.remedy
+            for requirement in requirements()
+            if requirement.module.partition(".")[0] == missed
+        ),
+        "",
+    )
 
 
 def _release(version: str) -> tuple[int, ...]:

@@ -69,8 +69,8 @@ def available_memory() -> int | None:
         return None
 
 
-def _room(subject: str, free: int, where: str, needed: int, use: str) -> Finding:
-    found = f"{free / 1e9:,.1f} GB{where}"
+def _room(subject: str, free: int, place: str, needed: int, use: str) -> Finding:
+    found = f"{free / 1e9:,.1f} GB{place}"
     if free >= needed:
         return Finding(subject, found)
     return Finding(subject, found, f"{needed / 1e9:.0f} GB is needed: {use}", stops=True)

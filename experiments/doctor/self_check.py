@@ -30,10 +30,10 @@ def checked(oracle: Oracle) -> Finding:
         found = np.ravel(np.asarray(oracle.compute(), np.float64))
     seconds = time.perf_counter() - begun
     expected = np.asarray(oracle.expected, np.float64)
-    off = ~(np.abs(found - expected) <= oracle.tolerance)  # what is not a number is off too
-    if not off.any():
+    failing = ~(np.abs(found - expected) <= oracle.tolerance)  # what is not a number is off too
+    if not failing.any():
         figure = f": {found[0]:.4g}" if len(found) == 1 else ""
         return Finding(oracle.name, f"{oracle.derivation}{figure} ({seconds:.1f} s)")
-    first = np.argmax(off)
+    first = np.argmax(failing)
     expectation = f"{expected[first]:.7g} ± {oracle.tolerance:g} is expected"
     return Finding(oracle.name, f"{oracle.derivation}: {found[first]:.7g}, where {expectation}", stops=True)

@@ -46,8 +46,8 @@ def _z_score() -> float:
 
 def _difference() -> float:
     """One device and several are two programs of XLA's, which agree to round-off."""
-    everywhere, alone = (np.asarray(losses(count), np.float64) for count in (None, 1))
-    return np.sum(np.abs(everywhere - alone)) / np.sum(alone)
+    everywhere, single = (np.asarray(losses(count), np.float64) for count in (None, 1))
+    return np.sum(np.abs(everywhere - single)) / np.sum(single)
 
 
 SWEEPS = (

@@ -27,9 +27,9 @@ def forkserver() -> ForkServerContext:
     """Starts processes in which every study is imported, and JAX has not looked for devices yet."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(sorted({f"experiments.{study.study}" for study in STUDIES.values()}))
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # while they import too
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)  # while they import too
     multiprocessing.forkserver.ensure_running()
-    signal.signal(signal.SIGINT, before)
+    signal.signal(signal.SIGINT, handler)
     return context
 
 

@@ -31,5 +31,5 @@ def range_text(values: Sequence[float], form: str, unit: str = "") -> str:
     >>> range_text([1.0, 2.0, 4.0], ".1f", " %")
     '2.0 % [1.0, 4.0]'
     """
-    low, middle, high = (format(value, form) for value in np.quantile(values, (0, 0.5, 1)))
-    return f"{middle}{unit} [{low}, {high}]"
+    low, median, high = (format(value, form) for value in np.quantile(values, (0, 0.5, 1)))
+    return f"{median}{unit} [{low}, {high}]"

@@ -44,9 +44,9 @@ def run_count(rows: Mapping[Place, Columns]) -> int:
 def untimed(rows: Mapping[Place, Columns]) -> dict[Place, Columns]:
     """Rows without what the clock and the number of devices decide."""
     return {
-        place: {name: value for name, value in of.items() if name not in DECIDED_ELSEWHERE}
-        for place, of in rows.items()
-        if of.get("kind") not in TIMED_EVENTS
+        place: {name: value for name, value in columns.items() if name not in DECIDED_ELSEWHERE}
+        for place, columns in rows.items()
+        if columns.get("kind") not in TIMED_EVENTS
     }
 
 

@@ -62,7 +62,7 @@ class Endured(NamedTuple):
 
     @property
     def equal(self) -> int:
-        return sum(not one.problems for one in self.interruptions)
+        return sum(not interruption.problems for interruption in self.interruptions)
 
 
 @dataclass(frozen=True)
@@ -88,11 +88,11 @@ class Interruptions(Checked):
         """Print what became of every study; returns whether all bars held."""
         with scratch_folder(self.folder) as scratch:
             endured = []
-            for one in self._measured(scratch):
-                console.print(f"{one.study}: {one.equal} of {len(one.interruptions)} equal")
-                endured.append(one)
+            for measured in self._measured(scratch):
+                console.print(f"{measured.study}: {measured.equal} of {len(measured.interruptions)} equal")
+                endured.append(measured)
         console.print(_table(endured))
-        return show_bars((_bar(one) for one in endured), console)
+        return show_bars((_bar(measured) for measured in endured), console)
 
     def _measured(self, scratch: Path) -> Iterator[Endured]:
         with ProcessPoolExecutor(self.jobs, mp_context=forkserver(), initializer=follow_parent) as pool:
@@ -113,12 +113,12 @@ class Interruptions(Checked):
             raise StudyError(f"{name}: uninterrupted, it differs from itself: {'; '.join(problems)}.")
         moments = random.Random(f"{name} {self.seed}")
         interruptions, latest = [], seconds
-        while sum(one.stage != ENDED for one in interruptions) < self.moments:
+        while sum(interruption.stage != ENDED for interruption in interruptions) < self.moments:
             moment, folder = moments.uniform(0, latest), place / str(len(interruptions))
             # with programs of its own, so that the first ones are interrupted while compiling
-            one = self.interrupt(study, moment, folder, whole, place / "compiled again")
-            latest = moment if one.stage == ENDED else latest
-            interruptions.append(one)
+            interruption = self.interrupt(study, moment, folder, whole, place / "compiled again")
+            latest = moment if interruption.stage == ENDED else latest
+            interruptions.append(interruption)
         return Endured(name, run_count(recorded(whole)), seconds, tuple(interruptions))
 
     def interrupt(
@@ -170,20 +170,22 @@ def _table(endured: list[Endured]) -> Table:
     named = Column("study", min_width=max(map(len, STUDIES)))  # the headings give way
     table = Table(named, "runs", "s", *(f"at {stage}" for stage in STAGES), "exit statuses", "equal")
     for study, runs, seconds, interruptions in endured:
-        stages = collections.Counter(one.stage for one in interruptions)
-        statuses = collections.Counter(one.status for one in interruptions)
+        stages = collections.Counter(interruption.stage for interruption in interruptions)
+        statuses = collections.Counter(interruption.status for interruption in interruptions)
         table.add_row(
             study,
             f"{runs:,}",
             f"{seconds:.1f}",
             *(str(stages[stage]) for stage in STAGES),
             ", ".join(f"{count} × {status}" for status, count in sorted(statuses.items())),
-            str(sum(not one.problems for one in interruptions)),
+            str(sum(not interruption.problems for interruption in interruptions)),
         )
     return table
 
 
-def _bar(one: Endured) -> Bar:
-    failed = [f"after {i.moment:.2f} s: {'; '.join(i.problems)}" for i in one.interruptions if i.problems]
-    measured = f"{one.equal} of {len(one.interruptions)}"
-    return Bar(f"{one.study} ends as uninterrupted", "\n  ".join([measured, *failed]), not failed)
+def _bar(measured: Endured) -> Bar:
+    failed = [
+        f"after {i.moment:.2f} s: {'; '.join(i.problems)}" for i in measured.interruptions if i.problems
+    ]
+    measured = f"{measured.equal} of {len(measured.interruptions)}"
+    return Bar(f"{measured.study} ends as uninterrupted", "\n  ".join([measured, *failed]), not failed)

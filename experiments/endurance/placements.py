@@ -77,7 +77,7 @@ class Placements(Checked):
             finish(study, folder, place / "compiled", devices=devices)
             for folder, devices in zip((two, eight), ALONE, strict=True)
         ]
-        problems = [f"eight devices: {of}" for of in differences(study, two, eight)]
+        problems = [f"eight devices: {problem}" for problem in differences(study, two, eight)]
         problems += _together(study, two, place / "two processes")
         lost, moment = moments.randrange(PROCESSES), moments.uniform(0.3, 1) * max(seconds)
         kept, of_resumed = _resumed(study, two, place / "one was lost", lost, moment)
@@ -121,7 +121,8 @@ def _resumed(study: SmallStudy, whole: Path, folder: Path, lost: int, moment: fl
         process.join()  # the other one ends by itself
     kept = recorded(folder)
     problems = [
-        f"one of two was lost: {of.removeprefix('two processes: ')}" for of in _together(study, whole, folder)
+        f"one of two was lost: {problem.removeprefix('two processes: ')}"
+        for problem in _together(study, whole, folder)
     ]
     gone = lost_rows(kept, recorded(folder))
     return len(kept), [*problems, *([f"{gone} recorded rows were lost or run again"] if gone else [])]
@@ -129,20 +130,22 @@ def _resumed(study: SmallStudy, whole: Path, folder: Path, lost: int, moment: fl
 
 def _table(placed: list[Placed]) -> Table:
     table = Table("study", "runs", "s on 2 devices", "s on 8", "process killed", "runs kept", "the same")
-    for one in placed:
+    for placement in placed:
         table.add_row(
-            one.study,
-            f"{one.runs:,}",
-            *(f"{seconds:.1f}" for seconds in one.seconds),
-            str(one.lost),
-            f"{one.kept:,}",
-            "no" if one.problems else "yes",
+            placement.study,
+            f"{placement.runs:,}",
+            *(f"{seconds:.1f}" for seconds in placement.seconds),
+            str(placement.lost),
+            f"{placement.kept:,}",
+            "no" if placement.problems else "yes",
         )
     return table
 
 
 def _bars(placed: list[Placed]) -> Iterator[Bar]:
-    for one in placed:
+    for placement in placed:
         yield Bar(
-            f"{one.study} is the same everywhere", "; ".join(one.problems) or "the same", not one.problems
+            f"{placement.study} is the same everywhere",
+            "; ".join(placement.problems) or "the same",
+            not placement.problems,
         )

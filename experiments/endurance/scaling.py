@@ -40,7 +40,8 @@ class Scaled(NamedTuple):
     def efficiencies(self, devices: int) -> list[float]:
         """Runs per second over those of as many single devices, by repeat."""
         return [
-            many / (devices * one) for many, one in zip(self.speeds[devices], self.speeds[1], strict=True)
+            many / (devices * single)
+            for many, single in zip(self.speeds[devices], self.speeds[1], strict=True)
         ]
 
 
@@ -62,7 +63,7 @@ class Scaling(Checked):
             raise StudyError("This process may use one core alone, on which nothing scales.")
         scaled = list(measure(self.settings, counts, self.repeats))
         console.print(_table(scaled))
-        return show_bars((_bar(one, count) for one in scaled for count in counts[1:]), console)
+        return show_bars((_bar(pair, count) for pair in scaled for count in counts[1:]), console)
 
 
 def measure(settings: tuple[str, ...], counts: list[int], repeats: int) -> Iterator[Scaled]:
@@ -119,6 +120,6 @@ def _bar(scaled: Scaled, devices: int) -> Bar:
 def _table(scaled: list[Scaled]) -> Table:
     counts = list(scaled[0].speeds)
     table = Table("training with Adam", *(f"runs/s on {count}" for count in counts))
-    for one in scaled:
-        table.add_row(one.setting, *(range_text(one.speeds[count], ",.1f") for count in counts))
+    for pair in scaled:
+        table.add_row(pair.setting, *(range_text(pair.speeds[count], ",.1f") for count in counts))
     return table

@@ -159,9 +159,9 @@ def _table(soaked: Soaked) -> Table:
         np.array_split(soaked.seconds, SLICES), np.array_split(soaked.resident, SLICES), strict=True
     ):
         end += len(seconds)
-        low, middle, high = 1e3 * np.quantile(seconds, (0, 0.5, 1))
+        low, median, high = 1e3 * np.quantile(seconds, (0, 0.5, 1))
         table.add_row(
-            f"{CHUNK * end:,}", f"{middle:.1f}", f"{low:.1f} to {high:.1f}", f"{1e-6 * memory[-1]:.0f}"
+            f"{CHUNK * end:,}", f"{median:.1f}", f"{low:.1f} to {high:.1f}", f"{1e-6 * memory[-1]:.0f}"
         )
     return table
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 
 @contextlib.contextmanager
-def watched(owner: type, name: str, after: Callable[[float], None]) -> Iterator[None]:
+def watched(owner: type, name: str, callback: Callable[[float], None]) -> Iterator[None]:
     """Within the `with` statement, every call of a method ends with `after(seconds that it took)`."""
     method = getattr(owner, name)
 
@@ -17,7 +17,7 @@ def watched(owner: type, name: str, after: Callable[[float], None]) -> Iterator[
         try:
             return method(*arguments, **options)
         finally:
-            after(time.perf_counter() - begun)
+            callback(time.perf_counter() - begun)
 
     setattr(owner, name, call)
     try:

@@ -220,6 +220,6 @@ def _told(command: Callable[[Console], int | None], width: int) -> int:
 def _failed(message: str, console: Console) -> int:
     console.quiet = False
     several = jax.distributed.is_initialized()  # else nobody asks JAX, which may not start
-    where = f"process {jax.process_index()}: " if several and not is_first() else ""
-    console.print(Text.assemble((f"error: {where}", "bold red"), message), soft_wrap=True)
+    prefix = f"process {jax.process_index()}: " if several and not is_first() else ""
+    console.print(Text.assemble((f"error: {prefix}", "bold red"), message), soft_wrap=True)
     return 2

@@ -81,12 +81,12 @@ def update_comparisons(repeats: int):
         layers = transformer_matrices(width)
         count = 3 * (max(WIDTHS) // width)
         name = f"muon, {LAYERS}-layer transformer of width {width}, equal matrices together"
-        together, apart = _updates(muon, layers, count), _updates(leaf_by_leaf(layers), layers, count)
-        yield name, "leaf by leaf", compare("", together, apart, repeats)
+        batched, separate = _updates(muon, layers, count), _updates(leaf_by_leaf(layers), layers, count)
+        yield name, "leaf by leaf", compare("", batched, separate, repeats)
         yield (
             "the same",
             "optax.contrib.muon",
-            compare("", together, _updates(theirs, layers, count), repeats),
+            compare("", batched, _updates(theirs, layers, count), repeats),
         )
 
 

@@ -30,10 +30,10 @@ def matrix_flops(function: Callable[..., Any], *arguments: Any) -> int:
 
 def _flops(jaxpr: Jaxpr) -> int:
     one_hot = {
-        out
+        output
         for equation in jaxpr.eqns
         if equation.params.get("name") == "_one_hot"
-        for out in equation.outvars
+        for output in equation.outvars
     }
     products = (
         equation
@@ -47,8 +47,8 @@ def _equation_flops(equation: JaxprEqn) -> int:
     name, params = equation.primitive.name, equation.params
     if name == "dot_general":
         (contracted, _), _ = params["dimension_numbers"]
-        left = equation.invars[0].aval.shape
-        return 2 * equation.outvars[0].aval.size * math.prod(left[axis] for axis in contracted)
+        factor = equation.invars[0].aval.shape
+        return 2 * equation.outvars[0].aval.size * math.prod(factor[axis] for axis in contracted)
     if name == "conv_general_dilated":
         kernel = equation.invars[1].aval.shape
         _, *summed = (kernel[axis] for axis in params["dimension_numbers"].rhs_spec)

@@ -46,7 +46,7 @@ def full_size_cifar10() -> Workload:
     """The CIFAR-10 CNN on as many random images as there are published ones."""
     random = np.random.default_rng(0)
     images = [random.integers(0, 256, (count, 32, 32, 3), np.uint8) for count in (50_000, 10_000)]
-    labels = [random.integers(0, 10, len(of)) for of in images]
+    labels = [random.integers(0, 10, len(batch)) for batch in images]
     return classification(ImageData(images[0], labels[0], images[1], labels[1]), CIFAR_CNN)
 
 
@@ -116,12 +116,12 @@ def _peak_above(call: Callable[[], object]) -> int:
     if all(statistics):
         call()
         peaks = [device.memory_stats()["peak_bytes_in_use"] for device in jax.local_devices()]
-        return sum(peaks) - sum(of["bytes_in_use"] for of in statistics)
+        return sum(peaks) - sum(statistic["bytes_in_use"] for statistic in statistics)
     ctypes.CDLL(None).malloc_trim(0)  # hand back what was freed: taken again, it would not be counted
     CLEAR.write_text("5")  # the peak starts anew, says proc(5)
-    before = resident("VmRSS")
+    resting = resident("VmRSS")
     call()
-    return resident("VmHWM") - before
+    return resident("VmHWM") - resting
 
 
 def resident(name: str) -> int:

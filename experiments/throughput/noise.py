@@ -71,7 +71,9 @@ def _run(setting: Setting, geometries: tuple[Geometry, ...], every: int, steps: 
 
     def measure(params, state, batch, part_gradients, key):
         moments = Moments.of(part_gradients, BY_NAME.optional_view if SPECTRAL in geometries else None)
-        return {one.name: moments.estimate(setting.batch_size, one).value for one in geometries}
+        return {
+            geometry.name: moments.estimate(setting.batch_size, geometry).value for geometry in geometries
+        }
 
     @jax.jit
     def train(learning_rates, key, data):

@@ -35,7 +35,7 @@ def lines(console):
 def test_speed_is_of_this_session_and_time_left_of_the_whole(clock):
     console = recorder()
     with Progress(1000, console) as progress:
-        progress.begin("screen", done=300, left=500)
+        progress.begin("screen", done=300, remaining=500)
         clock.now += 20
         progress.advance(100)  # 5 runs/s; 1000 - 400 are left
     assert lines(console) == ["screen: 400/1,000 runs, 5 runs/s, 2:00 left"]
@@ -44,11 +44,11 @@ def test_speed_is_of_this_session_and_time_left_of_the_whole(clock):
 def test_a_line_is_printed_every_ten_seconds_and_at_the_end(clock):
     console = recorder()
     with Progress(40, console) as progress:
-        progress.begin("screen", done=0, left=30)
+        progress.begin("screen", done=0, remaining=30)
         for _ in range(6):
             clock.now += 4
             progress.advance(5)
-        progress.begin("confirm", done=0, left=10)
+        progress.begin("confirm", done=0, remaining=10)
         clock.now += 1
         progress.advance(10)
     assert [line.split(",")[0] for line in lines(console)] == [
@@ -62,10 +62,10 @@ def test_a_line_is_printed_every_ten_seconds_and_at_the_end(clock):
 def test_runs_beyond_the_plan_move_the_total(clock):
     console = recorder()
     with Progress(10, console) as progress:
-        progress.begin("screen", done=0, left=10)
+        progress.begin("screen", done=0, remaining=10)
         clock.now += 1
         progress.advance(10)
-        progress.begin("screen", done=2, left=28)  # a grid was extended
+        progress.begin("screen", done=2, remaining=28)  # a grid was extended
         clock.now += 11
         progress.advance(12)
     assert lines(console) == [
@@ -77,7 +77,7 @@ def test_runs_beyond_the_plan_move_the_total(clock):
 def test_a_terminal_gets_a_bar_with_the_same_numbers(clock):
     console = recorder(force_terminal=True, color_system=None)
     with Progress(1000, console) as progress:
-        progress.begin("select", done=300, left=500)
+        progress.begin("select", done=300, remaining=500)
         clock.now += 20
         progress.advance(100)
     last = console.file.getvalue().split("select")[-1]
@@ -89,7 +89,7 @@ def test_a_terminal_gets_a_bar_with_the_same_numbers(clock):
 def test_a_quiet_progress_prints_nothing(clock):
     console = recorder()
     with Progress(10, console, quiet=True) as progress:
-        progress.begin("screen", done=0, left=10)
+        progress.begin("screen", done=0, remaining=10)
         clock.now += 60
         progress.advance(10)
     assert lines(console) == []

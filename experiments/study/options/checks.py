@@ -40,7 +40,7 @@ class OneOf:
 
     def problems(self, field: str, value: Any) -> list[str]:
         values = value if isinstance(value, tuple) else (value,)
-        return [problem for one in values if (problem := choice_problem(field, one, self.names))]
+        return [problem for name in values if (problem := choice_problem(field, name, self.names))]
 
 
 def at_least(low: float) -> Check:
@@ -95,8 +95,8 @@ class Checked:
 
     def problems(self) -> list[str]:
         """What is wrong with the fields, each by itself, and then together."""
-        alone = [problem for name in _hints(type(self)) for problem in self._problems_of(name)]
-        return [*alone, *self.joint_problems()]
+        single = [problem for name in _hints(type(self)) for problem in self._problems_of(name)]
+        return [*single, *self.joint_problems()]
 
     def joint_problems(self) -> Iterator[str]:
         """What is wrong between fields that are `sound`."""
@@ -135,7 +135,7 @@ def value_problems(field: str, value: Any, hint: Any) -> list[str]:
     if not isinstance(value, expected) or (isinstance(value, bool) and hint is not bool):
         return [f"{field}: must be {words}, got {value!r}."]
     if origin is tuple:
-        found = (problem for one in value for problem in value_problems(field, one, arguments[0]))
+        found = (problem for element in value for problem in value_problems(field, element, arguments[0]))
         return list(dict.fromkeys(found))
     return []
 

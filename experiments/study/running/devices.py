@@ -36,8 +36,8 @@ def started_devices() -> list[jax.Device]:
         return jax.devices()
     except (RuntimeError, AssertionError) as error:  # the latter where the platform is known and has none
         wanted = os.environ.get("JAX_PLATFORMS")
-        where = f" (JAX_PLATFORMS is {wanted!r})" if wanted else ""
-        raise StudyError(f"JAX finds no devices{where}: {str(error) or 'there are none'}") from None
+        hint = f" (JAX_PLATFORMS is {wanted!r})" if wanted else ""
+        raise StudyError(f"JAX finds no devices{hint}: {str(error) or 'there are none'}") from None
 
 
 def cpu_cores() -> int:
@@ -66,5 +66,5 @@ def device_memory(mesh: Mesh) -> int:
     devices = mesh.local_devices
     statistics = [device.memory_stats() for device in devices]
     if all(statistics):
-        return min(of["bytes_limit"] - of["bytes_in_use"] for of in statistics)
+        return min(statistic["bytes_limit"] - statistic["bytes_in_use"] for statistic in statistics)
     return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // len(devices)

@@ -46,7 +46,7 @@ def journaled(
     def evaluate(trials: Sequence[Trial]) -> dict[Trial, float]:
         known = known_scores(journal, trials)
         missing = [trial for trial in trials if trial.identity not in known]
-        progress.begin(trials[0].stage, done=len(trials) - len(missing), left=len(missing))
+        progress.begin(trials[0].stage, done=len(trials) - len(missing), remaining=len(missing))
         while missing:
             size = interrupted() or chunk_runs
             chunk, missing = missing[:size], missing[size:]

@@ -94,8 +94,8 @@ class Cluster:
         if unknown:
             return unknown
         count, process = (int(text) for _, text in self._place())
-        below = Check(f"in [0, {count})", lambda value: 0 <= value < count)
-        return value_problems("num_processes", count, Count) or below.problems("process_id", process)
+        place = Check(f"in [0, {count})", lambda value: 0 <= value < count)
+        return value_problems("num_processes", count, Count) or place.problems("process_id", process)
 
 
 def free_address() -> str:

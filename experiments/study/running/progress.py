@@ -35,13 +35,13 @@ class Progress:
     def __exit__(self, *exception) -> None:
         self._bars.stop()
 
-    def begin(self, stage: str, done: int, left: int) -> None:
-        """Enter a stage of which `done` runs are in the journal already and `left` are to do."""
+    def begin(self, stage: str, done: int, remaining: int) -> None:
+        """Enter a stage of which `done` runs are in the journal already and `remaining` are to do."""
         if self._begun is None:
             self._begun = self._printed = time.monotonic()
             self._bars.start()
         self._seen += done
-        self._total = max(self._total, self._seen + left)
+        self._total = max(self._total, self._seen + remaining)
         self._bars.update(self._task, description=stage, completed=self._seen, total=self._total)
         self._stage = stage
 
@@ -50,17 +50,17 @@ class Progress:
         self._ran += runs
         self._seen += runs
         speed = self._ran / max(time.monotonic() - self._begun, 1e-9)  # a coarse clock may stand still
-        left = _minutes((self._total - self._seen) / speed)
-        self._bars.update(self._task, completed=self._seen, speed=speed, left=left)
+        remaining = _minutes((self._total - self._seen) / speed)
+        self._bars.update(self._task, completed=self._seen, speed=speed, left=remaining)
         if not (self._quiet or self._console.is_terminal):
-            self._print(speed, left)
+            self._print(speed, remaining)
 
-    def _print(self, speed: float, left: str) -> None:
+    def _print(self, speed: float, remaining: str) -> None:
         now = time.monotonic()
         if now - self._printed >= PRINT_EVERY_SECONDS or self._seen >= self._total:
             self._printed = now
             self._console.print(
-                f"{self._stage}: {self._seen:,}/{self._total:,} runs, {speed:,.0f} runs/s, {left} left"
+                f"{self._stage}: {self._seen:,}/{self._total:,} runs, {speed:,.0f} runs/s, {remaining} left"
             )
 
 

@@ -62,9 +62,9 @@ class Session:
         self, runner: Callable[[], Runner], metric: str, chunk_runs: int | None, vectorize: int = 1
     ) -> Evaluate:
         """See `Runs`; between chunks the study may stop."""
-        together = self.sweep.together(vectorize)
-        chunk_runs = self.execution.chunk_runs or chunk_runs or together
-        size = min(chunk_runs, together) if self.segments.are_saved else chunk_runs
+        side_by_side = self.sweep.together(vectorize)
+        chunk_runs = self.execution.chunk_runs or chunk_runs or side_by_side
+        size = min(chunk_runs, side_by_side) if self.segments.are_saved else chunk_runs
         built: list[RunTrials] = []
 
         def run(trials: Sequence[Trial]) -> Sequence[Mapping[str, float]]:
@@ -78,7 +78,7 @@ class Session:
     def rows(self, stage: str, group: str, make: MakeRows, num_runs: int) -> list[Row]:
         """See `Runs`."""
         recorded = bool(self.journal.group(stage, group))
-        self.progress.begin(stage, done=num_runs * recorded, left=num_runs * (not recorded))
+        self.progress.begin(stage, done=num_runs * recorded, remaining=num_runs * (not recorded))
         if not recorded:
             self.before_chunk()
             self.journal.record(make(self.sweep))

@@ -45,8 +45,8 @@ class StopRequest:
 
     def __enter__(self) -> "StopRequest":
         handlers = {number: signal.getsignal(number) for number in SIGNALS}
-        around = {getattr(handler, "__self__", None) for handler in handlers.values()}
-        if outer := next((request for request in around if isinstance(request, StopRequest)), None):
+        owners = {getattr(handler, "__self__", None) for handler in handlers.values()}
+        if outer := next((request for request in owners if isinstance(request, StopRequest)), None):
             return outer
         if threading.current_thread() is threading.main_thread():  # no other thread may listen
             self._before = {
@@ -102,15 +102,15 @@ def end_at_once(number: int, frame: FrameType | None = None) -> None:
 @contextlib.contextmanager
 def ending_at_once() -> Iterator[None]:
     """Let SIGINT end the process without a traceback, in a `with` statement of the main thread."""
-    before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or before is signal.SIG_IGN:
+    handler = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or handler is signal.SIG_IGN:
         yield
         return
     signal.signal(signal.SIGINT, end_at_once)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, handler)
 
 
 def follow_parent() -> None:

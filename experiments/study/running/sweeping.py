@@ -108,14 +108,14 @@ class Sweep:
 
     def _give_way(self, program: Callable, room: int, width: int, error: Exception) -> None:
         """Make the next attempt smaller. Raises StudyError where there is nothing smaller."""
-        together = self.together(width)
+        side_by_side = self.together(width)
         if jax.process_count() > 1:
             raise StudyError(
                 f"Out of memory with {room} rows, {width} side by side. Several processes cannot give way one"
                 f" by one: choose fewer rows or a narrower vectorize. ({error})"
             )
-        if room > together:
-            self._rooms[program] = max(together, room // 2)
+        if room > side_by_side:
+            self._rooms[program] = max(side_by_side, room // 2)
         elif width > 1:
             self._narrow(width, width // 2)
         else:

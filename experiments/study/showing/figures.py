@@ -68,16 +68,16 @@ def ranking(standings: Sequence[Standing], baseline: str, score: str, message: s
     return as_png(figure)
 
 
-def log_scale(ax: Axes, which: Literal["x", "y"], values: Iterable[float]) -> None:
+def log_scale(ax: Axes, side: Literal["x", "y"], values: Iterable[float]) -> None:
     """A logarithmic axis over the finite values, in plain numbers; a linear one where they reach zero."""
     finite = [value for value in values if math.isfinite(value)]
     if not finite or min(finite) <= 0:
         return
-    (ax.set_xscale if which == "x" else ax.set_yscale)("log")
-    (ax.set_xlim if which == "x" else ax.set_ylim)(min(finite) / 1.1, max(finite) * 1.1)
+    (ax.set_xscale if side == "x" else ax.set_yscale)("log")
+    (ax.set_xlim if side == "x" else ax.set_ylim)(min(finite) / 1.1, max(finite) * 1.1)
     decades = math.log10(max(finite) / min(finite))
     digits = (1, 1.5, 2, 2.5, 3, 4, 5, 7) if decades < 0.6 else (1, 2, 5) if decades < 2 else (1,)
-    axis = ax.xaxis if which == "x" else ax.yaxis
+    axis = ax.xaxis if side == "x" else ax.yaxis
     axis.set_major_locator(LogLocator(subs=digits))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())

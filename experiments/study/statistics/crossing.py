@@ -18,10 +18,10 @@ def first_reached(values: Float[np.ndarray, "points"], steps: Sequence[int], tar
     >>> first_reached(np.array([4.0, 2.0, 1.0]), (10, 20, 30), 0.5)
     inf
     """
-    below = np.flatnonzero(values <= target)
-    if not below.size:
+    reached = np.flatnonzero(values <= target)
+    if not reached.size:
         return math.inf
-    end = below[0]
+    end = reached[0]
     if end == 0 or not math.isfinite(values[end - 1]):
         return float(steps[end])
     share = (values[end - 1] - target) / (values[end - 1] - values[end])

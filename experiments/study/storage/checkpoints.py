@@ -178,14 +178,14 @@ def _orbax() -> Iterator[ocp.Checkpointer]:
     By its older interface: in 0.12 `save` of the newer one waits for all processes, whatever its options.
     """
     process, log = jax.process_index(), logging.getLogger("absl")
-    alone = ocp.options.MultiprocessingOptions(
+    options = ocp.options.MultiprocessingOptions(
         primary_host=process, active_processes={process}, barrier_sync_key_prefix=f"process{process}"
     )
     level = log.level
     log.setLevel(logging.CRITICAL)
     try:
-        handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=alone)
-        with ocp.Checkpointer(handler, multiprocessing_options=alone) as checkpointer:
+        handler = ocp.PyTreeCheckpointHandler(multiprocessing_options=options)
+        with ocp.Checkpointer(handler, multiprocessing_options=options) as checkpointer:
             yield checkpointer
     finally:
         log.setLevel(level)

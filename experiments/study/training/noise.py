@@ -30,4 +30,6 @@ class FreshNoise(NamedTuple):
         (indices,) = self.workload.indices(key, self.examples, 1)
         _, gradients = part_gradients(self.workload, self.parts, 1)(params, data, indices, key)
         moments = Moments.of(gradients, BY_NAME.optional_view)
-        return {one.name: moments.estimate(self.examples, one).value for one in NOISE_GEOMETRIES}
+        return {
+            geometry.name: moments.estimate(self.examples, geometry).value for geometry in NOISE_GEOMETRIES
+        }
