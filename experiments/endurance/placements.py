@@ -11,10 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.endurance.apart import ended_well, finish, start
-from experiments.endurance.bars import Bar, show_bars
 from experiments.endurance.evidence import lost_rows, recorded
 from experiments.endurance.interruptions import differences
-from experiments.endurance.scratch import scratch_folder
+from experiments.endurance.measuring import Bar, scratch_folder, show_bars
 from experiments.endurance.small_studies import STUDIES, SmallStudy, Studies
 from experiments.study.options.checks import Checked
 from experiments.study.options.errors import StudyError

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.endurance.apart import forkserver
-from experiments.endurance.bars import Bar, range_text, show_bars
+from experiments.endurance.measuring import Bar, range_text, show_bars
 from experiments.study.options.checks import EACH_ONCE, Checked, Count, entries
 from experiments.study.options.errors import StudyError
 from experiments.study.running.devices import keep_compiled_programs, one_device_per_core

@@ -12,9 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from experiments.endurance.apart import one_process
-from experiments.endurance.bars import Bar, show_bars
-from experiments.endurance.scratch import scratch_folder
-from experiments.endurance.watching import watched
+from experiments.endurance.measuring import Bar, scratch_folder, show_bars, watched
 from experiments.shape_search import STUDY, Config
 from experiments.study.options.checks import Checked, Count, at_least
 from experiments.study.options.pairs import Folder

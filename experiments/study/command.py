@@ -25,8 +25,8 @@ from experiments.study.running.devices import (
 from experiments.study.running.entry import ended
 from experiments.study.running.execution import Execution
 from experiments.study.running.processes import Cluster, is_first
+from experiments.study.running.setup import checked
 from experiments.study.running.stopping import Stopped
-from experiments.study.running.typed import checked
 from experiments.study.showing.terminal import Terminal
 from experiments.study.storage.folder import StudyFolder, write_atomically
 

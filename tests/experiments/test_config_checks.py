@@ -13,7 +13,7 @@ from experiments.optimal_schedule.runs import all_trials
 from experiments.search_efficiency.config import Landscape
 from experiments.study.options.errors import StudyError
 from experiments.study.running.processes import Cluster
-from experiments.study.running.typed import checked
+from experiments.study.running.setup import checked
 from tests.experiments.typed_words import STUDIES, bare, hints_of, presets_of
 
 ABSURD = {

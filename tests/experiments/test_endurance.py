@@ -7,11 +7,11 @@ import pytest
 from experiments import __main__ as names
 from experiments.endurance import main, overhead, scaling, soak
 from experiments.endurance.apart import one_process
+from experiments.endurance.measuring import watched
 from experiments.endurance.overhead import timed
 from experiments.endurance.scaling import Scaled
 from experiments.endurance.small_studies import STUDIES
 from experiments.endurance.soak import CHUNK, Soaked
-from experiments.endurance.watching import watched
 from experiments.shape_search import STUDY
 from experiments.study.running.segments import Saving
 from experiments.throughput.training import SETTINGS

@@ -14,7 +14,6 @@ from rich.console import Console
 
 from experiments.endurance import interruptions, main
 from experiments.endurance.apart import finish, output_of
-from experiments.endurance.bars import Bar, show_bars
 from experiments.endurance.evidence import lost_rows, recorded
 from experiments.endurance.interruptions import (
     ALL_RUNS,
@@ -27,6 +26,7 @@ from experiments.endurance.interruptions import (
     Interruptions,
     differences,
 )
+from experiments.endurance.measuring import Bar, show_bars
 from experiments.endurance.small_studies import small_study
 from tests.experiments.journals import asked
 

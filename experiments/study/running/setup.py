@@ -1,14 +1,18 @@
-"""What every study does before its first run: load the workload, check it, find the devices."""
+"""What every study does before its first run: check its config, load the workload, find the devices."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 import jax
 
 import workloads
-from experiments.study.options.checks import Count, value_problems
-from experiments.study.options.config import WorkloadConfig
-from experiments.study.options.errors import StudyError, choice_problem
+from experiments.study.options.config import StudyConfig, WorkloadConfig
+from experiments.study.options.errors import StudyError, choice_problem, raise_problems
+from experiments.study.running.devices import started_devices
+from experiments.study.running.processes import Cluster
 from workloads import Workload
+
+ConfigT = TypeVar("ConfigT", bound=StudyConfig)
 
 
 def load_workload(name: str, options: Mapping[str, int | float | str]) -> Workload:
@@ -37,11 +41,6 @@ def workload_of(
     return workload, [*config.workload_problems(workload), *loaded]
 
 
-def chunk_problems(chunk_runs: int) -> list[str]:
-    """What is wrong with the number of runs in a chunk."""
-    return value_problems("chunk_runs", chunk_runs, Count)
-
-
 def device_problems(devices: int | None, data_parallel: int = 1) -> list[str]:
     """What is wrong unless a sweep can map its runs over so many devices, `data_parallel` of them a run."""
     try:
@@ -50,3 +49,37 @@ def device_problems(devices: int | None, data_parallel: int = 1) -> list[str]:
         return [f"devices: {error}."]
     idle = set(range(jax.process_count())) - {device.process_index for device in mesh.devices.flat}
     return [f"devices: the first {devices} leave none to the processes {sorted(idle)}."] if idle else []
+
+
+def checked(
+    kind: type[ConfigT],
+    values: Mapping[str, Any],
+    cluster: Cluster,
+    devices: int | None,
+    problems: Sequence[str] = (),
+) -> ConfigT:
+    """The config with these values.
+
+    Raises StudyError where there are `problems`, or anything is wrong with the config by itself or with the
+    cluster: then with what is wrong because of the workload and the devices too, which otherwise are asked
+    when the study is opened. Where the devices cannot be started, nothing else is told.
+    """
+    if cluster.address is None:  # else there are more than are known before the processes meet
+        started_devices()
+    config = _unchecked(kind, values)
+    wrong = [*cluster.problems(), *problems, *config.problems()]
+    if wrong:
+        if isinstance(config, WorkloadConfig):
+            wrong += workload_of(config)[1]
+        if cluster.address is None:
+            wrong += device_problems(devices, config.data_parallel if config.sound("data_parallel") else 1)
+        raise_problems(wrong)
+    return kind(**values)
+
+
+def _unchecked(kind: type[ConfigT], values: Mapping[str, Any]) -> ConfigT:
+    """A config that holds anything: the problems of all its fields are asked of itself."""
+    config = object.__new__(kind)
+    for name, value in values.items():
+        object.__setattr__(config, name, value)
+    return config
