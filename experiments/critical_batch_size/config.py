@@ -143,5 +143,5 @@ class Config(Trained, RateBudget, WorkloadConfig):
 
     @property
     def planned_runs(self) -> int:
-        each = self.budget.tuning_runs + self.confirm_replicates
-        return len(self.variants) * len(self.batch_sizes) * each
+        runs = self.budget.tuning_runs + self.confirm_replicates
+        return len(self.variants) * len(self.batch_sizes) * runs

@@ -34,19 +34,19 @@ def present(results: Results) -> Findings:
     config = results.config
     claims = all_claims(results)
 
-    def drawn(draw: Callable[[Results], bytes]) -> Figure:
+    def figure(draw: Callable[[Results], bytes]) -> Figure:
         return Figure(draw.__name__, partial(draw, results))
 
-    effects = [drawn(figures.effects)] if results.effects else []
+    effects = [figure(figures.effects)] if results.effects else []
     return Findings(
         f"{config.workload_text}, steps to {config.metric} ≤ {config.target:g}, constant learning rate",
         f"Critical batches: {ranking_text(results)}. {tally(claims)}",
         [
             Part(
-                "", [critical_table(results), *notes(results), drawn(figures.steps), drawn(figures.samples)]
+                "", [critical_table(results), *notes(results), figure(figures.steps), figure(figures.samples)]
             ),
             Part("What changes it", [*effects, effect_table(results)]),
-            Part("What predicts it", [drawn(figures.critical_batches), prediction_table(results)]),
+            Part("What predicts it", [figure(figures.critical_batches), prediction_table(results)]),
             Part("Every measured point", [point_table(results)]),
         ],
         claims,
@@ -79,18 +79,18 @@ def optimizer_claims(criticals: Mapping[Variant, Critical], config: Config) -> l
 
 def momentum_claims(effects: list[Effect]) -> list[Claim]:
     """That the critical batch is lower at the largest momentum than at the smallest."""
-    lasts = {e.after.optimizer: e for e in effects if e.before.momentum != e.after.momentum}
+    widest = {e.after.optimizer: e for e in effects if e.before.momentum != e.after.momentum}
     statement = "critical batch at most momentum over least"
     return [
         Claim(statement, f"{name}, β {e.before.momentum:g} to {e.after.momentum:g}", e.ratio, below(1))
-        for name, e in lasts.items()
+        for name, e in widest.items()
     ]
 
 
 def prediction_claims(predicted: Mapping[str, Prediction], config: Config) -> list[Claim]:
     """That an optimizer's own geometry tells its critical batch better than the Euclidean one does."""
     own, euclidean = predicted[OWN], predicted[EUCLIDEAN.name]
-    told = {
+    quantities = {
         "error": ("log2 error of the predicted critical batch", below(0)),
         "scatter": ("log2 scatter around one factor for all", below(0)),
         "rank_correlation": ("rank correlation with the critical batch", above(0)),
@@ -101,7 +101,7 @@ def prediction_claims(predicted: Mapping[str, Prediction], config: Config) -> li
 
     return [
         Claim(f"{words}, own noise scale less Euclidean", "all variants", lead(quantity), bound)
-        for quantity, (words, bound) in told.items()
+        for quantity, (words, bound) in quantities.items()
     ]
 
 
@@ -270,7 +270,7 @@ def notes(results: Results) -> list[str]:
 
 def _left_open(results: Results) -> list[str]:
     """Where no rate was bracketed, and whose critical batch is not determined, if there are any."""
-    told = {
+    lists = {
         "Best learning rate not bracketed (on the edge of what was tried, or no rate got there)": [
             f"{point.variant.name} at {point.batch_size}"
             for point in all_points(results)
@@ -280,4 +280,4 @@ def _left_open(results: Results) -> list[str]:
             variant.name for variant, critical in results.criticals.items() if not critical.determined
         ],
     }
-    return [f"{words}: {', '.join(names)}." for words, names in told.items() if names]
+    return [f"{words}: {', '.join(names)}." for words, names in lists.items() if names]
