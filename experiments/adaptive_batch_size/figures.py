@@ -30,11 +30,11 @@ def losses(results: Results) -> bytes:
     titles = [optimizer for _ in axes_along for optimizer in results.outcomes]
     figure, axes = panels(titles, columns=count, sharey="col")
     shown = {optimizer: _medians(outcomes.values()) for optimizer, outcomes in results.outcomes.items()}
-    for row, (label, along) in enumerate(axes_along.items()):
+    for row, (label, places) in enumerate(axes_along.items()):
         for ax, (optimizer, outcomes) in zip(axes[row * count :], results.outcomes.items(), strict=False):
             ax.axhline(outcomes[SMALL].level, color=CONTEXT, zorder=0)
             for strategy, outcome in outcomes.items():
-                ax.plot(along(outcome), _quantiles(outcome.runs.curves.losses)[1], color=COLORS[strategy])
+                ax.plot(places(outcome), _quantiles(outcome.runs.curves.losses)[1], color=COLORS[strategy])
             best = min(shown[optimizer])
             log_scale(ax, "y", [v for v in shown[optimizer] if v < SHOWN_ABOVE_BEST * best])
             ax.set_xlabel(label, fontsize=8)
@@ -79,11 +79,11 @@ def savings(results: Results) -> bytes:
     ax = figure.subplots()
     shown = [outcomes[s].saved.updates for outcomes in results.outcomes.values() for s in ADAPTIVE]
     ends = [100 * end for end in np.ravel(shown) if np.isfinite(end)]  # -inf where a level is not reached
-    least, most = min([0, *ends]) - 5, max([0, *ends]) + 5
+    lowest, highest = min([0, *ends]) - 5, max([0, *ends]) + 5
     for place, (optimizer, outcomes) in enumerate(results.outcomes.items()):
         for strategy, height in ((EUCLIDEAN_DRIVEN, place - 0.17), (MATCHED, place + 0.17)):
             outcome, color = outcomes[strategy], COLORS[strategy]
-            saved = np.clip(100 * np.array(outcome.saved.updates), least, most)
+            saved = np.clip(100 * np.array(outcome.saved.updates), lowest, highest)
             ax.plot(saved[1:], [height, height], color=color, linewidth=3)
             ax.plot(saved[0], height, "o", color=color)
             in_all = 100 * outcome.saved.updates_in_all.value
@@ -185,7 +185,7 @@ def _band(ax: Axes, examples: np.ndarray, values: np.ndarray, color: str) -> lis
     if not finished.size:
         return []
     known = np.isfinite(finished).all(axis=0)  # the noise is not before it is measured
-    low, middle, high = _quantiles(finished[:, known])
-    ax.plot(examples[known], middle, color=color)
+    low, median, high = _quantiles(finished[:, known])
+    ax.plot(examples[known], median, color=color)
     ax.fill_between(examples[known], low, high, color=color, alpha=0.25, linewidth=0)
     return [*low.tolist(), *high.tolist()]

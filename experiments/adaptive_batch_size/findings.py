@@ -37,14 +37,14 @@ def present(results: Results) -> Findings:
         for claim in claims_about(optimizer, outcomes, results.scale, config)
     ]
     saved = ", ".join(f"{_saved_range(results, strategy)} by the {strategy} one" for strategy in ADAPTIVE)
-    drawn = [Figure(draw.__name__, partial(draw, results)) for draw in DRAWN]
-    compared = [loss_table(results), cost_table(results), *notes(results), *drawn]
+    images = [Figure(draw.__name__, partial(draw, results)) for draw in DRAWN]
+    content = [loss_table(results), cost_table(results), *notes(results), *images]
     return Findings(
         f"{config.workload_text}, {config.samples:,} examples a run, batches of {config.small_batch} to"
         f" {config.large_batch}, {config.schedule} schedule",
         f"Updates of the constant {SMALL} batch that a growing one saves at equal {config.metric}: {saved}."
         f" {tally(claims)}",
-        [Part("", compared), Part("Beside the paper", [published_note(config), published_table(results)])],
+        [Part("", content), Part("Beside the paper", [published_note(config), published_table(results)])],
         claims,
         {
             "workload": config.workload,
@@ -61,12 +61,12 @@ def claims_about(
     """What is claimed of an optimizer, given what became of it by strategy."""
     metric, matched = config.metric, outcomes[MATCHED]
     euclidean_costs = outcomes[EUCLIDEAN_DRIVEN].costs
-    more = saving(matched.costs.updates, euclidean_costs.updates, config.confidence)
+    saved_there = saving(matched.costs.updates, euclidean_costs.updates, config.confidence)
 
-    def final_change(before: str, after: str) -> tuple[str, str, Estimate]:
-        scores = outcomes[after].runs.tuned.scores, outcomes[before].runs.tuned.scores
+    def final_change(reference: str, strategy: str) -> tuple[str, str, Estimate]:
+        scores = outcomes[strategy].runs.tuned.scores, outcomes[reference].runs.tuned.scores
         change = paired_change(*scores, config.confidence, scale)
-        return f"{scale.noun} of final {metric} from {before} to {after}", optimizer, change
+        return f"{scale.noun} of final {metric} from {reference} to {strategy}", optimizer, change
 
     return [
         Claim(
@@ -75,7 +75,12 @@ def claims_about(
             matched.saved.updates,
             above(0),
         ),
-        Claim(f"share of {EUCLIDEAN_DRIVEN}'s updates saved there by {MATCHED}", optimizer, more, above(0)),
+        Claim(
+            f"share of {EUCLIDEAN_DRIVEN}'s updates saved there by {MATCHED}",
+            optimizer,
+            saved_there,
+            above(0),
+        ),
         Claim(*final_change(SMALL, MATCHED), below(no_worse(scale))),
         Claim(*final_change(EUCLIDEAN_DRIVEN, MATCHED), below(0)),
         *(Claim(*final_change(strategy, LARGE), above(0)) for strategy in ADAPTIVE),
@@ -97,32 +102,32 @@ def loss_table(results: Results) -> Table[Outcome]:
         return results.medians[str(outcome.runs.contestant)]
 
     def other(name: str) -> Column[Outcome]:
-        return column(name, shown=lambda outcome: f"{medians(outcome)[name]:.3g}")
+        return column(name, shown=lambda row: f"{medians(row)[name]:.3g}")
 
     columns = (
         column(
             "optimizer, batch",
             "{optimizer}, {strategy}".format,
-            optimizer=lambda outcome: outcome.runs.contestant.optimizer,
-            strategy=lambda outcome: outcome.runs.contestant.strategy,
+            optimizer=lambda row: row.runs.contestant.optimizer,
+            strategy=lambda row: row.runs.contestant.strategy,
         ),
         column(
             "LR",
             rate_text,
-            learning_rate=lambda outcome: outcome.runs.tuned.setting.learning_rate,
-            learning_rate_bracketed=lambda outcome: outcome.runs.tuned.bracketed,
+            learning_rate=lambda row: row.runs.tuned.setting.learning_rate,
+            learning_rate_bracketed=lambda row: row.runs.tuned.bracketed,
         ),
-        column(decay=lambda outcome: outcome.runs.tuned.setting.decay),
-        column(f"{metric} [interval]", score=lambda outcome: outcome.score),
+        column(decay=lambda row: row.runs.tuned.setting.decay),
+        column(f"{metric} [interval]", score=lambda row: row.score),
         column(
             f"vs {SMALL}, {results.scale.unit}",
-            shown=beside_small(lambda outcome: change_text(outcome.change, results.scale)),
-            change=lambda outcome: outcome.change,
+            shown=beside_small(lambda row: change_text(row.change, results.scale)),
+            change=lambda row: row.change,
         ),
         *map(other, others),
         column(metrics=medians),
-        column(level=lambda outcome: outcome.level),
-        column(not_reached=lambda outcome: outcome.not_reached),
+        column(level=lambda row: row.level),
+        column(not_reached=lambda row: row.not_reached),
     )
     costs = (replace(cost, heading="") for cost in cost_columns())
     return Table("outcomes", (*columns, *costs), results.all_outcomes)
@@ -130,7 +135,7 @@ def loss_table(results: Results) -> Table[Outcome]:
 
 def cost_table(results: Results) -> Table[Outcome]:
     """A row a contestant."""
-    named = column("optimizer, batch", shown=lambda outcome: str(outcome.runs.contestant))
+    named = column("optimizer, batch", shown=lambda row: str(row.runs.contestant))
     return Table("", (named, *cost_columns()), results.all_outcomes, title=f"Costs, beside {SMALL}")
 
 
@@ -140,36 +145,36 @@ def cost_columns() -> tuple[Column[Outcome], ...]:
         column(
             "last batch",
             lambda last_batch, growth: f"{last_batch:.0f} ({growth:.1f}×)",
-            last_batch=lambda outcome: outcome.runs.last_batch,
-            growth=lambda outcome: outcome.runs.growth,
+            last_batch=lambda row: row.runs.last_batch,
+            growth=lambda row: row.runs.growth,
         ),
-        column("updates", "{updates:.0f}".format, updates=lambda outcome: outcome.runs.updates),
+        column("updates", "{updates:.0f}".format, updates=lambda row: row.runs.updates),
         column(
             "fewer, %",
-            shown=beside_small(lambda outcome: f"{100 * outcome.saved.updates_in_all.value:.0f}"),
-            saved_in_all=lambda outcome: outcome.saved.updates_in_all,
+            shown=beside_small(lambda row: f"{100 * row.saved.updates_in_all.value:.0f}"),
+            saved_in_all=lambda row: row.saved.updates_in_all,
         ),
         column(
             "fewer at equal loss, %",
-            shown=beside_small(lambda outcome: saving_text(outcome.saved.updates)),
-            saved=lambda outcome: outcome.saved.updates,
+            shown=beside_small(lambda row: saving_text(row.saved.updates)),
+            saved=lambda row: row.saved.updates,
         ),
         column(
             "ms a run",
             lambda run_seconds: f"{1e3 * run_seconds:.1f}",
-            run_seconds=lambda outcome: outcome.runs.pace.run,
+            run_seconds=lambda row: row.runs.pace.run,
             timed=True,
         ),
         column(
             "less time there, %",
-            shown=beside_small(lambda outcome: saving_text(outcome.saved.seconds)),
-            saved_time=lambda outcome: outcome.saved.seconds,
+            shown=beside_small(lambda row: saving_text(row.saved.seconds)),
+            saved_time=lambda row: row.saved.seconds,
             timed=True,
         ),
         column(
             "measuring adds, %",
             lambda measuring: change_text(measuring, Scale.RELATIVE),
-            measuring=lambda outcome: outcome.runs.pace.overhead,
+            measuring=lambda row: row.runs.pace.overhead,
             timed=True,
         ),
     )
@@ -177,7 +182,7 @@ def cost_columns() -> tuple[Column[Outcome], ...]:
 
 def beside_small(cell: Callable[[Outcome], str]) -> Callable[[Outcome], str]:
     """The cell, but for a dash where the outcome is that of the small batch itself."""
-    return lambda outcome: NONE if outcome.runs.contestant.strategy == SMALL else cell(outcome)
+    return lambda row: NONE if row.runs.contestant.strategy == SMALL else cell(row)
 
 
 def saving_text(saved: Estimate) -> str:
@@ -188,7 +193,7 @@ def saving_text(saved: Estimate) -> str:
 def published_table(results: Results) -> Table[tuple[str, Mapping[str, Outcome]]]:
     """A row an optimizer: what is published, and what was found here."""
 
-    def here(heading: str, number: Callable[[Mapping[str, Outcome]], float], form: str) -> Column:
+    def measured(heading: str, number: Callable[[Mapping[str, Outcome]], float], form: str) -> Column:
         return column(heading, shown=lambda row: format(number(row[1]), form))
 
     columns = (
@@ -199,11 +204,11 @@ def published_table(results: Results) -> Table[tuple[str, Mapping[str, Outcome]]
         ),
         column("fewer steps, matched", shown=lambda row: f"{PUBLISHED[row[0]].saved:.1%}"),
         *(
-            here(heading, lambda outcomes, strategy=strategy: outcomes[strategy].score.value, ".3f")
+            measured(heading, lambda outcomes, strategy=strategy: outcomes[strategy].score.value, ".3f")
             for strategy, heading in zip(STRATEGIES, (f"here: {SMALL}", LARGE, *ADAPTIVE), strict=True)
         ),
-        here("fewer updates in all, matched", lambda o: o[MATCHED].saved.updates_in_all.value, ".1%"),
-        here("at equal loss", lambda outcomes: outcomes[MATCHED].saved.updates.value, ".1%"),
+        measured("fewer updates in all, matched", lambda o: o[MATCHED].saved.updates_in_all.value, ".1%"),
+        measured("at equal loss", lambda outcomes: outcomes[MATCHED].saved.updates.value, ".1%"),
     )
     return Table("", columns, list(results.outcomes.items()), places=REPORT)
 

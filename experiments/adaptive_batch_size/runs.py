@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Int, PyTree
 
 import optim
 import workloads
-from experiments.adaptive_batch_size.config import ADAPTIVE, STRATEGIES, Config
+from experiments.adaptive_batch_size.config import STRATEGIES, Config
 from experiments.adaptive_batch_size.outcome import Along, Confirmed, Curves, Outcome, outcomes_of
 from experiments.adaptive_batch_size.pace import Timing
 from experiments.adaptive_batch_size.strategies import Contestant, contestants
@@ -129,35 +129,18 @@ def recorded_stages(
 ) -> Stages:
     """One run, to its records at each of `config.curve_samples`."""
     steps = np.array(config.curve_samples) // contestant.batch_size(config)
-    growing = contestant.strategy in ADAPTIVE
-    training, probe = (adaptive_training, control_probe) if growing else (constant_training, None)
+    probe = control_probe if contestant.grows else None
     stages = training(contestant, config, workload, row, data, evaluate_at=steps.tolist(), probe=probe)
 
     def records(run: Run) -> dict[str, Float[Array, "points"]]:
         run = stages.finish(run)
-        control = along_examples(run.probes, steps) if growing else {UPDATES: jnp.asarray(steps, jnp.float32)}
-        return {**run.metrics, **control}
+        constant = {UPDATES: jnp.asarray(steps, jnp.float32)}
+        return {**run.metrics, **(along_examples(run.probes, steps) if contestant.grows else constant)}
 
     return stages._replace(finish=records)
 
 
-def constant_training(
-    contestant: Contestant, config: Config, workload: Workload, row: Row, data: PyTree, **options: Any
-) -> Stages:
-    """Training with a constant batch; its learning rate is the schedule's at the batch's first example."""
-    batch_size = contestant.batch_size(config)
-    return workloads.trainer(
-        workload,
-        data,
-        _builder(contestant, row),
-        row["learning_rate"] * config.multipliers[:: batch_size // config.small_batch],
-        workloads.run_keys(row["key"]),
-        batch_size=batch_size,
-        **options,
-    )
-
-
-def adaptive_training(
+def training(
     contestant: Contestant,
     config: Config,
     workload: Workload,
@@ -166,29 +149,33 @@ def adaptive_training(
     controller: optim.BatchController | None = None,
     **options: Any,
 ) -> Stages:
-    """Training with a batch that grows by micro-batches, as the contestant's controller wants or another one.
+    """Training on batches whose learning rate is the schedule's at their first example.
 
-    Its steps are micro-batches.
+    A batch that grows does so by micro-batches, which are then the steps, as the controller wants: the
+    contestant's own unless another one is given.
     """
-    controller = controller or contestant.controller(config)
+    batch_size = contestant.batch_size(config)
 
-    def build(schedule: optax.Schedule) -> optax.GradientTransformation:
+    def base(schedule: optax.Schedule) -> optax.GradientTransformation:
+        return OPTIMIZERS[contestant.optimizer].build(schedule, row["decay"] / row["learning_rate"])
+
+    def growing(schedule: optax.Schedule) -> optax.GradientTransformation:
         return optim.adaptive_batch(
-            _builder(contestant, row),
+            base,
             schedule,
-            controller,
-            microbatch_size=config.small_batch,
+            controller or contestant.controller(config),
+            microbatch_size=batch_size,
             num_microbatches=config.num_microbatches,
         )
 
     return workloads.trainer(
         workload,
         data,
-        build,
-        row["learning_rate"] * config.multipliers,
+        growing if contestant.grows else base,
+        row["learning_rate"] * config.multipliers[:: batch_size // config.small_batch],
         workloads.run_keys(row["key"]),
-        batch_size=config.small_batch,
-        parts=config.parts,
+        batch_size=batch_size,
+        parts=config.parts if contestant.grows else 1,
         **options,
     )
 
@@ -245,32 +232,22 @@ def timed_calls(
 
     @jax.jit
     def constant(row, data):
-        stages = constant_training(contestant, config, workload, row, data)
-        run = stages.whole(contestant.num_steps(config))
-        return jnp.asarray(config.samples // contestant.batch_size(config)), run.metrics
+        run = training(contestant, config, workload, row, data).whole(contestant.num_steps(config))
+        return jnp.asarray(contestant.num_steps(config)), run.metrics
 
     @jax.jit
-    def adaptive(row, data, batch_size, every):
+    def growing(row, data, batch_size, every):
         controller = replace(contestant.controller(config), batch_size=batch_size, every=every)
-        last = config.num_microbatches - 1
-        stages = adaptive_training(
-            contestant, config, workload, row, data, controller, probe=control_probe, probe_every=last
-        )
+        last = {"probe": control_probe, "probe_every": config.num_microbatches - 1}
+        stages = training(contestant, config, workload, row, data, controller, **last)
         run = stages.whole(config.num_microbatches)
         return run.probes[UPDATES][-1] + 1, run.metrics
 
-    if contestant.strategy not in ADAPTIVE:
+    if not contestant.grows:
         return {"seconds": partial(constant, row, workload.data)}
     controls = {
         "seconds": (config.small_batch, config.measure_every),
         "fixed_small": (config.small_batch, NEVER),
         "fixed_large": (config.large_batch, NEVER),
     }
-    return {kind: partial(adaptive, row, workload.data, *control) for kind, control in controls.items()}
-
-
-def _builder(contestant: Contestant, row: Row) -> Callable[[optax.Schedule], optax.GradientTransformation]:
-    def build(schedule: optax.Schedule) -> optax.GradientTransformation:
-        return OPTIMIZERS[contestant.optimizer].build(schedule, row["decay"] / row["learning_rate"])
-
-    return build
+    return {kind: partial(growing, row, workload.data, *control) for kind, control in controls.items()}

@@ -4,7 +4,7 @@ import math
 from typing import NamedTuple
 
 import optim
-from experiments.adaptive_batch_size.config import CENTRES, LARGE, MATCHED, STRATEGIES, Config
+from experiments.adaptive_batch_size.config import ADAPTIVE, CENTRES, LARGE, MATCHED, STRATEGIES, Config
 from experiments.study.training.optimizers import OPTIMIZERS
 from geometry import EUCLIDEAN, Geometry
 
@@ -22,6 +22,11 @@ class Contestant(NamedTuple):
     def geometry(self) -> Geometry:
         """Whose noise scale drives the batch, where it is not constant."""
         return OPTIMIZERS[self.optimizer].geometry if self.strategy == MATCHED else EUCLIDEAN
+
+    @property
+    def grows(self) -> bool:
+        """Whether the batch is driven by a noise scale."""
+        return self.strategy in ADAPTIVE
 
     def batch_size(self, config: Config) -> int:
         """The constant one, or the first."""

@@ -75,9 +75,9 @@ class Config(Trained, RateBudget, WorkloadConfig):
         for field in ("momentum_optimizers", "decay_optimizers"):
             if self.sound("optimizers", field):
                 yield from OneOf(self.optimizers).problems(field, getattr(self, field))
-        if self.sound("noise_batch", "noise_parts") and self.noise_batch % self.noise_parts:
-            parts = self.noise_parts
-            yield f"noise_batch: must be a multiple of noise_parts={parts}, got {self.noise_batch}."
+        shares, size = self.noise_parts * self.data_parallel, self.noise_batch
+        if self.sound("noise_batch", "noise_parts", "data_parallel") and size % shares:
+            yield f"noise_batch: must be a multiple of noise_parts × data_parallel = {shares}, got {size}."
         if self.sound("least_steps", "max_samples", "batch_sizes") and self.longest_run > MOST:
             yield f"max_samples: must make runs of at most {MOST} steps, got {self.max_samples}."
 
@@ -143,5 +143,5 @@ class Config(Trained, RateBudget, WorkloadConfig):
 
     @property
     def planned_runs(self) -> int:
-        each = self.budget.tuning_runs + self.confirm_replicates
-        return len(self.variants) * len(self.batch_sizes) * each
+        runs = self.budget.tuning_runs + self.confirm_replicates
+        return len(self.variants) * len(self.batch_sizes) * runs

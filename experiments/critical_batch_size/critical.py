@@ -147,10 +147,10 @@ def decay_effects(criticals: Mapping[Variant, Critical], config: Config) -> list
 
 
 def batch_ratio(
-    criticals: Mapping[Variant, Critical], after: Variant, before: Variant, config: Config
+    criticals: Mapping[Variant, Critical], variant: Variant, reference: Variant, config: Config
 ) -> Estimate:
     """The critical batch of one variant over that of another, paired by seeds."""
-    return criticals[after].batch.over(criticals[before].batch).estimate(config.confidence)
+    return criticals[variant].batch.over(criticals[reference].batch).estimate(config.confidence)
 
 
 def _fewest_samples(

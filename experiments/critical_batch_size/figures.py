@@ -84,15 +84,15 @@ def samples(results: Results) -> bytes:
 def critical_batches(results: Results) -> bytes:
     """Every variant's critical batch with its interval, beside its noise scales; the largest on top."""
     confidence = results.config.confidence
-    known = {v: c for v, c in results.criticals.items() if c.determined}
-    ranked = sorted(known, key=lambda variant: -known[variant].batch.value)
+    determined = {v: c for v, c in results.criticals.items() if c.determined}
+    ranked = sorted(determined, key=lambda variant: -determined[variant].batch.value)
     figure = Figure(figsize=(8.5, 1.5 + 0.28 * len(ranked)), layout="constrained")
     ax = figure.subplots()
     shown = []
     for place, variant in enumerate(ranked):
-        estimate = known[variant].batch.estimate(confidence)
-        euclidean = known[variant].noise[EUCLIDEAN.name].value
-        own = noise_of(variant, known[variant], OWN).value
+        estimate = determined[variant].batch.estimate(confidence)
+        euclidean = determined[variant].noise[EUCLIDEAN.name].value
+        own = noise_of(variant, determined[variant], OWN).value
         ax.plot([estimate.low, estimate.high], [place, place], color=ACCENT, linewidth=3)
         ax.plot(estimate.value, place, "o", color=ACCENT)
         ax.plot(euclidean, place, "|", color=REFERENCE, markersize=12, markeredgewidth=2.5)
@@ -123,8 +123,8 @@ def effects(results: Results) -> bytes:
     figure, axes = panels(titles, columns=3, sharey=True)
     shown = []
     for ax, name in zip(axes, config.momentum_optimizers, strict=False):
-        of_optimizer = (v for v in results.criticals if v.optimizer == name and not v.weight_decay)
-        variants = sorted(of_optimizer, key=lambda variant: variant.momentum)
+        plain = [v for v in results.criticals if v.optimizer == name and not v.weight_decay]
+        variants = sorted(plain, key=lambda variant: variant.momentum)
         shown += _intervals(ax, {f"{v.momentum:g}": v for v in variants}, results)
         _theory(ax, variants, results)
         ax.set_xlabel("momentum β", fontsize=8)
@@ -139,11 +139,7 @@ def effects(results: Results) -> bytes:
     figure.supylabel("critical batch (examples)")
     figure.supxlabel("△: not determined", fontsize=9)
     legend_beside(
-        figure,
-        {
-            f"measured, {config.confidence:.0%} interval": ACCENT,
-            "theory: ∝ V(β)": REFERENCE,
-        },
+        figure, {f"measured, {config.confidence:.0%} interval": ACCENT, "theory: ∝ V(β)": REFERENCE}
     )
     figure.suptitle("Does momentum or weight decay change the critical batch?")
     return as_png(figure)
@@ -194,8 +190,8 @@ def _dense(results: Results) -> np.ndarray:
     """Batch sizes to draw a law at, as far as the largest measured one or critical batch near it."""
     sizes = results.config.batch_sizes
     usual = [results.criticals[Variant.usual(name)].batch.value for name in results.config.optimizers]
-    near = [value for value in usual if value < EXTRAPOLATED * sizes[-1]]
-    return np.geomspace(sizes[0], max(sizes[-1], *near, 1), 200)
+    shown = [value for value in usual if value < EXTRAPOLATED * sizes[-1]]
+    return np.geomspace(sizes[0], max(sizes[-1], *shown, 1), 200)
 
 
 def _batch_axis(ax: Axes, results: Results) -> None:

@@ -5,7 +5,7 @@ scale of an optimizer's own geometry tells it, in arXiv:2602.03001. What weight 
 effects are shown, and nothing is claimed.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -26,27 +26,30 @@ from geometry import EUCLIDEAN, BatchForm
 from geometry.noise import NOISE_GEOMETRIES
 from schedules.search import Estimate, median_estimate
 
+CURVES = (figures.steps, figures.samples)
 LARGEST, RIVALS = "muon", ("adamw", "momentum", "signum")
 
 
 def present(results: Results) -> Findings:
     """The critical batches, what predicts and what changes them, and every point that was measured."""
     config = results.config
-    claims = all_claims(results)
+    claims = [
+        *optimizer_claims(results.criticals, config),
+        *momentum_claims(results.effects),
+        *prediction_claims(results.predictions, config),
+    ]
 
-    def drawn(draw: Callable[[Results], bytes]) -> Figure:
+    def figure(draw: Callable[[Results], bytes]) -> Figure:
         return Figure(draw.__name__, partial(draw, results))
 
-    effects = [drawn(figures.effects)] if results.effects else []
+    effects = [figure(figures.effects)] if results.effects else []
     return Findings(
         f"{config.workload_text}, steps to {config.metric} ≤ {config.target:g}, constant learning rate",
         f"Critical batches: {ranking_text(results)}. {tally(claims)}",
         [
-            Part(
-                "", [critical_table(results), *notes(results), drawn(figures.steps), drawn(figures.samples)]
-            ),
+            Part("", [critical_table(results), *notes(results), *map(figure, CURVES)]),
             Part("What changes it", [*effects, effect_table(results)]),
-            Part("What predicts it", [drawn(figures.critical_batches), prediction_table(results)]),
+            Part("What predicts it", [figure(figures.critical_batches), prediction_table(results)]),
             Part("Every measured point", [point_table(results)]),
         ],
         claims,
@@ -59,15 +62,6 @@ def present(results: Results) -> Findings:
     )
 
 
-def all_claims(results: Results) -> list[Claim]:
-    """Every claim that the config measures something for."""
-    return [
-        *optimizer_claims(results.criticals, results.config),
-        *momentum_claims(results.effects),
-        *prediction_claims(results.predictions, results.config),
-    ]
-
-
 def optimizer_claims(criticals: Mapping[Variant, Critical], config: Config) -> list[Claim]:
     """That Muon's critical batch is larger than that of the others."""
     rivals = [name for name in RIVALS if {name, LARGEST} <= set(config.optimizers)]
@@ -77,20 +71,20 @@ def optimizer_claims(criticals: Mapping[Variant, Critical], config: Config) -> l
     return [Claim(statement, rival, ratio, above(1)) for rival, ratio in ratios.items()]
 
 
-def momentum_claims(effects: list[Effect]) -> list[Claim]:
+def momentum_claims(effects: Sequence[Effect]) -> list[Claim]:
     """That the critical batch is lower at the largest momentum than at the smallest."""
-    lasts = {e.after.optimizer: e for e in effects if e.before.momentum != e.after.momentum}
+    widest = {e.after.optimizer: e for e in effects if e.before.momentum != e.after.momentum}
     statement = "critical batch at most momentum over least"
     return [
         Claim(statement, f"{name}, β {e.before.momentum:g} to {e.after.momentum:g}", e.ratio, below(1))
-        for name, e in lasts.items()
+        for name, e in widest.items()
     ]
 
 
 def prediction_claims(predicted: Mapping[str, Prediction], config: Config) -> list[Claim]:
     """That an optimizer's own geometry tells its critical batch better than the Euclidean one does."""
     own, euclidean = predicted[OWN], predicted[EUCLIDEAN.name]
-    told = {
+    quantities = {
         "error": ("log2 error of the predicted critical batch", below(0)),
         "scatter": ("log2 scatter around one factor for all", below(0)),
         "rank_correlation": ("rank correlation with the critical batch", above(0)),
@@ -101,7 +95,7 @@ def prediction_claims(predicted: Mapping[str, Prediction], config: Config) -> li
 
     return [
         Claim(f"{words}, own noise scale less Euclidean", "all variants", lead(quantity), bound)
-        for quantity, (words, bound) in told.items()
+        for quantity, (words, bound) in quantities.items()
     ]
 
 
@@ -185,11 +179,7 @@ def point_columns(confidence: float) -> tuple[Column[Point], ...]:
 def point_table(results: Results) -> Table[Point]:
     """A row a variant and batch size."""
     columns = column("optimizer", shown=lambda p: p.variant.name), *point_columns(results.config.confidence)
-    return Table("", columns, all_points(results), places=REPORT)
-
-
-def all_points(results: Results) -> list[Point]:
-    return [point for curve in results.curves.values() for point in curve]
+    return Table("", columns, results.points, places=REPORT)
 
 
 def effect_table(results: Results) -> Table[Effect]:
@@ -231,7 +221,7 @@ def prediction_table(results: Results) -> Table[str]:
     return Table("predictions", (named, *columns), list(results.predictions), by_name=True)
 
 
-def ranked(variants: Mapping[Variant, Critical] | list[Variant], results: Results) -> list[Variant]:
+def ranked(variants: Iterable[Variant], results: Results) -> list[Variant]:
     """The largest critical batch first, those without one last."""
     return sorted(variants, key=lambda v: -np.nan_to_num(results.criticals[v].batch.value, nan=-1.0))
 
@@ -246,8 +236,8 @@ def ranking_text(results: Results) -> str:
 
 def notes(results: Results) -> list[str]:
     """What the tables need said."""
-    config, points = results.config, all_points(results)
-    missed, diverged = (sum(counts) for counts in zip(*((p.missed, p.diverged) for p in points), strict=True))
+    config, points = results.config, results.points
+    missed, diverged = sum(point.missed for point in points), sum(point.diverged for point in points)
     confirming = sum(len(point.steps) for point in points)
     own = ", ".join(f"{OPTIMIZERS[name].geometry.name} of {name}" for name in config.optimizers)
     return [
@@ -270,14 +260,12 @@ def notes(results: Results) -> list[str]:
 
 def _left_open(results: Results) -> list[str]:
     """Where no rate was bracketed, and whose critical batch is not determined, if there are any."""
-    told = {
+    lists = {
         "Best learning rate not bracketed (on the edge of what was tried, or no rate got there)": [
-            f"{point.variant.name} at {point.batch_size}"
-            for point in all_points(results)
-            if not point.tuned.bracketed
+            f"{p.variant.name} at {p.batch_size}" for p in results.points if not p.tuned.bracketed
         ],
         "Critical batch not determined, and left out of what predicts it": [
             variant.name for variant, critical in results.criticals.items() if not critical.determined
         ],
     }
-    return [f"{words}: {', '.join(names)}." for words, names in told.items() if names]
+    return [f"{words}: {', '.join(names)}." for words, names in lists.items() if names]

@@ -76,9 +76,9 @@ def _quality(critical: np.ndarray, predicted: np.ndarray) -> tuple[float, float,
     if known.sum() < 2:
         return (np.nan,) * 4
     logs = np.log2(critical[known] / predicted[known])
-    middle = np.median(logs)
+    median = np.median(logs)
     (correlation,) = rank_correlations(predicted[None, known], critical[known])
-    return 2**middle, _root_mean_square(logs), _root_mean_square(logs - middle), correlation
+    return 2**median, _root_mean_square(logs), _root_mean_square(logs - median), correlation
 
 
 def _root_mean_square(values: np.ndarray) -> float:

@@ -90,6 +90,10 @@ class Results(NamedTuple):
     predictions: Mapping[str, Prediction]
     tally: Tally
 
+    @property
+    def points(self) -> list[Point]:
+        return [point for curve in self.curves.values() for point in curve]
+
 
 def conclude(config: Config, runs: Runs) -> Results:
     """Tune every variant at every batch size, and fit the laws to what the fresh seeds took."""

@@ -14,7 +14,7 @@ import optim
 import workloads
 from experiments.adaptive_batch_size import Config, main
 from experiments.adaptive_batch_size.config import STRATEGIES
-from experiments.adaptive_batch_size.runs import adaptive_training, along_examples, control_probe
+from experiments.adaptive_batch_size.runs import along_examples, control_probe, training
 from experiments.adaptive_batch_size.strategies import Contestant
 from tests.experiments.small_study import SmallStudy
 
@@ -74,7 +74,7 @@ def plain_loss(key, drawn, batches, rates):
     step = jax.jit(transformation.update)
     for batch in batches:
         gradients = [gradient(params, indices[row]) for row in batch]
-        mean = jax.tree.map(lambda *of: sum(of) / len(of), *gradients)
+        mean = jax.tree.map(lambda *parts: sum(parts) / len(parts), *gradients)
         updates, state = step(mean, state, params)
         params = optax.apply_updates(params, updates)
     return float(workload().evaluate(params, workload().data)["train_loss"])
@@ -92,7 +92,7 @@ def grown():
 
     @jax.jit
     def train(row, data):
-        stages = adaptive_training(contestant, CONFIG, workload(), row, data, probe=control_probe)
+        stages = training(contestant, CONFIG, workload(), row, data, probe=control_probe)
         return stages.whole(CONFIG.num_microbatches)
 
     run = train(row, workload().data)
@@ -142,9 +142,9 @@ def test_a_constant_batch_is_a_plain_loop_at_the_rate_of_its_first_example(
     finished, journal_rows, strategy, batch_size
 ):
     rows = journal_rows(finished[0])
-    found = [row for i, row in rows.items() if i[:2] == ("screen", f"signum, {strategy}")]
-    assert len(found) == 3
-    fastest = max(found, key=lambda row: row["base_lr"])
+    screened = [row for i, row in rows.items() if i[:2] == ("screen", f"signum, {strategy}")]
+    assert len(screened) == 3
+    fastest = max(screened, key=lambda row: row["base_lr"])
     begins = np.arange(0, SAMPLES, batch_size)
     rates = fastest["base_lr"] * linear_with_warmup(begins, SAMPLES)
     batches = [[k] for k in range(len(begins))]

@@ -80,9 +80,9 @@ def plain_run(rate, momentum, decay, batch_size, replicate, num_steps):
 
 def crossing(losses, steps):
     """By NumPy's interpolation of the curve between the two evaluations around the target."""
-    below = next(k for k, step in enumerate(steps) if losses[step - 1] <= TARGET)
-    around = np.array(steps[below - 1 : below + 1])
-    return np.interp(-TARGET, -losses[around - 1], around)
+    first = next(k for k, step in enumerate(steps) if losses[step - 1] <= TARGET)
+    neighbours = np.array(steps[first - 1 : first + 1])
+    return np.interp(-TARGET, -losses[neighbours - 1], neighbours)
 
 
 @pytest.mark.parametrize(("name", "momentum", "decay"), [(VARIANTS[1], 0.5, 0), (VARIANTS[2], 0.9, 0.25)])
@@ -102,7 +102,7 @@ def test_steps_and_noise_scales_are_those_of_a_plain_loop(finished, journal_rows
         (chosen,) = np.asarray(workload.indices(key, NOISE_BATCH, 1))
         examples = np.asarray(workload.data, np.float64)[chosen].reshape(PARTS, -1, DIMENSION)
         expected = noise_scales([[gradient_of(path[step], part)] for part in examples], NOISE_BATCH)
-        found = {one: row["metrics"][f"noise_{one}@{step}"] for one in expected}
+        found = {name: row["metrics"][f"noise_{name}@{step}"] for name in expected}
         assert found == pytest.approx(expected, rel=5e-3)
 
 
@@ -128,8 +128,8 @@ def noise_scales(parts, examples):
         sign = spectral = np.array([deviations.sum(), np.abs(mean).sum()])
         if mean.ndim == 2:
             turned = stack if stack.shape[1] <= stack.shape[2] else stack.transpose(0, 2, 1)
-            around = turned - turned.mean(axis=0)
-            covariance = factor * sum(one @ one.T for one in around) / (len(parts) - 1)
+            centred = turned - turned.mean(axis=0)
+            covariance = factor * sum(part @ part.T for part in centred) / (len(parts) - 1)
             roots = np.sqrt(np.maximum(np.linalg.eigvalsh(covariance), 0))
             spectral = np.array([roots.sum(), np.linalg.norm(mean, "nuc")])
         noise += [np.sum(deviations**2), sign[0], spectral[0]]
@@ -143,10 +143,10 @@ def test_screening_measures_no_noise_and_every_variant_gets_as_many_runs(finishe
     groups = {f"{name} @ {size}" for name in VARIANTS for size in BATCHES}
     assert {i[1] for i in rows} == groups
     for group in groups:
-        of_group = {i: row for i, row in rows.items() if i[1] == group}
-        noisy = {i for i, row in of_group.items() if any("noise" in name for name in row["metrics"])}
-        assert noisy == {i for i in of_group if i[0] == "confirm"}
-        assert (len(of_group), len(noisy)) == (4 + REPLICATES, REPLICATES)
+        runs = {i: row for i, row in rows.items() if i[1] == group}
+        noisy = {i for i, row in runs.items() if any("noise" in name for name in row["metrics"])}
+        assert noisy == {i for i in runs if i[0] == "confirm"}
+        assert (len(runs), len(noisy)) == (4 + REPLICATES, REPLICATES)
 
 
 def test_a_run_that_never_gets_there_is_kept_and_scores_infinity(finished, journal_rows):

@@ -156,11 +156,15 @@ def test_a_ratio_is_paired_by_resample():
 
 def test_a_ratio_to_what_is_not_determined_is_not_known():
     """Also where only some resamples leave it so: they may hide anything."""
-    sure, unbounded = Resampled(2.0, np.full(100, 2.0)), Resampled(math.inf, np.full(100, math.inf))
-    for ratio in (sure.over(unbounded), unbounded.over(sure), sure.over(Resampled(0.0, np.zeros(100)))):
+    bounded, unbounded = Resampled(2.0, np.full(100, 2.0)), Resampled(math.inf, np.full(100, math.inf))
+    for ratio in (
+        bounded.over(unbounded),
+        unbounded.over(bounded),
+        bounded.over(Resampled(0.0, np.zeros(100))),
+    ):
         assert math.isnan(ratio.value)
         assert ratio.estimate(0.95)[1:] == (0, math.inf)
-    mixed = sure.over(Resampled(4.0, np.where(np.arange(100) < 10, math.inf, 4.0)))
+    mixed = bounded.over(Resampled(4.0, np.where(np.arange(100) < 10, math.inf, 4.0)))
     assert mixed.estimate(0.95) == (0.5, 0, math.inf)
 
 

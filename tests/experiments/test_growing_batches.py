@@ -47,7 +47,7 @@ def test_savings_of_curves_with_a_known_crossing():
 def test_each_noise_scale_has_its_own_theta():
     config = Config(euclidean_theta=0.45, matched_theta=0.55)
     driven = {name: Contestant("muon", name).controller(config) for name in ("Euclidean", "matched")}
-    found = {name: (one.geometry.name, one.theta) for name, one in driven.items()}
+    found = {name: (controller.geometry.name, controller.theta) for name, controller in driven.items()}
     assert found == {"Euclidean": ("euclidean", 0.45), "matched": ("spectral", 0.55)}
 
 
@@ -113,9 +113,9 @@ def test_claims_fail_where_their_numbers_do():
         "share of small's updates saved at equal test_loss by matched",
         "change of final test_loss from Euclidean to large",
     }
-    by = {claim.statement: claim.effect.value for claim in claims}
+    effects = {claim.statement: claim.effect.value for claim in claims}
     # to fall by one takes the small batch 24/3 updates, the Euclidean 12/3.5 and the matched 8/2
-    assert by["share of small's updates saved at equal test_loss by matched"] == pytest.approx(1 / 2)
-    assert by["share of Euclidean's updates saved there by matched"] == pytest.approx(1 - 3.5 / 3)
-    assert by["change of final test_loss from small to matched"] == pytest.approx(1)
-    assert by["change of final test_loss from matched to large"] == pytest.approx(0.9 / 2 - 1)
+    assert effects["share of small's updates saved at equal test_loss by matched"] == pytest.approx(1 / 2)
+    assert effects["share of Euclidean's updates saved there by matched"] == pytest.approx(1 - 3.5 / 3)
+    assert effects["change of final test_loss from small to matched"] == pytest.approx(1)
+    assert effects["change of final test_loss from matched to large"] == pytest.approx(0.9 / 2 - 1)
