@@ -76,7 +76,10 @@ def measured_run(config: Config, workload: Workload, data: PyTree, key: PRNGKeyA
 def _towards(
     end: PyTree, measuring: Bool[Array, ""], config: Config, workload: Workload, data: PyTree
 ) -> Probe:
-    """Measure every quantity, a value a layer, where `measuring`; all zero elsewhere."""
+    """Measure every quantity, a value a layer, where `measuring`; all zero elsewhere.
+
+    The curvature and the inputs of layers are measured in float32, whatever losses are computed in.
+    """
     layers = layers_of(workload)
 
     def measure(params, part_gradients, batch, key) -> PerLayer:
