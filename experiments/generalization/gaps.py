@@ -79,11 +79,11 @@ def rankings(measured: Gaps, confidence: float) -> Rankings:
     draws = [np.concatenate([members[k] for k in draw]) for draw in resamples_of(len(members))]
     samples = [np.arange(len(measured.gaps)), *draws]
 
-    def ranked(rows: list[Int[np.ndarray, "rows"]]) -> Correlations:
-        return correlations(measured.predictions, measured.gaps, rows[0], rows[1:], confidence)
+    def ranking(samples: list[Int[np.ndarray, "rows"]]) -> Correlations:
+        return correlations(measured.predictions, measured.gaps, samples[0], samples[1:], confidence)
 
     by_size = {
-        int(size): ranked([rows[measured.sizes[rows] == size] for rows in samples])
+        int(size): ranking([rows[measured.sizes[rows] == size] for rows in samples])
         for size in np.unique(measured.sizes)
     }
     within = by_size.values()
@@ -93,4 +93,4 @@ def rankings(measured: Gaps, confidence: float) -> Rankings:
         np.mean([size.resampled for size in within], axis=0),
         confidence,
     )
-    return Rankings(ranked(samples), by_size, mean)
+    return Rankings(ranking(samples), by_size, mean)

@@ -9,7 +9,7 @@ import numpy as np
 
 from experiments.loss_prediction import figures
 from experiments.loss_prediction.config import FITTED
-from experiments.loss_prediction.runs import MOST, OTHER_SEEDS, SUM, WINNER, Results, optimised, picked
+from experiments.loss_prediction.runs import MOST, OTHER_SEEDS, SUM, WINNER, Results, optimum_name, pick_name
 from experiments.loss_prediction.shapes import ANY, EQUAL
 from experiments.study.showing.cells import shape_text
 from experiments.study.showing.claims import Claim, above, below
@@ -152,9 +152,9 @@ def _rankings(law: str, results: Results) -> list[Claim]:
 def _proposals(law: str, results: Results) -> list[Claim]:
     """That what it proposes comes near the winner of the measured shapes, and beats the largest sum."""
     proposed = {
-        f"its pick, {EQUAL}": results.contests[EQUAL][picked(law)],
-        f"its pick, {ANY}": results.contests[ANY][picked(law)],
-        f"its optimum, {ANY}": results.contests[ANY][optimised(law)],
+        f"its pick, {EQUAL}": results.contests[EQUAL][pick_name(law)],
+        f"its pick, {ANY}": results.contests[ANY][pick_name(law)],
+        f"its optimum, {ANY}": results.contests[ANY][optimum_name(law)],
     }
     bounds = {WINNER: NEAR if results.scale is Scale.RELATIVE else 0.0, MOST: 0.0}
     return [

@@ -33,7 +33,7 @@ FIT, CHOOSE, SCORE, CONFIRM = "fit", "choose", "score", "confirm"
 WINNER, MOST = "measured winner", "largest Σ LR"
 SUM = "-Σ LR"
 OTHER_SEEDS = "other seeds"  # no predictor, but what noise leaves to predict
-picked, optimised = "{}: pick".format, "{}: optimum".format  # what the proposals of a law are called
+pick_name, optimum_name = "{}: pick".format, "{}: optimum".format  # of the proposals, by law
 
 
 class Pool(NamedTuple):
@@ -210,10 +210,10 @@ def entrants(
     """The winner of a pool, the best by both kinds of seeds, and what was proposed beforehand."""
     best = pool.best(config.num_best)
     entering = {WINNER: pool.schedules[best[np.argmin(pool.scored[best])]]}
-    entering |= {picked(law): pool.pick(law) for law in laws}
+    entering |= {pick_name(law): pool.pick(law) for law in laws}
     if name == ANY:
         entering[MOST] = pool.pick(SUM)
-        entering |= {optimised(law): proposal(fitted, config, once) for law, fitted in laws.items()}
+        entering |= {optimum_name(law): proposal(fitted, config, once) for law, fitted in laws.items()}
     return entering
 
 

@@ -66,7 +66,7 @@ def correlations(
 ) -> Correlations:
     """The rank correlations over some rows of the runs, and over each draw of them."""
     table = np.stack(list(predictions.values()))
-    values, *resampled = [rank_correlations(table[:, drawn], measured[drawn]) for drawn in (rows, *draws)]
+    values, *resampled = [rank_correlations(table[:, sample], measured[sample]) for sample in (rows, *draws)]
     return Correlations(tuple(predictions), values, np.stack(resampled), confidence)
 
 
