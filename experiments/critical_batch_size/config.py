@@ -25,6 +25,7 @@ from experiments.study.options.config import MOST_EXAMPLES, WorkloadConfig
 from experiments.study.options.groups import Trained
 from experiments.study.training.optimizers import OPTIMIZERS
 from experiments.study.training.tuning import Budget, MoreRates, RateBudget
+from schedules.search.scoring import expanded_confidence
 
 LEAST_BATCHES = 3  # a law has two constants
 
@@ -140,6 +141,11 @@ class Config(Trained, RateBudget, WorkloadConfig):
     def chunk_runs(self) -> int:
         """Runs that are trained and recorded together."""
         return max(self.first_rates * self.screen_replicates, self.confirm_replicates)
+
+    @property
+    def level(self) -> float:
+        """Of percentiles over resampled seeds, at which their interval has the study's confidence."""
+        return expanded_confidence(self.confidence, self.confirm_replicates)
 
     @property
     def planned_runs(self) -> int:

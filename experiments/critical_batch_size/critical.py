@@ -68,8 +68,7 @@ class Critical(NamedTuple):
         return self.by_form(HYPERBOLA.name)
 
     def by_form(self, name: str) -> Resampled:
-        fitted = self.fits[name]
-        return Resampled(float(fitted.fit.critical_batch), np.asarray(fitted.resampled.critical_batch))
+        return self.fits[name].critical_batch
 
     @property
     def determined(self) -> bool:

@@ -91,7 +91,7 @@ def prediction_claims(predicted: Mapping[str, Prediction], config: Config) -> li
     }
 
     def lead(quantity: str) -> Estimate:
-        return row_estimate(getattr(own, quantity) - getattr(euclidean, quantity), config.confidence)
+        return row_estimate(getattr(own, quantity) - getattr(euclidean, quantity), config.level)
 
     return [
         Claim(f"{words}, own noise scale less Euclidean", "all variants", lead(quantity), bound)
@@ -214,7 +214,7 @@ def prediction_table(results: Results) -> Table[str]:
     }
 
     def quality(quantity: str, name: str) -> Estimate:
-        return results.predictions[name].estimate(quantity, results.config.confidence)
+        return results.predictions[name].estimate(quantity, results.config.level)
 
     columns = [column(heading, **{name: partial(quality, name)}) for name, heading in headings.items()]
     named = column("noise scale", name=lambda name: name)

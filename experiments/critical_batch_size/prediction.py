@@ -8,8 +8,8 @@ from jaxtyping import Float
 
 from experiments.critical_batch_size.critical import Critical
 from experiments.critical_batch_size.variants import Variant
-from experiments.study.statistics.rank_correlation import percentile_estimate, rank_correlations
-from experiments.study.statistics.resampled import Resampled
+from experiments.study.statistics.rank_correlation import rank_correlations
+from experiments.study.statistics.resampled import Resampled, percentile_estimate
 from geometry.noise import NOISE_GEOMETRIES
 from schedules.search import Estimate
 
@@ -33,17 +33,17 @@ class Prediction(NamedTuple):
     scatter: Float[np.ndarray, "rows"]
     rank_correlation: Float[np.ndarray, "rows"]
 
-    def estimate(self, quantity: str, confidence: float) -> Estimate:
+    def estimate(self, quantity: str, level: float) -> Estimate:
         """Of one of these by its name."""
-        return row_estimate(getattr(self, quantity), confidence)
+        return row_estimate(getattr(self, quantity), level)
 
 
-def row_estimate(values: Float[np.ndarray, "rows"], confidence: float) -> Estimate:
+def row_estimate(values: Float[np.ndarray, "rows"], level: float) -> Estimate:
     """The first with the percentile interval of the others that are known; NaN where there are none."""
     known = values[1:][np.isfinite(values[1:])]
     if not known.size or not np.isfinite(values[0]):
         return Estimate(np.nan, np.nan, np.nan)
-    return percentile_estimate(values[0], known, confidence)
+    return percentile_estimate(values[0], known, level)
 
 
 def noise_of(variant: Variant, critical: Critical, predictor: str) -> Resampled:

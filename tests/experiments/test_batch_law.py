@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from experiments.study.statistics.batch_law import positive_estimate, replicated_fit, resamples_of
+from experiments.study.statistics.batch_law import replicated_fit
+from experiments.study.statistics.resampled import positive_estimate, resamples_of
 from geometry import HYPERBOLA, INVERSE, BatchLaw
 from schedules.search.scoring import expanded_confidence
 
@@ -25,7 +26,7 @@ def test_the_spread_over_resamples_is_that_of_linearised_least_squares():
     resampled = np.log(found.resampled.critical_batch)
     np.testing.assert_allclose(np.std(resampled), deviation, rtol=0.15)
     assert abs(np.log(found.fit.critical_batch / 60)) < 3 * deviation
-    estimate = found.critical_batch(0.95)
+    estimate = found.critical_batch.estimate(0.95)
     assert estimate.value == found.fit.critical_batch
     np.testing.assert_allclose(np.log(estimate.high / estimate.low) / 2, 1.96 * deviation, rtol=0.15)
 
@@ -33,7 +34,7 @@ def test_the_spread_over_resamples_is_that_of_linearised_least_squares():
 def test_seeds_that_are_slow_at_every_batch_size_leave_the_critical_batch_sure():
     slowness = np.exp(np.random.default_rng(0).normal(size=(6, 1)))
     found = replicated_fit(HYPERBOLA, BATCH_SIZES, slowness * LAW.steps(BATCH_SIZES)[None], 1e9)
-    estimate = found.critical_batch(0.95)
+    estimate = found.critical_batch.estimate(0.95)
     np.testing.assert_allclose([estimate.low, estimate.high], 60, rtol=1e-5)
     assert np.std(np.log(found.resampled.law.min_steps)) > 0.1
 
@@ -42,7 +43,7 @@ def test_what_half_of_the_seeds_reach_at_one_batch_size_alone_has_no_bounds():
     law = BatchLaw(INVERSE, 50.0, 60.0)
     steps = np.tile(law.steps(BATCH_SIZES), (4, 1))
     steps[:2, :-1] = math.inf
-    estimate = replicated_fit(INVERSE, BATCH_SIZES, steps, 60.0).critical_batch(0.95)
+    estimate = replicated_fit(INVERSE, BATCH_SIZES, steps, 60.0).critical_batch.estimate(0.95)
     assert (estimate.low, estimate.high) == (0, math.inf)  # one resample in sixteen is of those seeds alone
 
 
@@ -70,7 +71,7 @@ def test_a_positive_estimate_of_few_replicates_holds_as_often_as_it_says(replica
 def test_a_critical_batch_of_few_replicates_has_expanded_percentiles():
     noise = NOISE * np.random.default_rng(0).normal(size=(8, len(BATCH_SIZES)))
     found = replicated_fit(HYPERBOLA, BATCH_SIZES, LAW.steps(BATCH_SIZES) * np.exp(noise), 1e9)
-    estimate = found.critical_batch(0.95)
+    estimate = found.critical_batch.estimate(0.95)
     tail = stats.norm.cdf(math.sqrt(8 / 7) * stats.t.ppf(0.025, 7))  # 0.6 % of the resamples
     beyond = [np.mean(found.resampled.critical_batch < estimate.low)]
     beyond.append(np.mean(found.resampled.critical_batch > estimate.high))

@@ -150,21 +150,24 @@ def test_what_is_not_determined_predicts_nothing_and_no_claim_holds_of_it():
 
 def test_a_ratio_is_paired_by_resample():
     draws = np.linspace(1, 2, 1_000)
-    ratio = Resampled(3.0, 3 * draws).over(Resampled(1.0, draws))
+    ratio = Resampled(3.0, 3 * draws, 30).over(Resampled(1.0, draws, 30))
     assert ratio.estimate(0.95) == pytest.approx((3, 3, 3))
 
 
 def test_a_ratio_to_what_is_not_determined_is_not_known():
     """Also where only some resamples leave it so: they may hide anything."""
-    bounded, unbounded = Resampled(2.0, np.full(100, 2.0)), Resampled(math.inf, np.full(100, math.inf))
+    bounded, unbounded = (
+        Resampled(2.0, np.full(100, 2.0), 30),
+        Resampled(math.inf, np.full(100, math.inf), 30),
+    )
     for ratio in (
         bounded.over(unbounded),
         unbounded.over(bounded),
-        bounded.over(Resampled(0.0, np.zeros(100))),
+        bounded.over(Resampled(0.0, np.zeros(100), 30)),
     ):
         assert math.isnan(ratio.value)
         assert ratio.estimate(0.95)[1:] == (0, math.inf)
-    mixed = bounded.over(Resampled(4.0, np.where(np.arange(100) < 10, math.inf, 4.0)))
+    mixed = bounded.over(Resampled(4.0, np.where(np.arange(100) < 10, math.inf, 4.0), 30))
     assert mixed.estimate(0.95) == (0.5, 0, math.inf)
 
 

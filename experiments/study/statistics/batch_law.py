@@ -7,10 +7,8 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Float, Shaped
 
-from experiments.study.statistics.resamples import resamples_of
+from experiments.study.statistics.resampled import Resampled, resamples_of
 from geometry import BatchForm, LawFit, fit_law
-from schedules.search import Estimate
-from schedules.search.scoring import expanded_confidence
 
 
 class ReplicatedFit(NamedTuple):
@@ -20,10 +18,11 @@ class ReplicatedFit(NamedTuple):
     resampled: LawFit
     replicates: int
 
-    def critical_batch(self, confidence: float) -> Estimate:
-        """With expanded percentiles: about as often as it says for normal noise, less often for skewed."""
-        expanded = expanded_confidence(confidence, self.replicates)
-        return positive_estimate(self.fit.critical_batch, self.resampled.critical_batch, expanded)
+    @property
+    def critical_batch(self) -> Resampled:
+        """That of the law."""
+        draws = np.asarray(self.resampled.critical_batch)
+        return Resampled(float(self.fit.critical_batch), draws, self.replicates)
 
 
 def replicated_fit(
@@ -58,25 +57,3 @@ def replicated_fit(
     fits = fit_law(form, np.tile(batch_sizes, count), points(steps), points(horizons))
     fit, resampled = jax.tree.map(lambda rows: rows[0], fits), jax.tree.map(lambda rows: rows[1:], fits)
     return ReplicatedFit(fit, resampled, count)
-
-
-def positive_estimate(
-    value: ArrayLike, resampled: Float[np.ndarray, "resamples"], confidence: float
-) -> Estimate:
-    """A positive value with the percentile interval of its resampled values, where NaN is a value not known.
-
-    It then counts as zero for the lower end and as infinite for the upper one. Also for ratios, such as of
-    two critical batches by resample. Percentiles of few replicates are too close: ask for those of
-    `expanded_confidence`.
-
-    >>> positive_estimate(2.0, np.array([1.0, 2.0, 3.0, np.inf]), 0.9)
-    Estimate(value=2.0, low=1.0, high=inf)
-    >>> positive_estimate(2.0, np.array([1.0, 2.0, 3.0, np.nan]), 0.9)
-    Estimate(value=2.0, low=0.0, high=inf)
-    """
-    unknown = np.isnan(resampled)
-    least, most = np.where(unknown, 0, resampled), np.where(unknown, np.inf, resampled)
-    # ends among the values, outwards: between a number and infinity nothing can be interpolated
-    low = np.quantile(least, (1 - confidence) / 2, method="lower")
-    high = np.quantile(most, (1 + confidence) / 2, method="higher")
-    return Estimate(float(value), float(low), float(high))

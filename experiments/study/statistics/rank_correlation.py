@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy import stats
 
+from experiments.study.statistics.resampled import percentile_estimate
 from schedules.search import Estimate
 
 
@@ -68,15 +69,3 @@ def correlations(
     table = np.stack(list(predictions.values()))
     values, *resampled = [rank_correlations(table[:, sample], measured[sample]) for sample in (rows, *draws)]
     return Correlations(tuple(predictions), values, np.stack(resampled), confidence)
-
-
-def percentile_estimate(
-    value: float, resampled: Float[np.ndarray, "resamples"], confidence: float
-) -> Estimate:
-    """A value with the percentile interval of its resampled values.
-
-    Of a rank correlation over eight runs and more it holds the true one as often as it says. Of means over
-    few replicates it does not: ask for that of `schedules.search.scoring.expanded_confidence`.
-    """
-    low, high = np.quantile(resampled, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Estimate(float(value), float(low), float(high))

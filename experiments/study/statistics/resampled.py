@@ -1,21 +1,22 @@
-"""A number, and what it is on every resample of the replicates."""
+"""A number, and what it is on every bootstrap resample of the replicates."""
 
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
-from experiments.study.statistics.batch_law import positive_estimate, resamples_of
 from schedules.search import Estimate
+from schedules.search.scoring import RESAMPLES, expanded_confidence
 
 
 class Resampled(NamedTuple):
-    """A positive number, and what it is on every resample of the seeds; NaN where it is not known."""
+    """A positive number, and what it is on every resample of so many replicates; NaN where it is not known."""
 
     value: float
     draws: Float[np.ndarray, "resamples"]
+    replicates: int
 
     @classmethod
     def of(
@@ -24,15 +25,55 @@ class Resampled(NamedTuple):
         values: Float[np.ndarray, "replicates sizes"],
     ) -> "Resampled":
         """A statistic of all replicates, and of each resample of them; see `resamples_of`."""
-        return cls(float(statistic(values)), statistic(values[resamples_of(len(values))]))
+        count = len(values)
+        return cls(float(statistic(values)), statistic(values[resamples_of(count)]), count)
 
     def over(self, other: "Resampled") -> "Resampled":
         """The ratio, paired by resample; not known where either is zero, infinite or not known itself."""
-        return Resampled(float(_ratio(self.value, other.value)), _ratio(self.draws, other.draws))
+        ratio, draws = _ratio(self.value, other.value), _ratio(self.draws, other.draws)
+        return Resampled(float(ratio), draws, self.replicates)
 
     def estimate(self, confidence: float) -> Estimate:
-        """With its interval; see `positive_estimate`."""
-        return positive_estimate(self.value, self.draws, confidence)
+        """With expanded percentiles: about as often as it says for normal noise, less often for skewed."""
+        return positive_estimate(self.value, self.draws, expanded_confidence(confidence, self.replicates))
+
+
+def resamples_of(count: int) -> Int[np.ndarray, "resamples {count}"]:
+    """1,000 bootstrap resamples of so many; the same in every call."""
+    return np.random.default_rng(0).integers(count, size=(RESAMPLES, count))
+
+
+def positive_estimate(
+    value: ArrayLike, resampled: Float[np.ndarray, "resamples"], confidence: float
+) -> Estimate:
+    """A positive value with the percentile interval of its resampled values, where NaN is a value not known.
+
+    It then counts as zero for the lower end and as infinite for the upper one. Percentiles of few replicates
+    are too close: ask for those of `expanded_confidence`.
+
+    >>> positive_estimate(2.0, np.array([1.0, 2.0, 3.0, np.inf]), 0.9)
+    Estimate(value=2.0, low=1.0, high=inf)
+    >>> positive_estimate(2.0, np.array([1.0, 2.0, 3.0, np.nan]), 0.9)
+    Estimate(value=2.0, low=0.0, high=inf)
+    """
+    unknown = np.isnan(resampled)
+    least, most = np.where(unknown, 0, resampled), np.where(unknown, np.inf, resampled)
+    # ends among the values, outwards: between a number and infinity nothing can be interpolated
+    low = np.quantile(least, (1 - confidence) / 2, method="lower")
+    high = np.quantile(most, (1 + confidence) / 2, method="higher")
+    return Estimate(float(value), float(low), float(high))
+
+
+def percentile_estimate(
+    value: float, resampled: Float[np.ndarray, "resamples"], confidence: float
+) -> Estimate:
+    """A value with the percentile interval of its resampled values.
+
+    Of a rank correlation over eight runs and more it holds the true one as often as it says. Of means over
+    few replicates it does not: ask for that of `schedules.search.scoring.expanded_confidence`.
+    """
+    low, high = np.quantile(resampled, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Estimate(float(value), float(low), float(high))
 
 
 def _ratio(numbers: ArrayLike, others: ArrayLike) -> ArrayLike:
