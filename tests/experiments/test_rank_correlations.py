@@ -5,17 +5,16 @@ import pytest
 from scipy import stats
 
 from experiments.generalization.gaps import Gaps, rankings
-from experiments.study.statistics import resamples
 from experiments.study.statistics.rank_correlation import (
     correlations,
-    percentile_estimate,
     rank_correlations,
 )
+from experiments.study.statistics.resampled import percentile_estimate
 
 
 @pytest.fixture
 def few_resamples(monkeypatch):
-    monkeypatch.setattr(resamples, "RESAMPLES", 100)
+    monkeypatch.setattr("experiments.study.statistics.resampled.RESAMPLES", 100)
 
 
 def made_up_runs():

@@ -12,7 +12,7 @@ from schedules.search.scoring import RESAMPLES, expanded_confidence
 
 
 class Resampled(NamedTuple):
-    """A positive number, and what it is on every resample of so many replicates; NaN where it is not known."""
+    """A positive number, and what it is on every resample of the replicates; NaN where not known."""
 
     value: float
     draws: Float[np.ndarray, "resamples"]
