@@ -11,15 +11,15 @@ from workloads.workload import Workload
 
 def contract_problems(workload: Workload, batch_size: int) -> list[str]:
     """What keeps a workload from being trained with batches of that size; a line each, by function."""
-    key = jax.random.key(0)
+    key = jax.eval_shape(jax.random.key, 0)
     try:
-        params = _shapes("init", lambda: workload.init(key))
-        rows = _shapes("indices", lambda: workload.indices(key, batch_size, 1))
+        params = _shapes("init", workload.init, key)
+        rows = _shapes("indices", lambda key: workload.indices(key, batch_size, 1), key)
         if getattr(rows, "shape", None) != (1, batch_size) or not jnp.issubdtype(rows.dtype, jnp.integer):
             return [f"indices must be whole numbers of shape (1, {batch_size}), got {_text(rows)}."]
         row = jax.ShapeDtypeStruct((batch_size,), rows.dtype)
         batch = _shapes("batch", workload.batch, workload.data, row)
-        loss = _shapes("loss", lambda *arguments: workload.loss(*arguments, key), params, batch)
+        loss = _shapes("loss", workload.loss, params, batch, key)
         metrics = _shapes("evaluate", workload.evaluate, params, workload.data)
     except ValueError as error:
         return [str(error)]

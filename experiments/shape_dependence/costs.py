@@ -49,12 +49,8 @@ def together(there: Estimate, back: Estimate, scale: Scale = Scale.RELATIVE) -> 
 
 def changed(costs: Costs, reference: str, scale: Scale = Scale.RELATIVE) -> list[str]:
     """The settings where the reference's shape costs, and more than the better find explains."""
-    return [
-        name
-        for name in _others(costs, reference)
-        if costs[name][reference].low > 0
-        and together(costs[name][reference], costs[reference][name], scale).low > 0
-    ]
+    joint = {n: together(costs[n][reference], costs[reference][n], scale) for n in _others(costs, reference)}
+    return [name for name, cost in joint.items() if costs[name][reference].low > 0 and cost.low > 0]
 
 
 def verdict(costs: Costs, reference: str, vary: str, scale: Scale = Scale.RELATIVE) -> str:

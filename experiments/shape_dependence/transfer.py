@@ -18,6 +18,7 @@ from schedules.search.racing import median_scores, replicate_scores
 from schedules.search.recall import Once, anew
 
 Evaluate = Callable[[Sequence[Trial]], Mapping[Trial, float]]
+Tried = dict[int, tuple[Candidate, float]]  # by its place on the grid, a rate and its median score
 
 FIRST_RATES, MORE_RATES = 5, 7  # the first ones each √2 times the one before, more placed by the scores
 RATES = FIRST_RATES + MORE_RATES
@@ -55,24 +56,24 @@ def transfer(
         lambda: _equal_sums(shapes[setting], list(shapes.values()), budget.num_steps),
     )
     tuned = _tuned(f"retune {setting}", list(shapes.values()), starts, budget, evaluate)
-    best = [_best(of) for of in tuned]
+    best = list(map(_best, tuned))
     rung = Rung(budget.confirm_replicates, budget.num_steps)
     scores = replicate_scores(f"compare {setting}", best, rung, evaluate)
     return {
-        name: Transferred(one, _is_inside(one.base_lr, tried), of)
-        for name, one, tried, of in zip(shapes, best, tuned, scores, strict=True)
+        name: Transferred(candidate, _is_inside(candidate.base_lr, tried), replicates)
+        for name, candidate, tried, replicates in zip(shapes, best, tuned, scores, strict=True)
     }
 
 
 def _tuned(
     stage: str, shapes: Sequence[Candidate], starts: Sequence[float], budget: Budget, evaluate: Evaluate
-) -> list[dict[int, tuple[Candidate, float]]]:
+) -> list[Tried]:
     """For each shape, the median score at each learning rate tried, by its place on the grid."""
     numbers, rung = itertools.count(), Rung(budget.select_replicates, budget.num_steps)
-    tried: list[dict[int, tuple[Candidate, float]]] = [{} for _ in shapes]
+    tried: list[Tried] = [{} for _ in shapes]
     offsets = [2 * (k - FIRST_RATES // 2) for k in range(FIRST_RATES)]
     asked = [(row, _place(start) + offset) for row, start in enumerate(starts) for offset in offsets]
-    for left in reversed(range(MORE_RATES + 1)):
+    for _ in range(1 + MORE_RATES):
         candidates = [
             Candidate(shapes[row].family, next(numbers), shapes[row].params, _rate(place))
             for row, place in asked
@@ -80,15 +81,12 @@ def _tuned(
         medians = median_scores(stage, candidates, rung, evaluate)
         for (row, place), candidate, median in zip(asked, candidates, medians, strict=True):
             tried[row][place] = candidate, median
-        if left:
-            asked = [
-                (row, next_place({place: median for place, (_, median) in of.items()}))
-                for row, of in enumerate(tried)
-            ]
+        scores = [{place: median for place, (_, median) in places.items()} for places in tried]
+        asked = [(row, next_place(places)) for row, places in enumerate(scores)]
     return tried
 
 
-def _best(tried: Mapping[int, tuple[Candidate, float]]) -> Candidate:
+def _best(tried: Tried) -> Candidate:
     """By the median; equal ones go to the lower learning rate."""
     return tried[min(tried, key=lambda place: (tried[place][1], place))][0]
 
@@ -96,7 +94,7 @@ def _best(tried: Mapping[int, tuple[Candidate, float]]) -> Candidate:
 def _equal_sums(own: Candidate, shapes: Sequence[Candidate], num_steps: int) -> list[float]:
     """The base learning rates with which all shapes' learning rates have the sum of the setting's own: it
     decides most of a short run, so the best ones are not far."""
-    means = [float(np.mean(one.family.multipliers(one.params, num_steps))) for one in (own, *shapes)]
+    means = [float(np.mean(c.family.multipliers(c.params, num_steps))) for c in (own, *shapes)]
     own_mean, *others = (max(mean, 1 / num_steps) for mean in means)
     return [own.base_lr * own_mean / mean for mean in others]
 
@@ -109,5 +107,5 @@ def _rate(place: int) -> float:
     return 2 ** (place / PLACES_IN_A_DOUBLING)
 
 
-def _is_inside(base_lr: float, tried: Mapping[int, object]) -> bool:
+def _is_inside(base_lr: float, tried: Tried) -> bool:
     return _rate(min(tried)) < base_lr < _rate(max(tried))

@@ -33,7 +33,7 @@ def allocation(results: Results) -> bytes:
     colors = _rung_colors(len(rungs))
     for ax, standing in zip(axes, results.standings, strict=True):
         raced = results.findings.screened[standing.name]
-        numbers, reached = range(1, len(raced) + 1), [colors[len(one.medians) - 1] for one in raced]
+        numbers, reached = range(1, len(raced) + 1), [colors[len(entry.medians) - 1] for entry in raced]
         _scatter(ax, numbers, results.findings.told[standing.name], _top(results), reached)
         best = best_so_far(raced)
         ax.step(numbers, np.where(best <= _top(results), best, np.nan), where="post", color=BEST_SO_FAR)
@@ -50,7 +50,7 @@ def score_against_rate(results: Results) -> bytes:
     """Every candidate's screening score against its base learning rate, the winner marked."""
     figure, axes = panels([standing.name for standing in results.standings], sharex=True, sharey=True)
     for ax, standing in zip(axes, results.standings, strict=True):
-        rates = [one.candidate.base_lr for one in results.findings.screened[standing.name]]
+        rates = [entry.candidate.base_lr for entry in results.findings.screened[standing.name]]
         _with_winner(ax, rates, standing, results)
     log_scale(axes[0], "x", results.config.learning_rates)
     _score_axis(figure, axes[0], results)
@@ -65,7 +65,7 @@ def score_against_parameters(results: Results, standing: Standing) -> bytes:
     space = standing.winner.candidate.family.space
     figure, axes = panels([""] * len(space), sharey=True, columns=min(4, len(space)))
     for ax, (name, interval) in zip(axes, space.items(), strict=True):
-        values = [one.candidate.params[name] for one in results.findings.screened[standing.name]]
+        values = [entry.candidate.params[name] for entry in results.findings.screened[standing.name]]
         _with_winner(ax, values, standing, results)
         ax.set_xlim(interval.low, interval.high)
         if interval.log:
@@ -83,18 +83,18 @@ def importances(results: Results) -> bytes:
     figure, axes = panels([standing.name for standing in results.standings], sharex=True)
     for ax, standing in zip(axes, results.standings, strict=True):
         space = SearchSpace(standing.winner.candidate.family, results.config.learning_rate_range)
-        raced = [one.candidate for one in results.findings.screened[standing.name]]
+        raced = [entry.candidate for entry in results.findings.screened[standing.name]]
         told = results.findings.told[standing.name]
-        found = parameter_importances(raced, told, space, results.config.confidence, scale)
-        for place, (name, share) in enumerate(found.items()):
+        shares = parameter_importances(raced, told, space, results.config.confidence, scale)
+        for place, (name, share) in enumerate(shares.items()):
             color = REFERENCE if name == BASE_LR else ACCENT
             ax.plot([share.low, share.high], [place, place], color=color, linewidth=3)
             ax.plot(share.value, place, "o", color=color, markersize=4)
-        ax.set_yticks(range(len(found)), list(found))
-        ax.set_ylim(max(len(found), 1) - 0.5, -0.5)
+        ax.set_yticks(range(len(shares)), list(shares))
+        ax.set_ylim(max(len(shares), 1) - 0.5, -0.5)
         ax.set_xlim(-0.1, 1.1)
         ax.axvline(0, color=CONTEXT, zorder=0)
-        if not found:
+        if not shares:
             ax.text(0.5, 0.5, "too few candidates", ha="center", transform=ax.transAxes, fontsize=8)
     varied = f"log {results.config.metric}" if scale is Scale.RELATIVE else results.config.metric
     figure.supxlabel(f"share of the variance of {varied} that rests on it")

@@ -25,7 +25,7 @@ Horizons = Annotated[
 
 
 @dataclass(frozen=True)
-class Training(Optimized, Trained):
+class Training(Trained, Optimized):
     """How every run is trained."""
 
     group: ClassVar[Group] = "training"

@@ -33,7 +33,7 @@ def winning_shapes(results: Results) -> bytes:
     best = results.best.winner.candidate
     for ax, standing in zip(axes, results.standings, strict=True):
         near = near_best(results.findings.screened[standing.name], standing)
-        _band(ax, [learning_rates(one)[1] for one in near])
+        _band(ax, [learning_rates(candidate)[1] for candidate in near])
         ax.plot(*learning_rates(best), color=CONTEXT, linewidth=3)
         ax.plot(*learning_rates(standing.winner.candidate), color=ACCENT)
     figure.supxlabel("fraction of training done")
@@ -53,10 +53,10 @@ def winning_shapes(results: Results) -> bytes:
 def near_best_shapes(results: Results) -> bytes:
     """Each family's winning multipliers in the band of all that the study can hardly tell from its best."""
     near = {s.name: near_best(results.findings.screened[s.name], s) for s in results.standings}
-    titles = [f"{name}  {len(of)} of {results.config.candidates}" for name, of in near.items()]
+    titles = [f"{name}  {len(shown)} of {results.config.candidates}" for name, shown in near.items()]
     figure, axes = panels(titles, sharex=True, sharey=True)
     for ax, standing in zip(axes, results.standings, strict=True):
-        _band(ax, [multipliers(one) for one in near[standing.name]])
+        _band(ax, [multipliers(candidate) for candidate in near[standing.name]])
         ax.plot(fractions(), multipliers(standing.winner.candidate), color=ACCENT)
     figure.supxlabel("fraction of training done")
     figure.supylabel("learning rate / its base")

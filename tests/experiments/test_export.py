@@ -87,6 +87,17 @@ def test_the_exported_optimizer_steps_as_the_study_s_does(name, options):
     assert np.all(three_steps(mine) != params["w"])
 
 
+def test_gradients_are_clipped_before_the_exported_optimizer_steps():
+    """SGD on gradients of norm 5 and 1/2, of which the first is scaled down to 1."""
+    config = Config(optimizer="sgd", clip_norm=1.0, num_steps=17)
+    defined, _ = executed(exported(Candidate(FAMILIES["linear"], 0, MIDDLE["linear"], 0.03), config))
+    state = defined["optimizer"].init(jnp.zeros(2))
+    for step, (gradient, clipped) in enumerate([([3.0, 4.0], [0.6, 0.8]), ([0.3, 0.4], [0.3, 0.4])]):
+        update, state = defined["optimizer"].update(jnp.array(gradient), state)
+        expected = -float(defined["schedule"](step)) * np.array(clipped)
+        np.testing.assert_allclose(update, expected, rtol=1e-6)
+
+
 def test_options_that_were_chosen_are_exported():
     family = FAMILIES["wsd"].with_options(warmup_form="cosine", decay_form="1-sqrt")
     params = {"warmup": 0.25, "decay": 0.5, "floor": 0.0}
