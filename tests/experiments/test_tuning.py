@@ -94,9 +94,9 @@ def test_all_that_is_wrong_with_a_budget_is_said_at_once():
     assert [line.split(":")[0] for line in lines] == [
         "first_rates",
         "more_rates",
-        "decays",
         "screen_replicates",
         "confirm_replicates",
+        "decays",
     ]
     assert lines[0] == "first_rates: must be at least 3, got 2."
     assert lines[2] == "decays: must be in [0, 1), got 1.0."
