@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-FOLDERS = ("geometry", "optim", "schedules", "workloads", "tests")  # experiments, and their tests, to come
+FOLDERS = ("geometry", "optim", "schedules", "workloads", "experiments", "tests")
 WORDS = frozenset(
     """about above across after against ahead along alone among apart around at away before behind below
     beneath beside between beyond both by down during each elsewhere from here inside into left may middle
@@ -47,11 +47,10 @@ def test_a_variable_that_is_no_noun_is_found():
 
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_variables_are_nouns(folder):
-    modules = [path.relative_to(ROOT) for path in (ROOT / folder).rglob("*.py")]
-    checked = [path for path in modules if "experiments" not in path.parts]
-    assert checked
+    modules = list((ROOT / folder).rglob("*.py"))
+    assert modules
     assert not [
-        f"{path}:{line}: {name}"
-        for path in checked
-        for name, line in misnamed((ROOT / path).read_text(encoding="utf-8"))
+        f"{path.relative_to(ROOT)}:{line}: {name}"
+        for path in modules
+        for name, line in misnamed(path.read_text(encoding="utf-8"))
     ]

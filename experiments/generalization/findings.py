@@ -67,7 +67,7 @@ def ranking_table(results: Results) -> Table[str]:
     overall, by_size, equal_size = results.rankings
 
     def within_each(name: str) -> dict[int, Estimate]:
-        return {size: within.estimate(name) for size, within in by_size.items()}
+        return {size: rank.estimate(name) for size, rank in by_size.items()}
 
     columns = (
         column("predictor", predictor=lambda name: name),

@@ -86,11 +86,11 @@ def rankings(measured: Gaps, confidence: float) -> Rankings:
         int(size): ranking([rows[measured.sizes[rows] == size] for rows in samples])
         for size in np.unique(measured.sizes)
     }
-    within = by_size.values()
+    sizes_apart = by_size.values()
     mean = Correlations(
         tuple(measured.predictions),
-        np.mean([size.values for size in within], axis=0),
-        np.mean([size.resampled for size in within], axis=0),
+        np.mean([size.values for size in sizes_apart], axis=0),
+        np.mean([size.resampled for size in sizes_apart], axis=0),
         confidence,
     )
     return Rankings(ranking(samples), by_size, mean)

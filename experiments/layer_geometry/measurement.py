@@ -94,8 +94,8 @@ def _towards(
         return {quantity: measured[quantity] for quantity in QUANTITIES}
 
     def probe(params, state, batch, part_gradients, key):
-        nothing = {quantity: jnp.zeros(len(layers)) for quantity in QUANTITIES}
-        return jax.lax.cond(measuring, lambda: measure(params, part_gradients, batch, key), lambda: nothing)
+        zeros = {quantity: jnp.zeros(len(layers)) for quantity in QUANTITIES}
+        return jax.lax.cond(measuring, lambda: measure(params, part_gradients, batch, key), lambda: zeros)
 
     return probe
 

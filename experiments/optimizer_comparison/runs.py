@@ -103,8 +103,8 @@ def program(name: str, config: Config, workload: Workload, evaluate_at: tuple[in
         return trained._replace(finish=lambda run: trained.finish(run).metrics)
 
     def columns(metrics):
-        along = zip(evaluate_at, metrics[config.metric].T, strict=True) if len(evaluate_at) > 1 else ()
-        return final_metrics(metrics) | {curve_metric(config.metric, step): values for step, values in along}
+        curve = zip(evaluate_at, metrics[config.metric].T, strict=True) if len(evaluate_at) > 1 else ()
+        return final_metrics(metrics) | {curve_metric(config.metric, step): values for step, values in curve}
 
     return Program(train, columns, config.num_steps)
 

@@ -123,5 +123,5 @@ def late_to_early(values: Float[np.ndarray, "replicates probes"]) -> Float[np.nd
 
 def relative_spread(values: Float[np.ndarray, "replicates probes"]) -> Float[np.ndarray, "replicates"]:
     """The range that the middle half of a run's measurements covers, over their median."""
-    low, middle, high = np.quantile(values, (0.25, 0.5, 0.75), axis=1)
-    return (high - low) / middle
+    low, median, high = np.quantile(values, (0.25, 0.5, 0.75), axis=1)
+    return (high - low) / median

@@ -76,12 +76,12 @@ def landscape_claims(family: str, results: Results) -> list[Claim]:
     """Those about a family where there is no noise."""
     confidence = results.config.confidence
     default, random = (results.efficiency[family, name] for name in (DEFAULT, RANDOM))
-    within = f"fraction of {DEFAULT}'s searches within {default.budget} evaluations"
+    statement = f"fraction of {DEFAULT}'s searches within {default.budget} evaluations"
     never = Bound(f"above {random.budget}", lambda cost: math.isinf(cost.value))
     cost, others = default.median_cost(confidence), random.median_cost(confidence)
     return [
         Claim(f"median evaluations of {DEFAULT}", family, cost, at_most(LANDSCAPE_COST)),
-        Claim(within, family, default.reached(confidence), at_least(LANDSCAPE_FRACTION)),
+        Claim(statement, family, default.reached(confidence), at_least(LANDSCAPE_FRACTION)),
         Claim(f"median evaluations of {RANDOM}", family, others, never),
     ]
 

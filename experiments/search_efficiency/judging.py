@@ -114,16 +114,16 @@ class Bias(NamedTuple):
 def efficiency(family: str, strategy: str, judged: Judged, tolerance: float, budget: int) -> Efficiency:
     """That of the searches of a family by a strategy."""
     best = judged.known[family]
-    near = best.near(tolerance)
+    bound = best.near(tolerance)
     incumbents = [
         known
         for search, known in judged.incumbents.items()
         if (search.family, search.strategy) == (family, strategy)
     ]
-    costs = np.array([known.cost_to_reach(near) for known in incumbents])
+    costs = np.array([known.cost_to_reach(bound) for known in incumbents])
     ends = np.array([known.scores[-1] for known in incumbents])
     excesses = judged.scale.changes(ends, best.score)
-    return Efficiency(family, strategy, budget, costs, excesses, ends <= near)
+    return Efficiency(family, strategy, budget, costs, excesses, ends <= bound)
 
 
 def bias(judged: Judged, confidence: float) -> Bias | None:

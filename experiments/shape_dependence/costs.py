@@ -24,24 +24,24 @@ def cost_claims(costs: Costs, reference: str, scale: Scale = Scale.RELATIVE) -> 
     together."""
     claims = []
     for name in _others(costs, reference):
-        there, back = costs[name][reference], costs[reference][name]
+        forth, back = costs[name][reference], costs[reference][name]
         effects = {
-            f"cost of {reference}'s shape there": there,
+            f"cost of {reference}'s shape there": forth,
             f"cost of its shape in {reference}": back,
-            "both together": together(there, back, scale),
+            "both together": together(forth, back, scale),
         }
         claims += [Claim(statement, name, effect, above(0)) for statement, effect in effects.items()]
     return claims
 
 
-def together(there: Estimate, back: Estimate, scale: Scale = Scale.RELATIVE) -> Estimate:
+def together(forth: Estimate, back: Estimate, scale: Scale = Scale.RELATIVE) -> Estimate:
     """(1 + there)(1 + back) - 1, or there + back on the ABSOLUTE scale, with the interval of all that the two
     intervals allow.
 
     >>> together(Estimate(0.5, 0.25, 1.0), Estimate(0.0, -0.2, 0.1))
     Estimate(value=0.5, low=0.0, high=1.2000000000000002)
     """
-    pairs = zip(there, back, strict=True)
+    pairs = zip(forth, back, strict=True)
     if scale is Scale.ABSOLUTE:
         return Estimate(*(a + b for a, b in pairs))
     return Estimate(*((1 + a) * (1 + b) - 1 for a, b in pairs))
@@ -62,11 +62,11 @@ def verdict(costs: Costs, reference: str, vary: str, scale: Scale = Scale.RELATI
         else f"did NOT hold; in none of {len(others)} settings does {reference}'s shape cost"
     )
     most = max(holds or others, key=lambda name: np.nan_to_num(costs[name][reference].value, nan=-np.inf))
-    there, back = (_with_interval(cost, scale) for cost in (costs[most][reference], costs[reference][most]))
+    forth, back = (_with_interval(cost, scale) for cost in (costs[most][reference], costs[reference][most]))
     typical = np.median([costs[name][reference].value for name in others])
     return (
         f"{vary} changes the best shape: {outcome} more than the intervals and a better find explain. Most of"
-        f" all, {reference}'s shape costs {there} in {most}, whose own costs {back} in {reference}; in the"
+        f" all, {reference}'s shape costs {forth} in {most}, whose own costs {back} in {reference}; in the"
         f" median setting {reference}'s shape costs {_amount(typical, scale)}."
         f"{_doubtful(costs, reference, holds)}"
     )

@@ -45,11 +45,11 @@ class Factor(NamedTuple):
 def _decays(values: Sequence[float], learning_rates: Sequence[float]) -> list[Setting]:
     """Every decay in both modes; the independent one is as strong as the scaled one at the middle of the
     learning rates, so that both remove about as much."""
-    middle = math.sqrt(math.prod(learning_rates))
-    none = [Setting("no_decay", {"weight_decay": 0.0}) for value in values if value == 0]
+    centre = math.sqrt(math.prod(learning_rates))
+    undecayed = [Setting("no_decay", {"weight_decay": 0.0}) for value in values if value == 0]
     scaled = [_decay("scaled", value) for value in values if value]
-    independent = [_decay("independent", float(f"{value * middle:.2g}")) for value in values if value]
-    return none + scaled + independent
+    independent = [_decay("independent", float(f"{value * centre:.2g}")) for value in values if value]
+    return undecayed + scaled + independent
 
 
 def _decay(mode: str, strength: float) -> Setting:

@@ -140,8 +140,8 @@ def _scatter(
     ax: Axes, values: Sequence[float], scores: Sequence[float], top: float, colors: Sequence[str]
 ) -> None:
     """Scores as points, those above the top as triangles on it."""
-    for marker, above in ((".", False), ("^", True)):
-        rows = [row for row, score in enumerate(scores) if (score > top) == above]
+    for marker, is_bound in ((".", False), ("^", True)):
+        rows = [row for row, score in enumerate(scores) if (score > top) == is_bound]
         ax.scatter(
             [values[row] for row in rows],
             [min(scores[row], top) for row in rows],

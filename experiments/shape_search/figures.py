@@ -32,8 +32,8 @@ def winning_shapes(results: Results) -> bytes:
     figure, axes = panels(titles, sharex=True, sharey=True)
     best = results.best.winner.candidate
     for ax, standing in zip(axes, results.standings, strict=True):
-        near = near_best(results.findings.screened[standing.name], standing)
-        _band(ax, [learning_rates(candidate)[1] for candidate in near])
+        near_bests = near_best(results.findings.screened[standing.name], standing)
+        _band(ax, [learning_rates(candidate)[1] for candidate in near_bests])
         ax.plot(*learning_rates(best), color=CONTEXT, linewidth=3)
         ax.plot(*learning_rates(standing.winner.candidate), color=ACCENT)
     figure.supxlabel("fraction of training done")
@@ -52,11 +52,11 @@ def winning_shapes(results: Results) -> bytes:
 
 def near_best_shapes(results: Results) -> bytes:
     """Each family's winning multipliers in the band of all that the study can hardly tell from its best."""
-    near = {s.name: near_best(results.findings.screened[s.name], s) for s in results.standings}
-    titles = [f"{name}  {len(shown)} of {results.config.candidates}" for name, shown in near.items()]
+    near_bests = {s.name: near_best(results.findings.screened[s.name], s) for s in results.standings}
+    titles = [f"{name}  {len(shown)} of {results.config.candidates}" for name, shown in near_bests.items()]
     figure, axes = panels(titles, sharex=True, sharey=True)
     for ax, standing in zip(axes, results.standings, strict=True):
-        _band(ax, [multipliers(candidate) for candidate in near[standing.name]])
+        _band(ax, [multipliers(candidate) for candidate in near_bests[standing.name]])
         ax.plot(fractions(), multipliers(standing.winner.candidate), color=ACCENT)
     figure.supxlabel("fraction of training done")
     figure.supylabel("learning rate / its base")
@@ -83,8 +83,8 @@ def sweeps(verdict: Verdict) -> bytes:
         if candidate.family.space[sweep.parameter].log:
             log_scale(ax, "x", sweep.values)
         ax.set_xlabel(sweep.parameter)
-    together = np.concatenate(changes)
-    finite = together[np.isfinite(together)]
+    changes_of_all = np.concatenate(changes)
+    finite = changes_of_all[np.isfinite(changes_of_all)]
     if len(finite) and verdict.scale is Scale.RELATIVE:
         axes[0].set_ylim(min(-1, 1.3 * np.min(finite)), min(np.max(finite), 100) * 1.1 + 1)
     figure.supylabel(f"change of the score, {verdict.scale.unit}")

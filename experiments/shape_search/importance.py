@@ -62,9 +62,9 @@ def total_effects(
     """
     rng = np.random.default_rng(0)
     shares = np.stack([_one_resample(points, values, rng) for _ in range(RESAMPLES)])
-    middle, spread = shares.mean(axis=0), shares.std(axis=0, ddof=1)
+    mean, spread = shares.mean(axis=0), shares.std(axis=0, ddof=1)
     reach = statistics.NormalDist().inv_cdf((1 + confidence) / 2) * spread / math.sqrt(math.e - 1)
-    return [Estimate(*map(float, row)) for row in zip(middle, middle - reach, middle + reach, strict=True)]
+    return [Estimate(*map(float, row)) for row in zip(mean, mean - reach, mean + reach, strict=True)]
 
 
 def _one_resample(points: np.ndarray, values: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -141,9 +141,9 @@ def no_report(monkeypatch):
 def listening():
     """To SIGINT, as Python does when it starts, and the processes that it starts: whoever runs the tests may
     ignore it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
-    signal.signal(signal.SIGINT, before)
+    signal.signal(signal.SIGINT, handler)
 
 
 @pytest.fixture

@@ -28,8 +28,8 @@ def zero_page(content, rng):
 def swap_pages(content, rng):
     first, second = sorted(PAGE * rng.choice(_pages(content), 2, replace=False))
     pages = content[first : first + PAGE], content[second : second + PAGE]
-    between = content[first + PAGE : second]
-    return content[:first] + pages[1] + between + pages[0] + content[second + PAGE :]
+    stretch = content[first + PAGE : second]
+    return content[:first] + pages[1] + stretch + pages[0] + content[second + PAGE :]
 
 
 def append(content, rng):
@@ -37,8 +37,8 @@ def append(content, rng):
 
 
 def repeat_page(content, rng):
-    start, at = PAGE * rng.choice(_pages(content), 2, replace=False)
-    return content[:at] + content[start : start + PAGE] + content[at + rng.choice([0, PAGE]) :]
+    start, place = PAGE * rng.choice(_pages(content), 2, replace=False)
+    return content[:place] + content[start : start + PAGE] + content[place + rng.choice([0, PAGE]) :]
 
 
 DAMAGES = (flip_bit, cut, overwrite, zero_page, swap_pages, append, repeat_page)

@@ -80,14 +80,14 @@ def is_sealed(path):
     return seal.exists() and seal.read_text() == f"{digest}  {path.name}\n"
 
 
-def cut_short(path, beside):
+def cut_short(path, folder):
     """Copy to `beside` what a kill leaves in the middle of a transaction that changes every row: the file,
     half written, and the transaction's journal, from which SQLite rolls it back. Both have `path`'s name."""
     with contextlib.closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA cache_size = 1")  # pages are written before the end of the transaction
         connection.execute("UPDATE trials SET score = score + 1, base_lr = 0.2")
-        beside.mkdir()
+        folder.mkdir()
         for name in (path.name, f"{path.name}-journal"):
-            shutil.copy(path.with_name(name), beside / name)
+            shutil.copy(path.with_name(name), folder / name)
         connection.rollback()
-    return beside / path.name
+    return folder / path.name

@@ -27,10 +27,10 @@ def edit(folder, field, value):
 @pytest.mark.parametrize(("field", "value"), EDITS)
 def test_a_config_that_was_edited_has_no_report_by_the_name_of_the_field(study_copy, capsys, field, value):
     winners = (study_copy / "winners.json").read_bytes()
-    there = json.loads((study_copy / "config.json").read_text())[field]
+    kept = json.loads((study_copy / "config.json").read_text())[field]
     edit(study_copy, field, value)
     assert main(["report", str(study_copy)]) == 2
-    assert f"  {field}: {there!r} in the journal, {value!r} in config.json" in capsys.readouterr().out
+    assert f"  {field}: {kept!r} in the journal, {value!r} in config.json" in capsys.readouterr().out
     assert (study_copy / "winners.json").read_bytes() == winners
 
 

@@ -44,7 +44,7 @@ def test_the_best_so_far_counts_full_measurements_alone():
 
 
 @pytest.mark.parametrize(
-    ("winner", "low", "high", "near"),
+    ("winner", "low", "high", "numbers"),
     [
         (2, 0.96, 1.04, [2]),
         (2, 0.9, 1.1, [2, 3]),  # half an interval is 0.1, and 1.0 the lowest score in full
@@ -54,15 +54,15 @@ def test_the_best_so_far_counts_full_measurements_alone():
         (2, -INF, INF, [1, 2, 3]),  # of a single confirming run, nothing is told apart but divergence
     ],
 )
-def test_near_the_best_is_what_lies_within_half_the_winners_interval(winner, low, high, near):
-    assert [one.number for one in near_best(RACED, standing(winner, low, high))] == near
+def test_near_the_best_is_what_lies_within_half_the_winners_interval(winner, low, high, numbers):
+    assert [raced.number for raced in near_best(RACED, standing(winner, low, high))] == numbers
 
 
 def test_where_everything_diverged_the_winner_is_alone():
     diverged = [raced(0, INF), raced(1, INF)]
     winner = Winner(diverged[0].candidate, np.full(3, INF))
-    alone = Standing("linear", winner, Estimate(INF, INF, INF), {}, None)
-    assert near_best(diverged, alone) == [diverged[0].candidate]
+    sole = Standing("linear", winner, Estimate(INF, INF, INF), {}, None)
+    assert near_best(diverged, sole) == [diverged[0].candidate]
 
 
 def test_a_drawn_shape_scores_at_the_best_of_its_rates():
@@ -95,7 +95,9 @@ def drawn(monkeypatch):
     for name, loss in (("cosine", 2.0), ("constant", 3.0)):
         screened[name] = (raced(0, loss, loss, family=FAMILIES[name]),)
         winners[name] = Winner(screened[name][0].candidate, np.full(6, loss))
-    told = {name: np.array([one.medians[-1] for one in of]) for name, of in screened.items()}
+    told = {
+        name: np.array([candidate.medians[-1] for candidate in raced]) for name, raced in screened.items()
+    }
     ranked = standings(winners, ("cosine", "constant"), 0.95)
     results = Results(config, Findings(screened, told, winners), ranked, {}, {}, Tally(0, 0, 0.0))
     return lambda module, name: getattr(module, name)(results).axes[0]

@@ -36,8 +36,8 @@ def checked(study, journal_rows):
     rows = {i: row for i, row in journal_rows(study[0]).items() if i[0] == "check"}
     found = {}
     for number in {i[2] for i in rows}:
-        of = {i[4]: row for i, row in rows.items() if i[2] == number}
-        found[number] = of[0], np.array([of[replicate]["score"] for replicate in range(len(of))])
+        chosen = {i[4]: row for i, row in rows.items() if i[2] == number}
+        found[number] = chosen[0], np.array([chosen[replicate]["score"] for replicate in range(len(chosen))])
     return found
 
 

@@ -99,12 +99,12 @@ def test_what_is_no_checkpoint_hinders_none_and_is_left_alone(tmp_path, stray):
     folder = tmp_path / "checkpoints"
     folder.mkdir()
     STRAYS[stray](folder)
-    before = {(entry.name, entry.lstat().st_ino) for entry in folder.iterdir()}
+    entries = {(entry.name, entry.lstat().st_ino) for entry in folder.iterdir()}
     checkpoints = saved_at(folder, 10, 20, 30)
     assert newest_step(checkpoints) == (30, [])
     assert checkpoints.newest_identity() == "chunk"
     checkpoints.clear()
-    assert {(entry.name, entry.lstat().st_ino) for entry in folder.iterdir()} == before
+    assert {(entry.name, entry.lstat().st_ino) for entry in folder.iterdir()} == entries
 
 
 def test_a_leftover_that_is_a_file_hinders_none(tmp_path):

@@ -155,8 +155,8 @@ def test_killed_at_any_call_the_newest_complete_one_is_there(tmp_path, killed_at
         step, problems = newest_step(Checkpoints(folder))
         assert (problems, newest_step(Checkpoints(folder), "another")) == ([], (None, []))
         steps.append(step)
-        after = saved_at(folder, 4)
-        assert newest_step(after) == (4, [])
+        checkpoints_kept = saved_at(folder, 4)
+        assert newest_step(checkpoints_kept) == (4, [])
         assert len(list(folder.iterdir())) == 2  # no leftovers
     assert len(steps) > 20
     assert steps == sorted(steps)

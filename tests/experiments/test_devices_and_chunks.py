@@ -22,16 +22,16 @@ def test_two_studies_of_one_folder_may_change_devices_half_way(tmp_path, finishe
     assert (tmp_path / "winners.json").read_bytes() == (finished.folder / "winners.json").read_bytes()
 
 
-@pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1)])
-def test_a_study_keeps_to_one_device_or_to_several(tmp_path, tiny_config, journal_rows, before, after):
+@pytest.mark.parametrize(("first", "second"), [(1, 2), (2, 1)])
+def test_a_study_keeps_to_one_device_or_to_several(tmp_path, tiny_config, journal_rows, first, second):
     with pytest.MonkeyPatch.context() as patch:
         stop_after(patch, chunks=1)
         with pytest.raises(KeyboardInterrupt):
-            STUDY.run(tiny_config(), tmp_path, devices=before, chunk_runs=10)
+            STUDY.run(tiny_config(), tmp_path, devices=first, chunk_runs=10)
     rows, names = journal_rows(tmp_path), {1: "one", 2: "several"}
     with pytest.raises(StudyError, match="with one device, or with several of any number") as error:
-        STUDY.run(tiny_config(), tmp_path, devices=after)
-    assert f"devices: '{names[before]}' there, '{names[after]}' asked for" in str(error.value)
+        STUDY.run(tiny_config(), tmp_path, devices=second)
+    assert f"devices: '{names[first]}' there, '{names[second]}' asked for" in str(error.value)
     assert journal_rows(tmp_path) == rows
 
 

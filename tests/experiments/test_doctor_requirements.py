@@ -23,7 +23,10 @@ def test_required_are_the_dependencies_in_pyproject():
         for wanted in map(Requirement, lines)
         if extra != "test" and wanted.name != "steepest"
     }
-    assert {(each.package, SpecifierSet(each.bounds), each.extra) for each in requirements()} == expected
+    assert {
+        (requirement.package, SpecifierSet(requirement.bounds), requirement.extra)
+        for requirement in requirements()
+    } == expected
 
 
 RELEASES = st.lists(st.integers(0, 12), min_size=1, max_size=4).map(lambda parts: ".".join(map(str, parts)))

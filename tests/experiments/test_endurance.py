@@ -28,7 +28,7 @@ def small_config(tiny_config):
 
 
 def test_every_study_has_a_small_one():
-    assert {one.package for one in STUDIES.values()} == set(names.STUDIES) - NO_STUDIES
+    assert {study.package for study in STUDIES.values()} == set(names.STUDIES) - NO_STUDIES
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_every_call_that_writes_is_timed(tmp_path, small_config):
         tmp_path, "SELECT (SELECT COUNT(*) FROM chunks), (SELECT COUNT(*) FROM events)"
     )
     assert [len(seconds) for seconds in paid] == [1, chunks - events, events, 1]
-    assert all(seconds > 0 for of in paid for seconds in of)
+    assert all(seconds > 0 for calls in paid for seconds in calls)
 
 
 @pytest.mark.usefixtures("no_report")

@@ -29,12 +29,12 @@ def copy(finished, tmp_path):
     return shutil.copytree(finished.folder, tmp_path / "copy")
 
 
-def winners(folder, without=()):
+def winners(folder, left_out=()):
     """The content of every winners.json of a study by its place, without what the clock decided."""
 
     def kept(value):
         if isinstance(value, dict):
-            return {key: kept(inner) for key, inner in value.items() if key not in without}
+            return {key: kept(inner) for key, inner in value.items() if key not in left_out}
         return [kept(inner) for inner in value] if isinstance(value, list) else value
 
     paths = sorted(folder.rglob("winners.json"))

@@ -44,11 +44,11 @@ def compiled():
         raise Begun
 
     def load(*arguments, loaded=workloads.load, **options):
-        before = len(programs)
+        count = len(programs)
         try:
             return loaded(*arguments, **options)
         finally:
-            del programs[before:]
+            del programs[count:]
 
     jax.monitoring.register_event_duration_secs_listener(notice)
     with pytest.MonkeyPatch.context() as patch:
@@ -79,14 +79,14 @@ def test_any_words_begin_a_study_or_end_with_a_message(study, compiled):
     @fuzzed(20)
     @given(command_lines(study))
     def end_well(words):
-        before = len(compiled)
+        count = len(compiled)
         status, output = outcome(study, words)
         event(f"{study}: {status}")
         assert (
             status == "begun" or (status == 2 and output.strip()) or (status, "--help" in words) == (0, True)
         )
         assert "Traceback" not in output
-        assert status == "begun" or len(compiled) == before
+        assert status == "begun" or len(compiled) == count
 
     end_well()
 
@@ -101,10 +101,10 @@ def test_every_field_that_is_wrong_is_named_at_once(study, compiled):
         words = []
         for field in wrong:
             words += [f"--{field.replace('_', '-')}", *data.draw(st.sampled_from(fields[field]))]
-        before = len(compiled)
+        count = len(compiled)
         status, output = outcome(study, words)
         named = {line.removeprefix("error: ").split(":")[0] for line in output.splitlines()}
         assert (status, named) == (2, set(wrong)), output
-        assert len(compiled) == before
+        assert len(compiled) == count
 
     name_them()

@@ -164,12 +164,12 @@ def test_the_correlations_are_scipys_on_the_journal(folder, content, journal_row
     by_name = {entry["predictor"]: entry for entry in content["predictors"]}
     for name in ("takeuchi_exact", "takeuchi_blocks", "takeuchi_diagonal", "takeuchi_trace_ratio"):
         predicted = np.array([row["metrics"][f"{name}@{STEPS}"] for row in measured]) / sizes
-        within = [stats.spearmanr(predicted[sizes == n], gaps[sizes == n]).statistic for n in (32, LARGEST)]
+        ranks = [stats.spearmanr(predicted[sizes == n], gaps[sizes == n]).statistic for n in (32, LARGEST)]
         entry = by_name[f"{name} / n"]
         assert entry["rank_correlation"]["value"] == pytest.approx(stats.spearmanr(predicted, gaps).statistic)
-        assert entry["rank_correlation_at_equal_size"]["value"] == pytest.approx(np.mean(within))
+        assert entry["rank_correlation_at_equal_size"]["value"] == pytest.approx(np.mean(ranks))
         by_size = [entry["rank_correlation_by_size"][str(n)]["value"] for n in (32, LARGEST)]
-        assert by_size == pytest.approx(within)
+        assert by_size == pytest.approx(ranks)
     assert by_name["1 / n"]["rank_correlation_at_equal_size"]["value"] == 0
 
 

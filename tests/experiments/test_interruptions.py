@@ -103,16 +103,16 @@ class Killed:
 def interrupted(monkeypatch, tmp_path, whole):
     """(what is done to a copy of the finished study before the kill, and after it) → the interruption."""
 
-    def interrupt(before, after, exitcode=None):
+    def interrupt(prepare, finish, exitcode=None):
         folder = tmp_path / "killed"
 
         def start(*_):
             shutil.copytree(whole, folder)
-            before(folder)
+            prepare(folder)
             return Killed(exitcode)
 
         monkeypatch.setattr(interruptions, "start", start)
-        monkeypatch.setattr(interruptions, "finish", lambda *_: after(folder))
+        monkeypatch.setattr(interruptions, "finish", lambda *_: finish(folder))
         return Interruptions(moments=1).interrupt(TINY, 0.0, folder, whole, tmp_path / "compiled")
 
     return interrupt
@@ -125,9 +125,9 @@ def nothing(folder):
 def test_an_interrupted_study_is_found_equal_and_its_runs_are_counted(measured):
     endured = measured.endured
     assert endured.equal == len(endured.interruptions), endured
-    assert sum(one.stage != ENDED for one in endured.interruptions) == 2
-    assert all(0 <= one.moment <= endured.seconds for one in endured.interruptions)
-    assert all(one.status in (-9, 0) for one in endured.interruptions)
+    assert sum(interruption.stage != ENDED for interruption in endured.interruptions) == 2
+    assert all(0 <= interruption.moment <= endured.seconds for interruption in endured.interruptions)
+    assert all(interruption.status in (-9, 0) for interruption in endured.interruptions)
     assert endured.runs == asked(measured.whole, "SELECT COUNT(*) FROM trials")[0][0] == RUNS
     for number in range(endured.equal):
         assert differences(TINY, measured.whole, measured.place / str(number)) == []
@@ -138,9 +138,12 @@ def test_a_study_that_has_ended_is_interrupted_once_more_and_earlier(monkeypatch
     monkeypatch.setattr(interruptions, "STUDIES", {"tiny": TINY})
     monkeypatch.setattr(interruptions, "finish", lambda *_: 10.0)
     monkeypatch.setattr(
-        Interruptions, "interrupt", lambda self, _, at, *__: Interruption(at, next(stages), 0, ())
+        Interruptions, "interrupt", lambda self, _, moment, *__: Interruption(moment, next(stages), 0, ())
     )
-    moments = [one.moment for one in Interruptions(moments=2).measure("tiny", tmp_path).interruptions]
+    moments = [
+        interruption.moment
+        for interruption in Interruptions(moments=2).measure("tiny", tmp_path).interruptions
+    ]
     assert 10 > moments[1] > moments[2] > moments[3] > 0
 
 
@@ -225,7 +228,7 @@ def test_runs_that_come_only_after_the_kill_must_come_out_the_same(interrupted, 
 
 
 @pytest.mark.parametrize(
-    ("before", "exitcode", "stage"),
+    ("recorded", "exitcode", "stage"),
     [
         (lambda folder: (folder / "journal.sqlite").unlink(), None, NO_JOURNAL),
         (lambda folder: changed(folder, "DELETE FROM trials"), None, NO_RUN),
@@ -235,8 +238,8 @@ def test_runs_that_come_only_after_the_kill_must_come_out_the_same(interrupted, 
     ],
     ids=[NO_JOURNAL, NO_RUN, SOME_RUNS, ALL_RUNS, ENDED],
 )
-def test_how_far_an_interrupted_study_had_come_is_told(interrupted, before, exitcode, stage):
-    assert interrupted(before, nothing, exitcode).stage == stage
+def test_how_far_an_interrupted_study_had_come_is_told(interrupted, recorded, exitcode, stage):
+    assert interrupted(recorded, nothing, exitcode).stage == stage
 
 
 def test_a_study_that_ends_by_itself_with_an_error_is_a_problem(interrupted):
@@ -248,9 +251,9 @@ def test_the_rows_of_a_folder_are_all_those_of_its_journal_and_reading_changes_n
     def files():
         return {path: path.read_bytes() for path in whole.rglob("*") if path.is_file()}
 
-    before = files()
+    files_then = files()
     rows = recorded(whole)
-    assert files() == before
+    assert files() == files_then
     expected = asked(whole, "SELECT stage, family, candidate, variant, replicate, score FROM trials")
     places = [("journal.sqlite", "trials", *identity) for *identity, _ in expected]
     events = [("journal.sqlite", "events", number) for (number,) in asked(whole, "SELECT number FROM events")]

@@ -110,12 +110,12 @@ def test_a_copy_in_memory_begins_with_what_was_there_and_goes_on_alone(tmp_path)
     with Journal(path) as journal:
         journal.record(chunk(0))
         journal.record_event("note", "at home")
-        before = everything(journal)
+        kept = everything(journal)
         with Journal.in_memory(journal.content()) as copy:
-            assert everything(copy) == before
+            assert everything(copy) == kept
             copy.record(chunk(1))
             copy.record_event("note", "away")
-            assert everything(journal) == before
+            assert everything(journal) == kept
             journal.record(chunk(1))
             journal.record_event("note", "away")
             assert everything(copy) == everything(journal)

@@ -71,10 +71,10 @@ def test_a_best_rate_at_an_edge_is_marked_and_one_inside_is_not(tmp_path, one_ru
         results = STUDY.run(one_rung_config(learning_rates=(low, high)), tmp_path / name)
         return results, winners_of(tmp_path / name)
 
-    inside, winners = searched("inside", 0.01, 30.0)
+    interior, winners = searched("inside", 0.01, 30.0)
     assert all(0.5 <= winner["base_lr"] <= 16 for winner in winners)
     assert not any(winner["base_lr_at_edge"] for winner in winners)
-    assert not any("at an edge" in note for note in notes(inside))
+    assert not any("at an edge" in note for note in notes(interior))
     for name, low, high in (("below", 0.01, 0.02), ("above", 6.0, 12.0)):
         stuck, winners = searched(name, low, high)
         (line,) = [note for note in notes(stuck) if "at an edge of learning_rates" in note]
@@ -84,7 +84,7 @@ def test_a_best_rate_at_an_edge_is_marked_and_one_inside_is_not(tmp_path, one_ru
             best = 31 / 32 if name == "below" else 1 / 32  # the outermost of sixteen in the range
             assert winner["base_lr"] == pytest.approx(low * 2**best, rel=1e-4)
             assert winner["base_lr_at_edge"] is True
-        assert inside.best.score.value < stuck.best.score.value
+        assert interior.best.score.value < stuck.best.score.value
 
 
 @pytest.mark.parametrize(

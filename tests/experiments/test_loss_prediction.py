@@ -72,10 +72,10 @@ def law_at_the_end(law, rates):
     """The law from its formula, in NumPy."""
     constants = law["constants"]
     falls = np.concatenate([[0], rates[:-1]]) - rates
-    left = np.cumsum(rates[::-1])[::-1]
-    counted = (left > 0) & (law["count_warmup"] | (np.cumsum(falls > 0) > 0))
+    remaining = np.cumsum(rates[::-1])[::-1]
+    counted = (remaining > 0) & (law["count_warmup"] | (np.cumsum(falls > 0) > 0))
     with np.errstate(divide="ignore", over="ignore"):
-        x = rates[counted] ** -constants["gamma"] * left[counted]
+        x = rates[counted] ** -constants["gamma"] * remaining[counted]
         shares = 1 - (constants["C"] * x + 1) ** -constants["beta"]
     reduction = constants["B"] * np.sum(falls[counted] * shares)
     return constants["L0"] + constants["A"] * rates.sum() ** -constants["alpha"] - reduction

@@ -21,8 +21,8 @@ def test_a_sweep_takes_what_its_runs_side_by_side_take_within_a_fifth():
         return train(workload, data, optax.adam, row[0], run_keys(row[1]), batch_size=64).metrics
 
     planned = sweep_memory(AtOnce(run), (rates, keys), workload.data, mesh=run_mesh(1), vectorize=width)
-    together = jax.jit(jax.vmap(run, in_axes=(0, None))).lower((rates, keys), workload.data).compile()
-    needed = together.memory_analysis()
+    compiled = jax.jit(jax.vmap(run, in_axes=(0, None))).lower((rates, keys), workload.data).compile()
+    needed = compiled.memory_analysis()
     # there is room for two groups of rows, and the number of groups to compute
     assert planned.data + planned.rows == needed.argument_size_in_bytes + rates.nbytes + keys.nbytes + 4
     assert planned.results == needed.output_size_in_bytes + width * 4 * len(METRICS)

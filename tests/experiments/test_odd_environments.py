@@ -132,10 +132,10 @@ def test_a_user_without_a_home_keeps_no_programs(monkeypatch):
 
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr("pathlib.Path.home", no_home)
-    before = jax.config.jax_compilation_cache_dir
+    cache = jax.config.jax_compilation_cache_dir
     jax.config.update("jax_compilation_cache_dir", None)
     try:
         keep_compiled_programs()
         assert jax.config.jax_compilation_cache_dir is None
     finally:
-        jax.config.update("jax_compilation_cache_dir", before)
+        jax.config.update("jax_compilation_cache_dir", cache)

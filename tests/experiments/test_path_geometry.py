@@ -299,9 +299,9 @@ def test_claims_fail_where_their_numbers_do():
     # γ √d is below 1, inside the noise, and 10 · 0.08² is less than the walk's 0.18
     assert held == {"share of steps with γ > 0", "γ, last third over first"}
     paths = made_up_paths()
-    middle = paths.series[Group("sgd", 16, "true labels")]
+    central = paths.series[Group("sgd", 16, "true labels")]
     sinking = np.linspace(1, -0.2, len(CONFIG.probed_steps))[None, :]
-    middle["gradient_cosine"] = middle["gradient_cosine"] * sinking
+    central["gradient_cosine"] = central["gradient_cosine"] * sinking
     found = claims_of(paths)
     assert found["share of steps with γ > 0"].effect.value == pytest.approx(10 / 12)
     assert not found["share of steps with γ > 0"].held

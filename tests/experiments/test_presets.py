@@ -42,7 +42,7 @@ WRITERS = {"cifar10": write_cifar10, "wikitext103": write_wikitext103}
 
 
 def rows(folder, journal_rows, stage):
-    return [row for (of, *_), row in journal_rows(folder).items() if of == stage]
+    return [row for (run_stage, *_), row in journal_rows(folder).items() if run_stage == stage]
 
 
 @pytest.mark.parametrize(

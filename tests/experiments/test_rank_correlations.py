@@ -37,9 +37,9 @@ def test_rank_correlations_are_scipys_with_ties():
 
 def test_at_equal_size_the_size_explains_nothing(few_resamples):
     _, _, sizes, clusters = made_up_runs()
-    within = np.tile(np.arange(12.0), 2)
-    predictions = np.stack([1 / sizes, -within + 100.0 / sizes])
-    found = ranked(predictions, within + 1e6 / sizes, sizes, clusters)
+    ranks = np.tile(np.arange(12.0), 2)
+    predictions = np.stack([1 / sizes, -ranks + 100.0 / sizes])
+    found = ranked(predictions, ranks + 1e6 / sizes, sizes, clusters)
     assert list(found.by_size) == [100, 200]
     for correlation in (*found.by_size.values(), found.equal_size):
         np.testing.assert_allclose(correlation.values, [0, -1], atol=1e-12)

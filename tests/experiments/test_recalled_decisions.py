@@ -33,11 +33,11 @@ def another_processor(monkeypatch):
     def otherwise(space, points, first):
         return tuple(
             dataclasses.replace(
-                one,
-                params={name: value * (1 - LAST_BITS) for name, value in one.params.items()},
-                base_lr=one.base_lr * (1 - LAST_BITS),
+                candidate,
+                params={name: value * (1 - LAST_BITS) for name, value in candidate.params.items()},
+                base_lr=candidate.base_lr * (1 - LAST_BITS),
             )
-            for one in candidates(space, points, first)
+            for candidate in candidates(space, points, first)
         )
 
     monkeypatch.setattr(SearchSpace, "candidates", otherwise)

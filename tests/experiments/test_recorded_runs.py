@@ -48,8 +48,8 @@ def test_a_run_on_a_parabola_has_the_loss_of_its_closed_form(tmp_path, tiny_conf
     for (_, family, _, steps, _), row in journal_rows(tmp_path).items():
         if family == "constant":
             rows[steps].append(row)
-    assert [len({row["score"] for row in of}) for of in rows.values()] >= [10, 5]  # all, and who went on
-    for steps, row in ((steps, row) for steps, of in rows.items() for row in of):
+    assert [len({row["score"] for row in runs}) for runs in rows.values()] >= [10, 5]  # all, and who went on
+    for steps, row in ((steps, row) for steps, runs in rows.items() for row in runs):
         rates = row["base_lr"] * constant_with_warmup(row["params"]["warmup"], steps)
         assert row["score"] == pytest.approx((3 * np.prod(1 - rates)) ** 2 / 2, rel=1e-4, abs=1e-12)
 

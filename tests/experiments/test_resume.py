@@ -67,11 +67,11 @@ def recording_times(folder):
 
 @pytest.mark.usefixtures("no_report", "no_training")
 def test_a_finished_study_runs_nothing_again(study_copy, finished, tiny_config):
-    before = recording_times(study_copy)
+    times = recording_times(study_copy)
     (study_copy / "winners.json").unlink()
     (study_copy / ".winners.json.partial").write_text('{"format": "stee')
     STUDY.run(tiny_config(), study_copy)
-    assert recording_times(study_copy) == before
+    assert recording_times(study_copy) == times
     assert (study_copy / "winners.json").read_bytes() == (finished.folder / "winners.json").read_bytes()
 
 

@@ -83,12 +83,12 @@ def test_costs_on_the_landscape_are_evaluations_until_the_tolerance(rows, folder
     assert min(row["score"] for row in rows if row["stage"] == "polish") <= 1.001 * best
     for entry in content["strategies"]:
         for seed, cost in enumerate(entry["costs"]):
-            near = [
+            reached = [
                 row["number"] + 1
                 for row in rows
                 if row["stage"] == f"{entry['strategy']} {seed}" and row["score"] <= (1 + TOLERANCE) * best
             ]
-            assert cost == (min(near) if near else None)
+            assert cost == (min(reached) if reached else None)
     assert content["selection_bias"] is None
 
 

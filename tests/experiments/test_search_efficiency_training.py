@@ -86,8 +86,8 @@ def test_costs_of_training_are_steps_until_fresh_seeds_find_the_incumbent_near_o
             batch = 16 if entry["strategy"] == "random" else 4
             found = incumbents_by_hand(rows, f"{entry['strategy']} {seed}", batch)
             scores += [score for *_, score in found]
-            near = [when for when, _, score in found if score <= known["near_optimal_up_to"]]
-            assert cost == (near[0] if near else None)
+            reached = [when for when, _, score in found if score <= known["near_optimal_up_to"]]
+            assert cost == (reached[0] if reached else None)
         ends = [incumbents_by_hand(rows, f"{entry['strategy']} {s}", batch)[-1][2] for s in range(2)]
         assert entry["above_best_known"]["value"] == pytest.approx(np.median(ends) / known["score"] - 1)
         remained = np.mean(np.array(ends) <= known["near_optimal_up_to"])
@@ -97,7 +97,8 @@ def test_costs_of_training_are_steps_until_fresh_seeds_find_the_incumbent_near_o
         (row["stage"], row["number"]) for row in rows if row["params"] == first and "fresh" in row["stage"]
     }
     medians = [
-        np.median([row["score"] for row in rows if (row["stage"], row["number"]) == one]) for one in same
+        np.median([row["score"] for row in rows if (row["stage"], row["number"]) == candidate])
+        for candidate in same
     ]
     assert min(medians) == min(scores)
 
@@ -108,7 +109,7 @@ def test_races_drop_candidates_and_all_searches_of_a_seed_begin_alike(rows):
         for row in rows:
             if row["stage"] == search:
                 runs.setdefault(row["number"], []).append(row["label"]["num_steps"])
-        dropped = [first[1:] * first[0] == tuple(of) for of in runs.values()]
+        dropped = [first[1:] * first[0] == tuple(run_steps) for run_steps in runs.values()]
         assert any(dropped)
         assert not all(dropped)
     start = [
@@ -194,7 +195,7 @@ def test_mistakes_end_before_anything_is_searched(changes, message, tmp_path):
 
 
 def test_searches_begin_from_what_a_shape_search_does_unless_told_otherwise():
-    search, here = shape_search.Config(), Training()
+    search, training = shape_search.Config(), Training()
     assert search.strategy == DEFAULT
     for name in ("learning_rates", "batch_size", "workload", "metric", "optimizer"):
-        assert getattr(here, name) == getattr(search, name)
+        assert getattr(training, name) == getattr(search, name)

@@ -64,7 +64,10 @@ def start_both(words, devices):
 def outputs(processes):
     """What each printed, and its errors; without what the transport of collectives says of itself."""
     printed = [[part.decode() for part in process.communicate(timeout=PATIENCE)] for process in processes]
-    return [["\n".join(line for line in out.splitlines() if "Gloo" not in line), err] for out, err in printed]
+    return [
+        ["\n".join(line for line in output.splitlines() if "Gloo" not in line), err]
+        for output, err in printed
+    ]
 
 
 def test_all_processes_get_what_the_first_made_and_what_each_has():
@@ -72,7 +75,7 @@ def test_all_processes_get_what_the_first_made_and_what_each_has():
     printed = outputs(processes)
     assert [process.returncode for process in processes] == [0, 0], printed
     expected = ["True", "[[0, 4294967295], [1, 4294967295]]", "refused by 0"]
-    assert [out.splitlines() for out, _ in printed] == [expected, expected]
+    assert [output.splitlines() for output, _ in printed] == [expected, expected]
 
 
 def test_one_process_needs_no_other():

@@ -116,29 +116,29 @@ def test_the_best_shape_of_every_setting_is_trained_in_every_setting(finished):
 
 def test_costs_are_changes_of_the_medians_at_the_rates_that_tuned_best(finished):
     rows, found = journal(finished.folder), content(finished.folder)
-    shapes = {one["setting"]: (one["family"], json.dumps(one["params"])) for one in found["settings"]}
+    shapes = {shape["setting"]: (shape["family"], json.dumps(shape["params"])) for shape in found["settings"]}
     medians = {}
-    for one in found["transfers"]:
-        cell = one["trained_in"], one["shape_of"]
+    for entry in found["transfers"]:
+        cell = entry["trained_in"], entry["shape_of"]
         tuned = {
-            rate: statistics.median(of)
-            for (*shape, rate), of in scores(rows, f"retune {cell[0]}").items()
+            rate: statistics.median(values)
+            for (*shape, rate), values in scores(rows, f"retune {cell[0]}").items()
             if tuple(shape) == shapes[cell[1]]
         }
         assert len(tuned) == RATES
-        assert tuned[one["base_lr"]] == min(tuned.values())
-        assert one["base_lr_bracketed"] == (min(tuned) < one["base_lr"] < max(tuned))
-        fresh = scores(rows, f"compare {cell[0]}")[(*shapes[cell[1]], one["base_lr"])]
+        assert tuned[entry["base_lr"]] == min(tuned.values())
+        assert entry["base_lr_bracketed"] == (min(tuned) < entry["base_lr"] < max(tuned))
+        fresh = scores(rows, f"compare {cell[0]}")[(*shapes[cell[1]], entry["base_lr"])]
         assert len(fresh) == CONFIRM
-        medians[cell] = one["score"]["value"]
+        medians[cell] = entry["score"]["value"]
         assert medians[cell] == statistics.median(fresh)
-    for one in found["transfers"]:
-        setting, name = one["trained_in"], one["shape_of"]
+    for entry in found["transfers"]:
+        setting, name = entry["trained_in"], entry["shape_of"]
         if setting == name:
-            assert one["cost"] is None
+            assert entry["cost"] is None
         else:
             change = medians[setting, name] / medians[setting, setting] - 1
-            assert one["cost"]["value"] == pytest.approx(change, rel=1e-12)
+            assert entry["cost"]["value"] == pytest.approx(change, rel=1e-12)
 
 
 def test_a_stopped_study_runs_what_is_missing_and_nothing_again(finished, study_copy, monkeypatch):
@@ -148,10 +148,10 @@ def test_a_stopped_study_runs_what_is_missing_and_nothing_again(finished, study_
         lost.unlink()
     (study_copy / "journal.sqlite").unlink()
     assert forget_runs(second, "stage = 'confirm'", "kind = 'winners'")
-    before = (first / "journal.sqlite").read_bytes()
+    kept = (first / "journal.sqlite").read_bytes()
     config = Config(**SEARCH, vary="num_steps", values=(10, 5))
     STUDY.run(config, study_copy)
-    assert (first / "journal.sqlite").read_bytes() == before
+    assert (first / "journal.sqlite").read_bytes() == kept
     assert journal(second) == journal(finished.folder / "settings" / "num_steps_5")
     assert journal(study_copy) == journal(finished.folder)
     assert content(study_copy) == content(finished.folder)
@@ -226,7 +226,7 @@ def test_weight_decay_is_varied_in_both_modes_with_equal_strength_in_the_middle_
     """At a learning rate of 0.1, the middle of [0.01, 1], a step's scaled decay is 0.1 · λ."""
     search = {"optimizer": "adamw", "learning_rates": (0.01, 1.0)}
     settings = Config(**search, vary="weight_decay", values=(0.5, 0, 2)).settings
-    assert {name: (one.weight_decay, one.decay_mode) for name, one in settings.items()} == {
+    assert {name: (setting.weight_decay, setting.decay_mode) for name, setting in settings.items()} == {
         "no_decay": (0.0, "scaled"),
         "scaled_0.5": (0.5, "scaled"),
         "scaled_2": (2.0, "scaled"),
@@ -238,7 +238,7 @@ def test_weight_decay_is_varied_in_both_modes_with_equal_strength_in_the_middle_
 def test_an_optimizers_learning_rates_are_moved_to_where_it_is_compared():
     search = {"optimizer": "adamw", "learning_rates": (0.01, 1.0)}
     settings = Config(**search, vary="optimizer", values=("adamw", "muon", "signum")).settings
-    assert {name: one.optimizer for name, one in settings.items()} == {
+    assert {name: setting.optimizer for name, setting in settings.items()} == {
         name: name for name in ("adamw", "muon", "signum")
     }
     assert settings["adamw"].learning_rates == (0.01, 1.0)
@@ -261,7 +261,7 @@ def test_searches_and_transfers_are_trained_as_their_setting_says(tmp_path, monk
     monkeypatch.setattr("experiments.study.study.write_report", lambda *arguments: None)
     STUDY.run(Config(**SEARCH, vary="batch_size", values=(4, 1, 8)), tmp_path)
     transfers = content(tmp_path)["transfers"]
-    assert {(one["trained_in"], one["score"]["value"], one["base_lr"]) for one in transfers} == {
+    assert {(entry["trained_in"], entry["score"]["value"], entry["base_lr"]) for entry in transfers} == {
         ("batch_size_4", 4.0, 1.0),
         ("batch_size_1", 1.0, 1.0),
         ("batch_size_8", 8.0, 1.0),

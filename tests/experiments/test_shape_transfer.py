@@ -40,9 +40,9 @@ class Setting:
 
     def score(self, trial):
         warmup = trial.params["warmup"]
-        off = math.log2(trial.base_lr) - self.places(warmup) / 4
+        distance = math.log2(trial.base_lr) - self.places(warmup) / 4
         luck = 1 + np.random.default_rng([len(trial.stage), trial.replicate]).exponential()
-        return self.cost(warmup) * (1 + off**2) * luck
+        return self.cost(warmup) * (1 + distance**2) * luck
 
 
 @pytest.mark.parametrize("own", WARMUPS)
@@ -80,7 +80,7 @@ def test_no_shape_is_privileged_by_the_rate_it_was_found_with():
     """All have the same best rate, off the grid; that one of them was found with it changes nothing."""
     own = {name: shape(warmup, base_lr=2**-2.1) for name, warmup in WARMUPS.items()}
     found = transfer("b", own, BUDGET, Setting(0.1, lambda warmup: -8.4))
-    assert len({one.candidate.base_lr for one in found.values()}) == 1
+    assert len({tried.candidate.base_lr for tried in found.values()}) == 1
     assert median_change(found["a"].scores, found["b"].scores).value == pytest.approx(0.05, abs=1e-12)
 
 
@@ -123,7 +123,7 @@ REST = {"b__c": UNSURE, "c__b": UNSURE}
 
 
 @pytest.mark.parametrize(
-    ("there", "back", "held", "doubtful"),
+    ("forth", "back", "held", "doubtful"),
     [
         (WORSE, WORSE, True, False),
         (WORSE, UNSURE, True, False),  # 1.1 · 0.95 > 1
@@ -133,8 +133,8 @@ REST = {"b__c": UNSURE, "c__b": UNSURE}
         (BETTER, WORSE, False, False),
     ],
 )
-def test_a_cost_counts_where_a_better_find_does_not_explain_it(there, back, held, doubtful):
-    costs = matrix(b__a=there, a__b=back, c__a=UNSURE, a__c=UNSURE, **REST)
+def test_a_cost_counts_where_a_better_find_does_not_explain_it(forth, back, held, doubtful):
+    costs = matrix(b__a=forth, a__b=back, c__a=UNSURE, a__c=UNSURE, **REST)
     assert changed(costs, "a") == (["b"] if held else [])
     sentence = verdict(costs, "a", "b1")
     assert ("held for 1 of 2 settings; in b, a's" in sentence) is held
@@ -185,7 +185,7 @@ def test_over_repetitions_the_verdict_is_right_about_shapes_of_known_quality(qua
     held = 0
     for _ in range(20):
         luck = rng.exponential(size=(2, 1, 60)) + 1
-        home, away = luck * (1 + 0.05 * rng.normal(size=(2, 2, 60))) * np.array(quality)[..., None]
-        costs = {"a": {"b": median_change(home[1], home[0])}, "b": {"a": median_change(away[0], away[1])}}
+        home, abroad = luck * (1 + 0.05 * rng.normal(size=(2, 2, 60))) * np.array(quality)[..., None]
+        costs = {"a": {"b": median_change(home[1], home[0])}, "b": {"a": median_change(abroad[0], abroad[1])}}
         held += bool(changed(costs, "a"))
     assert least <= held <= most

@@ -73,7 +73,10 @@ def send(number):
 def test_a_signal_is_answered_at_once_and_ends_the_study_after_the_chunk(
     tmp_path, command_options, journal_rows, at_call, number
 ):
-    output, before = io.StringIO(), {of: signal.getsignal(of) for of in (signal.SIGINT, signal.SIGTERM)}
+    output, handlers = (
+        io.StringIO(),
+        {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)},
+    )
     arguments = [*command_options(), "--folder", str(tmp_path / "study"), "--chunk-runs", str(CHUNK)]
 
     def interrupt():
@@ -86,7 +89,7 @@ def test_a_signal_is_answered_at_once_and_ends_the_study_after_the_chunk(
     assert output.getvalue().splitlines()[-1] == ENDED
     assert 4 * 4 < len(journal_rows(tmp_path / "study")) <= 5 * CHUNK  # the chunk was ended and recorded
     assert not (tmp_path / "study" / "winners.json").exists()
-    assert {of: signal.getsignal(of) for of in before} == before
+    assert {number: signal.getsignal(number) for number in handlers} == handlers
 
 
 @pytest.mark.usefixtures("no_report")
@@ -157,10 +160,10 @@ def test_signals_that_are_ignored_stay_so():
 
 
 def test_no_listener_is_left_behind():
-    before = set(threading.enumerate())
+    threads = set(threading.enumerate())
     with StopRequest(lambda message: None):
-        assert len(set(threading.enumerate()) - before) == 1
-    eventually(lambda: not set(threading.enumerate()) - before)
+        assert len(set(threading.enumerate()) - threads) == 1
+    eventually(lambda: not set(threading.enumerate()) - threads)
     assert signal.set_wakeup_fd(-1) == -1
 
 

@@ -42,9 +42,9 @@ def test_a_new_folder_holds_the_config_and_nothing_else(tmp_path):
 
 def test_the_same_config_comes_back(tmp_path):
     open_folder(tmp_path, CONFIG)
-    before = (tmp_path / "config.json").read_bytes()
+    content = (tmp_path / "config.json").read_bytes()
     assert open_folder(tmp_path, dict(CONFIG)).path == tmp_path
-    assert (tmp_path / "config.json").read_bytes() == before
+    assert (tmp_path / "config.json").read_bytes() == content
 
 
 @pytest.mark.parametrize(
@@ -60,14 +60,14 @@ def test_the_same_config_comes_back(tmp_path):
 )
 def test_another_config_is_refused_with_both_values_of_what_differs(tmp_path, changes, shown):
     open_folder(tmp_path, CONFIG)
-    before = (tmp_path / "config.json").read_bytes()
+    content = (tmp_path / "config.json").read_bytes()
     with pytest.raises(StudyError, match="another config") as error:
         open_folder(tmp_path, {**CONFIG, **changes})
     message = str(error.value)
     assert str(tmp_path) in message
     assert all(difference in message for difference in shown)
     assert sum(" there, " in line for line in message.splitlines()) == len(changes)
-    assert (tmp_path / "config.json").read_bytes() == before
+    assert (tmp_path / "config.json").read_bytes() == content
 
 
 def test_a_field_that_went_away_is_a_difference(tmp_path):
@@ -78,10 +78,10 @@ def test_a_field_that_went_away_is_a_difference(tmp_path):
 
 @pytest.mark.usefixtures("no_training")
 def test_a_study_refuses_a_changed_field_before_training(study_copy, tiny_config, journal_rows):
-    before = journal_rows(study_copy)
+    rows = journal_rows(study_copy)
     with pytest.raises(StudyError, match=r"confirm_replicates: 5 there, 6 asked for"):
         STUDY.run(tiny_config(confirm_replicates=6), study_copy)
-    assert journal_rows(study_copy) == before
+    assert journal_rows(study_copy) == rows
 
 
 @pytest.mark.usefixtures("no_training", "no_report")
@@ -106,13 +106,13 @@ def test_the_config_on_disk_gives_back_the_config(finished, tiny_config):
     assert list(stored) == list(fields)
 
 
-@pytest.mark.parametrize("inside", ["", "study", "deep/study"])
-def test_a_folder_that_cannot_be_made_is_refused_by_name(tmp_path, inside):
+@pytest.mark.parametrize("name", ["", "study", "deep/study"])
+def test_a_folder_that_cannot_be_made_is_refused_by_name(tmp_path, name):
     blocker = tmp_path / "file"
     blocker.write_text("mine")
     with pytest.raises(StudyError, match="cannot be written to") as error:
-        open_folder(blocker / inside, CONFIG)
-    assert str(blocker / inside) in str(error.value)
+        open_folder(blocker / name, CONFIG)
+    assert str(blocker / name) in str(error.value)
     assert blocker.read_text() == "mine"
 
 

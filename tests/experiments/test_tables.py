@@ -33,12 +33,12 @@ def test_a_column_is_declared_once_for_cell_and_file():
     assert table.cells("terminal") == [["a", "4 [3, 5]", "2.0 of 4.0"], ["bc", "not known", "nan of nan"]]
     assert table.headings("report") == ["name", "score", "half", "length"]
     assert [cells[-1] for cells in table.cells("report")] == ["1", "2"]
-    nothing = {"value": None, "low": None, "high": None}
+    unknown = {"value": None, "low": None, "high": None}
     assert table.json() == [
         {"name": "a", "score": 4.0, "half": 2.0, "square": 16.0},
         {"name": "bc", "score": None, "half": None, "square": None},
     ]
-    assert Table("rows", COLUMNS[:2], ROWS).json()[1] == {"name": "bc", "score": nothing}
+    assert Table("rows", COLUMNS[:2], ROWS).json()[1] == {"name": "bc", "score": unknown}
     assert table.timed_keys() == {"half", "score"}
 
 

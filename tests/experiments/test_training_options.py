@@ -89,14 +89,14 @@ def test_clipped_runs_and_averaged_weights(tmp_path, parabola_config, journal_ro
 
 
 def test_runs_on_devices_that_share_batches_score_alike(tmp_path, one_rung_config, journal_rows):
-    alone, shared = one_rung_config(), one_rung_config(data_parallel=2)
-    STUDY.run(alone, tmp_path / "alone", devices=2)
+    single, shared = one_rung_config(), one_rung_config(data_parallel=2)
+    STUDY.run(single, tmp_path / "alone", devices=2)
     STUDY.run(shared, tmp_path / "shared", devices=4)
-    one, other = journal_rows(tmp_path / "alone"), journal_rows(tmp_path / "shared")
-    sobol = [identity for identity in one if identity[0] == "screen"]
+    first, other = journal_rows(tmp_path / "alone"), journal_rows(tmp_path / "shared")
+    sobol = [identity for identity in first if identity[0] == "screen"]
     assert len(sobol) == 2 * 16 * 2
     for identity in sobol:
-        assert other[identity]["score"] == pytest.approx(one[identity]["score"], rel=1e-4)
+        assert other[identity]["score"] == pytest.approx(first[identity]["score"], rel=1e-4)
 
 
 def test_runs_in_bfloat16_differ_by_its_rounding(tmp_path, one_rung_config, journal_rows):
@@ -104,9 +104,9 @@ def test_runs_in_bfloat16_differ_by_its_rounding(tmp_path, one_rung_config, jour
     rates = {"learning_rates": (0.1, 0.5)}
     STUDY.run(one_rung_config(**rates), wide)
     STUDY.run(one_rung_config(precision="bfloat16", **rates), narrow)
-    one, other = journal_rows(wide), journal_rows(narrow)
-    screened = [identity for identity in one if identity[0] == "screen"]
-    changes = [other[identity]["score"] / one[identity]["score"] - 1 for identity in screened]
+    first, other = journal_rows(wide), journal_rows(narrow)
+    screened = [identity for identity in first if identity[0] == "screen"]
+    changes = [other[identity]["score"] / first[identity]["score"] - 1 for identity in screened]
     assert 1e-5 < np.median(np.abs(changes)) < 0.02  # 2⁻⁸ in each of twenty gradients
 
 

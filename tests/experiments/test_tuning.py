@@ -42,8 +42,8 @@ def test_whatever_the_scores_the_budget_is_spent_to_the_last_run_and_nothing_is_
     rng = np.random.default_rng(seed)
     table = {}
 
-    def score(*what):
-        return table.setdefault(what, rng.choice([rng.random(), math.inf]))
+    def score(*setting):
+        return table.setdefault(setting, rng.choice([rng.random(), math.inf]))
 
     found, asked = tuned_on(score)
     stages = Counter(trial.stage for trial in asked)

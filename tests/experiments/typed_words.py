@@ -128,17 +128,17 @@ def words_for(hint: Any) -> st.SearchStrategy[list[str]]:
         return words_for(tuple[str, ...]) | words_for(tuple[float, ...])
     if origin is tuple:
         several = st.lists(words_for(arguments[0]), max_size=4)
-        return several.map(lambda of: [word for words in of for word in words])
+        return several.map(lambda lists: [word for words in lists for word in words])
     sound = {int: INTEGERS, float: NUMBERS}.get(hint, TEXTS)
-    one = st.sampled_from(sound) if hint in (int, float) else st.sampled_from(sound) | SHORT
-    return st.lists(one, min_size=1, max_size=1) | st.lists(one, max_size=2)
+    element = st.sampled_from(sound) if hint in (int, float) else st.sampled_from(sound) | SHORT
+    return st.lists(element, min_size=1, max_size=1) | st.lists(element, max_size=2)
 
 
 def command_lines(study: str) -> st.SearchStrategy[list[str]]:
     """Words for the command line of a study."""
     presets = presets_of(study)
-    beside = BESIDE | BESIDE_SEARCH if study in SEARCHES else BESIDE
-    lines = [_lines_of(name, hints_of(config) | beside) for name, config in presets.items()]
+    extra = BESIDE | BESIDE_SEARCH if study in SEARCHES else BESIDE
+    lines = [_lines_of(name, hints_of(config) | extra) for name, config in presets.items()]
     flags = st.sampled_from(FLAGS).map(lambda flag: [flag]) if study in SEARCHES else st.just([])
     return st.builds(list.__add__, st.one_of(lines), st.just([]) | flags)
 
@@ -149,4 +149,4 @@ def _lines_of(preset: str, fields: dict[str, Any]) -> st.SearchStrategy[list[str
         for name, hint in fields.items()
     ]
     chosen = st.lists(st.one_of(options), min_size=1, max_size=5)
-    return chosen.map(lambda of: [*[preset] * bool(preset), *(word for words in of for word in words)])
+    return chosen.map(lambda lists: [*[preset] * bool(preset), *(word for words in lists for word in words)])
