@@ -210,13 +210,21 @@ def goes_inside_shard_map(case):
     states, params = stack(*(tx.init(drawn(rank)) for rank in (2, 3))), stack(drawn(2), drawn(3))
     for kind in (AxisType.Explicit, AxisType.Auto):
         mesh = jax.make_mesh((2,), ("x",), axis_types=(kind,))
-        over = functools.partial(jax.shard_map, mesh=mesh)
-        one, two = (functools.partial(jax.device_put, device=NamedSharding(mesh, s)) for s in (whole, split))
-        step = jax.jit(over(alike, in_specs=(split, whole, whole), out_specs=whole))
-        close(two_steps(step, two(stacks), one(tx.init(drawn(2))), one(drawn(2))), expected[0])
+        sharded = functools.partial(jax.shard_map, mesh=mesh)
+        replicate, distribute = (
+            functools.partial(jax.device_put, device=NamedSharding(mesh, s)) for s in (whole, split)
+        )
+        step = jax.jit(sharded(alike, in_specs=(split, whole, whole), out_specs=whole))
+        close(
+            two_steps(step, distribute(stacks), replicate(tx.init(drawn(2))), replicate(drawn(2))),
+            expected[0],
+        )
         if case.apart:
-            step = jax.jit(over(apart, in_specs=split, out_specs=split))
-            close(two_steps(step, two(stacks), two(states), two(params)), stack(*expected[1:]))
+            step = jax.jit(sharded(apart, in_specs=split, out_specs=split))
+            close(
+                two_steps(step, distribute(stacks), distribute(states), distribute(params)),
+                stack(*expected[1:]),
+            )
 
 
 def state_is_handled(case):
