@@ -51,7 +51,7 @@ class Report:
     """Draw the report of a finished study again, without running anything."""
 
     folder: Annotated[Folder, tyro.conf.Positional]
-    """The study's folder, such as runs/shape_search."""
+    """The study's folder, such as runs/shape_search_digits."""
     gallery: bool = False
     """Copy the figures that the study's README shows beside it."""
 
