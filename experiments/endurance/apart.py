@@ -88,7 +88,7 @@ def _command(
     keep_all_programs(compiled)
     if devices is not None:
         jax.config.update("jax_num_cpu_devices", devices)
-    sys.exit(load(study.study).main([*study.words, *words, "--folder", str(folder)]))
+    sys.exit(load(study.study).main([*study.words.split(), *words, "--folder", str(folder)]))
 
 
 def _start_devices() -> None:

@@ -182,9 +182,9 @@ def _table(endured: list[Endured]) -> Table:
     return table
 
 
-def _bar(measured: Endured) -> Bar:
+def _bar(endured: Endured) -> Bar:
     failed = [
-        f"after {i.moment:.2f} s: {'; '.join(i.problems)}" for i in measured.interruptions if i.problems
+        f"after {i.moment:.2f} s: {'; '.join(i.problems)}" for i in endured.interruptions if i.problems
     ]
-    measured = f"{measured.equal} of {len(measured.interruptions)}"
-    return Bar(f"{measured.study} ends as uninterrupted", "\n  ".join([measured, *failed]), not failed)
+    measured = f"{endured.equal} of {len(endured.interruptions)}"
+    return Bar(f"{endured.study} ends as uninterrupted", "\n  ".join([measured, *failed]), not failed)

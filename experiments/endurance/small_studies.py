@@ -12,14 +12,10 @@ class SmallStudy(NamedTuple):
     """A study by name, and the words of its command line."""
 
     study: str
-    words: tuple[str, ...]
+    words: str
 
 
 STUDIES: Mapping[str, SmallStudy] = MappingProxyType(
-    {
-        name: SmallStudy(study, tuple(words.split()))
-        for study in QUESTIONS
-        for name, words in load(study).small.items()
-    }
+    {name: SmallStudy(study, words) for study in QUESTIONS for name, words in load(study).small.items()}
 )
 Studies = Annotated[tuple[Literal[tuple(STUDIES)], ...], entries(1), EACH_ONCE]

@@ -59,7 +59,7 @@ class Finished(NamedTuple):
 
     study: Study
     folder: Path
-    words: tuple[str, ...]
+    words: list[str]
     output: str
 
 
@@ -70,7 +70,7 @@ def finished_studies(tmp_path_factory):
     @functools.cache
     def finish(name):
         small = STUDIES.get(name)
-        study, words = (load(small.study), small.words) if small else (toy_study.STUDY, ())
+        study, words = (load(small.study), small.words.split()) if small else (toy_study.STUDY, [])
         folder = tmp_path_factory.mktemp(name) / "study"
         status, output = call(study.main, *words, "--folder", folder)
         assert status == 0, output

@@ -4,7 +4,6 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import __main__ as names
 from experiments.endurance import main, overhead, scaling, soak
 from experiments.endurance.apart import one_process
 from experiments.endurance.measuring import watched
@@ -13,11 +12,9 @@ from experiments.endurance.scaling import Scaled
 from experiments.endurance.small_studies import STUDIES
 from experiments.endurance.soak import CHUNK, Soaked
 from experiments.shape_search import STUDY
-from experiments.study.running.segments import Saving
+from experiments.studies import QUESTIONS
 from experiments.throughput.training import SETTINGS
 from tests.experiments.journals import asked
-
-NO_STUDIES = {"doctor", "endurance", "throughput"}
 
 
 @pytest.fixture
@@ -28,7 +25,7 @@ def small_config(tiny_config):
 
 
 def test_every_study_has_a_small_one():
-    assert {study.package for study in STUDIES.values()} == set(names.STUDIES) - NO_STUDIES
+    assert {study.study for study in STUDIES.values()} == set(QUESTIONS)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +100,7 @@ def test_every_call_that_writes_is_timed(tmp_path, small_config):
 @pytest.mark.usefixtures("no_report")
 def test_every_checkpoint_is_timed(tmp_path, small_config):
     config = small_config(rung_replicates=(1,), rung_horizons=(1.0,))
-    saves = overhead.checkpoint_seconds(config, Saving(8, 0), tmp_path)
+    saves = overhead.checkpoint_seconds(config, {"checkpoint_steps": 8, "checkpoint_seconds": 0}, tmp_path)
     ((chunks,),) = asked(tmp_path / "checkpointed", "SELECT COUNT(DISTINCT chunk) FROM trials")
     assert len(saves) == 2 * chunks  # after steps 8 and 16
     assert all(seconds > 0 for seconds in saves)

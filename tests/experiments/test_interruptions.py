@@ -27,7 +27,8 @@ from experiments.endurance.interruptions import (
     differences,
 )
 from experiments.endurance.measuring import Bar, show_bars
-from experiments.endurance.small_studies import small_study
+from experiments.endurance.small_studies import SmallStudy
+from experiments.study.study import Study
 from tests.experiments.journals import asked
 
 
@@ -43,7 +44,7 @@ def compared(folder):
     return sum(asked(folder, query)[0][0] for query in (runs, events))
 
 
-TINY = small_study(
+TINY = SmallStudy(
     "shape_search",
     "--workload linear_regression --workload-options dimension 8 --optimizer sgd --batch-size 4"
     " --num-steps 20 --learning-rates 0.1 4 --families constant --strategy random --candidates 4"
@@ -137,6 +138,7 @@ def test_a_study_that_has_ended_is_interrupted_once_more_and_earlier(monkeypatch
     stages = iter([SOME_RUNS, ENDED, ENDED, NO_RUN])
     monkeypatch.setattr(interruptions, "STUDIES", {"tiny": TINY})
     monkeypatch.setattr(interruptions, "finish", lambda *_: 10.0)
+    monkeypatch.setattr(interruptions, "differences", lambda *_: [])
     monkeypatch.setattr(
         Interruptions, "interrupt", lambda self, _, moment, *__: Interruption(moment, next(stages), 0, ())
     )
@@ -162,8 +164,8 @@ def test_compiled_programs_that_were_cut_short_change_nothing(tmp_path, measured
 
 def test_a_single_bit_of_a_single_row_is_a_difference(copy, whole):
     assert differences(TINY, whole, copy) == []
-    place = "(stage, family, candidate, variant, replicate) = (SELECT stage, family, candidate, variant,"
-    place += " replicate FROM trials LIMIT 1)"
+    key = 'stage, "group", number, label, replicate'
+    place = f"({key}) = (SELECT {key} FROM trials LIMIT 1)"
     ((score,),) = asked(copy, f"SELECT score FROM trials WHERE {place}")
     changed(copy, f"UPDATE trials SET score = {float(np.nextafter(score, 1))!r} WHERE {place}")
     assert differences(TINY, whole, copy) == [f"1 of {compared(whole)} rows differ"]
@@ -186,12 +188,12 @@ def test_all_but_times_is_compared(copy, whole, statement, counts):
     assert [int(problem.split()[0]) for problem in problems] == ([number] if counts else [])
 
 
-def test_of_winners_only_what_was_timed_may_differ(copy, whole):
+def test_of_winners_only_what_was_timed_may_differ(copy, whole, monkeypatch):
     winners = copy / "winners.json"
     winners.write_text(winners.read_text().replace('"replicates": 5', '"replicates": 6'))
     assert differences(TINY, whole, copy) == ["winners.json differs"]
-    timed_study = TINY._replace(timed_fields=frozenset({"replicates"}))
-    assert differences(timed_study, whole, copy) == []
+    monkeypatch.setattr(Study, "timed_keys", lambda study, folder: {"replicates"})
+    assert differences(TINY, whole, copy) == []
 
 
 def test_a_study_that_resumes_well_has_no_problems(interrupted):
@@ -254,7 +256,7 @@ def test_the_rows_of_a_folder_are_all_those_of_its_journal_and_reading_changes_n
     files_then = files()
     rows = recorded(whole)
     assert files() == files_then
-    expected = asked(whole, "SELECT stage, family, candidate, variant, replicate, score FROM trials")
+    expected = asked(whole, 'SELECT stage, "group", number, label, replicate, score FROM trials')
     places = [("journal.sqlite", "trials", *identity) for *identity, _ in expected]
     events = [("journal.sqlite", "events", number) for (number,) in asked(whole, "SELECT number FROM events")]
     assert list(rows) == places + events
