@@ -45,7 +45,8 @@ def winners(folder, left_out=()):
 def test_lost_runs_come_back_bit_for_bit_on_other_devices(finished, copy, journal_rows):
     study, folder, words, _ = finished
     timed = study.timed_keys(folder)
-    lost = "replicate % 2 = 1 OR stage = (SELECT MAX(stage) FROM trials)"
+    last = "(SELECT MAX(stage) FROM trials WHERE stage > (SELECT MIN(stage) FROM trials))"
+    lost = f"replicate % 2 = 1 OR stage = {last}"  # all of the last stage, if there are several
     assert forget_runs(copy, lost, events="kind NOT IN ('study', 'vectorize narrowed')") > 0
     status, output = call(study.main, "report", copy)
     assert (status, "not finished" in output) == (2, True)
