@@ -119,6 +119,14 @@ def test_the_config_and_the_runs_are_those_asked_for(finished):
     assert all(isinstance(json.loads(text), dict) for (text,) in labels)
 
 
+def test_another_seed_makes_other_runs(finished_studies, tmp_path, journal_rows):
+    study, folder, words, _ = finished_studies("toy")
+    assert call(study.main, *words, "--folder", tmp_path / "study", "--seed", 1)[0] == 0
+    first, other = journal_rows(folder), journal_rows(tmp_path / "study")
+    assert first.keys() == other.keys()
+    assert not {row["score"] for row in first.values()} & {row["score"] for row in other.values()}
+
+
 @pytest.mark.parametrize("name", sorted({study.study for study in STUDIES.values()}))
 def test_help_explains_every_option(name, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "400")

@@ -7,7 +7,7 @@ import sqlite3
 
 import pytest
 
-from experiments.study.storage.journal import Journal, Row
+from experiments.study.storage.journal import Journal, Row, label
 from tests.experiments.journals import a_row, chunk, everything
 
 FLOATS = (0.1, math.pi, 1e308, 5e-324, 0.0, -2.5, 1 / 3)
@@ -132,3 +132,17 @@ def test_a_new_journal_is_there_in_full_or_not_at_all(tmp_path):
         journal.record([a_row(0)])
         assert [entry.name for entry in tmp_path.iterdir()] == ["journal.sqlite"]
     assert stored(path, "replicate") == [(0,)]
+
+
+def test_runs_come_back_by_number_whatever_their_labels(tmp_path):
+    def row(number, text):
+        return Row(("screen", "rex", number, label(place=text), 0), 0.1, {}, 1.0, {"train_loss": 1.0}, 0.5)
+
+    with Journal(tmp_path / "journal.sqlite") as journal:
+        journal.record([row(2, "a"), row(10, "c"), row(1, "b")])
+        assert [(kept.number, kept.label["place"]) for kept in journal.rows("screen")] == [
+            (1, "b"),
+            (2, "a"),
+            (10, "c"),
+        ]
+        assert journal.group("screen", "rex") == journal.rows("screen")
