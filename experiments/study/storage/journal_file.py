@@ -17,7 +17,7 @@ LAYOUT = PAGE_SIZE.to_bytes(2, "big") + b"\1\1"  # in the header: the pages' siz
 TABLES = (
     "CREATE TABLE chunks (number INTEGER PRIMARY KEY, digest TEXT NOT NULL) STRICT",
     "CREATE TABLE trials ("
-    ' stage TEXT, "group" TEXT, number INTEGER, label ANY, replicate INTEGER,'
+    ' stage TEXT, "group" TEXT, number INTEGER, label TEXT, replicate INTEGER,'
     " base_lr REAL NOT NULL,"
     " params TEXT NOT NULL,"
     " status TEXT NOT NULL CHECK (status IN ('finished', 'diverged')),"
