@@ -183,8 +183,6 @@ def _table(endured: list[Endured]) -> Table:
 
 
 def _bar(endured: Endured) -> Bar:
-    failed = [
-        f"after {i.moment:.2f} s: {'; '.join(i.problems)}" for i in endured.interruptions if i.problems
-    ]
+    failed = [f"after {i.moment:.2f} s: {'; '.join(i.problems)}" for i in endured.interruptions if i.problems]
     measured = f"{endured.equal} of {len(endured.interruptions)}"
     return Bar(f"{endured.study} ends as uninterrupted", "\n  ".join([measured, *failed]), not failed)

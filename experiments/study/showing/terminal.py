@@ -2,13 +2,15 @@
 
 import sys
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import rich.table
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.text import Text
 
-from experiments.study.showing.table import Table
+if TYPE_CHECKING:  # the doctor prints where JAX is missing
+    from experiments.study.showing.table import Table
 
 
 class Terminal(Console):
@@ -22,7 +24,7 @@ class Terminal(Console):
         raise
 
 
-def print_table(console: Console, title: str, table: Table) -> None:
+def print_table(console: Console, title: str, table: "Table") -> None:
     """Its first column left, all others right except those that may be wrapped."""
     drawn = rich.table.Table(title=Text(title), box=SIMPLE_HEAD, padding=(0, 1))
     for number, column in enumerate(table.shown("terminal")):
