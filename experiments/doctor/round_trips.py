@@ -14,8 +14,8 @@ from experiments.study.storage.checkpoints import Checkpoints
 from experiments.study.storage.journal import Journal, Row
 
 ROWS = [
-    Row(("doctor", "cosine", 0, 0, 0), 0.1, {"warmup": 0.1}, 0.3, {"train_loss": 0.3}, 0.5),
-    Row(("doctor", "cosine", 0, 0, 1), 1e-30, {"warmup": 1 / 3}, float("inf"), {"train_loss": 1e300}, 0.5),
+    Row(("doctor", "cosine", 0, "{}", 0), 0.1, {"warmup": 0.1}, 0.3, {"train_loss": 0.3}, 0.5),
+    Row(("doctor", "cosine", 0, "{}", 1), 1e-30, {"warmup": 1 / 3}, float("inf"), {"train_loss": 1e300}, 0.5),
 ]
 
 
