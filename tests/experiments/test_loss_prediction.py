@@ -12,19 +12,21 @@ from experiments.study.options.errors import StudyError
 from schedules import FAMILIES
 from tests.experiments.small_study import config_of
 
-STEPS, LARGEST, SHARE = 2000, 1.0, 0.3
-FAMILIES_DRAWN, SHAPES, FIT, SEEDS, CONFIRM = ("rex", "wsd"), 6, 6, 8, 12
-LABEL = json.dumps({"num_steps": STEPS})
+STEPS, LARGEST, SHARE = 24, 1.0, 0.3
+FAMILIES_DRAWN, SHAPES, FIT, SEEDS, CONFIRM = ("rex", "wsd"), 6, 6, 4, 5
+SHORT = (
+    f"--workload-options dimension 8 --num-steps {STEPS} --choose-replicates {SEEDS}"
+    f" --score-replicates {SEEDS} --confirm-replicates {CONFIRM}"
+)
 POOLS = ("equal Σ LR", "any LR")
 LAWS = ("law", "law with warm-up")
 
 
-pytestmark = pytest.mark.xdist_group("loss_prediction")
-
-
 @pytest.fixture(scope="module")
-def folder(finished_studies):
-    return finished_studies("loss_prediction").folder
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("loss_prediction") / "study"
+    STUDY.run(config_of("loss_prediction", SHORT), folder, devices=2)
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +49,7 @@ def by_schedule(rows, stage, pool):
     names = dict.fromkeys((i[1], i[2]) for i in pool_rows)
     return {
         name: (
-            rates_of(name[0], pool_rows[stage, *name, LABEL, 0]),
+            rates_of(name[0], pool_rows[stage, *name, STEPS, 0]),
             [row["score"] for i, row in pool_rows.items() if i[1:3] == name],
         )
         for name in names
@@ -100,7 +102,7 @@ def test_a_fit_s_error_is_that_of_its_constants_on_the_median_curves(found, rows
     law, errors = found["laws"][name], []
     assert law["count_warmup"] == (name == "law with warm-up")
     for family, number in dict.fromkeys(i[1:3] for i in rows if i[0] == "fit"):
-        replicates = [rows["fit", family, number, LABEL, replicate] for replicate in range(FIT)]
+        replicates = [rows["fit", family, number, STEPS, replicate] for replicate in range(FIT)]
         rates = rates_of(family, replicates[0])
         for step in np.linspace(STEPS / 4, STEPS, 6).round().astype(int):
             measured = np.median([row["metrics"][f"train_loss@{step}"] for row in replicates])
@@ -151,7 +153,7 @@ def test_what_is_contested_is_what_the_law_and_the_measurements_say(found, rows)
                 assert (pool, schedule) == ("equal Σ LR", "largest Σ LR")
                 continue
             scores = [
-                rows["confirm", family, number, LABEL, replicate]["score"] for replicate in range(CONFIRM)
+                rows["confirm", family, number, STEPS, replicate]["score"] for replicate in range(CONFIRM)
             ]
             assert contests[pool, schedule]["family"] == family
             assert contests[pool, schedule]["score"]["value"] == np.median(scores)
@@ -177,10 +179,10 @@ def test_every_claim_is_made_of_both_pools(found):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ("--num-steps 24 --largest-rate 1e4", r"largest_rate: at least half of the runs of .* diverged"),
+        ("--largest-rate 1e4", r"largest_rate: at least half of the runs of .* diverged"),
         ("--smallest-share 0.98", r"smallest_share: .*too few shapes of rex.*0\.98"),
     ],
 )
 def test_what_only_drawing_or_running_tells_is_a_message_too(changes, message, tmp_path):
     with pytest.raises(StudyError, match=message):
-        STUDY.run(config_of("loss_prediction", changes), tmp_path / "study", devices=2)
+        STUDY.run(config_of("loss_prediction", f"{SHORT} {changes}"), tmp_path / "study", devices=2)
