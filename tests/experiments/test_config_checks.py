@@ -11,17 +11,18 @@ from experiments import critical_batch_size, generalization, optimal_schedule, s
 from experiments.generalization.candidates import trials
 from experiments.optimal_schedule.runs import all_trials
 from experiments.search_efficiency.config import Landscape
+from experiments.studies import QUESTIONS, load
 from experiments.study.options.errors import StudyError
 from experiments.study.running.processes import Cluster
 from experiments.study.running.setup import checked
-from tests.experiments.typed_words import STUDIES, bare, hints_of, presets_of
+from tests.experiments.typed_words import bare, hints_of
 
 ABSURD = {
     int: (-(10**12), 10**12, 2.5, "3"),
     float: (float("nan"), float("inf"), -float("inf"), 1e300, "0.5"),
 }
 WITH_WORKLOAD = {"workload", "workload_options", "metric"}  # are asked of the workload
-CONFIGS = {f"{study} {name}": config for study in STUDIES for name, config in presets_of(study).items()}
+CONFIGS = {f"{study} {name}": config for study in QUESTIONS for name, config in load(study).presets.items()}
 
 
 def problems(config, **changes):

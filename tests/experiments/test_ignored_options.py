@@ -19,6 +19,7 @@ from experiments.study.options.errors import StudyError
 from experiments.study.running.processes import Cluster
 from experiments.study.running.setup import workload_of
 from experiments.throughput import main as throughput
+from tests.experiments.small_study import call, unwrapped
 from workloads import load
 
 pytestmark = pytest.mark.usefixtures("no_training")
@@ -59,23 +60,18 @@ CONTRADICTIONS = {
 
 
 @pytest.mark.parametrize("case", CONTRADICTIONS)
-def test_what_contradicts_itself_is_refused_by_name(capsys, case):
+def test_what_contradicts_itself_is_refused_by_name(case):
     main, words, expected = CONTRADICTIONS[case]
-    try:
-        status = main(words.split() if isinstance(words, str) else words)
-    except SystemExit as end:
-        status = end.code
-    captured = capsys.readouterr()
+    status, output = call(main, *(words.split() if isinstance(words, str) else words))
     assert status == 2
-    assert expected in " ".join((captured.out + captured.err).replace("│", " ").split())
+    assert expected in unwrapped(output)
 
 
 @pytest.mark.parametrize("words", ["--folder=", "--folder a --folder b"])
-def test_the_doctor_too_takes_one_folder_with_a_name(words, capsys):
-    with pytest.raises(SystemExit) as end:
-        doctor(words.split())
-    assert end.value.code == 2
-    assert "folder" in capsys.readouterr().err
+def test_the_doctor_too_takes_one_folder_with_a_name(words):
+    status, output = call(doctor, *words.split())
+    assert status == 2
+    assert "folder" in output
 
 
 def test_the_losses_of_a_caller_s_own_workload_may_be_negative():

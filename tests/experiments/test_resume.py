@@ -59,22 +59,6 @@ def test_a_study_killed_again_and_again_ends_as_an_uninterrupted_one(
     assert not list(killed.glob(".*"))
 
 
-def recording_times(folder):
-    columns = 'stage, "group", number, label, replicate, seconds'
-    with contextlib.closing(sqlite3.connect(folder / "journal.sqlite")) as connection:
-        return set(connection.execute(f"SELECT {columns} FROM trials"))
-
-
-@pytest.mark.usefixtures("no_report", "no_training")
-def test_a_finished_study_runs_nothing_again(study_copy, finished, tiny_config):
-    times = recording_times(study_copy)
-    (study_copy / "winners.json").unlink()
-    (study_copy / ".winners.json.partial").write_text('{"format": "stee')
-    STUDY.run(tiny_config(), study_copy)
-    assert recording_times(study_copy) == times
-    assert (study_copy / "winners.json").read_bytes() == (finished.folder / "winners.json").read_bytes()
-
-
 @pytest.mark.usefixtures("no_report")
 def test_a_study_killed_before_its_journal_was_made_starts(tmp_path, finished, tiny_config, journal_rows):
     shutil.copy(finished.folder / "config.json", tmp_path / "config.json")

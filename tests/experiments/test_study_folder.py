@@ -242,3 +242,28 @@ def test_the_places_in_a_folder(tmp_path):
         "report.html",
         "figures",
     ]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"question": "which batch size?"}',
+        '{"families": 3}',
+        '{"learning_rates": ["a", "b"]}',
+        "[]",
+        "no json",
+        "",
+    ],
+)
+def test_a_foreign_config_has_no_report(study_copy, capsys, content):
+    (study_copy / "config.json").write_text(content)
+    assert main(["report", str(study_copy)]) == 2
+    assert str(study_copy / "config.json") in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("change", [{"confidence": 7}, {"families": ["rx"]}])
+def test_a_config_with_impossible_values_has_no_report(study_copy, capsys, change):
+    config = json.loads((study_copy / "config.json").read_text())
+    (study_copy / "config.json").write_text(json.dumps({**config, **change}))
+    assert main(["report", str(study_copy)]) == 2
+    assert next(iter(change)) in capsys.readouterr().out
