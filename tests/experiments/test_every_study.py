@@ -191,8 +191,9 @@ def test_help_explains_every_option(name, capsys, monkeypatch):
         (["--seed", "1", "--seed", "2"], "seed: typed 2 times"),
         (["--confidence", "2"], "confidence: must be between 0 and 1, got 2"),
         (["--devices", "99"], "devices: "),
-        (["--folder", ""], "folder"),
+        (["--folder", ""], "a folder has a name"),
         (["report"], "folder"),
+        (["report", ""], "a folder has a name"),
         (["report", "/dev/null/nowhere"], "/dev/null/nowhere"),
     ],
 )

@@ -58,10 +58,7 @@ def linear_with_warmup(peak):
 @pytest.mark.parametrize(
     ("name", "build"),
     [
-        (
-            "muon",
-            lambda lr, wd: optim.muon(lr, scale="rms", weight_decay=wd, fallback_weight_decay=wd),
-        ),
+        ("muon", lambda lr, wd: optim.muon(lr, scale="rms", weight_decay=wd, fallback_weight_decay=wd)),
         ("signum", lambda lr, wd: optim.signum(lr, weight_decay=wd)),
         ("adamw", lambda lr, wd: optax.adamw(lr, weight_decay=wd)),
     ],

@@ -9,62 +9,14 @@ from hypothesis import strategies as st
 from experiments.studies import load
 
 SEARCHES = ("shape_search", "shape_dependence")  # which have flags, and save their runs
-INTEGERS = [
-    "0",
-    "-1",
-    "1",
-    "2",
-    "3",
-    "8",
-    "64",
-    "2147483648",
-    "1000000000000",
-    "9" * 30,
-    "nan",
-    "1.5",
-    "many",
-]
-NUMBERS = [
-    "0",
-    "-1",
-    "1",
-    "0.5",
-    "nan",
-    "inf",
-    "-inf",
-    "1e-320",
-    "1e300",
-    "1e999",
-    "-0.0",
-    "0.9999999999999999",
-]
-TEXTS = [
-    "",
-    "digits",
-    "linear_regression",
-    "rex",
-    "cosine",
-    "adamw",
-    "sgd",
-    "train_loss",
-    "β",
-    "[/red]",
-    "{x}",
-    "--",
-]
-PAIRS = [
-    "model",
-    "cnn",
-    "dimension",
-    "exponent",
-    "kernel_seed",
-    "8",
-    "8.5",
-    "nan",
-    "-1",
-    "99999999999",
-    "folder",
-]
+LARGE = ["2147483648", "1000000000000", "9" * 30]
+INTEGERS = ["0", "-1", "1", "2", "3", "8", "64", *LARGE, "nan", "1.5", "many"]
+NOT_FINITE = ["nan", "inf", "-inf", "1e999"]
+NUMBERS = ["0", "-1", "1", "0.5", *NOT_FINITE, "1e-320", "1e300", "-0.0", "0.9999999999999999"]
+ODD = ["", "β", "[/red]", "{x}", "--"]
+TEXTS = [*ODD, "digits", "linear_regression", "rex", "cosine", "adamw", "sgd", "train_loss"]
+NAMES = ["model", "cnn", "dimension", "exponent", "kernel_seed", "folder"]
+PAIRS = [*NAMES, "8", "8.5", "nan", "-1", "99999999999"]
 BESIDE = {  # options that are no field of a config
     "folder": str,
     "devices": int | None,
