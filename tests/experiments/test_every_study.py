@@ -2,6 +2,7 @@
 everywhere, and says what is wrong. One finished folder of each serves all tests."""
 
 import base64
+import dataclasses
 import html
 import io
 import itertools
@@ -158,6 +159,7 @@ def test_the_config_and_the_runs_are_those_asked_for(finished):
     assert content.pop("study") == study.name
     assert content.pop("devices") in ("one", "several")
     assert content == json.loads(json.dumps(dict(line.values)))
+    assert list(content) == [field.name for field in dataclasses.fields(line.kind)]
     cells = re.findall(r"<td>(.*?)</td>", (folder / "report.html").read_text())
     for name, value in content.items():
         shown = html.escape(str(tuple(value) if isinstance(value, list) else value))

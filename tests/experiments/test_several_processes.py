@@ -170,9 +170,11 @@ def test_a_study_that_lost_a_process_resumes_and_ends_as_in_one(tmp_path, comman
     expected = journal_rows(tmp_path / "alone")
     assert 20 <= len(kept) < len(expected)
     assert all(expected[identity] == row for identity, row in kept.items())
+    assert not (tmp_path / "study" / "winners.json").exists()
     processes = start_both(words, devices=4)
     printed = outputs(processes)
     assert [process.returncode for process in processes] == [0, 0], printed
+    assert not list((tmp_path / "study").glob(".*"))
     assert printed[1][0] == ""  # the first alone speaks
     assert journal_rows(tmp_path / "study") == expected
     winners = (tmp_path / "study" / "winners.json").read_bytes()

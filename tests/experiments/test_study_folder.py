@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import stat
 
 import pytest
@@ -246,3 +247,11 @@ def test_a_config_with_impossible_values_has_no_report(study_copy, capsys, chang
     (study_copy / "config.json").write_text(json.dumps({**config, **change}))
     assert main(["report", str(study_copy)]) == 2
     assert next(iter(change)) in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("no_report")
+def test_a_study_killed_before_its_journal_was_made_starts(tmp_path, finished, tiny_config, journal_rows):
+    shutil.copy(finished.folder / "config.json", tmp_path / "config.json")
+    (tmp_path / ".journal.sqlite.partial").write_bytes(b"SQLite format 3\x00 and no more")
+    STUDY.run(tiny_config(), tmp_path)
+    assert journal_rows(tmp_path) == journal_rows(finished.folder)

@@ -87,6 +87,14 @@ def test_clipped_runs_and_averaged_weights(tmp_path, parabola_config, journal_ro
         assert row["score"] == pytest.approx(np.sum([1.0, 0.25] * average**2) / 2, rel=1e-3)
 
 
+@pytest.mark.bits
+def test_a_study_on_one_device_is_its_own_in_any_chunks(tmp_path, one_rung_config, journal_rows):
+    config = one_rung_config()
+    for chunk_runs in (7, 500):
+        STUDY.run(config, tmp_path / str(chunk_runs), devices=1, chunk_runs=chunk_runs)
+    assert journal_rows(tmp_path / "7") == journal_rows(tmp_path / "500")
+
+
 def test_runs_on_devices_that_share_batches_score_alike(tmp_path, one_rung_config, journal_rows):
     single, shared = one_rung_config(), one_rung_config(data_parallel=2)
     STUDY.run(single, tmp_path / "alone", devices=2)
