@@ -155,7 +155,7 @@ def test_the_folder_holds_what_the_design_lists(finished):
 
 def test_the_config_and_the_runs_are_those_asked_for(finished):
     study, folder, words, _ = finished
-    line, content = typed(study, words), json.loads((folder / "config.json").read_text())
+    line, content = typed(study, list(words)), json.loads((folder / "config.json").read_text())
     assert content.pop("study") == study.name
     assert content.pop("devices") in ("one", "several")
     assert content == json.loads(json.dumps(dict(line.values)))
