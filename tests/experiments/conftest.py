@@ -4,26 +4,24 @@ The journal is read here with sqlite3 and by column name alone, so that nothing 
 test.
 """
 
-import contextlib
 import functools
-import io
 import itertools
 import json
 import shutil
 import signal
-import sqlite3
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from experiments.endurance.small_studies import STUDIES
-from experiments.shape_search import Config, main
+from experiments.shape_search import STUDY, Config
 from experiments.studies import load
 from experiments.study import study as study_module
 from experiments.study.running.sweeping import Sweep
 from experiments.study.study import Study
 from tests.experiments import toy_study
+from tests.experiments.journals import runs_of
 from tests.experiments.small_study import call
 from workloads import LongSweep
 
@@ -45,13 +43,6 @@ TINY = {
     "confidence": 0.9,  # which five seeds can have
     "checked": 0,
 }
-
-
-class FinishedStudy(NamedTuple):
-    """A study that was run to its end on the command line, and what that printed."""
-
-    folder: Path
-    output: str
 
 
 class Finished(NamedTuple):
@@ -117,12 +108,10 @@ def command_options():
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory, command_options):
     """The tiny study, run once for all tests that only read it."""
-    folder = tmp_path_factory.mktemp("finished") / "study"
-    output = io.StringIO()
-    with contextlib.redirect_stdout(output):
-        status = main([*command_options(), "--folder", str(folder), "--chunk-runs", "64", "--export"])
-    assert status == 0, output.getvalue()
-    return FinishedStudy(folder, output.getvalue())
+    folder, words = tmp_path_factory.mktemp("finished") / "study", command_options()
+    status, output = call(STUDY.main, *words, "--folder", folder, "--chunk-runs", 64, "--export")
+    assert status == 0, output
+    return Finished(STUDY, folder, tuple(words), output)
 
 
 @pytest.fixture
@@ -180,18 +169,15 @@ def journal_rows():
     A label that tells the number of steps is that number.
     """
 
+    names = ("stage", "group", "number", "label", "replicate")
+
     def read(folder):
-        with contextlib.closing(sqlite3.connect(Path(folder) / "journal.sqlite")) as connection:
-            connection.row_factory = sqlite3.Row
-            rows = [dict(row) for row in connection.execute("SELECT * FROM trials")]
-        names = ("stage", "group", "number", "label", "replicate")
-        result = {}
-        for row in rows:
+        rows = {}
+        for row in runs_of(folder):
             del row["seconds"], row["chunk"]
             stage, family, candidate, label, replicate = (row.pop(name) for name in names)
-            identity = stage, family, candidate, json.loads(label).get("num_steps", label), replicate
-            result[identity] = {**row, **{name: json.loads(row[name]) for name in ("params", "metrics")}}
-        assert len(result) == len(rows)
-        return result
+            rows[stage, family, candidate, label.get("num_steps", json.dumps(label)), replicate] = row
+        assert len(rows) == len(runs_of(folder))
+        return rows
 
     return read

@@ -1,39 +1,49 @@
-"""The command line of a study, with the options that make it one of seconds."""
+"""Command lines as a test needs them: changed, called, and what they print."""
 
 import contextlib
 import io
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from experiments.endurance.small_studies import STUDIES
+from experiments.studies import load
+from experiments.study.command import typed
+from experiments.study.options.config import StudyConfig
 
 Main = Callable[[Sequence[str]], int]
 
 
 def call(main: Main, *words: Any) -> tuple[int, str]:
-    """The exit status of the command line, and what it printed."""
+    """The exit status of the command line, whether it returns or exits, and all that it printed."""
     output = io.StringIO()
-    with contextlib.redirect_stdout(output):
-        status = main([str(word) for word in words])
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+        try:
+            status = main([str(word) for word in words])
+        except SystemExit as end:
+            status = end.code
     return status, output.getvalue()
 
 
-class SmallStudy(NamedTuple):
-    """A study's command line and its options by name, such as {"--batch-size": [4]}."""
+def unwrapped(text: str) -> str:
+    """A text without its line breaks and frames."""
+    return " ".join(text.replace("│", " ").split())
 
-    main: Main
-    defaults: Mapping[str, Sequence[Any]]
 
-    def called(self, *words: Any) -> tuple[int, str]:
-        """See `call`."""
-        return call(self.main, *words)
+def changed(form: str, changes: str) -> list[str]:
+    """The words of a small form in which other options replace those of their names."""
+    preset = list(itertools.takewhile(lambda word: not word.startswith("--"), STUDIES[form].words))
+    chosen = _by_option(STUDIES[form].words[len(preset) :]) | _by_option(changes.split())
+    return [*preset, *itertools.chain.from_iterable(chosen.values())]
 
-    def options(self, **changes: Sequence[Any]) -> list[Any]:
-        """The words of the options, those given by name in the place of the defaults."""
-        chosen = {**self.defaults, **{f"--{name.replace('_', '-')}": new for name, new in changes.items()}}
-        return [word for name, values in chosen.items() for word in (name, *values)]
 
-    def finish(self, folder: Path) -> tuple[Path, str]:
-        """Run the study to its end; returns its folder and what it printed."""
-        status, output = self.called(*self.options(), "--folder", folder)
-        assert status == 0, output
-        return folder, output
+def config_of(form: str, changes: str = "") -> StudyConfig:
+    """The config of a small form so changed."""
+    line = typed(load(STUDIES[form].study), changed(form, changes))
+    return line.kind(**line.values)
+
+
+def _by_option(words: Sequence[str]) -> dict[str, list[str]]:
+    """{option: it and its values}; of an option that comes twice, the last."""
+    starts = [*(place for place, word in enumerate(words) if word.startswith("--")), len(words)]
+    return {words[start]: words[start:end] for start, end in itertools.pairwise(starts)}

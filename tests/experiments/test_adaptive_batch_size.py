@@ -12,40 +12,21 @@ import pytest
 
 import optim
 import workloads
-from experiments.adaptive_batch_size import Config, main
+from experiments.adaptive_batch_size import Config
 from experiments.adaptive_batch_size.config import STRATEGIES
 from experiments.adaptive_batch_size.runs import along_examples, control_probe, training
 from experiments.adaptive_batch_size.strategies import Contestant
-from tests.experiments.small_study import SmallStudy
 
-SMALL, LARGE, SAMPLES = 8, 32, 192
-OPTIONS = {
-    "--workload": ["linear_regression"],
-    "--workload-options": ["dimension", 64],
-    "--metric": ["train_loss"],
-    "--optimizers": ["signum"],
-    "--small-batch": [SMALL],
-    "--large-batch": [LARGE],
-    "--parts": [2],
-    "--samples": [SAMPLES],
-    "--curve-points": [3],
-    "--measure-every": [2],
-    "--first-rates": [3],
-    "--more-rates": [0],
-    "--screen-replicates": [1],
-    "--confirm-replicates": [3],
-    "--devices": [3],
-}
+SMALL, LARGE, SAMPLES = 8, 32, 1536
 CONFIG = Config(small_batch=SMALL, large_batch=48, parts=2, samples=384, curve_points=4, measure_every=3)
 
 
-STUDY = SmallStudy(main, OPTIONS)
-called, options = STUDY.called, STUDY.options
+pytestmark = pytest.mark.xdist_group("adaptive_batch_size")
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    return STUDY.finish(tmp_path_factory.mktemp("adaptive") / "study")
+def folder(finished_studies):
+    return finished_studies("adaptive_batch_size").folder
 
 
 @functools.cache
@@ -119,56 +100,35 @@ def test_a_growing_run_is_a_plain_loop_over_its_batches_and_uses_every_example_o
     assert loss == pytest.approx(plain_loss(run_key("growing", 0), drawn, batches, rates), rel=1e-5)
 
 
-def test_the_journal_counts_the_updates_of_every_batch_the_last_one_too(finished, journal_rows):
-    rows = {i: row["metrics"] for i, row in journal_rows(finished[0]).items() if i[0] == "confirm"}
-    assert len(rows) == len(STRATEGIES) * 3
+def test_the_journal_counts_the_updates_of_every_batch_the_last_one_too(folder, journal_rows):
+    rows = {i: row["metrics"] for i, row in journal_rows(folder).items() if i[0] == "confirm"}
+    assert len(rows) == len(STRATEGIES) * 4
+    points = (0, 512, 1024, SAMPLES)
     for (_, name, *_), metrics in rows.items():
-        counts = [metrics[f"updates@{samples}"] for samples in (0, 64, 128, 192)]
+        counts = [metrics[f"updates@{samples}"] for samples in points]
         if name.endswith("small"):
-            assert counts == [0, 8, 16, 24]
+            assert counts == [0, 64, 128, 192]
         elif name.endswith("large"):
-            assert counts == [0, 2, 4, 6]
+            assert counts == [0, 16, 32, 48]
         else:
-            sizes = [metrics[f"batch_size@{samples}"] for samples in (0, 64, 128, 192)]
+            sizes = [metrics[f"batch_size@{samples}"] for samples in points]
             assert sizes == sorted(sizes)
             assert SMALL == sizes[0] < sizes[-1] <= LARGE
             # measured after every second update, the batch first grew after four of the small ones
             assert counts[0] == 0
-            assert 4 + (192 - 32) / LARGE <= counts[-1] == metrics["updates"] < 24
+            assert 4 + (SAMPLES - 32) / LARGE <= counts[-1] == metrics["updates"] < 192
 
 
 @pytest.mark.parametrize(("strategy", "batch_size"), [("small", SMALL), ("large", LARGE)])
 def test_a_constant_batch_is_a_plain_loop_at_the_rate_of_its_first_example(
-    finished, journal_rows, strategy, batch_size
+    folder, journal_rows, strategy, batch_size
 ):
-    rows = journal_rows(finished[0])
+    rows = journal_rows(folder)
     screened = [row for i, row in rows.items() if i[:2] == ("screen", f"signum, {strategy}")]
-    assert len(screened) == 3
+    assert len(screened) == 4 * 2
     fastest = max(screened, key=lambda row: row["base_lr"])
     begins = np.arange(0, SAMPLES, batch_size)
     rates = fastest["base_lr"] * linear_with_warmup(begins, SAMPLES)
     batches = [[k] for k in range(len(begins))]
     expected = plain_loss(run_key("screen", 0), (batch_size, len(begins)), batches, rates)
     assert fastest["score"] == pytest.approx(expected, rel=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"optimizers": ["signun"]}, ["optimizers", "signun", "signum"]),
-        ({"parts": [3]}, ["parts", "small_batch=8", "3"]),
-        ({"small_batch": [1]}, ["small_batch", "at least 2", "1"]),
-        ({"large_batch": [36]}, ["large_batch", "multiple of small_batch=8", "36"]),
-        ({"samples": [200]}, ["samples", "large_batch=32", "200"]),
-        ({"curve_points": [4], "warmup": [1.0]}, ["curve_points", "6", "4", "warmup", "1.0"]),
-        ({"measure_every": [0], "noise_decay": [1.0]}, ["measure_every", "0", "noise_decay", "1.0"]),
-        ({"euclidean_theta": [0], "matched_theta": [1]}, ["euclidean_theta", "matched_theta", "0", "1"]),
-        ({"first_rates": [2]}, ["first_rates", "3", "2"]),
-        ({"metric": ["train_los"]}, ["metric", "train_loss"]),
-        ({"large_batch": [1600], "samples": [4800]}, ["large_batch", "64", "1600"]),
-    ],
-)
-def test_bad_options_are_messages_and_nothing_is_trained(changes, words, tmp_path, no_training):
-    status, output = called(*options(**changes), "--folder", tmp_path / "study")
-    assert status == 2
-    assert all(word in output for word in words), output

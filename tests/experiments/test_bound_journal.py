@@ -95,10 +95,7 @@ def other_bits(value):
     [
         ("data", lambda own: {"data": own.data.at[0, 0].set(math.nextafter(own.data[0, 0], 9) + 1e-6)}),
         ("loss", lambda own: {"loss": lambda *arguments: 1.001 * own.loss(*arguments)}),
-        (
-            "metrics",
-            lambda own: {"evaluate": lambda *a: {k: v + 0.01 for k, v in own.evaluate(*a).items()}},
-        ),
+        ("metrics", lambda own: {"evaluate": lambda *a: {k: v + 0.01 for k, v in own.evaluate(*a).items()}}),
     ],
     ids=["data", "loss", "metrics"],
 )

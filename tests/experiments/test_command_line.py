@@ -11,7 +11,7 @@ import pytest
 
 import experiments.__main__ as studies
 from experiments.shape_search import Config, main
-from experiments.shape_search.presets import QUICK
+from experiments.shape_search.presets import PRESETS, QUICK
 from experiments.studies import COMMANDS, QUESTIONS, load
 from experiments.study.options.errors import StudyError
 from experiments.study.study import Study
@@ -51,6 +51,7 @@ def test_the_module_and_the_installed_command_are_the_same():
 def test_a_study_gets_the_arguments_behind_its_name(tmp_path, capsys):
     assert studies.main(["shape_search", "report", str(tmp_path / "nowhere")]) == 2
     assert "nowhere holds no study" in capsys.readouterr().out
+    assert not (tmp_path / "nowhere").exists()
 
 
 @pytest.fixture
@@ -103,50 +104,12 @@ def test_what_is_typed_wins_over_quick(asked, order):
 
 
 def test_every_option_reaches_the_config(asked):
-    found, _, options = asked(
-        *[
-            "--workload",
-            "linear_regression",
-            "--workload-options",
-            "dimension",
-            "8",
-            "exponent",
-            "0.5",
-            "--optimizer",
-            "lion",
-        ],
-        *[
-            "--weight-decay",
-            "0.1",
-            "--batch-size",
-            "3",
-            "--num-steps",
-            "7",
-            "--learning-rates",
-            "1e-3",
-            "2e-3",
-            "--b1",
-            "0.8",
-            "--decay-mode",
-            "independent",
-            "--seed",
-            "9",
-        ],
-        *[
-            "--strategy",
-            "random",
-            "--confidence",
-            "0.9",
-            "--vectorize",
-            "2",
-            "--warmup-form",
-            "cosine",
-            "--decay-form",
-            "1-sqrt",
-        ],
-        *["--rung-replicates", "2", "4", "--rung-horizons", "0.25", "1", "--keep-fraction", "0.25"],
-        *["--devices", "2", "--chunk-runs", "11"],
-    )
+    words = """--workload linear_regression --workload-options dimension 8 exponent 0.5 --optimizer lion
+        --weight-decay 0.1 --batch-size 3 --num-steps 7 --learning-rates 1e-3 2e-3 --b1 0.8
+        --decay-mode independent --seed 9 --strategy random --confidence 0.9 --vectorize 2
+        --warmup-form cosine --decay-form 1-sqrt --rung-replicates 2 4 --rung-horizons 0.25 1
+        --keep-fraction 0.25 --devices 2 --chunk-runs 11"""
+    found, _, options = asked(*words.split())
     assert found.workload_options == {"dimension": 8, "exponent": 0.5}
     assert (found.optimizer, found.weight_decay, found.batch_size, found.num_steps) == ("lion", 0.1, 3, 7)
     assert (found.learning_rates, found.seed, found.strategy) == ((1e-3, 2e-3), 9, "random")
@@ -156,6 +119,18 @@ def test_every_option_reaches_the_config(asked):
     assert found.race.keep_fraction == 0.25
     assert {family.options.get("warmup_form", "cosine") for family in found.searched} == {"cosine"}
     assert (options["devices"], options["chunk_runs"]) == (2, 11)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_are_searches_of_their_workload_that_options_change(asked, name):
+    config, folder, _ = asked(name, "--confirm-replicates", "7")
+    assert config.workload == name
+    assert config.confirm_replicates == 7
+    assert folder.name == f"shape_search_{name}"
+    quick, quick_folder, _ = asked(name, "--quick")
+    assert quick_folder.name == f"shape_search_{name}_quick"
+    assert (quick.workload, quick.num_steps) == (name, config.num_steps)
+    assert (quick.candidates, quick.rung_replicates, quick.top) == (24, (1,), 2)
 
 
 def test_a_search_of_two_families_adds_both_baselines():

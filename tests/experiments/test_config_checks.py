@@ -11,17 +11,18 @@ from experiments import critical_batch_size, generalization, optimal_schedule, s
 from experiments.generalization.candidates import trials
 from experiments.optimal_schedule.runs import all_trials
 from experiments.search_efficiency.config import Landscape
+from experiments.studies import QUESTIONS, load
 from experiments.study.options.errors import StudyError
 from experiments.study.running.processes import Cluster
 from experiments.study.running.setup import checked
-from tests.experiments.typed_words import STUDIES, bare, hints_of, presets_of
+from tests.experiments.typed_words import bare, hints_of
 
 ABSURD = {
     int: (-(10**12), 10**12, 2.5, "3"),
     float: (float("nan"), float("inf"), -float("inf"), 1e300, "0.5"),
 }
 WITH_WORKLOAD = {"workload", "workload_options", "metric"}  # are asked of the workload
-CONFIGS = {f"{study} {name}": config for study in STUDIES for name, config in presets_of(study).items()}
+CONFIGS = {f"{study} {name}": config for study in QUESTIONS for name, config in load(study).presets.items()}
 
 
 def problems(config, **changes):
@@ -113,49 +114,6 @@ def test_a_run_to_a_target_has_room_for_its_steps():
     dataclasses.replace(config, least_steps=9_999_999, max_samples=8)
     (problem,) = problems(config, least_steps=9_999_999, max_samples=16)
     assert problem.startswith("max_samples: must make runs of at most 10000000 st")
-
-
-@pytest.mark.parametrize(
-    ("given", "environment", "expected"),
-    [
-        ({}, {}, []),
-        ({"process_id": 0}, {}, ["process_id: it needs coordinator"]),
-        ({"coordinator": "auto"}, {}, []),
-        ({"coordinator": "host:80", "num_processes": 2, "process_id": 1}, {}, []),
-        (
-            {"coordinator": "host", "num_processes": 2, "process_id": 1},
-            {},
-            ["coordinator: must be HOST:PORT"],
-        ),
-        (
-            {"coordinator": "h:0", "num_processes": 0, "process_id": 5},
-            {},
-            ["coordinator: ", "num_processes: "],
-        ),
-        ({"coordinator": "h:99999", "num_processes": 2, "process_id": 0}, {}, ["coordinator: must be"]),
-        (
-            {"coordinator": "h:1", "num_processes": 2, "process_id": 2},
-            {},
-            ["process_id: must be in [0, 2), got 2"],
-        ),
-        ({"coordinator": "h:1", "process_id": 0}, {}, ["num_processes: needed beside coordinator"]),
-        ({"coordinator": "h:1"}, {"JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": "1"}, []),
-        (
-            {"coordinator": "h:1"},
-            {"JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": "-1"},
-            ["process_id: must be in [0, 2)"],
-        ),
-        ({}, {"JAX_COORDINATOR_ADDRESS": "h:1"}, ["num_processes: needed", "process_id: needed"]),
-    ],
-)
-def test_the_place_of_a_process_is_checked_before_it_is_sought(given, environment, expected, monkeypatch):
-    for name in ("COORDINATOR_ADDRESS", "NUM_PROCESSES", "PROCESS_ID"):
-        monkeypatch.delenv(f"JAX_{name}", raising=False)
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    found = Cluster(**given).problems()
-    assert len(found) == len(expected)
-    assert all(line.startswith(start) for line, start in zip(found, expected, strict=True)), found
 
 
 def test_a_terminal_without_greek_still_shows_what_is_wrong(monkeypatch):

@@ -22,8 +22,7 @@ FLAT = workloads.Workload(
 
 @pytest.mark.parametrize("optimizer", ["adamw", "momentum", "signum", "lion"])
 @pytest.mark.parametrize(
-    ("mode", "kept"),
-    [("scaled", np.prod(1 - DECAY * RATES)), ("independent", (1 - DECAY) ** len(RATES))],
+    ("mode", "kept"), [("scaled", np.prod(1 - DECAY * RATES)), ("independent", (1 - DECAY) ** len(RATES))]
 )
 def test_a_parameter_without_gradient_decays_by_the_closed_form(optimizer, mode, kept):
     config = Config(optimizer=optimizer, weight_decay=DECAY, decay_mode=mode)

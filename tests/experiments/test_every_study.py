@@ -1,11 +1,17 @@
 """What every study promises, asked of each in its small form: it resumes, is drawn again, tells the same
 everywhere, and says what is wrong. One finished folder of each serves all tests."""
 
+import base64
+import dataclasses
 import html
+import io
+import itertools
 import json
 import re
 import shutil
 
+import matplotlib.image
+import numpy as np
 import pytest
 
 from experiments.endurance.small_studies import STUDIES
@@ -13,7 +19,7 @@ from experiments.studies import load
 from experiments.study.command import typed
 from experiments.study.options.groups import explanations
 from tests.experiments.journals import asked, forget_runs
-from tests.experiments.small_study import call
+from tests.experiments.small_study import call, unwrapped
 
 FORMS = [*STUDIES, "toy"]
 
@@ -40,30 +46,49 @@ def winners(folder, left_out=()):
     return {str(path.relative_to(folder)): kept(json.loads(path.read_text())) for path in paths}
 
 
+def rows_of_all(folder, journal_rows):
+    """By its place, the rows of every journal of a study."""
+    places = [path.parent for path in sorted(folder.rglob("journal.sqlite"))]
+    return {place.relative_to(folder): journal_rows(place) for place in places}
+
+
 @pytest.mark.bits
 def test_lost_runs_come_back_bit_for_bit_on_other_devices(finished, copy, journal_rows):
     study, folder, words, _ = finished
-    timed = study.timed_keys(folder)
+    timed, expected = study.timed_keys(folder), rows_of_all(folder, journal_rows)
     last = "(SELECT MAX(stage) FROM trials WHERE stage > (SELECT MIN(stage) FROM trials))"
     lost = f"replicate % 2 = 1 OR stage = {last}"  # all of the last stage, if there are several
-    assert forget_runs(copy, lost, events="kind NOT IN ('study', 'vectorize narrowed')") > 0
+    for place in expected:
+        assert forget_runs(copy / place, lost, events="kind NOT IN ('study', 'vectorize narrowed')") > 0
     status, output = call(study.main, "report", copy)
     assert (status, "not finished" in output) == (2, True)
     status, output = call(study.main, *words, "--folder", copy, "--devices", 3)
     assert status == 0, output
-    assert journal_rows(copy) == journal_rows(folder)
+    assert rows_of_all(copy, journal_rows) == expected
     assert winners(copy, timed) == winners(folder, timed)
 
 
 def test_a_finished_study_is_drawn_again_without_a_run(finished, copy, no_training):
-    study, folder, _, output = finished
+    study, folder, words, output = finished
     for path in (copy / "winners.json", copy / "report.html", *(copy / "figures").iterdir()):
         path.unlink()
+    (copy / ".winners.json.partial").write_text('{"format": "stee')  # as a kill leaves it
     status, drawn = call(study.main, "report", copy)
     assert status == 0
     assert drawn.replace(str(copy), str(folder)) in output
-    for path in (folder / "winners.json", folder / "report.html", *(folder / "figures").iterdir()):
-        assert (copy / path.relative_to(folder)).read_bytes() == path.read_bytes()
+    status, drawn = call(study.main, *words, "--folder", copy)
+    assert status == 0, drawn
+    for path in (path for path in folder.rglob("*") if path.is_file()):
+        assert (copy / path.relative_to(folder)).read_bytes() == path.read_bytes(), path
+
+
+@pytest.mark.usefixtures("no_training")
+def test_another_study_in_the_folder_is_refused_with_the_difference(finished, copy, journal_rows):
+    study, folder, words, _ = finished
+    status, output = call(study.main, *words, "--seed", 7, "--folder", copy)
+    assert status == 2
+    assert "seed: 0 there, 7 asked for" in unwrapped(output)
+    assert journal_rows(copy) == journal_rows(folder)
 
 
 def test_terminal_report_and_winners_say_the_same(finished):
@@ -81,19 +106,46 @@ def test_terminal_report_and_winners_say_the_same(finished):
         assert words >= {word for row in table.cells("terminal") for cell in row for word in cell.split()}
     assert findings.setting in output
     assert all(note in " ".join(output.split()) for note in findings.notes)
-    pictures = re.findall(r"<img alt='([^']*)' src='data:image/png;base64,", report)
-    assert sorted(pictures) == sorted(path.stem for path in (folder / "figures").iterdir())
-    assert pictures
-    assert "<script" not in report
-    assert "http" not in report
+
+
+def test_the_report_shows_the_figures_and_refers_to_nothing_outside_itself(finished):
+    report, embedded = (finished.folder / "report.html").read_text(), r"src='data:image/png;base64,([^']*)'"
+    figures = {path.stem: path.read_bytes() for path in (finished.folder / "figures").iterdir()}
+    pictures = dict(re.findall(rf"<img alt='([^']*)' {embedded}", report))
+    assert {name: base64.b64decode(picture, validate=True) for name, picture in pictures.items()} == figures
+    assert figures
+    for figure in figures.values():
+        pixels = matplotlib.image.imread(io.BytesIO(figure))
+        assert 400 <= pixels.shape[1] <= 1600
+        assert len(np.unique(pixels[..., 0])) > 20  # something is drawn
+    text = re.sub(embedded, "", report)
+    assert not re.search(r"<(script|link|iframe|object|a|base)\b|http|url\(|@import|src|href|action=", text)
+
+
+def test_the_folder_holds_what_the_design_lists(finished):
+    names = {entry.name for entry in finished.folder.iterdir()}
+    seal, searches = "journal.sqlite.sha256", {"settings"}
+    assert names - searches == {
+        "config.json",
+        "journal.sqlite",
+        seal,
+        "winners.json",
+        "report.html",
+        "figures",
+    }
 
 
 def test_the_config_and_the_runs_are_those_asked_for(finished):
     study, folder, words, _ = finished
-    line, content = typed(study, words), json.loads((folder / "config.json").read_text())
+    line, content = typed(study, list(words)), json.loads((folder / "config.json").read_text())
     assert content.pop("study") == study.name
     assert content.pop("devices") in ("one", "several")
     assert content == json.loads(json.dumps(dict(line.values)))
+    assert list(content) == [field.name for field in dataclasses.fields(line.kind)]
+    cells = re.findall(r"<td>(.*?)</td>", (folder / "report.html").read_text())
+    for name, value in content.items():
+        shown = html.escape(str(tuple(value) if isinstance(value, list) else value))
+        assert (name, shown) in itertools.pairwise(cells)
     ((made,),) = asked(folder, "SELECT COUNT(*) FROM trials")
     assert made <= 1.5 * line.kind(**line.values).planned_runs
     labels = asked(folder, "SELECT DISTINCT label FROM trials")
@@ -131,16 +183,13 @@ def test_help_explains_every_option(name, capsys, monkeypatch):
         (["--seed", "1", "--seed", "2"], "seed: typed 2 times"),
         (["--confidence", "2"], "confidence: must be between 0 and 1, got 2"),
         (["--devices", "99"], "devices: "),
-        (["--folder", ""], "folder"),
+        (["--folder", ""], "a folder has a name"),
         (["report"], "folder"),
+        (["report", ""], "a folder has a name"),
         (["report", "/dev/null/nowhere"], "/dev/null/nowhere"),
     ],
 )
-def test_what_is_wrong_is_told(name, words, told, capsys):
-    try:
-        status = load(name).main(words)
-    except SystemExit as end:
-        status = end.code
-    output = capsys.readouterr()
+def test_what_is_wrong_is_told(name, words, told):
+    status, output = call(load(name).main, *words)
     assert status == 2
-    assert told in " ".join((output.out + output.err).replace("│", " ").split())
+    assert told in unwrapped(output)

@@ -112,7 +112,9 @@ def test_options_that_were_chosen_are_exported():
 
 def test_every_winner_on_disk_loads_as_it_was_found(finished):
     path = finished.folder / "winners.json"
-    for entry in json.loads(path.read_text())["winners"]:
+    winners = json.loads(path.read_text())["winners"]
+    assert load_winner(path).family.name == winners[0]["family"]
+    for entry in winners:
         winner = load_winner(path, entry["family"])
         assert (winner.family.name, dict(winner.family.options)) == (entry["family"], entry["options"])
         assert (dict(winner.params), winner.base_lr, winner.num_steps) == (

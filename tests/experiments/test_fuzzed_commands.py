@@ -1,19 +1,17 @@
 """Whatever is typed, a study begins or says what to mend: no traceback, and nothing is compiled for it."""
 
-import contextlib
-import importlib
-import io
-
 import jax
 import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 import workloads
+from experiments.studies import QUESTIONS, load
 from experiments.study.running import session
 from experiments.study.training.shape_runs import ShapeRunner
 from tests.experiments.mistakes import MISTAKES
-from tests.experiments.typed_words import STUDIES, command_lines
+from tests.experiments.small_study import call
+from tests.experiments.typed_words import command_lines
 
 
 def fuzzed(examples):
@@ -43,7 +41,7 @@ def compiled():
     def begin(*arguments, **options):
         raise Begun
 
-    def load(*arguments, loaded=workloads.load, **options):
+    def load_uncounted(*arguments, loaded=workloads.load, **options):
         count = len(programs)
         try:
             return loaded(*arguments, **options)
@@ -54,7 +52,7 @@ def compiled():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(session, "_open_journal", begin)
         patch.setattr(jax.distributed, "initialize", begin)
-        patch.setattr(workloads, "load", load)
+        patch.setattr(workloads, "load", load_uncounted)
         patch.setattr(workloads.LongSweep, "whole", lambda *arguments: pytest.fail("a run was trained"))
         patch.setattr(ShapeRunner, "fitting_vectorize", lambda *arguments: 1)
         yield programs
@@ -63,18 +61,13 @@ def compiled():
 
 def outcome(study, words):
     """The exit status of the command line, "begun" where it would run, and what it printed."""
-    output = io.StringIO()
-    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
-        try:
-            status = importlib.import_module(f"experiments.{study}").main(words)
-        except SystemExit as end:
-            status = end.code
-        except Begun:
-            status = "begun"
-    return status, output.getvalue()
+    try:
+        return call(load(study).main, *words)
+    except Begun:
+        return "begun", ""
 
 
-@pytest.mark.parametrize("study", STUDIES)
+@pytest.mark.parametrize("study", QUESTIONS)
 def test_any_words_begin_a_study_or_end_with_a_message(study, compiled):
     @fuzzed(20)
     @given(command_lines(study))

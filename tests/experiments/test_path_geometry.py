@@ -1,6 +1,5 @@
 """Path geometry: what is measured is what a plain loop finds, and what follows is what the numbers say."""
 
-import dataclasses
 import functools
 import json
 import zlib
@@ -13,39 +12,23 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 import workloads
-from experiments.path_geometry import STUDY, Config
+from experiments.path_geometry import Config
 from experiments.path_geometry.claims import path_claims, schedule_claims
 from experiments.path_geometry.paths import LABELS, Group, Paths, late_to_early, random_walk_cosines
 from experiments.path_geometry.prescription import prescribed_family, prescribed_rates, untuned
 from experiments.path_geometry.runs import path_trials, replayed_path
-from experiments.study.options.errors import StudyError
 from experiments.study.showing.claims import summary
 from experiments.study.storage.journal import Journal
 from schedules.search import Estimate, Standing
 
-STEPS, BATCHES, REPLICATES, RATE = 12, (8, 32), 3, 0.25
-SMALL = Config(
-    optimizers=("sgd",),
-    learning_rates=(RATE,),
-    batch_sizes=BATCHES,
-    num_steps=STEPS,
-    probe_every=1,
-    replicates=REPLICATES,
-    families=("cosine",),
-    base_learning_rates=(0.1, 1.0),
-    candidates=5,
-    screen_replicates=2,
-    top=2,
-    select_replicates=3,
-    confirm_replicates=5,
-)
+STEPS, BATCHES, REPLICATES, RATE = 48, (8, 32), 3, 0.25
+
+pytestmark = pytest.mark.xdist_group("path_geometry")
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("paths") / "study"
-    STUDY.run(SMALL, folder, devices=2)
-    return folder
+def finished(finished_studies):
+    return finished_studies("path_geometry").folder
 
 
 @pytest.fixture(scope="module")
@@ -326,21 +309,3 @@ def test_a_schedule_pays_where_the_whole_interval_lies_below_cosine():
         "change of train_loss from cosine, expected below 0:"
         " held for prescribed; did NOT hold for prescribed, untuned."
     ]
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"optimizers": ("adam",), "learning_rates": (0.1,)}, ["optimizers", "sgd among them"]),
-        ({"learning_rates": (0.1, 0.2)}, ["learning_rates", "1 optimizers", "(0.1, 0.2)"]),
-        ({"probe_every": 7}, ["probe_every", "at least 6", "7"]),
-        ({"microbatches": 3}, ["batch_sizes", "microbatches", "8"]),
-        ({"batch_sizes": (8, 100000)}, ["batch_sizes", "100000"]),
-        ({"workload": "linear_regression"}, ["workload", "train_labels", "linear_regression"]),
-    ],
-)
-def test_what_does_not_go_together_is_a_message_and_nothing_is_trained(changes, words, tmp_path, monkeypatch):
-    monkeypatch.setattr(workloads.LongSweep, "whole", lambda *a: pytest.fail("a run was trained"))
-    with pytest.raises(StudyError) as error:
-        STUDY.run(dataclasses.replace(SMALL, **changes), tmp_path / "study")
-    assert all(word in str(error.value) for word in words), error.value

@@ -96,9 +96,7 @@ def test_what_was_decided_is_kept_and_never_made_again(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("found", "told"),
-    [(2.0 * (1 + 1e-9), 2.0), (2.1, 2.1)],
-    ids=["rounded otherwise", "another version"],
+    ("found", "told"), [(2.0 * (1 + 1e-9), 2.0), (2.1, 2.1)], ids=["rounded otherwise", "another version"]
 )
 def test_what_differs_by_rounding_is_told_as_it_was_found_first(tmp_path, found, told):
     folder = StudyFolder(tmp_path)

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from experiments.shape_search import STUDY
+from tests.experiments.small_study import config_of
 from workloads import Workload, load
 
 pytestmark = pytest.mark.usefixtures("no_report")
@@ -150,3 +151,49 @@ def test_same_learning_rates_in_one_replicate_give_the_same_run(tmp_path, tiny_c
     assert all(len(scores) == 1 for scores in at_zero.values())
     assert len(at_zero) == 3 + 3 + 1
     assert all(a != b for a, b in itertools.pairwise(at_zero.values()))
+
+
+def cross_entropy(logits, labels):
+    largest = logits.max(axis=1, keepdims=True)
+    logs = logits - largest - np.log(np.exp(logits - largest).sum(axis=1, keepdims=True))
+    return -np.mean(logs[np.arange(len(labels)), labels])
+
+
+def test_a_run_on_digits_is_adam_on_the_network_step_by_step(tmp_path, journal_rows):
+    """Forward passes in NumPy, Adam's formula in NumPy: the loop that the compiled runs stand for."""
+    changes = "--num-steps 30 --candidates 1 --select-replicates 1 --confirm-replicates 2"
+    STUDY.run(config_of("shape_search_checkpointed", changes), tmp_path)
+    row = journal_rows(tmp_path)["confirm", "constant", 0, 30, 1]
+    workload = load("digits")
+    init, data = keys_of(0, "confirm", 1)
+    weights, structure = jax.tree.flatten(workload.init(init))
+    weights = [np.asarray(leaf, np.float64) for leaf in weights]
+    first, second = ([np.zeros_like(leaf) for leaf in weights] for _ in range(2))
+    gradient = jax.jit(
+        jax.grad(lambda leaves, batch: workload.loss(structure.unflatten(leaves), batch, None))
+    )
+    rates = row["base_lr"] * constant_with_warmup(row["params"]["warmup"], 30)
+    for t, (rate, indices) in enumerate(zip(rates, workload.indices(data, 64, 30), strict=True), start=1):
+        batch = workload.batch(workload.data, indices)
+        gradients = gradient([np.float32(leaf) for leaf in weights], batch)
+        for k, g in enumerate(np.asarray(leaf, np.float64) for leaf in gradients):
+            first[k] = 0.9 * first[k] + 0.1 * g
+            second[k] = 0.999 * second[k] + 0.001 * g**2
+            unbiased = first[k] / (1 - 0.9**t), second[k] / (1 - 0.999**t)
+            weights[k] = weights[k] - rate * unbiased[0] / (np.sqrt(unbiased[1]) + 1e-8)
+    names = [
+        "/".join(str(part.key) for part in path)
+        for path, _ in jax.tree.leaves_with_path(structure.unflatten(weights))
+    ]
+    named = dict(zip(names, weights, strict=True))
+    hidden = (named["params/Dense_0/kernel"], named["params/Dense_0/bias"])
+    head = (named["params/head/kernel"], named["params/head/bias"])
+    for split in ("train", "test"):
+        images = np.asarray(getattr(workload.data, f"{split}_images"), np.float64)
+        labels = np.asarray(getattr(workload.data, f"{split}_labels"))
+        x = np.maximum(images.reshape(len(images), -1) @ hidden[0] + hidden[1], 0)
+        logits = x @ head[0] + head[1]
+        assert row["metrics"][f"{split}_loss"] == pytest.approx(cross_entropy(logits, labels), rel=2e-3)
+        error = np.mean(logits.argmax(axis=1) != labels)
+        assert row["metrics"][f"{split}_error"] == pytest.approx(error, abs=4 / len(labels))
+    assert row["score"] == row["metrics"]["train_loss"] < np.log(10) / 2

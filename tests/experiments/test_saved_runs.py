@@ -1,6 +1,5 @@
 """Runs that are saved on the way: left at any point, taken up again anywhere, with the same bits."""
 
-import dataclasses
 import io
 import os
 import signal
@@ -11,50 +10,20 @@ from rich.console import Console
 from experiments.shape_search import main
 from experiments.studies import load
 from experiments.study.running.stopping import Stopped
+from tests.experiments.small_study import config_of
 from workloads import LongSweep
 
 pytestmark = pytest.mark.usefixtures("no_report")
-SAVED = {
-    "families": ("constant",),
-    "strategy": "sobol",
-    "candidates": 8,
-    "batch": 8,
-    "rung_replicates": (2,),
-    "rung_horizons": (1.0,),
-}
+RUNG = {"rung_replicates": (2,), "rung_horizons": (1.0,)}
+SAVED = {"families": ("constant",), "strategy": "sobol", "candidates": 8, "batch": 8, **RUNG}
 STEPS = ("--checkpoint-steps", "6")  # of 20: after 6, 12 and 18
 SEGMENTS = 4
-LINEAR = {"workload": "linear_regression", "workload_options": {"dimension": 8}}
 OTHERS = {
-    "optimizer_comparison": {
-        "optimizers": ("adamw",),
-        "num_steps": 24,
-        "batch_size": 4,
-        "first_rates": 3,
-        "more_rates": 0,
-        "decays": (0.0,),
-        "screen_replicates": 2,
-        "confirm_replicates": 3,
-        "curve_points": 2,
-    },
-    "loss_prediction": {"num_steps": 24, "curve_points": 6, "fit_replicates": 6},
+    "optimizer_comparison": "--workload linear_regression --workload-options dimension 8 --optimizers adamw"
+    " --batch-size 4 --num-steps 24 --more-rates 0 --decays 0 --confirm-replicates 3 --curve-points 2",
+    "loss_prediction": "--workload-options dimension 8 --num-steps 24",
 }
-ADAPTIVE = {
-    "workload": "linear_regression",
-    "workload_options": {"dimension": 64},
-    "metric": "train_loss",
-    "optimizers": ("signum",),
-    "small_batch": 8,
-    "large_batch": 32,
-    "parts": 2,
-    "samples": 192,
-    "curve_points": 3,
-    "measure_every": 2,
-    "first_rates": 3,
-    "more_rates": 0,
-    "screen_replicates": 1,
-    "confirm_replicates": 3,
-}  # 24 micro-batches
+ADAPTIVE = "--samples 192 --more-rates 0 --screen-replicates 1 --confirm-replicates 3"  # 24 micro-batches
 
 
 @pytest.fixture(scope="module")
@@ -174,11 +143,6 @@ def test_a_damaged_checkpoint_is_named_and_costs_only_its_runs(
     assert same(tmp_path / "study", uninterrupted, journal_rows)
 
 
-def config_of(study, **options):
-    """A config of a study, from its default one."""
-    return dataclasses.replace(next(iter(study.presets.values())), **options)
-
-
 def left_and_gone_on_with(study, config, steps, folder):
     """Run a study that SIGTERM stops, then again to its end; returns what it says then."""
     with pytest.raises(Stopped):
@@ -190,7 +154,7 @@ def left_and_gone_on_with(study, config, steps, folder):
 
 def test_a_batch_that_grew_goes_on_growing(tmp_path, journal_rows, segments):
     study, (ends, actions) = load("adaptive_batch_size"), segments
-    config = config_of(study, **ADAPTIVE)
+    config = config_of("adaptive_batch_size", ADAPTIVE)
     study.run(config, tmp_path / "saved", devices=3, checkpoint_steps=7)
     third_growing = [place for place, until in enumerate(ends, start=1) if until == 14][-3]
     ends.clear()
@@ -209,7 +173,7 @@ def test_a_batch_that_grew_goes_on_growing(tmp_path, journal_rows, segments):
 @pytest.mark.parametrize("name", OTHERS)
 def test_other_studies_are_saved_too(tmp_path, name, journal_rows, segments):
     study, (ends, actions) = load(name), segments
-    config = config_of(study, **LINEAR, **OTHERS[name])
+    config = config_of(name, OTHERS[name])
     study.run(config, tmp_path / "whole", devices=3)
     assert ends == []
     actions[5] = terminate

@@ -7,34 +7,21 @@ import numpy as np
 import pytest
 from scipy.interpolate import PchipInterpolator
 
-from experiments.search_efficiency import STUDY, Landscape
+from experiments.search_efficiency import STUDY
 from experiments.search_efficiency.config import DEFAULT, RANDOM
 from experiments.search_efficiency.searches import Search
-from experiments.study.options.errors import StudyError
 from schedules import FAMILIES, Interval
 from schedules.search import STRATEGIES, SearchSpace
 from tests.experiments.journals import runs_of
 
 STEPS, DIMENSION, BATCH, TOLERANCE = 20, 8, 4, 0.9
-CONFIG = Landscape(
-    families=("two_point_spline",),
-    seeds=2,
-    num_steps=STEPS,
-    batch_size=BATCH,
-    learning_rates=(0.25, 4.0),
-    dimension=DIMENSION,
-    polished=2,
-    tolerance=TOLERANCE,
-    budgets={"trust_region": 12, "random": 64},
-)
+
+pytestmark = pytest.mark.xdist_group("search_efficiency_landscape")
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """Of a finished study."""
-    folder = tmp_path_factory.mktemp("landscape") / "study"
-    STUDY.run(CONFIG, folder)
-    return folder
+def folder(finished_studies):
+    return finished_studies("search_efficiency_landscape").folder
 
 
 @pytest.fixture(scope="module")
@@ -67,11 +54,11 @@ def test_the_landscape_is_the_mean_field(rows):
 
 def test_the_journal_holds_every_candidate_that_improved_a_search(rows):
     space = SearchSpace(FAMILIES["two_point_spline"], Interval(0.25, 4.0, log=True))
-    strategy = STRATEGIES["random"](space.dimensions, 64)
+    strategy = STRATEGIES["random"](space.dimensions, 256)
     key = Search("two_point_spline", "random", 1).key(jax.random.key(0))
     candidates = space.candidates(strategy.ask(strategy.init(key)), 0)
     losses = [numpy_loss(candidate.params, candidate.base_lr) for candidate in candidates]
-    expected = [k for k in range(64) if k == 63 or losses[k] < min(losses[:k], default=np.inf)]
+    expected = [k for k in range(256) if k == 255 or losses[k] < min(losses[:k], default=np.inf)]
     assert [row["number"] for row in rows if row["stage"] == "random 1"] == expected
 
 
@@ -90,25 +77,6 @@ def test_costs_on_the_landscape_are_evaluations_until_the_tolerance(rows, folder
             ]
             assert cost == (min(reached) if reached else None)
     assert content["selection_bias"] is None
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"budgets": {"random": 100, "trust_regoin": 9}}, "did you mean 'trust_region'"),
-        ({"budgets": {"random": 100}}, "cannot be left out"),
-        ({"budgets": {"random": 100, "trust_region": 0}}, r"in \[1, 10000000\], got 0"),
-        ({"budgets": {"random": 100, "trust_region+seeds": 9}}, r"no 'trust_region\+seeds'"),
-        ({"batch_size": 65}, "at most the dimension 64"),
-        ({"families": ("rex", "rex")}, "once each"),
-        ({"learning_rates": (2.0, 1.0)}, "positive, finite and ascending"),
-        ({"tolerance": 0.0}, "tolerance: must be between 0 and 1"),
-        ({"batch": 0}, "batch: must be at least 1"),
-    ],
-)
-def test_mistakes_are_told(changes, message):
-    with pytest.raises(StudyError, match=message):
-        Landscape(**changes)
 
 
 def test_random_search_may_take_longer_than_the_default_strategy():

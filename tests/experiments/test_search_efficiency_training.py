@@ -8,36 +8,19 @@ from scipy import stats
 
 import workloads
 from experiments import shape_search
-from experiments.search_efficiency import STUDY, Training
+from experiments.search_efficiency import Training
 from experiments.search_efficiency.config import DEFAULT
-from experiments.study.options.errors import StudyError
 from schedules.search import median_estimate
 from tests.experiments.journals import runs_of
 
-STEPS, DIMENSION, BATCH = 20, 8, 4
-CONFIG = Training(
-    families=("two_point_spline",),
-    seeds=2,
-    num_steps=STEPS,
-    batch_size=BATCH,
-    learning_rates=(0.25, 4.0),
-    workload="linear_regression",
-    workload_options={"dimension": DIMENSION},
-    optimizer="sgd",
-    budgets={"trust_region": 30, "trust_region+seeds": 20, "trust_region+horizon": 20, "random": 60},
-    fresh_replicates=9,
-    confirm_replicates=5,
-    truth_replicates=11,
-    finalists=3,
-)
+STEPS = 1000
+
+pytestmark = pytest.mark.xdist_group("search_efficiency_digits")
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """Of a finished study."""
-    folder = tmp_path_factory.mktemp("training") / "study"
-    STUDY.run(CONFIG, folder)
-    return folder
+def folder(finished_studies):
+    return finished_studies("search_efficiency_digits").folder
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +124,7 @@ def test_the_selection_bias_is_numpys_on_the_journal(rows, content):
     assert content["selection_bias"]["coverage"]["value"] == held / 2
 
 
-def test_racing_over_the_horizon_compiles_once_a_rung(tmp_path, monkeypatch):
+def test_racing_over_the_horizon_compiles_once_a_rung(tmp_path, monkeypatch, tiny_config):
     lengths = []
     trainer = workloads.trainer
 
@@ -153,22 +136,15 @@ def test_racing_over_the_horizon_compiles_once_a_rung(tmp_path, monkeypatch):
 
     def traced(candidates, batch, checked):
         lengths.clear()
-        config = shape_search.Config(
-            workload="linear_regression",
-            workload_options={"dimension": 8},
+        config = tiny_config(
             families=("constant", "cosine"),
             strategy="random",
-            optimizer="sgd",
-            batch_size=4,
-            num_steps=20,
             learning_rates=(0.25, 2.0),
             candidates=candidates,
             batch=batch,
             rung_replicates=(2, 2),
             rung_horizons=(0.25, 1.0),
-            top=2,
-            select_replicates=3,
-            confirm_replicates=5,
+            confidence=0.95,
             checked=checked,
         )
         shape_search.STUDY.run(config, tmp_path / f"{candidates}")
@@ -177,21 +153,6 @@ def test_racing_over_the_horizon_compiles_once_a_rung(tmp_path, monkeypatch):
     once = traced(2, 2, checked=0)
     assert once.count(5) == once.count(20) > 0
     assert traced(12, 3, checked=1) == once  # nor do the checks of a winner compile anything
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"seeds": 1}, "seeds: must be at least 2"),
-        ({"confirm_replicates": 201}, "some of the 200"),
-        ({"metric": "loss"}, "there is no 'loss'"),
-        ({"budgets": {"random": 100, "trust_region": 9, "trust_region+speed": 9}}, "did you mean"),
-    ],
-)
-def test_mistakes_end_before_anything_is_searched(changes, message, tmp_path):
-    with pytest.raises(StudyError, match=message):
-        STUDY.run(Training(**changes), tmp_path / "study")
-    assert not (tmp_path / "study").exists()
 
 
 def test_searches_begin_from_what_a_shape_search_does_unless_told_otherwise():

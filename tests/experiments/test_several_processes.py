@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import re
 import signal
 import sqlite3
 import subprocess
@@ -17,14 +18,8 @@ from experiments.study.options.errors import StudyError
 from experiments.study.running.processes import Cluster, free_address, from_all, from_first
 from tests.experiments.processes import KILLED_SEARCH, PATIENCE, ROOT
 
-ONE_PROGRAM = {
-    "families": ("constant",),
-    "strategy": "sobol",
-    "candidates": 32,
-    "batch": 8,
-    "rung_replicates": (2,),
-    "rung_horizons": (1.0,),
-}
+RUNG = {"rung_replicates": (2,), "rung_horizons": (1.0,)}
+ONE_PROGRAM = {"families": ("constant",), "strategy": "sobol", "candidates": 32, "batch": 8, **RUNG}
 EXCHANGE = """
 import sys
 import jax
@@ -85,23 +80,45 @@ def test_one_process_needs_no_other():
 
 
 @pytest.mark.parametrize(
-    ("cluster", "environment", "field"),
+    ("cluster", "environment", "expected"),
     [
-        (Cluster(num_processes=2), {}, "num_processes"),
-        (Cluster(process_id=0), {}, "process_id"),
-        (Cluster("localhost:1"), {}, "num_processes"),
-        (Cluster("localhost:1", num_processes=2), {"JAX_PROCESS_ID": "one"}, "process_id"),
-        (Cluster("localhost:1", num_processes=0, process_id=0), {}, "num_processes"),
-        (Cluster("localhost:1", num_processes=2, process_id=2), {}, "process_id"),
-        (Cluster("localhost", num_processes=2, process_id=1), {}, "coordinator"),
-        (Cluster(process_id=1), {"JAX_COORDINATOR_ADDRESS": "localhost:1"}, "num_processes"),
+        (Cluster(), {}, []),
+        (Cluster("auto"), {}, []),
+        (Cluster("host:80", 2, 1), {}, []),
+        (Cluster("h:1"), {"NUM_PROCESSES": "2", "PROCESS_ID": "1"}, []),
+        (Cluster(num_processes=2), {}, ["num_processes: it needs coordinator"]),
+        (Cluster(process_id=0), {}, ["process_id: it needs coordinator"]),
+        (Cluster(), {"NUM_PROCESSES": "2"}, ["num_processes: it needs coordinator"]),
+        (Cluster(), {"PROCESS_ID": "0"}, ["process_id: it needs coordinator"]),
+        (Cluster("auto", num_processes=2), {}, ["num_processes: with coordinator auto"]),
+        (Cluster("auto", process_id=7), {}, ["process_id: with coordinator auto"]),
+        (Cluster("auto"), {"PROCESS_ID": "1"}, ["process_id: with coordinator auto"]),
+        (Cluster("h:1"), {}, ["num_processes: needed", "process_id: needed"]),
+        (Cluster("h:1", process_id=0), {}, ["num_processes: needed beside coordinator"]),
+        (Cluster("h:1", 2), {"PROCESS_ID": "one"}, ["process_id: "]),
+        (Cluster("h:1", 0, 0), {}, ["num_processes: "]),
+        (Cluster("h:0", 0, 5), {}, ["coordinator: ", "num_processes: "]),
+        (Cluster("h:1", 2, 2), {}, ["process_id: must be in [0, 2), got 2"]),
+        (Cluster("h:1"), {"NUM_PROCESSES": "2", "PROCESS_ID": "-1"}, ["process_id: must be in [0, 2)"]),
+        (Cluster("host", 2, 1), {}, ["coordinator: must be HOST:PORT"]),
+        (Cluster("h:99999", 2, 0), {}, ["coordinator: must be"]),
+        (Cluster(""), {"COORDINATOR_ADDRESS": "h:1"}, ["coordinator: must be HOST:PORT"]),
+        (Cluster(), {"COORDINATOR_ADDRESS": "h:1"}, ["num_processes: needed", "process_id: needed"]),
     ],
 )
-def test_a_place_that_is_not_known_is_refused_by_its_field(monkeypatch, cluster, environment, field):
+def test_a_place_that_is_not_known_or_would_be_ignored_is_refused_by_its_field(
+    monkeypatch, cluster, environment, expected
+):
+    for name in ("COORDINATOR_ADDRESS", "NUM_PROCESSES", "PROCESS_ID"):
+        monkeypatch.delenv(f"JAX_{name}", raising=False)
     for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    with pytest.raises(StudyError, match=f"^{field}: "):
-        cluster.join(Console(file=io.StringIO()))
+        monkeypatch.setenv(f"JAX_{name}", value)
+    problems = cluster.problems()
+    assert len(problems) == len(expected)
+    assert all(line.startswith(start) for line, start in zip(problems, expected, strict=True)), problems
+    if expected:
+        with pytest.raises(StudyError, match=f"^{re.escape(expected[0])}"):
+            cluster.join(Console(file=io.StringIO()))
 
 
 def rows_so_far(folder):
@@ -153,9 +170,11 @@ def test_a_study_that_lost_a_process_resumes_and_ends_as_in_one(tmp_path, comman
     expected = journal_rows(tmp_path / "alone")
     assert 20 <= len(kept) < len(expected)
     assert all(expected[identity] == row for identity, row in kept.items())
+    assert not (tmp_path / "study" / "winners.json").exists()
     processes = start_both(words, devices=4)
     printed = outputs(processes)
     assert [process.returncode for process in processes] == [0, 0], printed
+    assert not list((tmp_path / "study").glob(".*"))
     assert printed[1][0] == ""  # the first alone speaks
     assert journal_rows(tmp_path / "study") == expected
     winners = (tmp_path / "study" / "winners.json").read_bytes()

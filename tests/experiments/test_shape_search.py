@@ -65,6 +65,12 @@ def test_every_family_and_both_baselines_are_searched(rows, winners):
     assert set(winners) == set(FAMILIES)
 
 
+def test_every_family_is_drawn(finished):
+    figures = {"winning_shapes", "near_best_shapes", "scores", "importances", "allocation", "learning_rates"}
+    figures |= {f"parameters_{family}" for family in FAMILIES}
+    assert {path.stem for path in (finished.folder / "figures").iterdir()} == figures
+
+
 def test_every_candidate_runs_on_the_first_rung_and_the_better_half_so_far_on_the_last(rows):
     for (_, _, steps), scores in grouped(rows, "screen").items():
         assert len(scores) == RUNGS[steps]

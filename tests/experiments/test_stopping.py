@@ -13,6 +13,7 @@ import time
 import pytest
 
 from experiments.shape_search import STUDY, main
+from experiments.study.options.errors import StudyError
 from experiments.study.running.stopping import Stopped, StopRequest
 from tests.experiments.processes import ROOT, started
 
@@ -126,6 +127,21 @@ def test_a_stopped_python_call_raises_and_leaves_a_folder_that_resumes(
         STUDY.run(tiny_config(), tmp_path, chunk_runs=CHUNK)
     STUDY.run(tiny_config(), tmp_path, chunk_runs=CHUNK)
     assert journal_rows(tmp_path) == journal_rows(finished.folder)
+
+
+@pytest.mark.usefixtures("no_report")
+@pytest.mark.parametrize(("first", "second"), [(1, 2), (2, 1)])
+def test_a_study_keeps_to_one_device_or_to_several(
+    tmp_path, tiny_config, journal_rows, at_call, first, second
+):
+    at_call(1, lambda: send(signal.SIGINT))
+    with pytest.raises(Stopped):
+        STUDY.run(tiny_config(), tmp_path, devices=first, chunk_runs=10)
+    rows, names = journal_rows(tmp_path), {1: "one", 2: "several"}
+    with pytest.raises(StudyError, match="with one device, or with several of any number") as error:
+        STUDY.run(tiny_config(), tmp_path, devices=second)
+    assert f"devices: '{names[first]}' there, '{names[second]}' asked for" in str(error.value)
+    assert journal_rows(tmp_path) == rows
 
 
 def test_a_second_interrupt_of_a_python_call_is_the_caller_s():

@@ -6,13 +6,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments.shape_search import STUDY, main
+from experiments.shape_search import STUDY
 from experiments.shape_search.presets import PAPER_FAMILIES, PRESETS
 from experiments.shape_search.runs import with_widest_vectorize
 from experiments.study.options.errors import StudyError
 from experiments.study.options.metrics import evaluation_steps
 from experiments.study.running.execution import Execution
-from experiments.study.study import Study
 from schedules import FAMILIES
 from workloads import Workload
 
@@ -88,6 +87,14 @@ def test_clipped_runs_and_averaged_weights(tmp_path, parabola_config, journal_ro
         assert row["score"] == pytest.approx(np.sum([1.0, 0.25] * average**2) / 2, rel=1e-3)
 
 
+@pytest.mark.bits
+def test_a_study_on_one_device_is_its_own_in_any_chunks(tmp_path, one_rung_config, journal_rows):
+    config = one_rung_config()
+    for chunk_runs in (7, 500):
+        STUDY.run(config, tmp_path / str(chunk_runs), devices=1, chunk_runs=chunk_runs)
+    assert journal_rows(tmp_path / "7") == journal_rows(tmp_path / "500")
+
+
 def test_runs_on_devices_that_share_batches_score_alike(tmp_path, one_rung_config, journal_rows):
     single, shared = one_rung_config(), one_rung_config(data_parallel=2)
     STUDY.run(single, tmp_path / "alone", devices=2)
@@ -134,36 +141,6 @@ def test_memory_is_filled_by_the_widest_power_of_two_and_a_begun_study_keeps_its
     (tmp_path / "begun").mkdir()
     (tmp_path / "begun" / "config.json").write_text(json.dumps({"vectorize": 4}))
     assert width(10**9, tmp_path / "begun") == 4
-
-
-@pytest.fixture
-def asked(monkeypatch):
-    """(words) → the config and folder that the command line makes of them."""
-    calls = []
-
-    def record(study, config, folder, **options):
-        calls.append((config, folder))
-        raise StudyError("recorded")
-
-    monkeypatch.setattr(Study, "run", record)
-
-    def ask(*words):
-        assert main(list(words)) == 2
-        return calls.pop()
-
-    return ask
-
-
-@pytest.mark.parametrize("name", PRESETS)
-def test_presets_are_searches_of_their_workload_that_options_change(asked, name):
-    config, folder = asked(name, "--confirm-replicates", "7")
-    assert config.workload == name
-    assert config.confirm_replicates == 7
-    assert folder.name == f"shape_search_{name}"
-    quick, quick_folder = asked(name, "--quick")
-    assert quick_folder.name == f"shape_search_{name}_quick"
-    assert (quick.workload, quick.num_steps) == (name, config.num_steps)
-    assert (quick.candidates, quick.rung_replicates, quick.top) == (24, (1,), 2)
 
 
 def test_the_paper_s_families_are_searched_at_its_scale():

@@ -1,82 +1,22 @@
 """What somebody may type behind the options of a study: words for every kind of field, sound and absurd."""
 
 import dataclasses
-import importlib
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from hypothesis import strategies as st
 
-STUDIES = (
-    "shape_search",
-    "shape_dependence",
-    "optimal_schedule",
-    "loss_prediction",
-    "search_efficiency",
-    "optimizer_comparison",
-    "critical_batch_size",
-    "adaptive_batch_size",
-    "layer_geometry",
-    "path_geometry",
-    "generalization",
-)
+from experiments.studies import load
+
 SEARCHES = ("shape_search", "shape_dependence")  # which have flags, and save their runs
-INTEGERS = [
-    "0",
-    "-1",
-    "1",
-    "2",
-    "3",
-    "8",
-    "64",
-    "2147483648",
-    "1000000000000",
-    "9" * 30,
-    "nan",
-    "1.5",
-    "many",
-]
-NUMBERS = [
-    "0",
-    "-1",
-    "1",
-    "0.5",
-    "nan",
-    "inf",
-    "-inf",
-    "1e-320",
-    "1e300",
-    "1e999",
-    "-0.0",
-    "0.9999999999999999",
-]
-TEXTS = [
-    "",
-    "digits",
-    "linear_regression",
-    "rex",
-    "cosine",
-    "adamw",
-    "sgd",
-    "train_loss",
-    "β",
-    "[/red]",
-    "{x}",
-    "--",
-]
-PAIRS = [
-    "model",
-    "cnn",
-    "dimension",
-    "exponent",
-    "kernel_seed",
-    "8",
-    "8.5",
-    "nan",
-    "-1",
-    "99999999999",
-    "folder",
-]
+LARGE = ["2147483648", "1000000000000", "9" * 30]
+INTEGERS = ["0", "-1", "1", "2", "3", "8", "64", *LARGE, "nan", "1.5", "many"]
+NOT_FINITE = ["nan", "inf", "-inf", "1e999"]
+NUMBERS = ["0", "-1", "1", "0.5", *NOT_FINITE, "1e-320", "1e300", "-0.0", "0.9999999999999999"]
+ODD = ["", "β", "[/red]", "{x}", "--"]
+TEXTS = [*ODD, "digits", "linear_regression", "rex", "cosine", "adamw", "sgd", "train_loss"]
+NAMES = ["model", "cnn", "dimension", "exponent", "kernel_seed", "folder"]
+PAIRS = [*NAMES, "8", "8.5", "nan", "-1", "99999999999"]
 BESIDE = {  # options that are no field of a config
     "folder": str,
     "devices": int | None,
@@ -85,22 +25,9 @@ BESIDE = {  # options that are no field of a config
     "coordinator": str | None,
     "nonsense": str,
 }
-BESIDE_SEARCH = {
-    "chunk_runs": int,
-    "checkpoint_steps": int,
-    "checkpoint_seconds": float,
-}
+BESIDE_SEARCH = {"chunk_runs": int, "checkpoint_steps": int, "checkpoint_seconds": float}
 SHORT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=4)
 FLAGS = ["--quick", "--export", "--fill-memory", "--no-quick", "--help"]
-
-
-def presets_of(study: str) -> dict[str, Any]:
-    """By the words that choose it, each config that a study's options may start from."""
-    package = importlib.import_module(f"experiments.{study}")
-    if hasattr(package, "STUDY"):
-        return dict(package.STUDY.presets)
-    module = importlib.import_module(f"experiments.{study}.config")
-    return getattr(module, "PRESETS", None) or {"": module.Config()}
 
 
 def hints_of(config: Any) -> dict[str, Any]:
@@ -136,7 +63,7 @@ def words_for(hint: Any) -> st.SearchStrategy[list[str]]:
 
 def command_lines(study: str) -> st.SearchStrategy[list[str]]:
     """Words for the command line of a study."""
-    presets = presets_of(study)
+    presets = load(study).presets
     extra = BESIDE | BESIDE_SEARCH if study in SEARCHES else BESIDE
     lines = [_lines_of(name, hints_of(config) | extra) for name, config in presets.items()]
     flags = st.sampled_from(FLAGS).map(lambda flag: [flag]) if study in SEARCHES else st.just([])
