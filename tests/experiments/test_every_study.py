@@ -68,8 +68,7 @@ def test_lost_runs_come_back_bit_for_bit_on_other_devices(finished, copy, journa
     assert winners(copy, timed) == winners(folder, timed)
 
 
-@pytest.mark.usefixtures("no_training")
-def test_a_finished_study_is_drawn_again_without_a_run(finished, copy):
+def test_a_finished_study_is_drawn_again_without_a_run(finished, copy, no_training):
     study, folder, words, output = finished
     for path in (copy / "winners.json", copy / "report.html", *(copy / "figures").iterdir()):
         path.unlink()
@@ -83,7 +82,6 @@ def test_a_finished_study_is_drawn_again_without_a_run(finished, copy):
         assert (copy / path.relative_to(folder)).read_bytes() == path.read_bytes(), path
 
 
-@pytest.mark.usefixtures("no_training")
 def test_another_study_in_the_folder_is_refused_with_the_difference(finished, copy, journal_rows):
     study, folder, words, _ = finished
     status, output = call(study.main, *words, "--seed", 7, "--folder", copy)
@@ -142,7 +140,7 @@ def judged(expected, effect):
 
 def test_the_folder_holds_what_the_design_lists(finished):
     names = {entry.name for entry in finished.folder.iterdir()}
-    seal, searches = "journal.sqlite.sha256", {"settings"}
+    seal, searches = "journal.sqlite.sha256", {"settings", "checkpoints"}
     assert names - searches == {
         "config.json",
         "journal.sqlite",
