@@ -82,7 +82,6 @@ def test_a_finished_study_is_drawn_again_without_a_run(finished, copy, no_traini
         assert (copy / path.relative_to(folder)).read_bytes() == path.read_bytes(), path
 
 
-@pytest.mark.usefixtures("no_training")
 def test_another_study_in_the_folder_is_refused_with_the_difference(finished, copy, journal_rows):
     study, folder, words, _ = finished
     status, output = call(study.main, *words, "--seed", 7, "--folder", copy)
@@ -124,7 +123,7 @@ def test_the_report_shows_the_figures_and_refers_to_nothing_outside_itself(finis
 
 def test_the_folder_holds_what_the_design_lists(finished):
     names = {entry.name for entry in finished.folder.iterdir()}
-    seal, searches = "journal.sqlite.sha256", {"settings"}
+    seal, searches = "journal.sqlite.sha256", {"settings", "checkpoints"}
     assert names - searches == {
         "config.json",
         "journal.sqlite",

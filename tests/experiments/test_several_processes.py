@@ -102,7 +102,7 @@ def test_one_process_needs_no_other():
         (Cluster("h:1"), {"NUM_PROCESSES": "2", "PROCESS_ID": "-1"}, ["process_id: must be in [0, 2)"]),
         (Cluster("host", 2, 1), {}, ["coordinator: must be HOST:PORT"]),
         (Cluster("h:99999", 2, 0), {}, ["coordinator: must be"]),
-        (Cluster(""), {"COORDINATOR_ADDRESS": "h:1"}, ["coordinator: must be HOST:PORT"]),
+        (Cluster("", 2, 1), {"COORDINATOR_ADDRESS": "h:1"}, ["coordinator: must be HOST:PORT"]),
         (Cluster(), {"COORDINATOR_ADDRESS": "h:1"}, ["num_processes: needed", "process_id: needed"]),
     ],
 )
