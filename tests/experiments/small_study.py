@@ -32,8 +32,9 @@ def unwrapped(text: str) -> str:
 
 def changed(form: str, changes: str) -> list[str]:
     """The words of a small form in which other options replace those of their names."""
-    preset = list(itertools.takewhile(lambda word: not word.startswith("--"), STUDIES[form].words))
-    chosen = _by_option(STUDIES[form].words[len(preset) :]) | _by_option(changes.split())
+    words = STUDIES[form].words.split()
+    preset = list(itertools.takewhile(lambda word: not word.startswith("--"), words))
+    chosen = _by_option(words[len(preset) :]) | _by_option(changes.split())
     return [*preset, *itertools.chain.from_iterable(chosen.values())]
 
 

@@ -9,11 +9,9 @@ import sqlite3
 import pytest
 
 from experiments.study.options.errors import StudyError
-from experiments.study.running.redraw import redraw_from_journal
-from experiments.study.storage.binding import bind
-from experiments.study.storage.folder import StudyFolder
 from experiments.study.storage.journal import Journal
 from tests.experiments.journals import a_row, chunk, cut_short, everything, is_sealed
+from tests.experiments.toy_study import STUDY
 
 CHUNKS = 6  # of which the fourth is an event
 
@@ -165,13 +163,9 @@ def test_what_a_journal_that_was_moved_away_left_behind_is_not_taken_for_the_new
 
 
 def test_a_report_leaves_a_finished_study_s_journal_sealed(tmp_path):
-    path = tmp_path / "journal.sqlite"
-    (tmp_path / "config.json").write_text("{}")
-    with Journal(path) as journal:
-        bind(journal, StudyFolder(tmp_path), {}, None)
-        journal.record(chunk(0))
+    STUDY.run(STUDY.presets["toy"], tmp_path / "study")
+    path = tmp_path / "study" / "journal.sqlite"
     content = path.read_bytes()
-    scores = redraw_from_journal(path.parent, "a study", dict, lambda _, runs, __: runs.journal.scores())
-    assert len(scores) == 8
+    STUDY.report(path.parent)
     assert is_sealed(path)
     assert path.read_bytes() == content

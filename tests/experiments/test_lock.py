@@ -8,11 +8,11 @@ import socket
 import pytest
 
 from experiments.study.options.errors import StudyError
-from experiments.study.running.redraw import redraw_from_journal
 from experiments.study.storage.folder import open_folder
 from experiments.study.storage.journal import Journal
 from experiments.study.storage.lock import locked
 from tests.experiments.processes import PATIENCE, started
+from tests.experiments.toy_study import STUDY
 
 HOLD = """
 import sys
@@ -117,10 +117,11 @@ def test_a_folder_that_cannot_be_locked_is_refused_by_name(tmp_path):
 
 
 def test_a_report_of_a_study_in_use_is_refused(tmp_path, owner):
-    (tmp_path / "study" / "config.json").write_text("{}")
+    (tmp_path / "study" / "config.json").write_text(json.dumps(STUDY.fields(STUDY.presets["toy"])))
     with Journal(tmp_path / "study" / "journal.sqlite") as journal:
         journal.record([])
     with pytest.raises(StudyError, match=f"study is in use by process {owner.pid} on"):
-        redraw_from_journal(tmp_path / "study", "a study", dict, lambda *_: pytest.fail("it was drawn"))
+        STUDY.report(tmp_path / "study")
     owner.communicate("")
-    assert redraw_from_journal(tmp_path / "study", "a study", dict, lambda *_: "drawn") == "drawn"
+    with pytest.raises(StudyError, match=r"study is not finished \(8 runs"):
+        STUDY.report(tmp_path / "study")
