@@ -3,12 +3,12 @@
 import importlib
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from experiments.studies import COMMANDS, QUESTIONS
 from experiments.study.options.errors import StudyError, choice_problem
 from experiments.study.running.entry import ended, jax_problem
-from experiments.study.storage.folder import STUDY, StudyFolder, read_config
+
+REPORT = "report"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -21,29 +21,20 @@ def _run(words: Sequence[str]) -> int:
     if not words or words[0] in ("-h", "--help"):
         print(_usage())
         return 0
-    try:
-        name, *options = _named(words)
-        problem = choice_problem("study", name, [*QUESTIONS, *COMMANDS])
-        problem = problem or (name != "doctor" and jax_problem())
-        if not problem:
+    name, *options = words
+    problem = choice_problem("study", name, [*QUESTIONS, *COMMANDS, REPORT])
+    problem = problem or (name != "doctor" and jax_problem())
+    if not problem:
+        try:
+            if name == REPORT:
+                name, options = importlib.import_module("experiments.report").reported(words)
             return importlib.import_module(f"experiments.{name}").main(options)
-    except StudyError as error:
-        problem = error
-    except ModuleNotFoundError as error:
-        problem = f"{error}: `steepest doctor` tells what is missing."
+        except StudyError as error:
+            problem = error
+        except ModuleNotFoundError as error:
+            problem = f"{error}: `steepest doctor` tells what is missing."
     print(f"error: {problem}")
     return 2
-
-
-def _named(words: Sequence[str]) -> Sequence[str]:
-    """The words after the study's name, which `report FOLDER` finds in the folder."""
-    if words[0] != "report" or len(words) < 2 or words[1].startswith("-"):
-        return words
-    folder = StudyFolder(Path(words[1]))
-    name = read_config(folder).get(STUDY)
-    if name not in QUESTIONS:
-        raise StudyError(f"{folder.config} names no study of this version, but {name!r}.")
-    return [name, *words]
 
 
 def _usage() -> str:
