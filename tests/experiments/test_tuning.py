@@ -99,4 +99,4 @@ def test_all_that_is_wrong_with_a_budget_is_said_at_once():
         "decays",
     ]
     assert lines[0] == "first_rates: must be at least 3, got 2."
-    assert lines[2] == "decays: must be in [0, 1), got 1.0."
+    assert lines[4] == "decays: must be in [0, 1), got 1.0."
