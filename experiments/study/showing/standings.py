@@ -2,9 +2,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from experiments.study.showing.cells import change_cell
+from experiments.study.showing.cells import change_cell, rate_text
 from experiments.study.showing.table import Column, RowT, column
-from experiments.study.training.tuning import Tuned
 from schedules.search import Scale, Standing
 
 
@@ -69,13 +68,13 @@ def marked_name(standing: Standing) -> str:
 def rate_columns() -> tuple[Column[Standing], ...]:
     """The learning rate and decay of what was tuned."""
 
-    def rate(standing: Standing) -> str:
-        tuned: Tuned = standing.winner
-        return f"{tuned.setting.learning_rate:.3g}" + ("" if tuned.bracketed else " (edge)")
-
     return (
-        column("LR", shown=rate, learning_rate=lambda standing: standing.winner.setting.learning_rate),
-        column(learning_rate_bracketed=lambda standing: standing.winner.bracketed),
+        column(
+            "LR",
+            rate_text,
+            learning_rate=lambda standing: standing.winner.setting.learning_rate,
+            learning_rate_bracketed=lambda standing: standing.winner.bracketed,
+        ),
         column("decay", "{decay:g}".format, decay=lambda standing: standing.winner.setting.decay),
         column(replicates=lambda standing: len(standing.winner.scores)),
     )
