@@ -13,10 +13,8 @@ from jaxtyping import Array, Float, Int, PyTree
 
 import optim
 import workloads
-from experiments.adaptive_batch_size.config import STRATEGIES, Config
-from experiments.adaptive_batch_size.outcome import Along, Confirmed, Curves, Outcome, outcomes_of
-from experiments.adaptive_batch_size.pace import Timing
-from experiments.adaptive_batch_size.strategies import Contestant, contestants
+from experiments.adaptive_batch_size.config import STRATEGIES, Config, Contestant, contestants
+from experiments.adaptive_batch_size.outcome import Along, Confirmed, Curves, Outcome, Timing, outcomes_of
 from experiments.study.options.metrics import curve_metric
 from experiments.study.running.runs import Runner, Runs
 from experiments.study.storage.journal import Journal, Tally

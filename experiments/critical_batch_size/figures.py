@@ -6,11 +6,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.critical_batch_size.config import Config
-from experiments.critical_batch_size.critical import FORMS, Curve
-from experiments.critical_batch_size.prediction import OWN, noise_of
+from experiments.critical_batch_size.config import Config, Variant
+from experiments.critical_batch_size.critical import FORMS, OWN, Curve, noise_of
 from experiments.critical_batch_size.runs import Results
-from experiments.critical_batch_size.variants import Variant
 from experiments.study.showing.figures import (
     ACCENT,
     CONTEXT,

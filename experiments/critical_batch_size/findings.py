@@ -11,11 +11,19 @@ from functools import partial
 import numpy as np
 
 from experiments.critical_batch_size import figures
-from experiments.critical_batch_size.config import Config
-from experiments.critical_batch_size.critical import FORMS, Critical, Effect, Point, batch_ratio
-from experiments.critical_batch_size.prediction import OWN, Prediction, noise_of, row_estimate
+from experiments.critical_batch_size.config import Config, Variant
+from experiments.critical_batch_size.critical import (
+    FORMS,
+    OWN,
+    Critical,
+    Effect,
+    Point,
+    Prediction,
+    batch_ratio,
+    noise_of,
+    row_estimate,
+)
 from experiments.critical_batch_size.runs import Results
-from experiments.critical_batch_size.variants import Variant
 from experiments.study.showing.cells import NONE, as_text, rate_text
 from experiments.study.showing.claims import Claim, above, below, tally
 from experiments.study.showing.findings import Figure, Findings, Part

@@ -12,23 +12,23 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 import workloads
-from experiments.critical_batch_size.config import Config
+from experiments.critical_batch_size.config import Config, Variant
 from experiments.critical_batch_size.critical import (
     Critical,
     Curve,
     Effect,
     Point,
+    Prediction,
     critical_batch,
     decay_effects,
     momentum_effects,
     noise_metric,
     noise_to_target,
+    predictions,
 )
-from experiments.critical_batch_size.prediction import Prediction, predictions
-from experiments.critical_batch_size.variants import Variant
 from experiments.study.running.evaluation import Evaluate
 from experiments.study.running.runs import Runner, Runs
-from experiments.study.statistics.crossing import first_reached
+from experiments.study.statistics.curves import first_reached
 from experiments.study.storage.journal import Identity, Row, Tally, label
 from experiments.study.training import tuning
 from experiments.study.training.noise import FreshNoise

@@ -1,4 +1,4 @@
-"""Studies in processes of their own, which start at once: forked from one that has imported everything."""
+"""Small forms of studies in processes that start at once: forked from one that has imported everything."""
 
 import functools
 import multiprocessing
@@ -7,19 +7,35 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Literal, NamedTuple
 
 import jax
 
-from experiments.endurance.small_studies import STUDIES, SmallStudy
-from experiments.studies import load
+from experiments.studies import QUESTIONS, load
+from experiments.study.options.checks import EACH_ONCE, entries
 from experiments.study.options.errors import StudyError
 from experiments.study.running.devices import one_device_per_core, started_devices
 from experiments.study.running.stopping import follow_parent
+
+
+class SmallStudy(NamedTuple):
+    """A study by name, and the words of a command line that make it one of seconds, in enough chunks that a
+    kill falls between two."""
+
+    study: str
+    words: str
+
+
+STUDIES: Mapping[str, SmallStudy] = MappingProxyType(
+    {name: SmallStudy(study, words) for study in QUESTIONS for name, words in load(study).small.items()}
+)
+Studies = Annotated[tuple[Literal[tuple(STUDIES)], ...], entries(1), EACH_ONCE]
 
 
 @functools.cache

@@ -12,10 +12,9 @@ from typing import Literal, NamedTuple
 from rich.console import Console
 from rich.table import Column, Table
 
-from experiments.endurance.apart import finish, forkserver, output_of, start
+from experiments.endurance.apart import STUDIES, SmallStudy, Studies, finish, forkserver, output_of, start
 from experiments.endurance.evidence import journals, lost_rows, recorded, run_count, untimed, winners
 from experiments.endurance.measuring import Bar, scratch_folder, show_bars
-from experiments.endurance.small_studies import STUDIES, SmallStudy, Studies
 from experiments.studies import load
 from experiments.study.options.checks import Checked, Count
 from experiments.study.options.errors import StudyError

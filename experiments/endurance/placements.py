@@ -10,11 +10,10 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from experiments.endurance.apart import ended_well, finish, start
+from experiments.endurance.apart import STUDIES, SmallStudy, Studies, ended_well, finish, start
 from experiments.endurance.evidence import lost_rows, recorded
 from experiments.endurance.interruptions import differences
 from experiments.endurance.measuring import Bar, scratch_folder, show_bars
-from experiments.endurance.small_studies import STUDIES, SmallStudy, Studies
 from experiments.study.options.checks import Checked
 from experiments.study.options.errors import StudyError
 from experiments.study.options.pairs import Folder

@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 
 from experiments.generalization import figures
-from experiments.generalization.candidates import Candidate, candidates
+from experiments.generalization.config import Candidate, candidates
 from experiments.generalization.gaps import CLAIMED, CONTROLS, CRITERIA
 from experiments.generalization.halving import BASELINES, PREDICTED, share_of_budget
 from experiments.generalization.runs import Results

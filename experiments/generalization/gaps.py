@@ -6,8 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from experiments.generalization.candidates import MEASURE, candidates, trials
-from experiments.generalization.config import Config
+from experiments.generalization.config import MEASURE, Config, candidates, trials
 from experiments.generalization.measures import CHEAP, DENSE, num_parameters
 from experiments.study.options.metrics import curve_metric
 from experiments.study.statistics.rank_correlation import Correlations, correlations

@@ -7,8 +7,7 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from experiments.generalization.candidates import FRESH, HALVE, Candidate, Trial, candidates
-from experiments.generalization.config import Config
+from experiments.generalization.config import FRESH, HALVE, Candidate, Config, Trial, candidates
 from experiments.generalization.measures import CHEAP
 from experiments.study.options.metrics import curve_metric
 from experiments.study.storage.journal import Identity

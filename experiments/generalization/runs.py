@@ -8,8 +8,7 @@ import jax.numpy as jnp
 from threadpoolctl import threadpool_limits
 
 import workloads
-from experiments.generalization.candidates import FRESH, HALVE, MEASURE, Trial, trials
-from experiments.generalization.config import Config
+from experiments.generalization.config import FRESH, HALVE, MEASURE, Config, Trial, trials
 from experiments.generalization.gaps import Gaps, Rankings, measured_gaps, rankings
 from experiments.generalization.halving import BASELINES, replay
 from experiments.generalization.measures import coarse, dense_criteria, draw_split, hidden_layer, network

@@ -15,7 +15,7 @@ from experiments.study.showing.claims import tally
 from experiments.study.showing.findings import Figure, Findings, Part
 from experiments.study.showing.standings import marks_note, rate_columns, standing_columns
 from experiments.study.showing.table import Column, Table, column
-from experiments.study.statistics.typical import typical
+from experiments.study.statistics.curves import typical
 from schedules.search import Estimate, Standing, median_estimate, verdict
 
 CHOICE = "Sign and spectral descent, and the index between them"

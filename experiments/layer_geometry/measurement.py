@@ -1,13 +1,13 @@
 """The measured runs: train with muon to the end w*, then again, measuring every layer towards it."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
 from experiments.layer_geometry.config import Config
-from experiments.layer_geometry.layers import Layer, layers_of
 from experiments.study.training.optimizers import OPTIMIZERS
 from experiments.study.training.programs import trainer
 from experiments.study.training.replay import replayed
@@ -15,6 +15,7 @@ from geometry import (
     EUCLIDEAN,
     SIGN,
     SPECTRAL,
+    MatrixView,
     Moments,
     curvature_index,
     hessian_product,
@@ -24,11 +25,46 @@ from geometry import (
     spec_sign_index,
     stable_rank,
 )
-from geometry.matrices import leaves_by_path
+from geometry.matrices import leaves_by_path, tree_shapes
+from optim import by_name
 from optim.routing import BY_NAME
 from workloads import Run, Workload
 from workloads.layers import captured_inputs
 from workloads.training import Probe
+
+KINDS = ("embed", "hidden", "head")
+
+
+class Layer(NamedTuple):
+    """A leaf that is seen as matrices.
+
+    Attributes:
+      path: the leaf's.
+      shape: the leaf's.
+      kind: "embed", "hidden" or "head".
+      view: how it is seen as matrices.
+    """
+
+    path: str
+    shape: tuple[int, ...]
+    kind: str
+    view: MatrixView
+
+    @property
+    def name(self) -> str:
+        """The path without what all leaves share."""
+        return self.path.removeprefix("params/").removesuffix("/kernel").removesuffix("/embedding")
+
+
+def layers_of(workload: Workload) -> tuple[Layer, ...]:
+    """The matrices of the model that the workload trains: embeddings, hidden ones, the head."""
+    shapes = tree_shapes(jax.eval_shape(workload.init, jax.random.key(0)))
+    routes = {path: by_name(path, shape) for path, shape in shapes.items()}
+    found = [
+        Layer(path, shapes[path], route.kind, route.view) for path, route in routes.items() if route.view
+    ]
+    return tuple(sorted(found, key=lambda layer: KINDS.index(layer.kind)))
+
 
 MEASURE = "measure"
 LARGEST_INDEX = 10.0  # one beyond it, infinite where one geometry is sure of nothing, counts as this

@@ -11,11 +11,9 @@ from jax.typing import ArrayLike
 from jaxtyping import PyTree
 
 import optim
-from experiments.layer_geometry.claims import choice_claims, layer_claims
 from experiments.layer_geometry.config import BY_INDEX, CONTESTANTS, SIGN_ONLY, SPECTRAL_ONLY, Config
-from experiments.layer_geometry.layers import KINDS, layers_of
-from experiments.layer_geometry.measurement import MEASURE, measured_run
-from experiments.layer_geometry.series import Series, read_series
+from experiments.layer_geometry.measurement import KINDS, MEASURE, layers_of, measured_run
+from experiments.layer_geometry.series import Series, choice_claims, layer_claims, read_series
 from experiments.study.running.runs import Runner, Runs
 from experiments.study.showing.claims import Claim
 from experiments.study.storage.journal import Tally, label

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from experiments.optimizer_comparison.config import CENTRES, REFERENCE, Config
 from experiments.study.options.metrics import curve_metric
 from experiments.study.running.runs import Runner, Runs
-from experiments.study.statistics.crossing import first_reached
+from experiments.study.statistics.curves import first_reached
 from experiments.study.storage.journal import Tally
 from experiments.study.training.optimizers import OPTIMIZERS
 from experiments.study.training.programs import Program, final_metrics, trainer, trial_runner

@@ -10,7 +10,7 @@ from experiments.path_geometry.config import BASELINE, Config
 from experiments.path_geometry.paths import NOISE, RANDOM_LABELS, Group, Paths, late_to_early, walk_along
 from experiments.path_geometry.prescription import PRESCRIBED, UNTUNED
 from experiments.study.showing.claims import Bound, Claim, above, below
-from experiments.study.statistics.typical import typical
+from experiments.study.statistics.curves import typical
 from schedules.search import Scale, Standing, median_change, median_estimate
 
 SHARE, LOW, HIGH = 0.95, 0.5, 2.0

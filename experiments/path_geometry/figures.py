@@ -19,7 +19,7 @@ from experiments.study.showing.figures import (
     panels,
     ranking,
 )
-from experiments.study.statistics.typical import typical
+from experiments.study.statistics.curves import typical
 from schedules.search import Standing, median_estimate
 
 BATCH_COLORS = ("#9ecae1", "#0b6fb8", "#08306b")

@@ -16,7 +16,7 @@ from experiments.study.showing.claims import tally
 from experiments.study.showing.findings import Figure, Findings, Part
 from experiments.study.showing.standings import marks_note, standing_columns
 from experiments.study.showing.table import REPORT, Table, column
-from experiments.study.statistics.typical import typical
+from experiments.study.statistics.curves import typical
 from schedules.search import Standing, median_estimate, verdict
 
 

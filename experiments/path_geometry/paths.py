@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 
 from experiments.path_geometry.config import Config
 from experiments.study.options.errors import StudyError
-from experiments.study.statistics.typical import typical
+from experiments.study.statistics.curves import typical
 from experiments.study.storage.journal import Journal
 from geometry import PathGeometry
 

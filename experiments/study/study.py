@@ -27,11 +27,11 @@ from experiments.study.storage.folder import (
     STUDY,
     StudyFolder,
     advice,
+    locked,
     read_config,
     write_atomically,
 )
 from experiments.study.storage.journal import Journal
-from experiments.study.storage.lock import locked
 from workloads import Workload
 
 ConfigT = TypeVar("ConfigT", bound=StudyConfig)

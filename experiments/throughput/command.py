@@ -12,10 +12,9 @@ from experiments.study.command import tell_unused, told
 from experiments.study.options.checks import EACH_ONCE, Checked, Count, entries
 from experiments.study.options.pairs import parsed
 from experiments.study.running.devices import keep_compiled_programs, one_device_per_core, started_devices
-from experiments.throughput.batches import report_batches
 from experiments.throughput.descent import report_descent
 from experiments.throughput.memory import report_memory
-from experiments.throughput.noise import report_noise
+from experiments.throughput.noise import report_batches, report_noise
 from experiments.throughput.sweeps import report_sweeps
 from experiments.throughput.training import report_training
 

@@ -15,8 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 import workloads
-from experiments.throughput.flops import matrix_flops
-from experiments.throughput.measure import Side, compare, share_of_gemm_peak
+from experiments.throughput.measure import Side, compare, matrix_flops, share_of_gemm_peak
 from workloads import Workload
 from workloads.convolution import image_patches
 from workloads.images import CIFAR_CNN, CNN, ImageData, classification

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import pytest
 
-from experiments.endurance.small_studies import STUDIES
+from experiments.endurance.apart import STUDIES
 from experiments.shape_search import STUDY, Config
 from experiments.studies import load
 from experiments.study import study as study_module

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from experiments.endurance.small_studies import STUDIES
+from experiments.endurance.apart import STUDIES
 from experiments.studies import load
 from experiments.study.command import typed
 from experiments.study.options.config import StudyConfig

@@ -13,9 +13,8 @@ import pytest
 import optim
 import workloads
 from experiments.adaptive_batch_size import Config
-from experiments.adaptive_batch_size.config import STRATEGIES
+from experiments.adaptive_batch_size.config import STRATEGIES, Contestant
 from experiments.adaptive_batch_size.runs import along_examples, control_probe, training
-from experiments.adaptive_batch_size.strategies import Contestant
 
 SMALL, LARGE, SAMPLES = 8, 32, 1536
 CONFIG = Config(small_batch=SMALL, large_batch=48, parts=2, samples=384, curve_points=4, measure_every=3)

@@ -3,7 +3,7 @@
 import pytest
 
 import workloads
-from experiments.endurance.small_studies import STUDIES
+from experiments.endurance.apart import STUDIES
 from experiments.shape_search import STUDY, Config, main
 from experiments.studies import load
 from experiments.study.options.errors import StudyError, choice_problem

@@ -15,7 +15,7 @@ import pytest
 from scipy import special, stats
 
 import workloads
-from experiments.study.statistics.crossing import first_reached
+from experiments.study.statistics.curves import first_reached
 from geometry import EUCLIDEAN, HYPERBOLA, INVERSE, INVERSE_ROOT, bound_law, fit_law, noise_scale
 
 # ½|w|² with the gradient w + σξ/√b, at a constant rate; the mean over the run of |∇f|, or of its square, is

@@ -8,7 +8,7 @@ from typing import Literal, get_args, get_origin
 import pytest
 
 from experiments import critical_batch_size, generalization, optimal_schedule, shape_search
-from experiments.generalization.candidates import trials
+from experiments.generalization.config import trials
 from experiments.optimal_schedule.runs import all_trials
 from experiments.search_efficiency.config import Landscape
 from experiments.studies import QUESTIONS, load

@@ -8,16 +8,17 @@ import pytest
 from scipy import stats
 
 from experiments.critical_batch_size import Config
+from experiments.critical_batch_size.config import Variant
 from experiments.critical_batch_size.critical import (
     Point,
     critical_batch,
     decay_effects,
     momentum_effects,
     noise_to_target,
+    predictions,
+    quality,
 )
 from experiments.critical_batch_size.findings import momentum_claims, optimizer_claims, prediction_claims
-from experiments.critical_batch_size.prediction import predictions, quality
-from experiments.critical_batch_size.variants import Variant
 from experiments.study.statistics.resampled import Resampled
 from experiments.study.training.tuning import Setting, Tuned
 from geometry import HYPERBOLA, INVERSE, INVERSE_ROOT, BatchLaw

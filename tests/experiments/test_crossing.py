@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from experiments.study.statistics.crossing import first_reached
+from experiments.study.statistics.curves import first_reached
 
 STEPS = (10, 20, 30)
 

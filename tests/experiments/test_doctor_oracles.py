@@ -8,7 +8,7 @@ from scipy.interpolate import PchipInterpolator
 
 import geometry
 import workloads
-from experiments.doctor import oracles, round_trips, self_check, sweeps
+from experiments.doctor import oracles, self_check
 from experiments.study.storage.checkpoints import Checkpoints
 from experiments.study.storage.journal import Journal
 
@@ -70,8 +70,9 @@ def test_losses_of_linear_regression():
     spectrum = [1 / 2, 1 / 3, 1 / 6]
     agree(mean_field, np.trace(second_moments(spectrum, 1.0, 3, steps=2)) / 6)
     agree(exact, np.trace(second_moments(spectrum, 0.5, 1, steps=10)) / 6)
-    moments = second_moments(sweeps.SPECTRUM, sweeps.LEARNING_RATE, sweeps.BATCH_SIZE, sweeps.STEPS)
-    np.testing.assert_allclose(sweeps.EXPECTED_LOSS, np.trace(moments) / 6, rtol=1e-14)
+    drawn = self_check.BATCH_SIZE, self_check.STEPS
+    moments = second_moments(self_check.SPECTRUM, self_check.LEARNING_RATE, *drawn)
+    np.testing.assert_allclose(self_check.EXPECTED_LOSS, np.trace(moments) / 6, rtol=1e-14)
 
 
 def problems(*checked):
@@ -80,14 +81,14 @@ def problems(*checked):
 
 def test_a_biased_sweep_is_found(monkeypatch):
     """A step less leaves a loss that is a fifth higher, seven standard errors of 2,048 runs."""
-    monkeypatch.setattr(sweeps, "STEPS", sweeps.STEPS - 1)
-    assert problems(sweeps.SWEEPS[0]) == ["sweep over all devices"]
+    monkeypatch.setattr(self_check, "STEPS", self_check.STEPS - 1)
+    assert problems(self_check.SWEEPS[0]) == ["sweep over all devices"]
 
 
 def test_runs_that_depend_on_the_number_of_devices_are_found(monkeypatch):
-    real = sweeps.losses
-    monkeypatch.setattr(sweeps, "losses", lambda count: real() * (1.0001 if count else 1))
-    found = self_check.checked(sweeps.SWEEPS[1])
+    real = self_check.losses
+    monkeypatch.setattr(self_check, "losses", lambda count: real() * (1.0001 if count else 1))
+    found = self_check.checked(self_check.SWEEPS[1])
     assert found.stops
     assert found.found.startswith("how far they are off, relative: 0.0001")
 
@@ -118,7 +119,7 @@ SPOILT = {
 def test_a_journal_that_forgets_is_found(tmp_path, monkeypatch, spoil):
     real = Journal.rows
     monkeypatch.setattr(Journal, "rows", lambda journal, stage: spoil(real(journal, stage)))
-    journal, _ = round_trips.round_trips(tmp_path)
+    journal, _ = self_check.round_trips(tmp_path)
     assert problems(journal) == ["journal"]
 
 
@@ -137,5 +138,5 @@ def test_a_checkpoint_that_loses_something_is_found(tmp_path, monkeypatch, lose)
         return lose(found), problems
 
     monkeypatch.setattr(Checkpoints, "newest", newest)
-    _, checkpoint = round_trips.round_trips(tmp_path)
+    _, checkpoint = self_check.round_trips(tmp_path)
     assert problems(checkpoint) == ["checkpoint"]

@@ -5,11 +5,10 @@ import numpy as np
 import pytest
 
 from experiments.endurance import main, overhead, scaling, soak
-from experiments.endurance.apart import one_process
+from experiments.endurance.apart import STUDIES, one_process
 from experiments.endurance.measuring import watched
 from experiments.endurance.overhead import timed
 from experiments.endurance.scaling import Scaled
-from experiments.endurance.small_studies import STUDIES
 from experiments.endurance.soak import CHUNK, Soaked
 from experiments.shape_search import STUDY
 from experiments.studies import QUESTIONS

@@ -14,7 +14,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from experiments.endurance.small_studies import STUDIES
+from experiments.endurance.apart import STUDIES
 from experiments.studies import load
 from experiments.study.command import typed
 from experiments.study.options.groups import explanations

@@ -65,7 +65,7 @@ def test_a_clock_that_jumps_changes_nothing(tmp_path, finished, tiny_config, jou
 
 @pytest.mark.usefixtures("no_report", "no_training")
 def test_a_study_in_use_is_refused_to_another_process_s_call(tmp_path, tiny_config, at_call, monkeypatch):
-    from experiments.study.storage.lock import locked
+    from experiments.study.storage.folder import locked
 
     with locked(tmp_path), pytest.raises(StudyError, match=rf"process {os.getpid()} on"):
         STUDY.run(tiny_config(), tmp_path)

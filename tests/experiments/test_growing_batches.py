@@ -4,17 +4,18 @@ import numpy as np
 import pytest
 
 from experiments.adaptive_batch_size import Config
+from experiments.adaptive_batch_size.config import Contestant
 from experiments.adaptive_batch_size.findings import claims_about
 from experiments.adaptive_batch_size.outcome import (
     Confirmed,
     Curves,
+    Pace,
+    Timing,
     common_level,
     costs_to,
     outcomes_of,
     saving,
 )
-from experiments.adaptive_batch_size.pace import Pace, Timing
-from experiments.adaptive_batch_size.strategies import Contestant
 from experiments.study.training.tuning import Setting, Tuned
 from schedules.search import Scale
 

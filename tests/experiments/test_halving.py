@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from experiments.generalization import Config
-from experiments.generalization.candidates import FRESH, HALVE, Trial, candidates
+from experiments.generalization.config import FRESH, HALVE, Trial, candidates
 from experiments.generalization.halving import halve, replay, share_of_budget
 
 

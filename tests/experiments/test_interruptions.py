@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from experiments.endurance import interruptions, main
-from experiments.endurance.apart import finish, output_of
+from experiments.endurance.apart import SmallStudy, finish, output_of
 from experiments.endurance.evidence import lost_rows, recorded
 from experiments.endurance.interruptions import (
     ALL_RUNS,
@@ -27,7 +27,6 @@ from experiments.endurance.interruptions import (
     differences,
 )
 from experiments.endurance.measuring import Bar, show_bars
-from experiments.endurance.small_studies import SmallStudy
 from experiments.study.study import Study
 from tests.experiments.journals import asked
 

@@ -8,16 +8,15 @@ import socket
 import pytest
 
 from experiments.study.options.errors import StudyError
-from experiments.study.storage.folder import open_folder
+from experiments.study.storage.folder import locked, open_folder
 from experiments.study.storage.journal import Journal
-from experiments.study.storage.lock import locked
 from tests.experiments.processes import PATIENCE, started
 from tests.experiments.toy_study import STUDY
 
 HOLD = """
 import sys
 from pathlib import Path
-from experiments.study.storage.lock import locked
+from experiments.study.storage.folder import locked
 
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
@@ -28,7 +27,7 @@ COUNT = """
 import sys
 from pathlib import Path
 from experiments.study.options.errors import StudyError
-from experiments.study.storage.lock import locked
+from experiments.study.storage.folder import locked
 
 folder, left = Path(sys.argv[1]), int(sys.argv[2])
 counter = folder / "count"

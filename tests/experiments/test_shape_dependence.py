@@ -10,8 +10,7 @@ import statistics
 import pytest
 
 from experiments.shape_dependence import STUDY, Config
-from experiments.shape_dependence.config import PRESETS
-from experiments.shape_dependence.factors import FACTORS
+from experiments.shape_dependence.config import FACTORS, PRESETS
 from schedules import load_winner
 from tests.experiments.journals import runs_of
 from tests.experiments.small_study import config_of

@@ -26,9 +26,8 @@ from experiments.study.running.stopping import Stopped, StopRequest
 from experiments.study.running.sweeping import Sweep
 from experiments.study.storage.binding import bind
 from experiments.study.storage.checkpoints import Checkpoints
-from experiments.study.storage.folder import DEVICES, StudyFolder, open_folder
+from experiments.study.storage.folder import DEVICES, StudyFolder, locked, open_folder
 from experiments.study.storage.journal import Journal, Row
-from experiments.study.storage.lock import locked
 from workloads import Workload
 
 

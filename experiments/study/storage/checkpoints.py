@@ -17,7 +17,7 @@ from jaxtyping import PyTree
 
 from experiments.study.options.errors import StudyError
 from experiments.study.storage.folder import PARTIAL
-from experiments.study.storage.sealed import DamagedFolder, check_seal, read_facts, seal
+from experiments.study.storage.seal import DamagedFolder, check_seal, read_facts, seal
 from workloads.disk import sync
 
 FORMAT = 1

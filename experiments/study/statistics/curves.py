@@ -1,4 +1,4 @@
-"""Where a curve of losses or errors first comes down to a target."""
+"""What a run comes to, of what was measured along it."""
 
 import math
 from collections.abc import Sequence
@@ -26,3 +26,12 @@ def first_reached(values: Float[np.ndarray, "points"], steps: Sequence[int], tar
         return float(steps[end])
     share = (values[end - 1] - target) / (values[end - 1] - values[end])
     return float(steps[end - 1] + (steps[end] - steps[end - 1]) * share)
+
+
+def typical(values: Float[np.ndarray, "replicates *measured"]) -> Float[np.ndarray, "replicates"]:
+    """The median over everything measured in a run.
+
+    >>> typical(np.array([[1.0, 2.0, 9.0], [4.0, 4.0, 5.0]])).tolist()
+    [2.0, 4.0]
+    """
+    return np.median(values.reshape(len(values), -1), axis=1)
