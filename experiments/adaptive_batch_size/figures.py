@@ -4,13 +4,12 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from experiments.adaptive_batch_size.config import ADAPTIVE, EUCLIDEAN_DRIVEN, LARGE, MATCHED, SMALL
 from experiments.adaptive_batch_size.outcome import Curves, Outcome, costs_to
 from experiments.adaptive_batch_size.published import PUBLISHED
 from experiments.adaptive_batch_size.runs import Results
-from experiments.study.showing.figures import CONTEXT, as_png, legend_beside, log_scale, panels
+from experiments.study.showing.figures import CONTEXT, chart, finished, log_scale, panels
 
 COLORS = {SMALL: "#8a8a8a", LARGE: "#7b3294", EUCLIDEAN_DRIVEN: "#e08214", MATCHED: "#0b6fb8"}
 MIDDLE = (0.1, 0.5, 0.9)  # quantiles over seeds that bands show
@@ -39,9 +38,9 @@ def losses(results: Results) -> bytes:
             log_scale(ax, "y", [v for v in shown[optimizer] if v < SHOWN_ABOVE_BEST * best])
             ax.set_xlabel(label, fontsize=8)
     figure.supylabel(f"{config.metric}, median of {config.confirm_replicates} seeds")
-    legend_beside(figure, _labels(results) | {"equal loss": CONTEXT})
-    figure.suptitle("Does a growing batch reach the loss sooner?")
-    return as_png(figure)
+    return finished(
+        figure, "Does a growing batch reach the loss sooner?", _labels(results) | {"equal loss": CONTEXT}
+    )
 
 
 def trajectories(results: Results) -> bytes:
@@ -68,15 +67,12 @@ def trajectories(results: Results) -> bytes:
             if label != "learning rate":
                 log_scale(ax, "y", drawn)
     figure.supxlabel("examples seen (bands: four fifths of the seeds)")
-    legend_beside(figure, _labels(results))
-    figure.suptitle("How the batch grows, and why")
-    return as_png(figure)
+    return finished(figure, "How the batch grows, and why", _labels(results))
 
 
 def savings(results: Results) -> bytes:
     """The share of the small batch's updates that each growing batch saves, with intervals."""
-    figure = Figure(figsize=(9, 1.6 + 0.75 * len(results.outcomes)), layout="constrained")
-    ax = figure.subplots()
+    figure, ax = chart(9, 1.6 + 0.75 * len(results.outcomes))
     shown = [outcomes[s].saved.updates for outcomes in results.outcomes.values() for s in ADAPTIVE]
     ends = [100 * end for end in np.ravel(shown) if np.isfinite(end)]  # -inf where a level is not reached
     lowest, highest = min([0, *ends]) - 5, max([0, *ends]) + 5
@@ -92,14 +88,15 @@ def savings(results: Results) -> bytes:
     ax.axvline(0, color=CONTEXT, zorder=0)
     ax.set_yticks(range(len(results.outcomes)), list(results.outcomes))
     ax.invert_yaxis()
-    ax.spines[["top", "right"]].set_visible(False)
     ax.set_xlabel(
         f"updates saved, % of the constant batch of {results.config.small_batch}'s\n"
         "● at equal loss, with interval   ○ by the end of the run   × published, Llama 160M, matched"
     )
-    legend_beside(figure, {f"{strategy} noise scale": COLORS[strategy] for strategy in ADAPTIVE})
-    figure.suptitle("How many updates does a growing batch save?")
-    return as_png(figure)
+    return finished(
+        figure,
+        "How many updates does a growing batch save?",
+        {f"{strategy} noise scale": COLORS[strategy] for strategy in ADAPTIVE},
+    )
 
 
 def levels(results: Results) -> bytes:
@@ -119,13 +116,12 @@ def levels(results: Results) -> bytes:
         ax.invert_xaxis()
     figure.supxlabel(f"{results.config.metric} to reach; a line ends where half of the runs do not")
     figure.supylabel("updates saved, %")
-    legend_beside(
+    return finished(
         figure,
+        "How far down does the saving go?",
         {name: color for name, color in _labels(results).items() if "noise" in name}
         | {"equal loss": CONTEXT},
     )
-    figure.suptitle("How far down does the saving go?")
-    return as_png(figure)
 
 
 def tuning(results: Results) -> bytes:
@@ -146,9 +142,7 @@ def tuning(results: Results) -> bytes:
         ax.tick_params(axis="x", labelsize=7)
     figure.supxlabel("learning rate at the first batch")
     figure.supylabel(f"{results.config.metric} (screening)")
-    legend_beside(figure, _labels(results))
-    figure.suptitle("How each depends on its learning rate")
-    return as_png(figure)
+    return finished(figure, "How each depends on its learning rate", _labels(results))
 
 
 def _labels(results: Results) -> dict[str, str]:

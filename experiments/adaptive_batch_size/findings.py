@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import partial
 
 from experiments.adaptive_batch_size import figures
 from experiments.adaptive_batch_size.config import (
@@ -20,7 +19,7 @@ from experiments.adaptive_batch_size.published import PUBLISHED
 from experiments.adaptive_batch_size.runs import Results
 from experiments.study.showing.cells import NONE, change_text, rate_text
 from experiments.study.showing.claims import Claim, above, below, summary, tally
-from experiments.study.showing.findings import Figure, Findings, Part
+from experiments.study.showing.findings import Findings, Part, drawn, facts
 from experiments.study.showing.table import REPORT, Column, Table, column
 from schedules.search import Estimate, Scale, paired_change
 
@@ -37,8 +36,7 @@ def present(results: Results) -> Findings:
         for claim in claims_about(optimizer, outcomes, results.scale, config)
     ]
     saved = ", ".join(f"{_saved_range(results, strategy)} by the {strategy} one" for strategy in ADAPTIVE)
-    images = [Figure(draw.__name__, partial(draw, results)) for draw in DRAWN]
-    content = [loss_table(results), cost_table(results), *notes(results), *images]
+    content = [loss_table(results), cost_table(results), *notes(results), *drawn(results, *DRAWN)]
     return Findings(
         f"{config.workload_text}, {config.samples:,} examples a run, batches of {config.small_batch} to"
         f" {config.large_batch}, {config.schedule} schedule",
@@ -46,12 +44,7 @@ def present(results: Results) -> Findings:
         f" {tally(claims)}",
         [Part("", content), Part("Beside the paper", [published_note(config), published_table(results)])],
         claims,
-        {
-            "workload": config.workload,
-            "metric": config.metric,
-            "confidence": config.confidence,
-            "summary": summary(claims),
-        },
+        facts(config, "workload", "metric", "confidence", summary=summary(claims)),
     )
 
 

@@ -4,20 +4,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from experiments.critical_batch_size.config import Config, Variant
 from experiments.critical_batch_size.critical import FORMS, OWN, Curve, noise_of
 from experiments.critical_batch_size.runs import Results
-from experiments.study.showing.figures import (
-    ACCENT,
-    CONTEXT,
-    REFERENCE,
-    as_png,
-    legend_beside,
-    log_scale,
-    panels,
-)
+from experiments.study.showing.figures import ACCENT, CONTEXT, REFERENCE, chart, finished, log_scale, panels
 from geometry import EUCLIDEAN, HYPERBOLA, BatchLaw
 from schedules.search import median_estimate
 
@@ -43,20 +34,18 @@ def steps(results: Results) -> bytes:
     _batch_axis(axes[0], results)
     figure.supxlabel("batch size (examples)")
     figure.supylabel(f"steps to {results.config.metric} ≤ {results.config.target:g}")
-    legend_beside(
+    return finished(
         figure,
+        "Up to which batch size do larger batches save steps?",
         {"measured (medians)": "black"}
         | {f"{name} fit": color for name, color in FORM_COLORS.items()}
         | {"critical batch": CONTEXT},
     )
-    figure.suptitle("Up to which batch size do larger batches save steps?")
-    return as_png(figure)
 
 
 def samples(results: Results) -> bytes:
     """Every optimizer's samples to the target against the batch size, its critical batch marked."""
-    figure = Figure(figsize=(8.5, 4.2), layout="constrained")
-    ax = figure.subplots()
+    figure, ax = chart(8.5, 4.2)
     shown, colors = [], {}
     for name, color in zip(results.config.optimizers, OPTIMIZER_COLORS, strict=False):
         variant = Variant.usual(name)
@@ -71,12 +60,9 @@ def samples(results: Results) -> bytes:
         colors[variant.name] = color
     log_scale(ax, "y", shown)
     _batch_axis(ax, results)
-    ax.spines[["top", "right"]].set_visible(False)
     ax.set_xlabel("batch size (examples);  ◆ critical batch")
     ax.set_ylabel(f"examples to {results.config.metric} ≤ {results.config.target:g}")
-    legend_beside(figure, colors)
-    figure.suptitle("From which batch size on are examples wasted?")
-    return as_png(figure)
+    return finished(figure, "From which batch size on are examples wasted?", colors)
 
 
 def critical_batches(results: Results) -> bytes:
@@ -84,8 +70,7 @@ def critical_batches(results: Results) -> bytes:
     confidence = results.config.confidence
     determined = {v: c for v, c in results.criticals.items() if c.determined}
     ranked = sorted(determined, key=lambda variant: -determined[variant].batch.value)
-    figure = Figure(figsize=(8.5, 1.5 + 0.28 * len(ranked)), layout="constrained")
-    ax = figure.subplots()
+    figure, ax = chart(8.5, 1.5 + 0.28 * len(ranked))
     shown = []
     for place, variant in enumerate(ranked):
         estimate = determined[variant].batch.estimate(confidence)
@@ -98,19 +83,17 @@ def critical_batches(results: Results) -> bytes:
         shown += [estimate.value, estimate.low, estimate.high, euclidean, own]
     ax.set_yticks(range(len(ranked)), [variant.name for variant in ranked])
     ax.invert_yaxis()
-    ax.spines[["top", "right"]].set_visible(False)
     log_scale(ax, "x", [value for value in shown if value > 0])
     ax.set_xlabel("examples")
-    legend_beside(
+    return finished(
         figure,
+        "Does the noise scale tell the critical batch?",
         {
             f"critical batch, {confidence:.0%} interval": ACCENT,
             "noise scale, own geometry ◆": ORANGE,
             "noise scale, Euclidean |": REFERENCE,
         },
     )
-    figure.suptitle("Does the noise scale tell the critical batch?")
-    return as_png(figure)
 
 
 def effects(results: Results) -> bytes:
@@ -136,11 +119,11 @@ def effects(results: Results) -> bytes:
         log_scale(axes[0], "y", [min(positive) / 4, *positive])
     figure.supylabel("critical batch (examples)")
     figure.supxlabel("△: not determined", fontsize=9)
-    legend_beside(
-        figure, {f"measured, {config.confidence:.0%} interval": ACCENT, "theory: ∝ V(β)": REFERENCE}
+    return finished(
+        figure,
+        "Does momentum or weight decay change the critical batch?",
+        {f"measured, {config.confidence:.0%} interval": ACCENT, "theory: ∝ V(β)": REFERENCE},
     )
-    figure.suptitle("Does momentum or weight decay change the critical batch?")
-    return as_png(figure)
 
 
 def _theory(ax: Axes, variants: Sequence[Variant], results: Results) -> None:

@@ -5,7 +5,7 @@ scale of an optimizer's own geometry tells it, in arXiv:2602.03001. What weight 
 effects are shown, and nothing is claimed.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -26,7 +26,7 @@ from experiments.critical_batch_size.critical import (
 from experiments.critical_batch_size.runs import Results
 from experiments.study.showing.cells import NONE, as_text, rate_text
 from experiments.study.showing.claims import Claim, above, below, tally
-from experiments.study.showing.findings import Figure, Findings, Part
+from experiments.study.showing.findings import Findings, Part, drawn, facts
 from experiments.study.showing.table import REPORT, Column, Table, column
 from experiments.study.statistics.resampled import Resampled
 from experiments.study.training.optimizers import OPTIMIZERS
@@ -46,27 +46,19 @@ def present(results: Results) -> Findings:
         *momentum_claims(results.effects),
         *prediction_claims(results.predictions, config),
     ]
-
-    def figure(draw: Callable[[Results], bytes]) -> Figure:
-        return Figure(draw.__name__, partial(draw, results))
-
-    effects = [figure(figures.effects)] if results.effects else []
+    curves, predicted = drawn(results, *CURVES), drawn(results, figures.critical_batches)
+    effects = drawn(results, figures.effects) if results.effects else []
     return Findings(
         f"{config.workload_text}, steps to {config.metric} ≤ {config.target:g}, constant learning rate",
         f"Critical batches: {ranking_text(results)}. {tally(claims)}",
         [
-            Part("", [critical_table(results), *notes(results), *map(figure, CURVES)]),
+            Part("", [critical_table(results), *notes(results), *curves]),
             Part("What changes it", [*effects, effect_table(results)]),
-            Part("What predicts it", [figure(figures.critical_batches), prediction_table(results)]),
+            Part("What predicts it", [*predicted, prediction_table(results)]),
             Part("Every measured point", [point_table(results)]),
         ],
         claims,
-        {
-            "workload": config.workload,
-            "metric": config.metric,
-            "target": config.target,
-            "confidence": config.confidence,
-        },
+        facts(config, "workload", "metric", "target", "confidence"),
     )
 
 

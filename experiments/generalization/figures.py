@@ -2,19 +2,10 @@
 
 import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
 
 from experiments.generalization.gaps import CLAIMED, CRITERIA
 from experiments.generalization.runs import Results
-from experiments.study.showing.figures import (
-    ACCENT,
-    CONTEXT,
-    REFERENCE,
-    as_png,
-    legend_beside,
-    log_scale,
-    ranking,
-)
+from experiments.study.showing.figures import ACCENT, CONTEXT, REFERENCE, chart, finished, log_scale, ranking
 
 
 def gaps(results: Results) -> bytes:
@@ -25,8 +16,7 @@ def gaps(results: Results) -> bytes:
     by_size = {n: c.estimate(CLAIMED) for n, c in results.rankings.by_size.items()}
     shades = matplotlib.colormaps["viridis_r"](np.linspace(0.1, 0.9, len(by_size)))
     colors = dict(zip(by_size, shades, strict=True))
-    figure = Figure(figsize=(9, 5.5), layout="constrained")
-    ax = figure.subplots()
+    figure, ax = chart(9, 5.5)
     for size, color in colors.items():
         chosen = shown & (measured.sizes == size)
         ax.plot(predicted[chosen], measured.gaps[chosen], "o", color=color, markersize=4, alpha=0.7)
@@ -36,19 +26,15 @@ def gaps(results: Results) -> bytes:
     left_out = "" if shown.all() else f" ({np.sum(~shown)} runs at or below 0 are not shown)"
     ax.set_xlabel(f"predicted gap: {CLAIMED}{left_out}")
     ax.set_ylabel("measured gap: test loss - train loss")
-    ax.spines[["top", "right"]].set_visible(False)
     labels = {f"n = {size}, rank corr. {by_size[size].value:.2f}": color for size, color in colors.items()}
-    legend_beside(figure, labels | {"equal": REFERENCE})
-    figure.suptitle("Is the gap what the criterion says?")
-    return as_png(figure)
+    return finished(figure, "Is the gap what the criterion says?", labels | {"equal": REFERENCE})
 
 
-def rank_correlations(results: Results) -> bytes:
+def correlations(results: Results) -> bytes:
     """Each predictor's rank correlation with its interval, over all runs and at equal train size."""
     overall, _, equal_size = results.rankings
     names = equal_size.best_first
-    figure = Figure(figsize=(9, 1.4 + 0.4 * len(names)), layout="constrained")
-    ax = figure.subplots()
+    figure, ax = chart(9, 1.4 + 0.4 * len(names), framed=True)
     for place, name in enumerate(names):
         color = ACCENT if name in CRITERIA else REFERENCE
         for estimate, height, width, marker in (
@@ -62,9 +48,11 @@ def rank_correlations(results: Results) -> bytes:
     ax.invert_yaxis()
     ax.set_xlim(-1, 1)
     ax.set_xlabel("Spearman's rank correlation with the gap; thick: at equal n, thin: over all n")
-    legend_beside(figure, {"information criterion": ACCENT, "control": REFERENCE})
-    figure.suptitle("Which predictor ranks the generalisation gap?")
-    return as_png(figure)
+    return finished(
+        figure,
+        "Which predictor ranks the generalisation gap?",
+        {"information criterion": ACCENT, "control": REFERENCE},
+    )
 
 
 def halving(results: Results) -> bytes:

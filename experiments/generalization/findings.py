@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from functools import partial
 
 import numpy as np
 
@@ -12,7 +11,7 @@ from experiments.generalization.gaps import CLAIMED, CONTROLS, CRITERIA
 from experiments.generalization.halving import BASELINES, PREDICTED, share_of_budget
 from experiments.generalization.runs import Results
 from experiments.study.showing.claims import Claim, above, below, tally
-from experiments.study.showing.findings import Figure, Findings, Part
+from experiments.study.showing.findings import Findings, Part, drawn, facts
 from experiments.study.showing.standings import change_columns, marked_name
 from experiments.study.showing.table import Table, column
 from schedules.search import Estimate, Standing
@@ -26,9 +25,7 @@ def present(results: Results) -> Findings:
         ranking_table(results),
         halving_table(results),
         *notes(results),
-        Figure("gaps", partial(figures.gaps, results)),
-        Figure("correlations", partial(figures.rank_correlations, results)),
-        Figure("halving", partial(figures.halving, results)),
+        *drawn(results, figures.gaps, figures.correlations, figures.halving),
     ]
     return Findings(
         f"The digits at 4×4 pixels; networks with one hidden layer of {widths} units; {optimizers} at"
@@ -36,7 +33,7 @@ def present(results: Results) -> Findings:
         tally(claims),
         [Part("", content)],
         claims,
-        {"confidence": config.confidence, "scale": results.standings[0].scale.value},
+        facts(config, "confidence", scale=results.standings[0].scale.value),
     )
 
 

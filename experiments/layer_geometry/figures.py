@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from experiments.layer_geometry.config import SPECTRAL_ONLY
 from experiments.layer_geometry.runs import Results
-from experiments.study.showing.figures import as_png, ranking
+from experiments.study.showing.figures import finished, ranking
 
 SIGN_TO_SPECTRAL = LinearSegmentedColormap.from_list("geometry", ["#e08214", "#f7f7f7", "#0b6fb8"])
 HEAT = "viridis"
@@ -113,5 +113,4 @@ def _heat_maps(
     axes[0].invert_yaxis()
     bar = figure.colorbar(image, ax=axes, label=meaning, format="{x:g}")
     bar.ax.yaxis.set_minor_formatter("{x:g}")
-    figure.suptitle(message)
-    return as_png(figure)
+    return finished(figure, message)

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 
@@ -12,7 +11,7 @@ from experiments.layer_geometry.measurement import LARGEST_INDEX
 from experiments.layer_geometry.runs import Results
 from experiments.study.showing.cells import NONE, as_text
 from experiments.study.showing.claims import tally
-from experiments.study.showing.findings import Figure, Findings, Part
+from experiments.study.showing.findings import Findings, Part, drawn, facts
 from experiments.study.showing.standings import marks_note, rate_columns, standing_columns
 from experiments.study.showing.table import Column, Table, column
 from experiments.study.statistics.curves import typical
@@ -24,27 +23,19 @@ CHOICE = "Sign and spectral descent, and the index between them"
 def present(results: Results) -> Findings:
     """The layers, the ways to choose their geometry, and noise and path along training."""
     config = results.config
-
-    def figure(draw: Callable[[Results], bytes]) -> Figure:
-        return Figure(draw.__name__, partial(draw, results))
-
     contest = verdict(results.standings, SPECTRAL_ONLY, "way to choose")
-    choice = ranking(results), figure(figures.scores), figure(figures.choices)
+    suits = *drawn(results, figures.suited), layer_table(results)
+    choice = ranking(results), *drawn(results, figures.scores, figures.choices)
     return Findings(
         f"{config.workload_text}, batch {config.batch_size} in {config.parts} parts,"
         f" {config.num_steps} steps, {config.schedule} schedule",
         f"{tally(results.claims)} Of the ways to choose a geometry, {contest}",
         [
-            Part("", [figure(figures.suited), layer_table(results), *choice, *notes(results)]),
-            Part("Noise and path", [figure(figures.noise), figure(figures.path)]),
+            Part("", [*suits, *choice, *notes(results)]),
+            Part("Noise and path", drawn(results, figures.noise, figures.path)),
         ],
         results.claims,
-        facts={
-            "workload": config.workload,
-            "metric": config.metric,
-            "confidence": config.confidence,
-            "scale": results.standings[0].scale.value,
-        },
+        facts(config, "workload", "metric", "confidence", scale=results.standings[0].scale.value),
     )
 
 

@@ -8,16 +8,7 @@ from matplotlib.figure import Figure
 from experiments.loss_prediction.law import AS_PUBLISHED, WITH_WARMUP
 from experiments.loss_prediction.runs import WINNER, Results
 from experiments.loss_prediction.shapes import ANY
-from experiments.study.showing.figures import (
-    ACCENT,
-    CONTEXT,
-    REFERENCE,
-    as_png,
-    legend_beside,
-    log_scale,
-    panels,
-    ranking,
-)
+from experiments.study.showing.figures import ACCENT, CONTEXT, REFERENCE, finished, log_scale, panels, ranking
 
 COLORS = {AS_PUBLISHED: ACCENT, WITH_WARMUP: "#e08214"}
 
@@ -35,9 +26,9 @@ def curves(results: Results) -> bytes:
     log_scale(axes[0], "y", shown[shown > 0])
     figure.supxlabel("updates")
     figure.supylabel(results.config.metric)
-    legend_beside(figure, COLORS | {"measured, median over seeds": REFERENCE})
-    figure.suptitle("The curves that the laws were fitted on")
-    return as_png(figure)
+    return finished(
+        figure, "The curves that the laws were fitted on", COLORS | {"measured, median over seeds": REFERENCE}
+    )
 
 
 def predictions(results: Results) -> bytes:
@@ -62,9 +53,11 @@ def predictions(results: Results) -> bytes:
     figure.supxlabel(f"predicted {config.metric}")
     figure.supylabel(f"measured {config.metric}")
     best_shapes = {f"best {config.best_fraction:.0%}, {law}": color for law, color in COLORS.items()}
-    legend_beside(figure, {"unseen shape": REFERENCE} | best_shapes | {"equal": CONTEXT})
-    figure.suptitle("Do the laws rank schedules that they have not seen?")
-    return as_png(figure)
+    return finished(
+        figure,
+        "Do the laws rank schedules that they have not seen?",
+        {"unseen shape": REFERENCE} | best_shapes | {"equal": CONTEXT},
+    )
 
 
 def contest(results: Results) -> bytes:

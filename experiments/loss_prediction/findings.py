@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +12,7 @@ from experiments.loss_prediction.runs import MOST, OTHER_SEEDS, SUM, WINNER, Res
 from experiments.loss_prediction.shapes import ANY, EQUAL
 from experiments.study.showing.cells import shape_text
 from experiments.study.showing.claims import Claim, above, below
-from experiments.study.showing.findings import Figure, Findings, Part
+from experiments.study.showing.findings import Findings, Part, drawn, facts
 from experiments.study.showing.standings import change_columns, marked_name
 from experiments.study.showing.table import Table, column
 from experiments.study.statistics.rank_correlation import Correlations
@@ -37,30 +36,18 @@ def present(results: Results) -> Findings:
     claims = [
         claim for law in results.laws for claim in (*_rankings(law, results), *_proposals(law, results))
     ]
-    content = [
-        Figure("predictions", partial(figures.predictions, results)),
-        ranking_table(results),
-        Figure("contest", partial(figures.contest, results)),
-        proposal_table(results),
-        Figure("curves", partial(figures.curves, results)),
-        *notes(results),
-    ]
-    facts = {
-        "workload": config.workload,
-        "metric": config.metric,
-        "confidence": config.confidence,
-        "scale": results.scale.value,
-        "laws": {
-            name: {"constants": law.constants, "count_warmup": law.count_warmup, "fit_error": law.error}
-            for name, law in results.laws.items()
-        },
+    predictions, contest, curves = drawn(results, figures.predictions, figures.contest, figures.curves)
+    tables = predictions, ranking_table(results), contest, proposal_table(results)
+    laws = {
+        name: {"constants": law.constants, "count_warmup": law.count_warmup, "fit_error": law.error}
+        for name, law in results.laws.items()
     }
     return Findings(
         f"{config.workload_text}, {config.optimizer}, batch {config.batch_size}, {config.num_steps} steps",
         verdict(claims, list(results.laws)),
-        [Part("", content)],
+        [Part("", [*tables, curves, *notes(results)])],
         claims,
-        facts,
+        facts(config, "workload", "metric", "confidence", scale=results.scale.value, laws=laws),
     )
 
 

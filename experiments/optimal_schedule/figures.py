@@ -2,20 +2,11 @@
 
 import numpy as np
 from matplotlib.colors import LogNorm
-from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from experiments.optimal_schedule.config import MEAN_FIELD
 from experiments.optimal_schedule.runs import Results
-from experiments.study.showing.figures import (
-    ACCENT,
-    CONTEXT,
-    REFERENCE,
-    as_png,
-    legend_beside,
-    log_scale,
-    panels,
-)
+from experiments.study.showing.figures import ACCENT, CONTEXT, REFERENCE, chart, finished, log_scale, panels
 
 OTHER, SECOND = "#e08214", "#9ecae1"
 LEAST_GAP, LARGEST_GAP = 0.1, 1000.0  # per cent, where colours end
@@ -37,8 +28,9 @@ def schedules(results: Results) -> bytes:
     figure.supxlabel("step", fontsize=9)
     figure.supylabel("learning rate / (B (1 - β))", fontsize=9)
     figure.set_size_inches(10, 1.2 + 2 * -(-len(axes) // 3))
-    legend_beside(
+    return finished(
         figure,
+        f"Best schedules; base: {results.outcomes[0].setting.text}",
         {
             "best found": ACCENT,
             "the other minimiser's best": SECOND,
@@ -46,8 +38,6 @@ def schedules(results: Results) -> bytes:
             "other families' best": CONTEXT,
         },
     )
-    figure.suptitle(f"Best schedules; base: {results.outcomes[0].setting.text}")
-    return as_png(figure)
 
 
 def gaps(results: Results) -> bytes:
@@ -56,8 +46,7 @@ def gaps(results: Results) -> bytes:
     families = sorted(base, key=lambda name: base[name].gap.value)
     values = np.array([[100 * o.fits[name].gap.value for o in results.outcomes] for name in families])
     labels = [o.setting.label for o in results.outcomes]
-    figure = Figure(figsize=(3.2 + 0.75 * len(labels), 1.8 + 0.32 * len(families)), layout="constrained")
-    ax = figure.subplots()
+    figure, ax = chart(3.2 + 0.75 * len(labels), 1.8 + 0.32 * len(families), framed=True)
     norm = LogNorm(LEAST_GAP, LARGEST_GAP, clip=True)
     shown = ax.imshow(np.clip(values, LEAST_GAP, LARGEST_GAP), norm=norm, cmap="Blues", aspect="auto")
     for (row, column), value in np.ndenumerate(values):
@@ -68,15 +57,13 @@ def gaps(results: Results) -> bytes:
     ax.set_yticks(range(len(families)), families, fontsize=8)
     bar = figure.colorbar(shown, ax=ax, label="% above the best found")
     bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    figure.suptitle("How far each family's best is above the best schedule found")
-    return as_png(figure)
+    return finished(figure, "How far each family's best is above the best schedule found")
 
 
 def mean_field(results: Results) -> bytes:
     """What the mean field promised of its choice, what that does, and what the best found does."""
     outcomes = [o for o in results.outcomes if MEAN_FIELD in o.schedules]
-    figure = Figure(figsize=(8, 1.6 + 0.45 * len(outcomes)), layout="constrained")
-    ax = figure.subplots()
+    figure, ax = chart(8, 1.6 + 0.45 * len(outcomes), framed=True)
     ends = []
     for place, outcome in enumerate(outcomes):
         promised = outcome.schedules[MEAN_FIELD].loss
@@ -91,8 +78,8 @@ def mean_field(results: Results) -> bytes:
     ax.invert_yaxis()
     log_scale(ax, "x", ends)
     ax.set_xlabel("loss on fresh kernels: median, and 5 % to 95 % of kernels")
-    legend_beside(
-        figure, {"mean field's promise": REFERENCE, "mean field's choice": OTHER, "best found": ACCENT}
+    return finished(
+        figure,
+        "What the mean field promises, and what is true",
+        {"mean field's promise": REFERENCE, "mean field's choice": OTHER, "best found": ACCENT},
     )
-    figure.suptitle("What the mean field promises, and what is true")
-    return as_png(figure)

@@ -19,7 +19,7 @@ from experiments.optimal_schedule.gaps import (
 from experiments.optimal_schedule.runs import Results
 from experiments.study.showing.cells import as_text, percent_cell, shape_text
 from experiments.study.showing.claims import Bound, Claim, above, below
-from experiments.study.showing.findings import Figure, Findings, Part
+from experiments.study.showing.findings import Findings, Part, drawn
 from experiments.study.showing.table import EVERYWHERE, REPORT, Column, Place, Table, column
 from schedules.descent import MINIMISERS
 from schedules.search import Estimate, median_estimate
@@ -31,8 +31,7 @@ DECEIVED = 1.0  # the mean field is called deceived where the truth is twice its
 def present(results: Results) -> Findings:
     """Every setting's best schedule, the claims, and every family in every setting."""
     config, (base, *others) = results.config, results.outcomes
-    drawn = {"gaps": figures.gaps, "schedules": figures.schedules, "mean_field": figures.mean_field}
-    images = (Figure(name, partial(draw, results)) for name, draw in drawn.items())
+    images = drawn(results, figures.gaps, figures.schedules, figures.mean_field)
     # a terminal has room for the base setting's
     families = [families_table(base), *(families_table(outcome, REPORT) for outcome in others)]
     return Findings(
@@ -43,7 +42,7 @@ def present(results: Results) -> Findings:
             Part("Every family's best and its projection on the best found", families),
         ],
         claims(results.outcomes, config.confidence),
-        facts={"workload": "linear_regression", "confidence": config.confidence},
+        {"workload": "linear_regression", "confidence": config.confidence},
     )
 
 

@@ -5,16 +5,7 @@ from matplotlib.axes import Axes
 
 from experiments.optimizer_comparison.config import REFERENCE as BASELINE
 from experiments.optimizer_comparison.runs import Results
-from experiments.study.showing.figures import (
-    ACCENT,
-    CONTEXT,
-    REFERENCE,
-    as_png,
-    legend_beside,
-    log_scale,
-    panels,
-    ranking,
-)
+from experiments.study.showing.figures import ACCENT, CONTEXT, REFERENCE, finished, log_scale, panels, ranking
 from experiments.study.training.tuning import Tuned
 
 DECAY_COLORS = ("#0b6fb8", "#e08214", "#7b3294", "#1b7837")
@@ -44,12 +35,11 @@ def paces(results: Results) -> bytes:
     log_scale(axes[0], "y", [value for curve in shown for value in curve])
     figure.supxlabel(f"steps; time in the time that {BASELINE} takes for a step")
     figure.supylabel(results.config.metric)
-    legend_beside(
+    return finished(
         figure,
+        "How fast each optimizer gets there, in steps and in time",
         {"over steps": ACCENT, "over time": REFERENCE, f"{BASELINE}": CONTEXT},
     )
-    figure.suptitle("How fast each optimizer gets there, in steps and in time")
-    return as_png(figure)
 
 
 def tuning(results: Results) -> bytes:
@@ -70,11 +60,11 @@ def tuning(results: Results) -> bytes:
     log_scale(axes[0], "y", [min(score, highest) for score in finite if np.isfinite(score)])
     figure.supxlabel("learning rate")
     figure.supylabel(f"{results.config.metric} (screening)")
-    legend_beside(
-        figure, {f"decay {decay:g} a step": color for decay, color in colors.items()} | {"best": CONTEXT}
+    return finished(
+        figure,
+        "How each optimizer depends on its learning rate and decay",
+        {f"decay {decay:g} a step": color for decay, color in colors.items()} | {"best": CONTEXT},
     )
-    figure.suptitle("How each optimizer depends on its learning rate and decay")
-    return as_png(figure)
 
 
 def _decades(ax: Axes, rates: list[float]) -> None:

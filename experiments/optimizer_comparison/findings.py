@@ -1,12 +1,11 @@
 """What is told of a comparison."""
 
 import math
-from functools import partial
 
 from experiments.optimizer_comparison import figures
 from experiments.optimizer_comparison.config import REFERENCE
 from experiments.optimizer_comparison.runs import Pace, Results
-from experiments.study.showing.findings import Figure, Findings, Part
+from experiments.study.showing.findings import Findings, Part, drawn, facts
 from experiments.study.showing.standings import (
     marks_note,
     not_bracketed,
@@ -20,27 +19,13 @@ from schedules.search import Standing, verdict
 def present(results: Results) -> Findings:
     """The ranking with its figures."""
     config = results.config
-    drawn = {"scores": figures.scores, "paces": figures.paces, "tuning": figures.tuning}
+    images = drawn(results, figures.scores, figures.paces, figures.tuning)
     return Findings(
         f"{config.workload_text}, batch {config.batch_size}, {config.num_steps} steps, {config.schedule}"
         " schedule",
         verdict(results.standings, REFERENCE, "optimizer"),
-        [
-            Part(
-                "",
-                [
-                    ranking(results),
-                    *notes(results),
-                    *(Figure(name, partial(draw, results)) for name, draw in drawn.items()),
-                ],
-            )
-        ],
-        facts={
-            "workload": config.workload,
-            "metric": config.metric,
-            "confidence": config.confidence,
-            "scale": results.standings[0].scale.value,
-        },
+        [Part("", [ranking(results), *notes(results), *images])],
+        facts=facts(config, "workload", "metric", "confidence", scale=results.standings[0].scale.value),
     )
 
 

@@ -3,7 +3,6 @@
 import itertools
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from experiments.path_geometry.config import BASELINE
 from experiments.path_geometry.paths import LABELS, NOISE, RANDOM_LABELS, Group, walk_along
@@ -13,8 +12,8 @@ from experiments.study.showing.figures import (
     ACCENT,
     CONTEXT,
     REFERENCE,
-    as_png,
-    legend_beside,
+    chart,
+    finished,
     log_scale,
     panels,
     ranking,
@@ -54,9 +53,9 @@ def along_training(results: Results) -> bytes:
         "random walk (dotted)": REFERENCE,
         "random directions": CONTEXT,
     }
-    legend_beside(figure, {f"batch {size}": color for size, color in colors} | others)
-    figure.suptitle("Is γ more than chance?")
-    return as_png(figure)
+    return finished(
+        figure, "Is γ more than chance?", {f"batch {size}": color for size, color in colors} | others
+    )
 
 
 def against_batch(results: Results) -> bytes:
@@ -78,17 +77,14 @@ def against_batch(results: Results) -> bytes:
     axes[0].set_xticks(config.batch_sizes, [str(size) for size in config.batch_sizes])
     figure.supxlabel("batch size")
     figure.supylabel("γ, median along a run")
-    legend_beside(figure, colors)
-    figure.suptitle("Does γ grow with the batch? (shaded: intervals over seeds)")
-    return as_png(figure)
+    return finished(figure, "Does γ grow with the batch? (shaded: intervals over seeds)", colors)
 
 
 def schedules(results: Results) -> bytes:
     """The prescribed schedule, as it is and at its best base learning rate, beside cosine and the winner."""
     by_name = {standing.name: standing for standing in results.standings}
     searched = next(s for s in results.standings if s.name not in (UNTUNED, PRESCRIBED))
-    figure = Figure(figsize=(8, 4), layout="constrained")
-    ax = figure.subplots()
+    figure, ax = chart(8, 4)
     shown = {
         UNTUNED: (by_name[UNTUNED], CONTROL),
         f"{PRESCRIBED}, base rate tuned": (by_name[PRESCRIBED], ACCENT),
@@ -100,12 +96,13 @@ def schedules(results: Results) -> bytes:
     smallest = min(standing.winner.base_lr for standing, _ in shown.values()) / 100
     rates = np.concatenate([_learning_rates(standing)[1] for standing, _ in shown.values()])
     log_scale(ax, "y", rates[rates > smallest])
-    ax.spines[["top", "right"]].set_visible(False)
     ax.set_xlabel("fraction of training done")
     ax.set_ylabel("learning rate")
-    legend_beside(figure, {label: color for label, (_, color) in shown.items()})
-    figure.suptitle("The prescribed step beside searched ones")
-    return as_png(figure)
+    return finished(
+        figure,
+        "The prescribed step beside searched ones",
+        {label: color for label, (_, color) in shown.items()},
+    )
 
 
 def scores(results: Results) -> bytes:

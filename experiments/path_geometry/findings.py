@@ -1,8 +1,5 @@
 """What is told of a study of path geometry."""
 
-from collections.abc import Callable
-from functools import partial
-
 import numpy as np
 from jaxtyping import Float
 
@@ -13,7 +10,7 @@ from experiments.path_geometry.prescription import PRESCRIBED, UNTUNED
 from experiments.path_geometry.runs import Results
 from experiments.study.showing.cells import base_lr_text, shape_text
 from experiments.study.showing.claims import tally
-from experiments.study.showing.findings import Figure, Findings, Part
+from experiments.study.showing.findings import Findings, Part, drawn, facts
 from experiments.study.showing.standings import marks_note, standing_columns
 from experiments.study.showing.table import REPORT, Table, column
 from experiments.study.statistics.curves import typical
@@ -23,12 +20,8 @@ from schedules.search import Standing, median_estimate, verdict
 def present(results: Results) -> Findings:
     """The claims, the prescribed schedule among searched ones, and every measured path."""
     config = results.config
-
-    def figure(draw: Callable[[Results], bytes]) -> Figure:
-        return Figure(draw.__name__, partial(draw, results))
-
-    paths = figure(figures.along_training), figure(figures.against_batch)
-    schedules = figure(figures.schedules), figure(figures.scores)
+    paths = drawn(results, figures.along_training, figures.against_batch)
+    schedules = drawn(results, figures.schedules, figures.scores)
     return Findings(
         f"{config.workload_text}, {config.num_steps} steps, {config.schedule} schedule; the schedules below:"
         f" sgd, batch {config.middle_batch}",
@@ -38,12 +31,7 @@ def present(results: Results) -> Findings:
             Part("Every measured path", [path_table(results)]),
         ],
         results.claims,
-        facts={
-            "workload": config.workload,
-            "metric": config.metric,
-            "confidence": config.confidence,
-            "scale": results.standings[0].scale.value,
-        },
+        facts(config, "workload", "metric", "confidence", scale=results.standings[0].scale.value),
     )
 
 

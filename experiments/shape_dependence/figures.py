@@ -6,12 +6,11 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, Normalize
-from matplotlib.figure import Figure
 
 from experiments.shape_dependence.costs import changed, cost_text
 from experiments.shape_dependence.runs import Results
 from experiments.shape_search.figures import fractions, multipliers
-from experiments.study.showing.figures import ACCENT, CONTEXT, REFERENCE, as_png, legend_beside, panels
+from experiments.study.showing.figures import ACCENT, CONTEXT, REFERENCE, as_png, chart, finished, panels
 from schedules.search import Scale
 
 GAIN_TO_COST = LinearSegmentedColormap.from_list("cost", ["#e08214", "#f7f7f7", "#0b6fb8"])
@@ -31,8 +30,7 @@ def transfer_matrix(results: Results) -> bytes:
     values = np.array([[math.nan if cost is None else cost.value for cost in row] for row in costs])
     values = results.scale.in_unit(values)
     limit = _colour_range(values, LEAST_RANGE if results.scale is Scale.RELATIVE else 0.0)
-    figure = Figure(figsize=(4.2 + 0.75 * len(names), 2.4 + 0.5 * len(names)), layout="constrained")
-    ax = figure.subplots()
+    figure, ax = chart(4.2 + 0.75 * len(names), 2.4 + 0.5 * len(names), framed=True)
     ax.set_facecolor(OWN)
     image = ax.imshow(values, cmap=GAIN_TO_COST, norm=Normalize(-limit, limit), aspect="auto")
     for row, column in np.ndindex(values.shape):
@@ -69,17 +67,14 @@ def best_shapes(results: Results) -> bytes:
         "best found there, else": ACCENT,
         f"best of {reference}": CONTEXT,
     }
-    legend_beside(figure, colors)
-    figure.suptitle(f"The best shape of each setting ({results.config.vary})")
-    return as_png(figure)
+    return finished(figure, f"The best shape of each setting ({results.config.vary})", colors)
 
 
-def costs_against_reference(results: Results) -> bytes:
+def costs(results: Results) -> bytes:
     """What the reference's shape costs in each setting, and each setting's in the reference."""
     reference, costs, scale = results.config.reference, results.costs, results.scale
     others = [name for name in costs if name != reference]
-    figure = Figure(figsize=(8.5, 1.8 + 0.42 * len(others)), layout="constrained")
-    ax = figure.subplots()
+    figure, ax = chart(8.5, 1.8 + 0.42 * len(others))
     for place, name in enumerate(others):
         _interval(ax, scale.in_unit(np.array(costs[name][reference])), place - 0.13, ACCENT)
         _interval(ax, scale.in_unit(np.array(costs[reference][name])), place + 0.13, ITS_SHAPE)
@@ -88,11 +83,12 @@ def costs_against_reference(results: Results) -> bytes:
     ax.set_ylim(len(others) - 0.5, -0.5)
     if scale is Scale.RELATIVE:
         _per_cent_axis(ax)
-    ax.spines[["top", "right"]].set_visible(False)
     ax.set_xlabel(f"change of the median {results.config.metric} from the own shape's, {scale.unit}")
-    legend_beside(figure, {f"{reference}'s shape\nthere": ACCENT, f"its shape in\n{reference}": ITS_SHAPE})
-    figure.suptitle("What do the two shapes cost in each other's setting?")
-    return as_png(figure)
+    return finished(
+        figure,
+        "What do the two shapes cost in each other's setting?",
+        {f"{reference}'s shape\nthere": ACCENT, f"its shape in\n{reference}": ITS_SHAPE},
+    )
 
 
 def _interval(ax: Axes, cost: Float[np.ndarray, "3"], place: float, color: str) -> None:

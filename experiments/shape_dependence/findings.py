@@ -1,14 +1,13 @@
 """What is told of a dependence: the settings' shapes, and what each costs elsewhere."""
 
 import math
-from functools import partial
 from typing import Any
 
 from experiments.shape_dependence import figures
 from experiments.shape_dependence.costs import cost_claims, cost_text, verdict
 from experiments.shape_dependence.runs import Results
 from experiments.study.showing.cells import at_edge, change_cell, shape_text
-from experiments.study.showing.findings import Figure, Findings, Part
+from experiments.study.showing.findings import Findings, Part, drawn, facts
 from experiments.study.showing.table import Column, Table, column
 
 FACTS = ("vary", "reference", "metric", "confidence", "level")  # of winners.json
@@ -23,23 +22,14 @@ def present(results: Results) -> Findings:
         "num_steps": f"{config.num_steps} steps",
     }
     others = ", ".join(text for name, text in fixed.items() if name != config.vary)
-    drawn = {
-        "costs": figures.costs_against_reference,
-        "best_shapes": figures.best_shapes,
-        "transfer_matrix": figures.transfer_matrix,
-    }
-    shown = [Figure(name, partial(draw, results)) for name, draw in drawn.items()]
+    images = drawn(results, figures.costs, figures.best_shapes, figures.transfer_matrix)
     cost = f"cost, {scale.unit} (rows: shape of; columns: trained in)"
     return Findings(
         f"{config.vary} varied: {config.workload}, {others}, {config.metric}",
         verdict(results.costs, config.reference, config.vary, scale),
-        [Part("", [shapes(results), *notes(results), *shown]), Part(cost, [matrix(results)])],
+        [Part("", [shapes(results), *notes(results), *images]), Part(cost, [matrix(results)])],
         cost_claims(results.costs, config.reference, scale),
-        facts={
-            **{name: getattr(config, name) for name in FACTS},
-            "scale": scale.value,
-            "transfers": transfers(results),
-        },
+        facts(config, *FACTS, scale=scale.value, transfers=transfers(results)),
     )
 
 

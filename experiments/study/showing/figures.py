@@ -34,6 +34,23 @@ def panels(titles: Sequence[str], columns: int = 4, **subplots) -> tuple[Figure,
     return figure, used
 
 
+def chart(width: float, height: float, framed: bool = False) -> tuple[Figure, Axes]:
+    """A figure of one panel, of so many inches; `framed` on all four sides."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    ax = figure.subplots()
+    if not framed:
+        ax.spines[["top", "right"]].set_visible(False)
+    return figure, ax
+
+
+def finished(figure: Figure, message: str, colors: dict[str, str] | None = None) -> bytes:
+    """The figure under its message, with a legend of the colours if there are any, as a PNG image."""
+    if colors:
+        legend_beside(figure, colors)
+    figure.suptitle(message)
+    return as_png(figure)
+
+
 def as_png(figure: Figure) -> bytes:
     """The figure as the bytes of a PNG file."""
     buffer = io.BytesIO()
@@ -49,8 +66,7 @@ def legend_beside(figure: Figure, colors: dict[str, str]) -> None:
 
 def ranking(standings: Sequence[Standing], baseline: str, score: str, message: str) -> bytes:
     """Every winner's score with its interval, best on top, against the baseline's."""
-    figure = Figure(figsize=(8, 1.4 + 0.3 * len(standings)), layout="constrained")
-    ax = figure.subplots()
+    figure, ax = chart(8, 1.4 + 0.3 * len(standings), framed=True)
     for place, standing in enumerate(standings):
         color = ACCENT if not standing.behind_best or standing.ties_with_best else REFERENCE
         ax.plot([standing.score.low, standing.score.high], [place, place], color=color, linewidth=3)
@@ -61,11 +77,8 @@ def ranking(standings: Sequence[Standing], baseline: str, score: str, message: s
     ax.invert_yaxis()
     log_scale(ax, "x", [end for s in standings for end in s.score])
     ax.set_xlabel(score)
-    legend_beside(
-        figure, {"best, or tied with it": ACCENT, "worse": REFERENCE, f"{baseline}'s median": CONTEXT}
-    )
-    figure.suptitle(message)
-    return as_png(figure)
+    colors = {"best, or tied with it": ACCENT, "worse": REFERENCE, f"{baseline}'s median": CONTEXT}
+    return finished(figure, message, colors)
 
 
 def log_scale(ax: Axes, side: Literal["x", "y"], values: Iterable[float]) -> None:

@@ -3,8 +3,9 @@
 import base64
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from html import escape
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from rich.console import Console
 
@@ -47,11 +48,19 @@ def html_figure(name: str, png: bytes) -> str:
     return f"<img alt='{escape(name)}' src='data:image/png;base64,{base64.b64encode(png).decode()}'>"
 
 
+ResultsT = TypeVar("ResultsT")
+
+
 class Figure(NamedTuple):
     """A figure by the name of its file, and what draws it as a PNG image."""
 
     name: str
     draw: Callable[[], bytes]
+
+
+def drawn(results: ResultsT, *draws: Callable[[ResultsT], bytes]) -> list[Figure]:
+    """Figures of a study's results, each by the name of what draws it."""
+    return [Figure(draw.__name__, partial(draw, results)) for draw in draws]
 
 
 Content = Table | Figure | str  # a text is a note
@@ -114,6 +123,11 @@ class Findings(NamedTuple):
             "Config",
             [Table("", fields, [(f.name, getattr(config, f.name)) for f in dataclasses.fields(config)])],
         )
+
+
+def facts(config: StudyConfig, *names: str, **others: Any) -> dict[str, Any]:
+    """Those of a config that winners.json holds beside its tables, by name, and others."""
+    return {name: getattr(config, name) for name in names} | others
 
 
 def write_report(findings: Findings, question: str, config: StudyConfig, folder: StudyFolder) -> None:
