@@ -130,10 +130,7 @@ def tuning(results: Results) -> bytes:
     for ax, outcomes in zip(axes, results.outcomes.values(), strict=True):
         scores = []
         for strategy, outcome in outcomes.items():
-            decay = outcome.runs.tuned.setting.decay
-            points = sorted(
-                (s.learning_rate, v) for s, v in outcome.runs.tuned.screened.items() if s.decay == decay
-            )
+            points = outcome.runs.tuned.curve(outcome.runs.tuned.setting.decay)
             ax.plot(*zip(*points, strict=True), ".-", color=COLORS[strategy], linewidth=1)
             scores += points
         best = min(score for _, score in scores)

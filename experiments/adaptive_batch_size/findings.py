@@ -17,9 +17,10 @@ from experiments.adaptive_batch_size.config import (
 from experiments.adaptive_batch_size.outcome import COMPARED, REACHING, Outcome, saving
 from experiments.adaptive_batch_size.published import PUBLISHED
 from experiments.adaptive_batch_size.runs import Results
-from experiments.study.showing.cells import NONE, change_text, rate_text
+from experiments.study.showing.cells import NONE, change_text
 from experiments.study.showing.claims import Claim, above, below, summary, tally
 from experiments.study.showing.findings import Findings, Part, drawn, facts
+from experiments.study.showing.standings import naming_notes, rate_column
 from experiments.study.showing.table import REPORT, Column, Table, column
 from schedules.search import Estimate, Scale, paired_change
 
@@ -104,12 +105,7 @@ def loss_table(results: Results) -> Table[Outcome]:
             optimizer=lambda row: row.runs.contestant.optimizer,
             strategy=lambda row: row.runs.contestant.strategy,
         ),
-        column(
-            "LR",
-            rate_text,
-            learning_rate=lambda row: row.runs.tuned.setting.learning_rate,
-            learning_rate_bracketed=lambda row: row.runs.tuned.bracketed,
-        ),
+        rate_column(lambda row: row.runs.tuned),
         column(decay=lambda row: row.runs.tuned.setting.decay),
         column(f"{metric} [interval]", score=lambda row: row.score),
         column(
@@ -221,7 +217,7 @@ def notes(results: Results) -> list[str]:
     levels = ", ".join(f"{name} {outcomes[SMALL].level:.3g}" for name, outcomes in results.outcomes.items())
     missing = [f"{o.runs.contestant}: {o.not_reached}" for o in results.all_outcomes if o.not_reached]
     edge = [str(o.runs.contestant) for o in results.all_outcomes if not o.runs.tuned.bracketed]
-    lists = {
+    left_open = {
         "Runs that never reached the level": missing,
         "Best learning rate not bracketed (on the edge of what was tried)": edge,
     }
@@ -245,7 +241,7 @@ def notes(results: Results) -> list[str]:
         f"No worse: the {results.scale.noun} of the final {config.metric}, with its interval, is below"
         f" {results.scale.text(no_worse(results.scale), sign='+')}.",
         f"{results.tally}",
-        *(f"{words}: {'; '.join(names)}." for words, names in lists.items() if names),
+        *naming_notes(left_open, "; "),
     ]
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import jax
@@ -73,9 +74,7 @@ def conclude(config: Config, runs: Runs) -> Results:
         optimizer: outcomes_of({s: confirmed(Contestant(optimizer, s)) for s in STRATEGIES}, scale, config)
         for optimizer in config.optimizers
     }
-    medians = runs.journal.medians(CONFIRM)
-    ends = {name: {m: v for m, v in values.items() if "@" not in m} for name, values in medians.items()}
-    return Results(config, outcomes, scale, ends, runs.journal.tally())
+    return Results(config, outcomes, scale, runs.journal.final_medians(CONFIRM), runs.journal.tally())
 
 
 def read_curves(contestant: Contestant, config: Config, journal: Journal) -> Curves:
@@ -101,14 +100,8 @@ def runner(contestant: Contestant, config: Config, runs: Runs) -> Runner:
     """What trains a contestant: all that is recorded of its runs, at the end and along the way."""
     train = partial(recorded_stages, contestant, config, runs.workload)
     program = Program(train, partial(columns, config), contestant.num_steps(config))
-    return trial_runner(
-        lambda stage: program, lambda trial: numbers(trial.setting), runs.workload.data, config.seed
-    )
-
-
-def numbers(setting: Setting) -> dict[str, float]:
-    """Those of a run."""
-    return {"learning_rate": setting.learning_rate, "decay": setting.decay}
+    numbers = attrgetter("setting.numbers")
+    return trial_runner(lambda stage: program, numbers, runs.workload.data, config.seed)
 
 
 def columns(config: Config, records: Mapping[str, Float[np.ndarray, "runs points"]]) -> dict[str, np.ndarray]:
@@ -225,7 +218,7 @@ def timed_calls(
     contestant: Contestant, setting: Setting, config: Config, workload: Workload
 ) -> dict[str, Callable[[], tuple[Array, Any]]]:
     """The runs to time, by the field of `Timing`; each returns the updates it made, and what it ends with."""
-    row = {name: jnp.float32(value) for name, value in numbers(setting).items()}
+    row = {name: jnp.float32(value) for name, value in setting.numbers.items()}
     row["key"] = named_key(jax.random.key(config.seed), CONFIRM, 0)
 
     @jax.jit

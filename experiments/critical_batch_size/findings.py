@@ -24,9 +24,10 @@ from experiments.critical_batch_size.critical import (
     row_estimate,
 )
 from experiments.critical_batch_size.runs import Results
-from experiments.study.showing.cells import NONE, as_text, rate_text
+from experiments.study.showing.cells import NONE, as_text
 from experiments.study.showing.claims import Claim, above, below, tally
 from experiments.study.showing.findings import Findings, Part, drawn, facts
+from experiments.study.showing.standings import naming_notes, rate_column
 from experiments.study.showing.table import REPORT, Column, Table, column
 from experiments.study.statistics.resampled import Resampled
 from experiments.study.training.optimizers import OPTIMIZERS
@@ -158,12 +159,7 @@ def point_columns(confidence: float) -> tuple[Column[Point], ...]:
 
     return (
         column("batch", batch_size=lambda point: point.batch_size),
-        column(
-            "LR",
-            rate_text,
-            learning_rate=lambda point: point.tuned.setting.learning_rate,
-            learning_rate_bracketed=lambda point: point.tuned.bracketed,
-        ),
+        rate_column(lambda point: point.tuned),
         column(
             "steps, interval",
             lambda steps: as_text(steps) if np.isfinite(steps.value) else "not reached",
@@ -239,6 +235,14 @@ def notes(results: Results) -> list[str]:
     config, points = results.config, results.points
     missed, diverged = sum(point.missed for point in points), sum(point.diverged for point in points)
     confirming = sum(len(point.steps) for point in points)
+    left_open = {
+        "Best learning rate not bracketed (on the edge of what was tried, or no rate got there)": [
+            f"{p.variant.name} at {p.batch_size}" for p in points if not p.tuned.bracketed
+        ],
+        "Critical batch not determined, and left out of what predicts it": [
+            variant.name for variant, critical in results.criticals.items() if not critical.determined
+        ],
+    }
     own = ", ".join(f"{OPTIMIZERS[name].geometry.name} of {name}" for name in config.optimizers)
     return [
         f"Critical batch: twice the fewest steps, by the hyperbola S = S_min (1 + b*/b) fitted to"
@@ -254,18 +258,5 @@ def notes(results: Results) -> list[str]:
         f"Missed: of {confirming:,} confirming runs {missed} never reached the target, {diverged} of them"
         " diverged; they count as needing more than their horizon.",
         f"{results.tally.runs:,} runs in {results.tally.seconds:.0f} s.",
-        *_left_open(results),
+        *naming_notes(left_open),
     ]
-
-
-def _left_open(results: Results) -> list[str]:
-    """Where no rate was bracketed, and whose critical batch is not determined, if there are any."""
-    lists = {
-        "Best learning rate not bracketed (on the edge of what was tried, or no rate got there)": [
-            f"{p.variant.name} at {p.batch_size}" for p in results.points if not p.tuned.bracketed
-        ],
-        "Critical batch not determined, and left out of what predicts it": [
-            variant.name for variant, critical in results.criticals.items() if not critical.determined
-        ],
-    }
-    return [f"{words}: {', '.join(names)}." for words, names in lists.items() if names]

@@ -41,40 +41,25 @@ class Oracle(NamedTuple):
     tolerance: float
 
 
-def _multipliers(family: str, **params: float) -> Float[Array, "steps"]:
-    return FAMILIES[family].multipliers(params, num_steps=8)
+def _schedule(name: str, derivation: str, expected: Sequence[float], family: str, **params: float) -> Oracle:
+    def multipliers() -> Float[Array, "steps"]:
+        return FAMILIES[family].multipliers(params, num_steps=8)
+
+    return Oracle(f"{name} schedule", derivation, multipliers, expected, 1e-6)
 
 
 # with a warm-up over a quarter of eight steps; then v, what remains, is 1, 5/6, …, 1/6
+COSINE = (0, 1 / 2, 1, 1 / 2 + 3**0.5 / 4, 3 / 4, 1 / 2, 1 / 4, 1 / 2 - 3**0.5 / 4)
+REX = (0, 1 / 2, 1, 10 / 11, 4 / 5, 2 / 3, 1 / 2, 2 / 7)
+WSD = (0, 1 / 2, 1, 1, 1, 1, 7 / 10, 4 / 10)
+SPLINE = (0, 1 / 2, 1, 0.9645969498910676, 0.8736383442265795, 3 / 4, 0.5130718954248367, 1 / 4)
+POINTS = {"x0": 0.25, "y1": 0.75, "dx1": 0.5, "dx2": 0.5, "dy2": 0.5}
+FALL = "1, then from 1 to 1/10 as v falls from 1/2 to 0"
 SCHEDULES = (
-    Oracle(
-        "cosine schedule",
-        "sin²(πv/2)",
-        partial(_multipliers, "cosine", warmup=0.25),
-        (0, 1 / 2, 1, 1 / 2 + 3**0.5 / 4, 3 / 4, 1 / 2, 1 / 4, 1 / 2 - 3**0.5 / 4),
-        1e-6,
-    ),
-    Oracle(
-        "REX schedule",
-        "v / (v + β(1 - v)) with β = 1/2",
-        partial(_multipliers, "rex", warmup=0.25, beta=0.5),
-        (0, 1 / 2, 1, 10 / 11, 4 / 5, 2 / 3, 1 / 2, 2 / 7),
-        1e-6,
-    ),
-    Oracle(
-        "WSD schedule",
-        "1, then from 1 to 1/10 as v falls from 1/2 to 0",
-        partial(_multipliers, "wsd", warmup=0.25, decay=0.5, floor=0.1),
-        (0, 1 / 2, 1, 1, 1, 1, 7 / 10, 4 / 10),
-        1e-6,
-    ),
-    Oracle(
-        "two-point spline schedule",
-        "SciPy's PchipInterpolator",
-        partial(_multipliers, "two_point_spline", x0=0.25, y1=0.75, dx1=0.5, dx2=0.5, dy2=0.5),
-        (0, 1 / 2, 1, 0.9645969498910676, 0.8736383442265795, 3 / 4, 0.5130718954248367, 1 / 4),
-        1e-6,
-    ),
+    _schedule("cosine", "sin²(πv/2)", COSINE, "cosine", warmup=0.25),
+    _schedule("REX", "v / (v + β(1 - v)) with β = 1/2", REX, "rex", warmup=0.25, beta=0.5),
+    _schedule("WSD", FALL, WSD, "wsd", warmup=0.25, decay=0.5, floor=0.1),
+    _schedule("two-point spline", "SciPy's PchipInterpolator", SPLINE, "two_point_spline", **POINTS),
 )
 
 # U diag(3, 3/2) Vᵀ; U has the columns (1, 2, 2)/3 and (2, 1, -2)/3, V is the rotation with cosine 3/5
@@ -82,25 +67,16 @@ MATRIX = ((-0.2, 1.4), (0.8, 1.9), (2.0, 1.0))
 POLAR_FACTOR = (-1 / 3, 2 / 3, 0.4 / 3, 2.2 / 3, 2.8 / 3, 0.4 / 3)  # U Vᵀ
 
 
-def _polar_factor(method: geometry.PolarMethod) -> Float[Array, "rows columns"]:
-    return jax.jit(lambda matrix: geometry.polar(matrix, method))(jnp.array(MATRIX))
+def _polar_factor(name: str, derivation: str, method: geometry.PolarMethod) -> Oracle:
+    def factor() -> Float[Array, "rows columns"]:
+        return jax.jit(lambda matrix: geometry.polar(matrix, method))(jnp.array(MATRIX))
+
+    return Oracle(f"polar factor by {name}", derivation, factor, POLAR_FACTOR, 1e-5)
 
 
 POLAR_FACTORS = (
-    Oracle(
-        "polar factor by SVD",
-        "U Vᵀ of a matrix made as U Σ Vᵀ",
-        partial(_polar_factor, geometry.SVD()),
-        POLAR_FACTOR,
-        1e-5,
-    ),
-    Oracle(
-        "polar factor by Polar Express",
-        "the same",
-        partial(_polar_factor, geometry.PolarExpress(steps=10)),
-        POLAR_FACTOR,
-        1e-5,
-    ),
+    _polar_factor("SVD", "U Vᵀ of a matrix made as U Σ Vᵀ", geometry.SVD()),
+    _polar_factor("Polar Express", "the same", geometry.PolarExpress(steps=10)),
 )
 
 # ½‖W - T‖² in three steps
@@ -115,30 +91,23 @@ QUADRATIC = Workload(
 )
 
 
-def _trained(optimizer: Optimizer) -> Float[Array, "rows columns"]:
+def _three_steps(name: str, optimizer: Optimizer, expected: Sequence[float]) -> Oracle:
     @jax.jit
     def train(rates, target, key):
         keys = workloads.run_keys(key)
         return workloads.train(QUADRATIC, target, optimizer, rates, keys, batch_size=1).params["kernel"]
 
-    return train(jnp.array(RATES), jnp.array(TARGET), jax.random.key(0))
+    def trained() -> Float[Array, "rows columns"]:
+        return train(jnp.array(RATES), jnp.array(TARGET), jax.random.key(0))
+
+    return Oracle(f"three steps of {name}", "NumPy, float64", trained, expected, 1e-5)
 
 
+ADAM = (0.6519278487219186, -1.6504350727292632, 0.15106549760480562, 2.6505444265838447)
+MUON = (0.7851207852697778, -1.7237267239182856, 0.2237267239182858, 2.785120785269778)
 TRAINING = (
-    Oracle(
-        "three steps of Adam",
-        "NumPy, float64",
-        partial(_trained, optax.adam),
-        (0.6519278487219186, -1.6504350727292632, 0.15106549760480562, 2.6505444265838447),
-        1e-5,
-    ),
-    Oracle(
-        "three steps of Muon",
-        "NumPy, float64",
-        partial(_trained, partial(optim.muon, polar="svd")),
-        (0.7851207852697778, -1.7237267239182856, 0.2237267239182858, 2.785120785269778),
-        1e-5,
-    ),
+    _three_steps("Adam", optax.adam, ADAM),
+    _three_steps("Muon", partial(optim.muon, polar="svd"), MUON),
 )
 
 

@@ -149,9 +149,8 @@ def differences(study: SmallStudy, whole: Path, other: Path) -> list[str]:
     expected, found = untimed(recorded(whole)), untimed(recorded(other))
     rows = sum(expected.get(place) != found.get(place) for place in expected.keys() | found.keys())
     problems = [f"{rows} of {len(expected)} rows differ"] if rows else []
-    if winners(whole, load(study.study).timed_keys(whole)) != winners(
-        other, load(study.study).timed_keys(whole)
-    ):
+    timed = load(study.study).timed_keys(whole)
+    if winners(whole, timed) != winners(other, timed):
         problems.append("winners.json differs")
     return problems
 

@@ -65,6 +65,12 @@ def show_bars(bars: Iterable[Bar], console: Console) -> bool:
     return all(bar.held for bar in bars)
 
 
+def share_bar(asked: str, shares: Sequence[float], most: float) -> Bar:
+    """That the median of some fractions is less than `most`."""
+    measured = range_text([100 * share for share in shares], ".2f", " %")
+    return Bar(asked, measured, float(np.median(shares)) < most)
+
+
 def range_text(values: Sequence[float], form: str, unit: str = "") -> str:
     """The median of some values, with their range.
 

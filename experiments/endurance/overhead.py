@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from experiments.endurance.apart import one_process
-from experiments.endurance.measuring import Bar, range_text, scratch_folder, show_bars, watched
+from experiments.endurance.measuring import Bar, range_text, scratch_folder, share_bar, show_bars, watched
 from experiments.shape_search import STUDY, Config
 from experiments.study.options.checks import Checked, Count
 from experiments.study.options.pairs import Folder
@@ -29,13 +28,7 @@ MAX_SHARE = 0.02
 JOURNAL = ((Journal, "__init__"), (Journal, "record"), (Journal, "record_event"), (Journal, "__exit__"))
 CHECKPOINTS = ((LongSweep, "saved"), (Checkpoints, "save"))
 # a group of runs as wide as one would choose, saved as often as possible
-CHECKPOINTED = Config(
-    families=("constant",),
-    candidates=16,
-    rung_replicates=(8,),
-    checked=0,
-    vectorize=64,
-)
+CHECKPOINTED = Config(families=("constant",), candidates=16, rung_replicates=(8,), checked=0, vectorize=64)
 OFTEN = {"checkpoint_steps": 25, "checkpoint_seconds": 0}
 
 
@@ -120,21 +113,13 @@ def _in_memory(path: Path) -> Journal:
 
 
 def _journal_bar(pairs: list[Pair]) -> Bar:
-    shares = [written.journal / written.runs for written, _ in pairs]
-    return Bar(
-        f"the journal takes less than {MAX_SHARE:.0%} of the seconds of the runs",
-        range_text([100 * share for share in shares], ".2f", " %"),
-        float(np.median(shares)) < MAX_SHARE,
-    )
+    asked = f"the journal takes less than {MAX_SHARE:.0%} of the seconds of the runs"
+    return share_bar(asked, [written.journal / written.runs for written, _ in pairs], MAX_SHARE)
 
 
 def _checkpoint_bar(saves: list[float]) -> Bar:
-    shares = [seconds / SAVE_EVERY_SECONDS for seconds in saves]
-    return Bar(
-        f"a checkpoint takes less than {MAX_SHARE:.0%} of the {SAVE_EVERY_SECONDS} s from one to the next",
-        range_text([100 * share for share in shares], ".2f", " %"),
-        float(np.median(shares)) < MAX_SHARE,
-    )
+    asked = f"a checkpoint takes less than {MAX_SHARE:.0%} of the {SAVE_EVERY_SECONDS} s from one to the next"
+    return share_bar(asked, [seconds / SAVE_EVERY_SECONDS for seconds in saves], MAX_SHARE)
 
 
 def _table(pairs: list[Pair]) -> Table:

@@ -63,7 +63,7 @@ class Placements(Checked):
                 placed.append(self.measure(name, scratch))
                 console.print(f"{name}: {'; '.join(placed[-1].problems) or 'the same everywhere'}")
         console.print(_table(placed))
-        return show_bars(_bars(placed), console)
+        return show_bars(map(_bar, placed), console)
 
     def measure(self, name: str, scratch: Path) -> Placed:
         """One study, in folders of its own. Raises StudyError where it fails in one process."""
@@ -140,10 +140,6 @@ def _table(placed: list[Placed]) -> Table:
     return table
 
 
-def _bars(placed: list[Placed]) -> Iterator[Bar]:
-    for placement in placed:
-        yield Bar(
-            f"{placement.study} is the same everywhere",
-            "; ".join(placement.problems) or "the same",
-            not placement.problems,
-        )
+def _bar(placed: Placed) -> Bar:
+    told = "; ".join(placed.problems) or "the same"
+    return Bar(f"{placed.study} is the same everywhere", told, not placed.problems)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import partial
+from operator import attrgetter
 from typing import NamedTuple
 
 import jax
@@ -59,11 +60,7 @@ def conclude(config: Config, runs: Runs) -> Results:
     series = read_series(runs.journal, layers_of(runs.workload), config)
     ranked = standings(tuned, (SPECTRAL_ONLY,), config.confidence)
     claims = (*layer_claims(series, config), *choice_claims(ranked, config))
-    medians = {
-        name: {metric: value for metric, value in values.items() if ":" not in metric}
-        for name, values in runs.journal.medians(CONFIRM).items()
-    }
-    return Results(config, series, claims, ranked, medians, runs.journal.tally())
+    return Results(config, series, claims, ranked, runs.journal.final_medians(CONFIRM), runs.journal.tally())
 
 
 def measured_trials(config: Config) -> list[MeasuredTrial]:
@@ -127,10 +124,7 @@ def choosing_runner(name: str, config: Config, runs: Runs) -> Runner:
             for place, step in enumerate(config.recorded_steps)
         }
 
-    def numbers(trial):
-        return {"learning_rate": trial.setting.learning_rate, "decay": trial.setting.decay}
-
-    program = Program(train, columns)
+    program, numbers = Program(train, columns), attrgetter("setting.numbers")
     return trial_runner(lambda stage: program, numbers, workload.data, config.seed)
 
 

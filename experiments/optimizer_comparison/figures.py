@@ -1,7 +1,6 @@
 """The figures of an optimizer comparison, each as PNG bytes with its message as the title."""
 
 import numpy as np
-from matplotlib.axes import Axes
 
 from experiments.optimizer_comparison.config import REFERENCE as BASELINE
 from experiments.optimizer_comparison.runs import Results
@@ -51,11 +50,12 @@ def tuning(results: Results) -> bytes:
     for ax, standing in zip(axes, results.standings, strict=True):
         tuned: Tuned = standing.winner
         for decay, color in colors.items():
-            points = sorted((s.learning_rate, v) for s, v in tuned.screened.items() if s.decay == decay)
+            points = tuned.curve(decay)
             ax.plot(*zip(*points, strict=True), ".-", color=color, linewidth=1)
             finite += [score for _, score in points]
         ax.axvline(tuned.setting.learning_rate, color=CONTEXT, zorder=0)
-        _decades(ax, [s.learning_rate for s in tuned.screened])
+        log_scale(ax, "x", [s.learning_rate for s in tuned.screened])
+        ax.tick_params(axis="x", labelsize=7)
     highest = 3 * max(min(standing.winner.screened.values()) for standing in results.standings)
     log_scale(axes[0], "y", [min(score, highest) for score in finite if np.isfinite(score)])
     figure.supxlabel("learning rate")
@@ -65,8 +65,3 @@ def tuning(results: Results) -> bytes:
         "How each optimizer depends on its learning rate and decay",
         {f"decay {decay:g} a step": color for decay, color in colors.items()} | {"best": CONTEXT},
     )
-
-
-def _decades(ax: Axes, rates: list[float]) -> None:
-    log_scale(ax, "x", rates)
-    ax.tick_params(axis="x", labelsize=7)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 import jax
@@ -17,7 +18,7 @@ from experiments.study.storage.journal import Tally
 from experiments.study.training.optimizers import OPTIMIZERS
 from experiments.study.training.programs import Program, final_metrics, trainer, trial_runner
 from experiments.study.training.timing import in_turn
-from experiments.study.training.tuning import CONFIRM, SCREEN, Setting, Tuned, tune
+from experiments.study.training.tuning import CONFIRM, SCREEN, Tuned, tune
 from schedules.search import Standing, standings
 from workloads import Workload
 
@@ -68,10 +69,9 @@ def conclude(config: Config, runs: Runs) -> Results:
         evaluate = runs.evaluator(partial(runner, name, config, runs), config.metric, config.runs_per_rate)
         tuned[name] = tune(name, CENTRES[name], config, evaluate)
     timings = runs.once("timings", lambda: step_seconds(tuned, config, runs.workload))
-    medians, tally = runs.journal.medians(CONFIRM), runs.journal.tally()
-    ranked = standings(tuned, (REFERENCE,), config.confidence)
-    ends = {name: {m: v for m, v in values.items() if "@" not in m} for name, values in medians.items()}
-    return Results(config, ranked, paces(medians, timings, config), ends, tally)
+    ranked, journal = standings(tuned, (REFERENCE,), config.confidence), runs.journal
+    pace = paces(journal.medians(CONFIRM), timings, config)
+    return Results(config, ranked, pace, journal.final_medians(CONFIRM), journal.tally())
 
 
 def runner(name: str, config: Config, runs: Runs) -> Runner:
@@ -79,7 +79,7 @@ def runner(name: str, config: Config, runs: Runs) -> Runner:
     steps = {SCREEN: (config.num_steps,), CONFIRM: config.curve_steps}
     return trial_runner(
         lambda stage: program(name, config, runs.workload, steps[stage]),
-        lambda trial: row(trial.setting),
+        attrgetter("setting.numbers"),
         runs.workload.data,
         config.seed,
     )
@@ -109,17 +109,12 @@ def program(name: str, config: Config, workload: Workload, evaluate_at: tuple[in
     return Program(train, columns, config.num_steps)
 
 
-def row(setting: Setting) -> dict[str, float]:
-    """The numbers of a run."""
-    return {"learning_rate": setting.learning_rate, "decay": setting.decay}
-
-
 def step_seconds(tuned: Mapping[str, Tuned], config: Config, workload: Workload) -> dict[str, list[float]]:
     """Seconds a training step takes with each optimizer at its best: all in turn, on one device."""
     key = jax.random.key(config.seed)
 
     def timed(name: str) -> Callable[[], Any]:
-        numbers = {n: jnp.float32(value) for n, value in row(tuned[name].setting).items()} | {"key": key}
+        numbers = {n: jnp.float32(value) for n, value in tuned[name].setting.numbers.items()} | {"key": key}
         train = program(name, config, workload, (config.num_steps,)).train
         whole = jax.jit(lambda row, data: train(row, data).whole(config.num_steps))
         compiled = whole.lower(numbers, workload.data).compile()

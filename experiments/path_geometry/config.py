@@ -24,6 +24,7 @@ from schedules import FAMILIES, Family, Interval
 from schedules.search import Budget, Race, Rung
 from workloads import Workload
 
+PRESCRIBED, UNTUNED = "prescribed", "prescribed, untuned"
 BASELINE = "cosine"  # searched in every study, as what the prescribed schedule is compared with
 LEAST_PROBES = 6  # thirds of a run are compared
 SGD_AMONG_THEM = Check("names with sgd among them", lambda names: "sgd" in names)

@@ -4,9 +4,8 @@ import itertools
 
 import numpy as np
 
-from experiments.path_geometry.config import BASELINE
+from experiments.path_geometry.config import BASELINE, PRESCRIBED, UNTUNED
 from experiments.path_geometry.paths import LABELS, NOISE, RANDOM_LABELS, Group, walk_along
-from experiments.path_geometry.prescription import PRESCRIBED, UNTUNED
 from experiments.path_geometry.runs import Results
 from experiments.study.showing.figures import (
     ACCENT,

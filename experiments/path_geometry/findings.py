@@ -4,9 +4,8 @@ import numpy as np
 from jaxtyping import Float
 
 from experiments.path_geometry import figures
-from experiments.path_geometry.config import BASELINE
+from experiments.path_geometry.config import BASELINE, PRESCRIBED, UNTUNED
 from experiments.path_geometry.paths import Group, late_to_early, relative_spread
-from experiments.path_geometry.prescription import PRESCRIBED, UNTUNED
 from experiments.path_geometry.runs import Results
 from experiments.study.showing.cells import base_lr_text, shape_text
 from experiments.study.showing.claims import tally

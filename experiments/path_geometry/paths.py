@@ -1,16 +1,19 @@
-"""The measured paths, and what one path comes to."""
+"""The measured paths, what one path comes to, and the claims about them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from experiments.path_geometry.config import Config
+from experiments.path_geometry.config import BASELINE, PRESCRIBED, UNTUNED, Config
 from experiments.study.options.errors import StudyError
+from experiments.study.showing.claims import Bound, Claim, above, below
 from experiments.study.statistics.curves import typical
 from experiments.study.storage.journal import Journal
 from geometry import PathGeometry
+from schedules.search import Scale, Standing, median_change, median_estimate
 
 VECTORS = ("gradient", "update", "random")  # what is measured: the batch's gradient, minus the step, noise
 LABELS = TRUE_LABELS, RANDOM_LABELS = "true labels", "random labels"
@@ -125,3 +128,62 @@ def relative_spread(values: Float[np.ndarray, "replicates probes"]) -> Float[np.
     """The range that the middle half of a run's measurements covers, over their median."""
     low, median, high = np.quantile(values, (0.25, 0.5, 0.75), axis=1)
     return (high - low) / median
+
+
+SHARE, LOW, HIGH = 0.95, 0.5, 2.0
+ALMOST_ALWAYS = Bound(f"at least {SHARE:g}", lambda effect: effect.low >= SHARE)
+STABLE = Bound(f"in {LOW:g} to {HIGH:g}", lambda effect: effect.low >= LOW and effect.high <= HIGH)
+
+
+def path_claims(paths: Paths, config: Config) -> list[Claim]:
+    """The claims about γ, of every optimizer at the middle batch size with true labels, unless stated."""
+    walk, claims = walk_along(config), []
+    for optimizer in config.optimizers:
+        claims += [
+            *_along_training(optimizer, paths, config),
+            *_comparisons(optimizer, "gradient", paths, config),
+            _control(optimizer, walk, paths, config),
+            *_comparisons(optimizer, "update", paths, config),
+        ]
+    return claims
+
+
+def _along_training(optimizer: str, paths: Paths, config: Config) -> Iterable[Claim]:
+    cosines = paths.cosines(Group(optimizer, config.middle_batch))
+    outside_noise = cosines * np.sqrt(paths.parameters) > NOISE
+    for statement, steps in (("γ > 0", cosines > 0), (f"γ √d > {NOISE}", outside_noise)):
+        share = median_estimate(np.mean(steps, axis=1), config.confidence)
+        yield Claim(f"share of steps with {statement}", optimizer, share, ALMOST_ALWAYS)
+    ratio = median_estimate(late_to_early(cosines), config.confidence)
+    yield Claim("γ, last third over first", optimizer, ratio, STABLE)
+
+
+def _comparisons(optimizer: str, vector: str, paths: Paths, config: Config) -> Iterable[Claim]:
+    def medians(*group: int | str) -> Float[np.ndarray, "replicates"]:
+        return typical(paths.cosines(Group(optimizer, *group), vector))
+
+    sizes, confidence = config.batch_sizes, config.confidence
+    true, random = medians(config.middle_batch), medians(config.middle_batch, RANDOM_LABELS)
+    scale = Scale.of(*map(medians, sizes), random)
+    rises = [median_change(medians(b), medians(a), confidence, scale) for a, b in pairwise(sizes)]
+    rising = Bound("above 0 at each size", lambda effect: all(rise.low > 0 for rise in rises))
+    growth = median_change(medians(sizes[-1]), medians(sizes[0]), confidence, scale)
+    name = "γ" if vector == "gradient" else f"{vector}'s γ"
+    yield Claim(f"{scale.noun} of {name}, batch {sizes[0]} to {sizes[-1]}", optimizer, growth, rising)
+    change = median_change(true, random, confidence, scale)
+    yield Claim(f"{scale.noun} of {name}, random labels to true", optimizer, change, above(0))
+
+
+def _control(optimizer: str, walk: Float[np.ndarray, "probes"], paths: Paths, config: Config) -> Claim:
+    updates = paths.cosines(Group(optimizer, config.middle_batch), "update")
+    ratio = median_estimate(typical(updates / walk), config.confidence)
+    return Claim("update's γ over a random walk's", optimizer, ratio, above(1))
+
+
+def schedule_claims(standings: Sequence[Standing], metric: str) -> list[Claim]:
+    """Whether the prescribed schedule ends below the baseline that was searched with as many runs."""
+    by_name = {standing.name: standing for standing in standings}
+    statement = f"{by_name[BASELINE].scale.noun} of {metric} from {BASELINE}"
+    return [
+        Claim(statement, name, by_name[name].against[BASELINE], below(0)) for name in (UNTUNED, PRESCRIBED)
+    ]

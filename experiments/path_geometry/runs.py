@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -12,10 +13,17 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
-from experiments.path_geometry.claims import path_claims, schedule_claims
-from experiments.path_geometry.config import BASELINE, Config
-from experiments.path_geometry.paths import LABELS, RANDOM_LABELS, VECTORS, Group, Paths, read_paths
-from experiments.path_geometry.prescription import UNTUNED, prescribed_family, prescribed_rates, untuned
+from experiments.path_geometry.config import BASELINE, PRESCRIBED, UNTUNED, Config
+from experiments.path_geometry.paths import (
+    LABELS,
+    RANDOM_LABELS,
+    VECTORS,
+    Group,
+    Paths,
+    path_claims,
+    read_paths,
+    schedule_claims,
+)
 from experiments.study.running.runs import Runner, Runs
 from experiments.study.showing.claims import Claim
 from experiments.study.storage.journal import Tally, label
@@ -25,8 +33,10 @@ from experiments.study.training.replay import MeasuredTrial, replayed
 from experiments.study.training.shape_runs import ShapeRunner
 from experiments.study.training.tuning import CONFIRM
 from geometry import path_geometry
+from schedules import Family
 from schedules.search import (
     STRATEGIES,
+    Candidate,
     SearchSpace,
     Standing,
     Winner,
@@ -37,6 +47,33 @@ from schedules.search import (
 )
 from workloads import Run, Workload
 from workloads.training import Probe
+
+SMOOTHED = 3  # neighbouring measurements averaged
+
+
+def prescribed_rates(steps: Float[np.ndarray, "replicates probes"]) -> Float[np.ndarray, "probes"]:
+    """The learning rate at each probed step: the median of the locally optimal steps over runs, at least 0,
+    averaged with its neighbours (at the ends with the one there is).
+
+    >>> prescribed_rates(np.array([[3.0, 6.0, 3.0], [3.0, 6.0, 3.0]])).tolist()
+    [4.5, 4.0, 4.5]
+    """
+    median = np.maximum(np.median(steps, axis=0), 0)
+    window = np.ones(SMOOTHED)
+    return np.convolve(median, window, "same") / np.convolve(np.ones_like(median), window, "same")
+
+
+def prescribed_family(rates: Float[np.ndarray, "probes"], probe_every: int, num_steps: int) -> Family:
+    """A family without parameters whose one shape goes through the prescribed rates, over their largest;
+    straight between probed steps, and level after the last."""
+    fractions = jnp.asarray(np.arange(len(rates)) * probe_every / num_steps, jnp.float32)
+    heights = jnp.asarray(rates / np.max(rates), jnp.float32)
+    return Family(PRESCRIBED, lambda x: jnp.interp(x, fractions, heights), domain={}, space={})
+
+
+def untuned(rates: Float[np.ndarray, "probes"], family: Family) -> Candidate:
+    """The prescribed family's one shape with the prescribed rates themselves."""
+    return Candidate(replace(family, name=UNTUNED), 0, {}, float(np.max(rates)))
 
 
 class Results(NamedTuple):

@@ -8,6 +8,7 @@ from experiments.shape_dependence.costs import cost_claims, cost_text, verdict
 from experiments.shape_dependence.runs import Results
 from experiments.study.showing.cells import at_edge, change_cell, shape_text
 from experiments.study.showing.findings import Findings, Part, drawn, facts
+from experiments.study.showing.standings import naming_notes
 from experiments.study.showing.table import Column, Table, column
 
 FACTS = ("vary", "reference", "metric", "confidence", "level")  # of winners.json
@@ -118,5 +119,5 @@ def notes(results: Results) -> list[str]:
         f" hold together at {config.confidence:.0%}; * where one does not hold zero.",
         f"{tally.runs:,} transfer runs, of which {tally.diverged:,} diverged, in {tally.seconds:.0f} s; every"
         " setting's search has its own report in settings/.",
-        *(f"{warning}: {', '.join(names)}." for warning, names in warnings.items() if names),
+        *naming_notes(warnings),
     ]

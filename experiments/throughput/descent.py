@@ -71,11 +71,8 @@ def update_comparisons(repeats: int):
     square = {"kernel": jax.random.normal(jax.random.key(0), (LOW_RANK_SIDE, LOW_RANK_SIDE))}
     size = f"{LOW_RANK_SIDE}×{LOW_RANK_SIDE}"
     low_rank = _updates(orth_dion, square, 5)
-    yield (
-        f"orth_dion, rank {RANK_FRACTION:g}, {size}",
-        "optax.contrib.muon",
-        compare("", low_rank, _updates(theirs, square, 1), repeats),
-    )
+    name = f"orth_dion, rank {RANK_FRACTION:g}, {size}"
+    yield name, "optax.contrib.muon", compare("", low_rank, _updates(theirs, square, 1), repeats)
     yield "the same", "muon", compare("", low_rank, _updates(muon, square, 1), repeats)
     for width in WIDTHS:
         layers = transformer_matrices(width)
@@ -83,11 +80,8 @@ def update_comparisons(repeats: int):
         name = f"muon, {LAYERS}-layer transformer of width {width}, equal matrices together"
         batched, separate = _updates(muon, layers, count), _updates(leaf_by_leaf(layers), layers, count)
         yield name, "leaf by leaf", compare("", batched, separate, repeats)
-        yield (
-            "the same",
-            "optax.contrib.muon",
-            compare("", batched, _updates(theirs, layers, count), repeats),
-        )
+        optax_updates = _updates(theirs, layers, count)
+        yield "the same", "optax.contrib.muon", compare("", batched, optax_updates, repeats)
 
 
 def transformer_matrices(width: int) -> dict[str, dict[str, Array]]:

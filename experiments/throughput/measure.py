@@ -3,13 +3,18 @@
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.stats
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn
+from jaxtyping import Float
+
+import workloads
+from workloads import Workload
+from workloads.training import Optimizer
 
 GEMM_SIZE = 2048
 
@@ -82,6 +87,27 @@ def gemms(count: int = 4) -> Side:
         return [square(matrix) for _ in range(count) for matrix in matrices]
 
     return Side(products, len(matrices) * count * 2 * GEMM_SIZE**3)
+
+
+def sweep_side(
+    workload: Workload,
+    optimizer: Optimizer,
+    learning_rates: Float[Array, "runs steps"],
+    batch_size: int,
+    vectorize: int = 1,
+    read: Literal["metrics", "params"] = "metrics",
+) -> Side:
+    """A call that trains runs as this project does, one scan a run, mapped over the devices, and reads their
+    metrics or parameters."""
+    runs = len(learning_rates)
+
+    def one_run(row, data):
+        keys = workloads.run_keys(row["key"])
+        run = workloads.train(workload, data, optimizer, row["rates"], keys, batch_size=batch_size)
+        return getattr(run, read)
+
+    inputs = {"rates": learning_rates, "key": jax.random.split(jax.random.key(0), runs)}
+    return Side(lambda: workloads.sweep(one_run, inputs, workload.data, vectorize=vectorize), runs)
 
 
 def _seconds(call: Callable[[], object]) -> float:

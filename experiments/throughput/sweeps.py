@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 import workloads
-from experiments.throughput.measure import Side, compare
+from experiments.throughput.measure import Side, compare, sweep_side
 from schedules import FAMILIES, Family
 from workloads.linear_regression import exact_losses, expected_losses, power_law_spectrum, random_kernel
 
@@ -39,18 +39,9 @@ def report_sweeps(repeats: int, console: Console) -> None:
 
 
 def monte_carlo() -> Side:
-    """Linear regression as this project runs it: one scan a run, mapped over the devices."""
-    runs, workload = 2048, workloads.load("linear_regression", dimension=DIMENSION)
-
-    def one_run(row, data):
-        keys = workloads.run_keys(row["key"])
-        finished = workloads.train(
-            workload, data, optax.sgd, row["learning_rates"], keys, batch_size=REGRESSION_BATCH
-        )
-        return finished.metrics
-
-    inputs = {"learning_rates": _regression_rates(runs), "key": jax.random.split(jax.random.key(0), runs)}
-    return Side(lambda: workloads.sweep(one_run, inputs, workload.data, vectorize=64), runs)
+    """Linear regression as this project runs it."""
+    workload = workloads.load("linear_regression", dimension=DIMENSION)
+    return sweep_side(workload, optax.sgd, _regression_rates(2048), REGRESSION_BATCH, vectorize=64)
 
 
 def incumbent_monte_carlo(runs: int = 256) -> Side:
@@ -101,21 +92,9 @@ def exact(runs: int = 32) -> Side:
 
 
 def digits_sweep(runs: int = 64) -> Side:
-    """The digits MLP as this project runs it: one scan a run, mapped over the devices."""
-    workload = workloads.load("digits")
-
-    def one_run(row, data):
-        keys = workloads.run_keys(row["key"])
-        finished = workloads.train(
-            workload, data, optax.adam, row["learning_rates"], keys, batch_size=DIGITS_BATCH
-        )
-        return finished.metrics
-
-    inputs = {
-        "learning_rates": jnp.full((runs, DIGITS_STEPS), 1e-3),
-        "key": jax.random.split(jax.random.key(0), runs),
-    }
-    return Side(lambda: workloads.sweep(one_run, inputs, workload.data), runs)
+    """The digits MLP as this project runs it."""
+    rates = jnp.full((runs, DIGITS_STEPS), 1e-3)
+    return sweep_side(workloads.load("digits"), optax.adam, rates, DIGITS_BATCH)
 
 
 def digits_loop(runs: int = 1) -> Side:

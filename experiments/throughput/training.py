@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 import workloads
-from experiments.throughput.measure import Side, compare, matrix_flops, share_of_gemm_peak
+from experiments.throughput.measure import Side, compare, matrix_flops, share_of_gemm_peak, sweep_side
 from workloads import Workload
 from workloads.convolution import image_patches
 from workloads.images import CIFAR_CNN, CNN, ImageData, classification
@@ -141,19 +141,8 @@ def side(setting: Setting, rounds: int = 1) -> Side:
     """A call in which every device trains its own runs and evaluates nothing, so many times over."""
     # metrics that nobody reads would still be computed: inside a sweep, XLA does not see that
     workload = setting.make()._replace(evaluate=lambda params, data: {})
-    runs = len(jax.devices()) * setting.vectorize * rounds
-
-    def one_run(row, data):
-        keys = workloads.run_keys(row["key"])
-        return workloads.train(
-            workload, data, optax.adam, row["learning_rates"], keys, batch_size=setting.batch_size
-        ).params
-
-    inputs = {
-        "learning_rates": jnp.full((runs, setting.steps), 1e-3),
-        "key": jax.random.split(jax.random.key(0), runs),
-    }
-    return Side(lambda: workloads.sweep(one_run, inputs, workload.data, vectorize=setting.vectorize), runs)
+    rates = jnp.full((len(jax.devices()) * setting.vectorize * rounds, setting.steps), 1e-3)
+    return sweep_side(workload, optax.adam, rates, setting.batch_size, setting.vectorize, read="params")
 
 
 def step_flops(setting: Setting) -> int:

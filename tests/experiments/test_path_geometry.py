@@ -13,10 +13,22 @@ from jax.flatten_util import ravel_pytree
 
 import workloads
 from experiments.path_geometry import Config
-from experiments.path_geometry.claims import path_claims, schedule_claims
-from experiments.path_geometry.paths import LABELS, Group, Paths, late_to_early, random_walk_cosines
-from experiments.path_geometry.prescription import prescribed_family, prescribed_rates, untuned
-from experiments.path_geometry.runs import path_trials, replayed_path
+from experiments.path_geometry.paths import (
+    LABELS,
+    Group,
+    Paths,
+    late_to_early,
+    path_claims,
+    random_walk_cosines,
+    schedule_claims,
+)
+from experiments.path_geometry.runs import (
+    path_trials,
+    prescribed_family,
+    prescribed_rates,
+    replayed_path,
+    untuned,
+)
 from experiments.study.showing.claims import summary
 from experiments.study.storage.journal import Journal
 from schedules.search import Estimate, Standing

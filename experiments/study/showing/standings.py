@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from experiments.study.showing.cells import change_cell, rate_text
 from experiments.study.showing.table import Column, RowT, column
+from experiments.study.training.tuning import Tuned
 from schedules.search import Scale, Standing
 
 
@@ -65,16 +66,20 @@ def marked_name(standing: Standing) -> str:
     return standing.name + (" *" if standing.behind_best is None else " =" if standing.ties_with_best else "")
 
 
+def rate_column(tuned: Callable[[RowT], Tuned]) -> Column[RowT]:
+    """The learning rate of what was tuned in a row."""
+    return column(
+        "LR",
+        rate_text,
+        learning_rate=lambda row: tuned(row).setting.learning_rate,
+        learning_rate_bracketed=lambda row: tuned(row).bracketed,
+    )
+
+
 def rate_columns() -> tuple[Column[Standing], ...]:
     """The learning rate and decay of what was tuned."""
-
     return (
-        column(
-            "LR",
-            rate_text,
-            learning_rate=lambda standing: standing.winner.setting.learning_rate,
-            learning_rate_bracketed=lambda standing: standing.winner.bracketed,
-        ),
+        rate_column(lambda standing: standing.winner),
         column("decay", "{decay:g}".format, decay=lambda standing: standing.winner.setting.decay),
         column(replicates=lambda standing: len(standing.winner.scores)),
     )
@@ -91,5 +96,9 @@ def marks_note(replicates: int, confidence: float) -> str:
 def not_bracketed(standings: Sequence[Standing]) -> list[str]:
     """A note on those whose best learning rate lies on the edge of what was tried, if there are any."""
     edge = [standing.name for standing in standings if not standing.winner.bracketed]
-    note = f"Best learning rate not bracketed (on the edge of what was tried): {', '.join(edge)}."
-    return [note] if edge else []
+    return naming_notes({"Best learning rate not bracketed (on the edge of what was tried)": edge})
+
+
+def naming_notes(lists: Mapping[str, Sequence[str]], between: str = ", ") -> list[str]:
+    """A note for each list, on those that it names, if it names any."""
+    return [f"{words}: {between.join(names)}." for words, names in lists.items() if names]

@@ -186,7 +186,14 @@ class Journal:
             for group, runs in groups.items()
         }
 
-    def tally(self) -> "Tally":
+    def final_medians(self, stage: str) -> dict[str, dict[str, float]]:
+        """Those of the metrics at the end of the runs; see `curve_metric`."""
+        return {
+            group: {name: value for name, value in values.items() if "@" not in name}
+            for group, values in self.medians(stage).items()
+        }
+
+    def tally(self) -> Tally:
         """How many runs there are, and how long they took."""
         counts = self.counts()
         return Tally(sum(counts.values()), counts.get("diverged", 0), self.seconds())

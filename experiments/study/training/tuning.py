@@ -76,6 +76,11 @@ class Setting(NamedTuple):
     learning_rate: float
     decay: float
 
+    @property
+    def numbers(self) -> dict[str, float]:
+        """Those of a run with it."""
+        return {"learning_rate": self.learning_rate, "decay": self.decay}
+
 
 class Trial(NamedTuple):
     """One training run: a setting, with a replicate's keys."""
@@ -119,6 +124,12 @@ class Tuned(NamedTuple):
     bracketed: bool
     screened: Mapping[Setting, float]
     scores: Float[np.ndarray, "replicates"]
+
+    def curve(self, decay: float) -> list[tuple[float, float]]:
+        """The learning rates tried with a decay, ascending, each with its median score."""
+        return sorted(
+            (setting.learning_rate, v) for setting, v in self.screened.items() if setting.decay == decay
+        )
 
 
 Evaluate = Callable[[Sequence[Trial]], Mapping[Trial, float]]
