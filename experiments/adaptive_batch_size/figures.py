@@ -6,8 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from experiments.adaptive_batch_size.config import ADAPTIVE, EUCLIDEAN_DRIVEN, LARGE, MATCHED, SMALL
-from experiments.adaptive_batch_size.outcome import Curves, Outcome, costs_to
-from experiments.adaptive_batch_size.published import PUBLISHED
+from experiments.adaptive_batch_size.outcome import PUBLISHED, Curves, Outcome, costs_to
 from experiments.adaptive_batch_size.runs import Results
 from experiments.study.showing.figures import CONTEXT, chart, finished, log_scale, panels
 

@@ -14,8 +14,7 @@ from experiments.adaptive_batch_size.config import (
     STRATEGIES,
     Config,
 )
-from experiments.adaptive_batch_size.outcome import COMPARED, REACHING, Outcome, saving
-from experiments.adaptive_batch_size.published import PUBLISHED
+from experiments.adaptive_batch_size.outcome import COMPARED, PUBLISHED, REACHING, Outcome, saving
 from experiments.adaptive_batch_size.runs import Results
 from experiments.study.showing.cells import NONE, change_text
 from experiments.study.showing.claims import Claim, above, below, summary, tally

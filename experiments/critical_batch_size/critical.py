@@ -8,8 +8,7 @@ from jaxtyping import Float
 
 from experiments.critical_batch_size.config import Config, Variant
 from experiments.study.statistics.batch_law import ReplicatedFit, replicated_fit
-from experiments.study.statistics.rank_correlation import rank_correlations
-from experiments.study.statistics.resampled import Resampled, percentile_estimate
+from experiments.study.statistics.resampled import Resampled, percentile_estimate, rank_correlations
 from experiments.study.training.tuning import Tuned
 from geometry import HYPERBOLA, INVERSE, INVERSE_ROOT
 from geometry.noise import NOISE_GEOMETRIES

@@ -66,10 +66,6 @@ def kept_programs(folder: Path) -> Finding:
 
 
 def _described(device: jax.Device) -> str:
-    kind = (
-        device.platform
-        if device.device_kind == device.platform
-        else f"{device.platform} {device.device_kind}"
-    )
+    kind = " ".join(dict.fromkeys((device.platform, device.device_kind)))
     memory = device.memory_stats()
     return f"{kind} of {memory['bytes_limit'] / 1e9:,.0f} GB" if memory else kind

@@ -6,18 +6,17 @@ from types import MappingProxyType
 
 from experiments.study.options.checks import BelowOne, Count, NotNegative, Positive, Several
 from experiments.study.options.config import WorkloadConfig, batch_problems
-from experiments.study.options.groups import Scheduled, Trained
+from experiments.study.options.groups import Probed, Scheduled, Trained
 from experiments.study.options.pairs import WorkloadOptions
 from experiments.study.training.tuning import Budget, Decays
 from workloads import Workload
 
-LEAST_PROBES = 4  # the halves of a run are compared
 BY_INDEX, SPECTRAL_ONLY, SIGN_ONLY = "by the index", "spectral only", "sign only"
 CONTESTANTS = (BY_INDEX, SPECTRAL_ONLY, SIGN_ONLY)  # ways to choose each layer's geometry
 
 
 @dataclass(frozen=True)
-class Config(Scheduled, Trained, Budget, WorkloadConfig):
+class Config(Scheduled, Trained, Probed, Budget, WorkloadConfig):
     """What is measured."""
 
     workload_options: WorkloadOptions = field(default_factory=lambda: {"model": "cnn"})
@@ -41,13 +40,10 @@ class Config(Scheduled, Trained, Budget, WorkloadConfig):
     """The middle of the learning rates first tried with each way to choose."""
     decays: Decays = (0.0, 1e-3)
 
+    least_probes = 4  # the halves of a run are compared
+
     def joint_problems(self) -> Iterator[str]:
         yield from super().joint_problems()
-        if self.sound("num_steps", "probe_every") and len(self.probed_steps) < LEAST_PROBES:
-            yield (
-                f"probe_every: must leave at least {LEAST_PROBES} probed steps of num_steps={self.num_steps},"
-                f" got {self.probe_every}."
-            )
         if self.sound("batch_size", "parts", "microbatches", "data_parallel"):
             pieces = self.microbatches * self.data_parallel
             if self.batch_size % (self.parts * pieces):
@@ -65,10 +61,6 @@ class Config(Scheduled, Trained, Budget, WorkloadConfig):
     @property
     def planned_runs(self) -> int:
         return self.replicates + len(CONTESTANTS) * (self.tuning_runs + self.confirm_replicates)
-
-    @property
-    def probed_steps(self) -> range:
-        return range(0, self.num_steps, self.probe_every)
 
     @property
     def recorded_steps(self) -> range:

@@ -10,12 +10,11 @@ from experiments.loss_prediction import figures
 from experiments.loss_prediction.config import FITTED
 from experiments.loss_prediction.runs import MOST, OTHER_SEEDS, SUM, WINNER, Results, optimum_name, pick_name
 from experiments.loss_prediction.shapes import ANY, EQUAL
-from experiments.study.showing.cells import shape_text
 from experiments.study.showing.claims import Claim, above, below
 from experiments.study.showing.findings import Findings, Part, drawn, facts
-from experiments.study.showing.standings import change_columns, marked_name
+from experiments.study.showing.standings import change_columns, marked_name, shape_column
 from experiments.study.showing.table import Table, column
-from experiments.study.statistics.rank_correlation import Correlations
+from experiments.study.statistics.resampled import Correlations
 from schedules.search import Candidate, Estimate, Scale, Standing
 
 HIGH = 0.8  # a rank correlation
@@ -83,13 +82,7 @@ def proposal_table(results: Results) -> Table[Proposal]:
     columns = (
         column("compared at", pool=lambda row: row.pool),
         column("schedule", shown=lambda r: marked_name(r.standing), schedule=lambda r: r.standing.name),
-        column(
-            "shape",
-            lambda family, params: f"{family} {shape_text(params)}",
-            wrapped=True,
-            family=lambda row: row.candidate.family.name,
-            params=lambda row: row.candidate.params,
-        ),
+        shape_column("shape", lambda row: row.candidate),
         column("peak LR", base_lr=lambda row: row.candidate.base_lr),
         column("loss [interval]", score=lambda row: row.standing.score),
         *change_columns((WINNER, MOST), results.scale, lambda row: row.standing),

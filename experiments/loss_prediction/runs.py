@@ -22,8 +22,7 @@ from experiments.study.options.metrics import curve_metric
 from experiments.study.running.evaluation import Evaluate
 from experiments.study.running.runs import Runs
 from experiments.study.running.sweeping import Sweep
-from experiments.study.statistics.rank_correlation import Correlations, correlations
-from experiments.study.statistics.resampled import resamples_of
+from experiments.study.statistics.resampled import Correlations, correlations, resamples_of
 from experiments.study.storage.journal import Journal, Tally, median_or_worse
 from experiments.study.training.optimizers import OPTIMIZERS
 from experiments.study.training.shape_runs import ShapeRunner

@@ -18,7 +18,7 @@ from experiments.study.options.checks import (
     entries,
 )
 from experiments.study.options.config import Group, WorkloadConfig
-from experiments.study.options.groups import Trained
+from experiments.study.options.groups import Probed, Trained
 from experiments.study.training.optimizers import OPTIMIZERS
 from schedules import FAMILIES, Family, Interval
 from schedules.search import Budget, Race, Rung
@@ -26,7 +26,6 @@ from workloads import Workload
 
 PRESCRIBED, UNTUNED = "prescribed", "prescribed, untuned"
 BASELINE = "cosine"  # searched in every study, as what the prescribed schedule is compared with
-LEAST_PROBES = 6  # thirds of a run are compared
 SGD_AMONG_THEM = Check("names with sgd among them", lambda names: "sgd" in names)
 
 
@@ -72,7 +71,7 @@ class Searched:
 
 
 @dataclass(frozen=True)
-class Config(Trained, Searched, WorkloadConfig):
+class Config(Trained, Probed, Searched, WorkloadConfig):
     """What is measured."""
 
     optimizers: Annotated[tuple[str, ...], OneOf(OPTIMIZERS), EACH_ONCE, SGD_AMONG_THEM] = (
@@ -96,6 +95,7 @@ class Config(Trained, Searched, WorkloadConfig):
     """Seeds of each measured path, with true labels and with random ones."""
 
     batch_fields = ("batch_sizes",)
+    least_probes = 6  # thirds of a run are compared
 
     def joint_problems(self) -> Iterator[str]:
         yield from super().joint_problems()
@@ -103,11 +103,6 @@ class Config(Trained, Searched, WorkloadConfig):
             yield (
                 f"learning_rates: there must be one for each of the {len(self.optimizers)} optimizers,"
                 f" got {self.learning_rates}."
-            )
-        if self.sound("num_steps", "probe_every") and len(self.probed_steps) < LEAST_PROBES:
-            yield (
-                f"probe_every: must leave at least {LEAST_PROBES} probed steps of num_steps={self.num_steps},"
-                f" got {self.probe_every}."
             )
 
     def workload_problems(self, workload: Workload) -> Iterator[str]:
@@ -124,10 +119,6 @@ class Config(Trained, Searched, WorkloadConfig):
     def multipliers(self) -> Float[Array, "steps"]:
         """The measured runs' learning rate at every step, as a fraction of the peak."""
         return FAMILIES[self.schedule].multipliers({"warmup": 0.0}, self.num_steps)
-
-    @property
-    def probed_steps(self) -> range:
-        return range(0, self.num_steps, self.probe_every)
 
     @property
     def middle_batch(self) -> int:

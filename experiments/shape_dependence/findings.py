@@ -6,9 +6,9 @@ from typing import Any
 from experiments.shape_dependence import figures
 from experiments.shape_dependence.costs import cost_claims, cost_text, verdict
 from experiments.shape_dependence.runs import Results
-from experiments.study.showing.cells import at_edge, change_cell, shape_text
+from experiments.study.showing.cells import at_edge, change_cell
 from experiments.study.showing.findings import Findings, Part, drawn, facts
-from experiments.study.showing.standings import naming_notes
+from experiments.study.showing.standings import naming_notes, shape_column
 from experiments.study.showing.table import Column, Table, column
 
 FACTS = ("vary", "reference", "metric", "confidence", "level")  # of winners.json
@@ -41,13 +41,7 @@ def shapes(results: Results) -> Table[str]:
     columns = (
         column("setting", setting=lambda name: name),
         column(changes=config.changes.get),
-        column(
-            "best shape",
-            lambda family, params: f"{family} {shape_text(params)}",
-            wrapped=True,
-            family=lambda name: found[name].family.name,
-            params=lambda name: found[name].params,
-        ),
+        shape_column("best shape", found.get),
         column(options=lambda name: found[name].family.options),
         column("base LR", base_lr=lambda name: results.transferred[name][name].candidate.base_lr),
         column(f"{config.metric} [interval]", score=lambda name: results.score(name, name)),

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.stats
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
 import workloads
 from workloads import Workload

@@ -11,9 +11,8 @@ import pytest
 
 import workloads
 from experiments.critical_batch_size import STUDY, Config
-from experiments.critical_batch_size.runs import Trial
+from experiments.critical_batch_size.runs import FreshNoise, Trial
 from experiments.study.training import tuning
-from experiments.study.training.noise import FreshNoise
 from experiments.study.training.optimizers import OPTIMIZERS
 from tests.experiments.small_study import config_of
 

@@ -5,8 +5,7 @@ import pytest
 from scipy import stats
 
 from experiments.generalization.gaps import Gaps, rankings
-from experiments.study.statistics.rank_correlation import correlations, rank_correlations
-from experiments.study.statistics.resampled import percentile_estimate
+from experiments.study.statistics.resampled import correlations, percentile_estimate, rank_correlations
 
 
 @pytest.fixture

@@ -46,6 +46,29 @@ class Scheduled(Stepped):
         return FAMILIES[self.schedule].multipliers({"warmup": self.warmup}, self.num_steps)
 
 
+class Probed:
+    """For configs of runs that are measured along the way, from `probe_every` steps to the next.
+
+    Attributes:
+      least_probes: measurements of a run that the study needs.
+    """
+
+    least_probes: ClassVar[int]
+
+    @property
+    def probed_steps(self) -> range:
+        """Before which updates a run is measured."""
+        return range(0, self.num_steps, self.probe_every)
+
+    def joint_problems(self) -> Iterator[str]:
+        yield from super().joint_problems()
+        if self.sound("num_steps", "probe_every") and len(self.probed_steps) < self.least_probes:
+            yield (
+                f"probe_every: must leave at least {self.least_probes} probed steps of"
+                f" num_steps={self.num_steps}, got {self.probe_every}."
+            )
+
+
 @dataclass(frozen=True)
 class Trained:
     """How every run is computed."""

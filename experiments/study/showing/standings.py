@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from experiments.study.showing.cells import change_cell, rate_text
+from experiments.study.showing.cells import change_cell, rate_text, shape_text
 from experiments.study.showing.table import Column, RowT, column
 from experiments.study.training.tuning import Tuned
-from schedules.search import Scale, Standing
+from schedules.search import Candidate, Scale, Standing
 
 
 def standing_columns(
@@ -73,6 +73,17 @@ def rate_column(tuned: Callable[[RowT], Tuned]) -> Column[RowT]:
         rate_text,
         learning_rate=lambda row: tuned(row).setting.learning_rate,
         learning_rate_bracketed=lambda row: tuned(row).bracketed,
+    )
+
+
+def shape_column(heading: str, candidate: Callable[[RowT], Candidate]) -> Column[RowT]:
+    """The family of a row's schedule, and its shape there."""
+    return column(
+        heading,
+        lambda family, params: f"{family} {shape_text(params)}",
+        wrapped=True,
+        family=lambda row: candidate(row).family.name,
+        params=lambda row: candidate(row).params,
     )
 
 
