@@ -15,7 +15,8 @@ from schedules.search import Estimate, Scale, median_estimate, paired_change
 
 
 class Published(NamedTuple):
-    """Validation losses by strategy, and the fraction of steps that the matched batch saved."""
+    """What arXiv:2602.03001 reports of a Llama with 160M parameters, as published: validation losses by
+    strategy, and the fraction of steps that the matched batch saved."""
 
     small: float
     large: float
@@ -60,7 +61,8 @@ class Pace(NamedTuple):
 
 
 class Timing(NamedTuple):
-    """Seconds of whole runs of one contestant, by repeat.
+    """Seconds of whole runs of one contestant, by repeat: they tell what is for a micro-batch, an update, a
+    measurement.
 
     Attributes:
       seconds: of the run as it is studied.

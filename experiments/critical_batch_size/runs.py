@@ -42,8 +42,9 @@ from workloads.gradients import part_gradients
 
 
 class FreshNoise(NamedTuple):
-    """Measures noise scales from fresh examples, of which there may be more than in a run's batch: the norm
-    of a small batch's gradient is mostly noise, and the scale then comes out as the batch size.
+    """Measures noise scales beside a run, from fresh examples and not from its own batches: of these there may
+    be more, and the norm of a small batch's gradient is mostly noise, so that the scale comes out as the
+    batch size.
 
     Attributes:
       workload: what is trained.

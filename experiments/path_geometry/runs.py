@@ -1,4 +1,7 @@
-"""The runs of a study of path geometry: measured ones, then the schedule they prescribe against others."""
+"""The runs of a study of path geometry: measured ones, then the schedule they prescribe against others.
+
+Prescribed is, at each step, the learning rate RSI / EB² that was measured.
+"""
 
 import itertools
 from collections.abc import Mapping
