@@ -42,8 +42,8 @@ from workloads.gradients import part_gradients
 
 
 class FreshNoise(NamedTuple):
-    """Measures noise scales beside a run, from fresh examples and not from its own batches: of these there may
-    be more, and the norm of a small batch's gradient is mostly noise, so that the scale comes out as the
+    """Measures noise scales beside a run, from fresh examples and not from its own batches: there may be more
+    of them, and the norm of a small batch's gradient is mostly noise, so that the scale comes out as the
     batch size.
 
     Attributes:
