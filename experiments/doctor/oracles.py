@@ -92,12 +92,12 @@ QUADRATIC = Workload(
 
 
 def _three_steps(name: str, optimizer: Optimizer, expected: Sequence[float]) -> Oracle:
-    @jax.jit
-    def train(rates, target, key):
-        keys = workloads.run_keys(key)
-        return workloads.train(QUADRATIC, target, optimizer, rates, keys, batch_size=1).params["kernel"]
-
     def trained() -> Float[Array, "rows columns"]:
+        @jax.jit
+        def train(rates, target, key):
+            keys = workloads.run_keys(key)
+            return workloads.train(QUADRATIC, target, optimizer, rates, keys, batch_size=1).params["kernel"]
+
         return train(jnp.array(RATES), jnp.array(TARGET), jax.random.key(0))
 
     return Oracle(f"three steps of {name}", "NumPy, float64", trained, expected, 1e-5)

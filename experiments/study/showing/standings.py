@@ -110,6 +110,6 @@ def not_bracketed(standings: Sequence[Standing]) -> list[str]:
     return naming_notes({"Best learning rate not bracketed (on the edge of what was tried)": edge})
 
 
-def naming_notes(lists: Mapping[str, Sequence[str]], between: str = ", ") -> list[str]:
+def naming_notes(lists: Mapping[str, Sequence[str]], separator: str = ", ") -> list[str]:
     """A note for each list, on those that it names, if it names any."""
-    return [f"{words}: {between.join(names)}." for words, names in lists.items() if names]
+    return [f"{words}: {separator.join(names)}." for words, names in lists.items() if names]
