@@ -21,8 +21,8 @@ STUDY = Study(
     small={
         "critical_batch_size": "--workload linear_regression --workload-options dimension 16 --target 0.06"
         " --optimizers momentum --momenta 0.5 --momentum-optimizers momentum --decays 0.25"
-        " --decay-optimizers momentum --batch-sizes 2 4 8 --least-steps 20 --max-samples 4000"
-        " --evaluation-ratio 1.3 --first-rates 3 --more-rates 1 --screen-replicates 2 --confirm-replicates 3"
+        " --decay-optimizers momentum --batch-sizes 2 4 8 --least-steps 20 --max-samples 80"
+        " --evaluation-ratio 1.3 --first-rates 3 --more-rates 1 --screen-replicates 1 --confirm-replicates 3"
         " --noise-points 4 --noise-batch 16 --noise-parts 4"
     },
 )

@@ -20,10 +20,10 @@ STUDY = Study(
     present=present,
     saved=True,
     small={
-        "loss_prediction": "--workload linear_regression --workload-options dimension 64 --batch-size 4"
-        " --num-steps 2000 --largest-rate 1 --smallest-share 0.3 --curve-points 6 --fit-replicates 6"
-        " --families rex wsd --shapes 6 --choose-replicates 8 --score-replicates 8 --best-fraction 0.4"
-        " --confirm-replicates 12"
+        "loss_prediction": "--workload linear_regression --workload-options dimension 8 --batch-size 4"
+        " --num-steps 24 --largest-rate 1 --smallest-share 0.3 --curve-points 6 --fit-replicates 6"
+        " --families rex wsd --shapes 6 --choose-replicates 4 --score-replicates 4 --best-fraction 0.4"
+        " --confirm-replicates 5"
     },
 )
 

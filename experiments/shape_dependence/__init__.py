@@ -21,10 +21,10 @@ STUDY = Study(
     saved=True,
     quick=QUICK,
     small={
-        "shape_dependence": "--vary num_steps --values 1000 2000 --workload linear_regression"
-        " --workload-options dimension 64 --optimizer sgd --batch-size 2 --learning-rates 0.25 4"
-        " --families cosine --candidates 8 --rung-replicates 4 --top 2 --select-replicates 8"
-        " --confirm-replicates 16 --checked 0 --chunk-runs 32"
+        "shape_dependence": "--vary num_steps --values 10 5 --workload linear_regression"
+        " --workload-options dimension 8 --optimizer sgd --batch-size 2 --learning-rates 0.25 4"
+        " --families cosine --candidates 4 --rung-replicates 2 --top 2 --select-replicates 3"
+        " --confirm-replicates 5 --checked 0 --chunk-runs 32"
     },
 )
 

@@ -56,7 +56,11 @@ class Finished(NamedTuple):
 
 @pytest.fixture(scope="session")
 def finished_studies(tmp_path_factory):
-    """(name of a small form) → that study, run once for all tests that only read it."""
+    """(name of a small form) → that study, run once for all tests that only read it.
+
+    They are marked `bits`, as some compare bits, and of the group that has the form's name: it is run in one
+    session, by one worker.
+    """
 
     @functools.cache
     def finish(name):

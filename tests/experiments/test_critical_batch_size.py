@@ -10,23 +10,22 @@ import numpy as np
 import pytest
 
 import workloads
-from experiments.critical_batch_size import STUDY, Config
+from experiments.critical_batch_size import Config
 from experiments.critical_batch_size.runs import FreshNoise, Trial
 from experiments.study.training import tuning
 from experiments.study.training.optimizers import OPTIMIZERS
-from tests.experiments.small_study import config_of
 
 DIMENSION, BATCHES, TARGET, REPLICATES = 16, (2, 4, 8), 0.06, 3
 NOISE_BATCH, PARTS = 16, 4
 VARIANTS = ("momentum", "momentum β=0.5", "momentum λ=0.25")
 
+pytestmark = [pytest.mark.bits, pytest.mark.xdist_group("critical_batch_size")]
+
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(finished_studies):
     """Of a study in which not all runs get to the target."""
-    folder = tmp_path_factory.mktemp("critical") / "study"
-    STUDY.run(config_of("critical_batch_size", "--max-samples 80 --screen-replicates 1"), folder, devices=2)
-    return folder
+    return finished_studies("critical_batch_size").folder
 
 
 def named(key, name):

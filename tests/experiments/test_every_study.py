@@ -23,6 +23,8 @@ from tests.experiments.small_study import call, unwrapped
 
 FORMS = [*STUDIES, "toy"]
 
+pytestmark = pytest.mark.bits
+
 
 @pytest.fixture(params=[pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in FORMS])
 def finished(request, finished_studies):
@@ -52,7 +54,6 @@ def rows_of_all(folder, journal_rows):
     return {place.relative_to(folder): journal_rows(place) for place in places}
 
 
-@pytest.mark.bits
 def test_lost_runs_come_back_bit_for_bit_on_other_devices(finished, copy, journal_rows):
     study, folder, words, _ = finished
     timed, expected = study.timed_keys(folder), rows_of_all(folder, journal_rows)

@@ -14,19 +14,15 @@ from tests.experiments.small_study import config_of
 
 STEPS, LARGEST, SHARE = 24, 1.0, 0.3
 FAMILIES_DRAWN, SHAPES, FIT, SEEDS, CONFIRM = ("rex", "wsd"), 6, 6, 4, 5
-SHORT = (
-    f"--workload-options dimension 8 --num-steps {STEPS} --choose-replicates {SEEDS}"
-    f" --score-replicates {SEEDS} --confirm-replicates {CONFIRM}"
-)
 POOLS = ("equal Σ LR", "any LR")
 LAWS = ("law", "law with warm-up")
 
+pytestmark = [pytest.mark.bits, pytest.mark.xdist_group("loss_prediction")]
+
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("loss_prediction") / "study"
-    STUDY.run(config_of("loss_prediction", SHORT), folder, devices=2)
-    return folder
+def folder(finished_studies):
+    return finished_studies("loss_prediction").folder
 
 
 @pytest.fixture(scope="module")
@@ -185,4 +181,4 @@ def test_every_claim_is_made_of_both_pools(found):
 )
 def test_what_only_drawing_or_running_tells_is_a_message_too(changes, message, tmp_path):
     with pytest.raises(StudyError, match=message):
-        STUDY.run(config_of("loss_prediction", f"{SHORT} {changes}"), tmp_path / "study", devices=2)
+        STUDY.run(config_of("loss_prediction", changes), tmp_path / "study", devices=2)

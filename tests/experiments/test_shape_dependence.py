@@ -17,18 +17,14 @@ from tests.experiments.small_study import config_of
 
 SETTINGS = {"num_steps_5": 5, "num_steps_10": 10}
 SELECT, CONFIRM, RATES = 3, 5, 12
-SHORT = (
-    "--workload-options dimension 8 --values 10 5 --candidates 4 --rung-replicates 2"
-    f" --select-replicates {SELECT} --confirm-replicates {CONFIRM}"
-)
+
+pytestmark = [pytest.mark.bits, pytest.mark.xdist_group("shape_dependence")]
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(finished_studies):
     """Of a study whose settings have different best shapes."""
-    folder = tmp_path_factory.mktemp("dependence") / "study"
-    STUDY.run(config_of("shape_dependence", SHORT), folder)
-    return folder
+    return finished_studies("shape_dependence").folder
 
 
 def content(folder):
@@ -144,7 +140,7 @@ def test_searches_and_transfers_are_trained_as_their_setting_says(tmp_path, monk
         return lambda trials: [{"train_loss": batch_size * (1 + abs(trial.base_lr - 1))} for trial in trials]
 
     monkeypatch.setattr("experiments.shape_search.runs.ShapeRunner", runner)
-    STUDY.run(config_of("shape_dependence", f"{SHORT} --vary batch_size --values 4 1 8"), tmp_path)
+    STUDY.run(config_of("shape_dependence", "--vary batch_size --values 4 1 8"), tmp_path)
     transfers = content(tmp_path)["transfers"]
     assert {(entry["trained_in"], entry["score"]["value"], entry["base_lr"]) for entry in transfers} == {
         ("batch_size_4", 4.0, 1.0),
