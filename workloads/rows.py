@@ -122,6 +122,7 @@ def in_turn(
     groups = jax.tree.map(lambda leaf: leaf.reshape(-1, vectorize, *leaf.shape[1:]), rows)
     first = jax.tree.map(lambda leaf: leaf[0], groups)
     count = len(jax.tree.leaves(groups)[0])
+    compute = jax.jit(compute, inline=True)  # traced once, not for its shapes and then for its values
     _, shapes = jax.eval_shape(compute, first, state)
     results = jax.tree.map(lambda leaf: jnp.zeros((count, *leaf.shape), leaf.dtype), shapes)
 

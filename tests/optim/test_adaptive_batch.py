@@ -216,11 +216,14 @@ def test_sharded_parameters_grow_the_same_batch():
     tx = adaptive_batch(optax.sgd, table, controlled(SPECTRAL), microbatch_size=MICRO)
 
     def run(params, noises):
+        @jax.jit
+        def step(params, state, noise):
+            updates, state = tx.update(gradient(params, noise), state, params)
+            return optax.apply_updates(params, updates), state
+
         state, batches = tx.init(params), []
-        update = jax.jit(tx.update)
         for noise in noises:
-            updates, state = update(gradient(params, noise), state, params)
-            params = optax.apply_updates(params, updates)
+            params, state = step(params, state, noise)
             batches.append(int(state.control.batch_size))
         return params, batches
 
@@ -276,7 +279,7 @@ def test_gradients_of_another_dtype_are_those_of_multi_steps(kept, given, build)
 def test_outside_jit_it_is_the_same():
     tx = adaptive_batch(optax.sgd, table, controlled(SIGN, every=1, warmup_samples=0), microbatch_size=MICRO)
     updates, states = (tx.update, jax.jit(tx.update)), [tx.init(single(drawn(0)))] * 2
-    for step in range(6):
+    for step in range(3):  # each of them traces anew: within a batch, at its end, and in a larger one
         gradients = single(drawn(step))
         results = [update(gradients, state) for update, state in zip(updates, states, strict=True)]
         chex.assert_trees_all_close(*(update for update, _ in results), rtol=1e-5, atol=1e-7)

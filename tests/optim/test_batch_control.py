@@ -189,12 +189,17 @@ def test_a_last_batch_may_hold_fewer_samples():
 
 def test_it_tells_which_batch_will_be_measured():
     controller = BatchController(SIGN, 2, 1024, every=3, noise_decay=0, signal_decay=0)
+
+    @jax.jit
+    def step(state):
+        later = controller.update(state, lambda: scale(jnp.sqrt(state.batch_size), 1))
+        return controller.due(state), later.batch_size > state.batch_size, later
+
     state, due = controller.init(), []
     for _ in range(7):
-        due.append(bool(controller.due(state)))
-        previous = state.batch_size
-        state = controller.update(state, lambda previous=previous: scale(jnp.sqrt(previous), 1))
-        assert (state.batch_size > previous) == due[-1]
+        is_due, grew, state = step(state)
+        assert grew == is_due
+        due.append(bool(is_due))
     assert due == [False, False, True, False, False, True, False]
 
 

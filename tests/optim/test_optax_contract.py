@@ -182,8 +182,7 @@ def is_sharded(case):
 
 def goes_inside_shard_map(case):
     """Two ranks step on their mean gradient from the same parameters, and each on its own from its own."""
-    tx = case.build(0.1)
-    update = lambda g, s, p: tx.update(g, s, p, **extra(case, g))  # noqa: E731
+    tx, update = compiled(case)
     gradients = [[drawn(10 * step + rank) for rank in range(2)] for step in range(2)]
     means = [jax.tree.map(lambda a, b: (a + b) / 2, *ranks) for ranks in gradients]
 
@@ -193,7 +192,7 @@ def goes_inside_shard_map(case):
         return updates
 
     expected = [
-        two_steps(jax.jit(update), g, tx.init(params), params)
+        two_steps(update, g, tx.init(params), params)
         for g, params in zip((means, *zip(*gradients, strict=True)), map(drawn, (2, 2, 3)), strict=True)
     ]
 
@@ -321,7 +320,7 @@ for tx in (
 ):
     parts, results = {"kernel": np.ones((2, 3, 2))}, []
     for one in (tx, cloudpickle.loads(cloudpickle.dumps(tx))):
-        update = optax.with_extra_args_support(one).update
+        update = jax.jit(optax.with_extra_args_support(one).update)
         results.append(update(params, one.init(params), params, part_gradients=parts))
     jax.tree.map(np.testing.assert_array_equal, *results)
 """

@@ -1,5 +1,7 @@
 """One run on several devices, which share every batch, against the same run on one."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -31,7 +33,10 @@ NETWORK = Workload(
 )
 
 
+@functools.cache
 def runner(**options):
+    """The same function for the same options, so that tests share its programs."""
+
     def run(row, data):
         keys = run_keys(row["key"])
         return train(NETWORK, data, optax.sgd, row["rates"], keys, batch_size=BATCH, **options)
@@ -55,7 +60,7 @@ def test_runs_on_devices_that_share_batches_equal_runs_on_one(devices, data_para
     assert dict(mesh.shape) == {"runs": devices // data_parallel, "data": data_parallel}
     run = runner(evaluate_at=(0, STEPS))
     assert_close(
-        sweep(run, rows(3), NETWORK.data, mesh=mesh), sweep(run, rows(3), NETWORK.data, mesh=run_mesh(1))
+        sweep(run, rows(5), NETWORK.data, mesh=mesh), sweep(run, rows(5), NETWORK.data, mesh=run_mesh(1))
     )
 
 
@@ -66,7 +71,7 @@ def test_parts_and_microbatches_are_shared_too(options):
 
 
 def test_runs_side_by_side_share_their_batches_too():
-    run, mesh = runner(), run_mesh(8, data_parallel=2)
+    run, mesh = runner(evaluate_at=(0, STEPS)), run_mesh(8, data_parallel=2)
     joint = sweep(run, rows(5), NETWORK.data, mesh=mesh, vectorize=2)
     assert_close(joint, sweep(run, rows(5), NETWORK.data, mesh=run_mesh(1)))
 

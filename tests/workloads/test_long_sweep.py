@@ -84,7 +84,7 @@ def test_a_state_goes_on_where_it_is_restored(first_devices, later_devices, vect
     assert_identical(second.finish(second.advance(state, STEPS)), first.whole(STEPS))
 
 
-@pytest.mark.parametrize(("first_devices", "later_devices"), [(1, 8), (8, 1)])
+@pytest.mark.parametrize(("first_devices", "later_devices"), [(1, 2), (2, 1)])
 def test_one_device_and_several_go_on_for_each_other_up_to_round_off(first_devices, later_devices):
     first, second = sweep_on(first_devices, vectorize=4), sweep_on(later_devices, vectorize=4)
     resumed = second.finish(second.advance(second.restored(first.saved(advanced(first, 4))), STEPS))
@@ -97,12 +97,12 @@ def test_devices_that_share_batches_go_on_as_they_began():
     first, second = sweep_on(8, data_parallel=2), sweep_on(4, data_parallel=2, capacity=30)
     restored = second.restored(first.saved(advanced(first, 6)))
     assert_identical(second.finish(second.advance(restored, STEPS)), whole)
-    single = results_of(sweep_on(1))
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), whole, single)
+    alone = results_of(sweep_on(2))  # each device its own runs
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), whole, alone)
 
 
 def test_what_is_saved_is_that_of_the_rows_in_order_on_any_devices():
-    mine, other = (sweep_on(devices, vectorize=2, capacity=20) for devices in (8, 3))
+    mine, other = sweep_on(4, vectorize=2), sweep_on(3, vectorize=2, capacity=20)
     saved = mine.saved(advanced(mine, 5))
     assert_identical(saved, other.saved(advanced(other, 2, 5)))
     assert all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(saved))
@@ -192,7 +192,7 @@ def test_another_sweep_of_the_same_stages_compiles_nothing():
 def test_advancing_copies_nothing_of_the_data_or_the_rows():
     mesh = run_mesh(2)
     data = replicated(REGRESSION.data, mesh)
-    swept = long_sweep(in_stages, jax.device_put(rows_of(4)), data, mesh=mesh)
+    swept = long_sweep(in_stages, jax.device_put(rows_of(11)), data, mesh=mesh)
     state = swept.advance(swept.begin(), 2)  # compiles
     with jax.transfer_guard("disallow"):
         jax.block_until_ready(swept.advance(state, 7).runs)

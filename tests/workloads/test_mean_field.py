@@ -1,5 +1,7 @@
 """The mean-field expected loss of linear regression: where it holds, and where it does not."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,18 +16,25 @@ MODERATE = {0.5: 2.0, 1.0: 2.0, 2.0: 1.0}  # exponent: learning rate, at D = 64 
 def exact_over_kernels(learning_rates, exponent, dimension, batch_size, num_kernels):
     """Exact losses [kernels, steps] for independent random kernels, in float64."""
     with jax.enable_x64(True):
-        spectrum = power_law_spectrum(dimension, exponent)
-        kernels = jax.vmap(lambda key: random_kernel(key, spectrum))(
-            jax.random.split(jax.random.key(3), num_kernels)
+        spectrum, keys = (
+            power_law_spectrum(dimension, exponent),
+            jax.random.split(jax.random.key(3), num_kernels),
         )
-        table = jnp.asarray(np.float64(learning_rates))
-        return np.asarray(jax.vmap(lambda kernel: exact_losses(table, kernel, batch_size))(kernels))
+        return np.asarray(losses_of_kernels(np.float64(learning_rates), spectrum, keys, batch_size))
+
+
+@functools.partial(jax.jit, static_argnums=3)
+def losses_of_kernels(table, spectrum, keys, batch_size):
+    return jax.vmap(lambda key: exact_losses(table, random_kernel(key, spectrum), batch_size))(keys)
 
 
 def mean_field(learning_rates, exponent, dimension, batch_size):
     with jax.enable_x64(True):
-        table = jnp.asarray(np.float64(learning_rates))
-        return np.asarray(expected_losses(table, power_law_spectrum(dimension, exponent), batch_size))
+        spectrum = power_law_spectrum(dimension, exponent)
+        return np.asarray(compiled_mean_field(np.float64(learning_rates), spectrum, batch_size))
+
+
+compiled_mean_field = jax.jit(expected_losses, static_argnums=2)
 
 
 def numpy_mean_field(learning_rates, spectrum, batch_size):
