@@ -1,0 +1,179 @@
+"""How much better than a winner can any curve be? Asked of the model, and of runs that it proposes for this.
+
+1. challenge: rounds of curves that the posterior holds for better, of all families and of one that is as free
+   as a curve (`OPEN`), begun from the winner's own; each round on a few fresh seeds, the winner among them.
+2. check: the best of them against the winner, on fresh paired seeds that chose nothing.
+3. bound: functions are drawn from the posterior over a last pool; δ is an upper confidence limit of what the
+   lowest curve under each saves of the score of the better of the two.
+
+This is the project's own.
+"""
+
+import functools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import PRNGKeyArray
+
+from schedules.curve_model import CurveModel
+from schedules.families import FAMILIES
+from schedules.search.curves import (
+    DRAWN,
+    Pool,
+    Scores,
+    model_of,
+    num_steps_of,
+    pool_of,
+    promising,
+    proposals_at,
+    proposed,
+    ranked,
+)
+from schedules.search.keys import named_key
+from schedules.search.near_optimality import free_start
+from schedules.search.paired import paired_change
+from schedules.search.procedure import Winner
+from schedules.search.racing import CONFIRM, Evaluate, Rung, replicate_scores, trial_scores
+from schedules.search.recall import Once, anew
+from schedules.search.scale import Scale
+from schedules.search.scoring import Estimate
+from schedules.search.strategy import numpy_generator
+from schedules.search.trial import Candidate, SearchSpace, Trial
+from schedules.search.verdicts import verdict_text
+
+CHECK = "check"
+OPEN = "free"  # the family of challengers from outside the winner's own
+CHECKED = 0.25  # of the runs, for the last comparison
+ROUNDS = 12  # at most
+SEEDS = 4  # of a round, the same for all its curves
+LEAST_ROUND = 16  # runs
+PARENTS = 12  # whose neighbours challenge
+DRAWS = 400  # functions that the bound takes the lowest curve of
+
+
+class CurveVerdict(NamedTuple):
+    """The verdict on a winner among all curves.
+
+    Attributes:
+      winner: the best of all families.
+      found: the best of its challengers; the winner's own candidate where none was run.
+      scale: of the change and of delta.
+      change: of the median, from the winner's to that of `found`, paired seed by seed.
+      delta: what any curve saves of the better one's score at most.
+    """
+
+    winner: Winner
+    found: Candidate
+    scale: Scale
+    change: Estimate
+    delta: float
+
+    @property
+    def improved(self) -> bool:
+        """Whether what was found is better beyond the interval."""
+        return self.change.high < 0
+
+    def __str__(self) -> str:
+        return verdict_text(self.improved, self.change, self.delta, self.scale, self.found.family.name)
+
+
+def challenge(
+    winner: Winner,
+    spaces: Mapping[str, SearchSpace],
+    scores: Scores,
+    runs: int,
+    confidence: float,
+    key: PRNGKeyArray,
+    evaluate: Evaluate,
+    once: Once = anew,
+) -> CurveVerdict:
+    """The verdict on the best winner.
+
+    Args:
+      winner: it, with its confirming runs.
+      spaces: of all families, by name.
+      scores: of the search's runs.
+      runs: what the challenge may cost.
+      confidence: of the verdict.
+      key: what challengers are drawn with.
+      evaluate, once: as for `search_shapes`. The stages are "challenge k" and "check".
+
+    Raises ValueError where a score is NaN or -inf.
+    """
+    num_steps = num_steps_of(scores)
+    rates = spaces[winner.candidate.family.name].learning_rates
+    fields = {**spaces, OPEN: SearchSpace(FAMILIES[OPEN], rates)}
+    start = Candidate(FAMILIES[OPEN], 0, **once("open start", lambda: free_start(winner.candidate).proposal))
+    confirming = [Trial(CONFIRM, winner.candidate, num_steps, seed) for seed in range(len(winner.scores))]
+    known = {**scores, **dict(zip(confirming, winner.scores.tolist(), strict=True))}
+    challengers: list[Candidate] = []
+    checked = round(CHECKED * runs / 2)
+    rounds = min(ROUNDS, (runs - 2 * checked) // LEAST_ROUND)
+    for number in range(rounds):
+        stage, size = f"challenge {number}", (runs - 2 * checked) // rounds // SEEDS - 1
+        propose = functools.partial(_challengers, fields, known, start, size, named_key(key, stage))
+        asked = [winner.candidate, *proposed(fields, once(stage, propose))]
+        asked = [replace(candidate, number=place) for place, candidate in enumerate(asked)]
+        trials = [Trial(stage, candidate, num_steps, seed) for candidate in asked for seed in range(SEEDS)]
+        known |= trial_scores(trials, evaluate)
+        challengers += asked[1:]
+    found, change = winner.candidate, Estimate(0.0, 0.0, 0.0)
+    if challengers and checked:
+        place = once("challenger", lambda: _best(known, challengers))
+        rivals = [replace(winner.candidate, number=0), replace(challengers[place], number=1)]
+        reference, rival = replicate_scores(CHECK, rivals, Rung(checked, num_steps), evaluate)
+        found, change = rivals[1], paired_change(rival, reference, confidence)
+    better = found if change.high < 0 else winner.candidate
+    bound = functools.partial(_remaining, fields, known, start, better, confidence, named_key(key, "bound"))
+    return CurveVerdict(winner, found, Scale.of(list(known.values())), change, once("remaining", bound))
+
+
+def _challengers(
+    spaces: Mapping[str, SearchSpace], scores: Scores, start: Candidate, size: int, key: PRNGKeyArray
+) -> list[dict[str, Any]]:
+    model = model_of(scores)
+    if model is None:
+        return [start.proposal | {"family": OPEN, "point": spaces[OPEN].point(start).tolist()}]
+    pool = _pool(spaces, scores, model, start, key)
+    return proposals_at(spaces, pool, promising(model, pool, size, named_key(key, "functions")))
+
+
+def _best(scores: Scores, challengers: Sequence[Candidate]) -> int:
+    """Which of the challengers the model expects most of."""
+    place = {candidate: place for place, candidate in enumerate(challengers)}
+    return next(place[candidate] for candidate in ranked(scores, model_of(scores)) if candidate in place)
+
+
+def _remaining(
+    spaces: Mapping[str, SearchSpace],
+    scores: Scores,
+    start: Candidate,
+    better: Candidate,
+    confidence: float,
+    key: PRNGKeyArray,
+) -> float:
+    """What the lowest curve under a function saves of the score of the better candidate, at most."""
+    model = model_of(scores)
+    if model is None:
+        return math.inf
+    pool = _pool(spaces, scores, model, start, key)
+    own = Trial(CHECK, better, num_steps_of(scores), 0).learning_rates
+    drawn = model.sample(np.concatenate([own[None], pool.curves]), named_key(key, "functions"), DRAWS)
+    gains = drawn[:, 0] - np.min(drawn, axis=1)
+    gain = float(np.quantile(gains, confidence, method="higher"))
+    return -math.expm1(-gain) if model.values.scale is Scale.RELATIVE else gain
+
+
+def _pool(
+    spaces: Mapping[str, SearchSpace],
+    scores: Scores,
+    model: CurveModel,
+    start: Candidate,
+    key: PRNGKeyArray,
+) -> Pool:
+    """Draws of every family, and neighbours of the best curves and of the start."""
+    parents = [*ranked(scores, model)[:PARENTS], start]
+    return pool_of(spaces, parents, DRAWN, num_steps_of(scores), numpy_generator(named_key(key, "pool")))
