@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from schedules.curve_model import CurveModel
 from schedules.families import FAMILIES
+from schedules.search.curve_model import CurveModel
 from schedules.search.curves import (
     DRAWN,
     Pool,

@@ -23,8 +23,8 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 from scipy.stats import qmc
 
-from schedules.curve_model import CurveModel, is_enough
 from schedules.family import Family
+from schedules.search.curve_model import CurveModel, is_enough
 from schedules.search.keys import named_key
 from schedules.search.racing import SCREEN, Evaluate, Raced, trial_scores
 from schedules.search.recall import Once, anew
