@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from experiments.shape_search.config import Config
+from experiments.shape_search.config import CURVES, Config
 
 PAPER_FAMILIES = (
     *("constant", "cosine", "generalized_cosine", "cosine_floor", "sqrt", "rex"),
@@ -30,7 +30,7 @@ PAPER_SCALE = Config(
 )
 PRESETS: Mapping[str, Config] = MappingProxyType(
     {
-        "digits": Config(),
+        "digits": Config(strategy=CURVES),
         "shakespeare": Config(
             workload="shakespeare",
             families=("cosine", "constant", "wsd", "two_point_spline_floor", "smooth_nonmonotonic"),
@@ -71,13 +71,7 @@ PRESETS: Mapping[str, Config] = MappingProxyType(
 QUICK: Mapping[str, Any] = MappingProxyType(
     {
         "families": ("cosine", "constant", "sqrt", "rex", "two_point_spline", "smooth_nonmonotonic"),
-        "candidates": 24,
-        "rung_replicates": (1,),
-        "rung_horizons": (1.0,),
-        "checked": 1,
-        "local_replicates": 3,
-        "top": 2,
-        "select_replicates": 10,
-        "confirm_replicates": 40,
+        "strategy": CURVES,
+        "runs": 1_000,
     }
 )

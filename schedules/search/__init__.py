@@ -1,6 +1,6 @@
 """The search for near-optimal shapes: strategies that ask, and the scores they are told."""
 
-from schedules.search.challenge import CurveVerdict, challenge
+from schedules.search.challenge import challenge
 from schedules.search.joint import CurveBudget, search_curves
 from schedules.search.keys import named_key
 from schedules.search.near_optimality import CheckBudget, check_winners, free_start
@@ -31,7 +31,6 @@ __all__ = [
     "Candidate",
     "CheckBudget",
     "CurveBudget",
-    "CurveVerdict",
     "Estimate",
     "Finding",
     "Findings",

@@ -13,7 +13,7 @@ import functools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from jaxtyping import PRNGKeyArray
@@ -42,7 +42,7 @@ from schedules.search.scale import Scale
 from schedules.search.scoring import Estimate
 from schedules.search.strategy import numpy_generator
 from schedules.search.trial import Candidate, SearchSpace, Trial
-from schedules.search.verdicts import verdict_text
+from schedules.search.verdicts import Finding, Verdict
 
 CHECK = "check"
 OPEN = "free"  # the family of challengers from outside the winner's own
@@ -54,32 +54,6 @@ PARENTS = 12  # whose neighbours challenge
 DRAWS = 400  # functions that the bound takes the lowest curve of
 
 
-class CurveVerdict(NamedTuple):
-    """The verdict on a winner among all curves.
-
-    Attributes:
-      winner: the best of all families.
-      found: the best of its challengers; the winner's own candidate where none was run.
-      scale: of the change and of delta.
-      change: of the median, from the winner's to that of `found`, paired seed by seed.
-      delta: what any curve saves of the better one's score at most.
-    """
-
-    winner: Winner
-    found: Candidate
-    scale: Scale
-    change: Estimate
-    delta: float
-
-    @property
-    def improved(self) -> bool:
-        """Whether what was found is better beyond the interval."""
-        return self.change.high < 0
-
-    def __str__(self) -> str:
-        return verdict_text(self.improved, self.change, self.delta, self.scale, self.found.family.name)
-
-
 def challenge(
     winner: Winner,
     spaces: Mapping[str, SearchSpace],
@@ -89,8 +63,8 @@ def challenge(
     key: PRNGKeyArray,
     evaluate: Evaluate,
     once: Once = anew,
-) -> CurveVerdict:
-    """The verdict on the best winner.
+) -> Verdict:
+    """The verdict on the best winner; its one finding is among all curves.
 
     Args:
       winner: it, with its confirming runs.
@@ -128,7 +102,8 @@ def challenge(
         found, change = rivals[1], paired_change(rival, reference, confidence)
     better = found if change.high < 0 else winner.candidate
     bound = functools.partial(_remaining, fields, known, start, better, confidence, named_key(key, "bound"))
-    return CurveVerdict(winner, found, Scale.of(list(known.values())), change, once("remaining", bound))
+    finding = Finding(winner.candidate, found, int(change.high < 0), change, once("remaining", bound))
+    return Verdict(winner, Scale.of(list(known.values())), (), finding, None)
 
 
 def _challengers(

@@ -11,18 +11,20 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from schedules.search.challenge import CurveVerdict, challenge
+from schedules.search.challenge import challenge
 from schedules.search.curves import Exploration, Scores, explore, model_of, raced, ranked
 from schedules.search.keys import named_key
 from schedules.search.procedure import Findings, confirm, select
 from schedules.search.racing import Evaluate, Rung
 from schedules.search.recall import Once, anew
 from schedules.search.trial import Candidate, SearchSpace
+from schedules.search.verdicts import Verdict
 
 EXPLORED = 0.3  # of all runs, or more where there are few:
 EXPLORED_AT_MOST, EXPLORED_FIRST = 0.6, 300
 REFINED = 3  # rounds, where every family can have them within half of the exploration
 TOP = 4  # candidates of a family that are refined and selected from, at most
+LEAST_CONFIRMED = 3  # families: a winner beside two baselines
 LEAST_RUNS = 24  # with which anything is found
 LEAST_SELECT, LEAST_CONFIRM, MOST_CONFIRM = 5, 8, 100  # fresh seeds
 
@@ -48,7 +50,7 @@ class CurveBudget:
     (2100, 18, 90, 4, 1696)
     >>> budget = CurveBudget(runs=40, families=18, num_steps=100)
     >>> budget.explored, budget.confirmed, budget.confirm_replicates, budget.top, budget.checks
-    (24, 2, 5, 1, 6)
+    (24, 3, 5, 1, 1)
     """
 
     runs: int
@@ -86,8 +88,8 @@ class CurveBudget:
 
     @property
     def confirmed(self) -> int:
-        """Families, the baseline among them."""
-        return min(self.families, max(self.part // self.confirm_replicates, 2))
+        """Families, the baselines among them."""
+        return min(self.families, max(self.part // self.confirm_replicates, LEAST_CONFIRMED))
 
     @property
     def top(self) -> int:
@@ -106,17 +108,17 @@ class CurveBudget:
 
 def search_curves(
     spaces: Sequence[SearchSpace],
-    baseline: str,
+    baselines: Sequence[str],
     budget: CurveBudget,
     key: PRNGKeyArray,
     evaluate: Evaluate,
     once: Once = anew,
-) -> tuple[Findings, CurveVerdict]:
+) -> tuple[Findings, Verdict]:
     """Search all families at once, and ask how much better than the best winner any curve can be.
 
     Args:
       spaces: what to search.
-      baseline: the family that is confirmed whatever the model expects of it.
+      baselines: families that are confirmed whatever the model expects of them, two at most.
       budget, key, evaluate, once: see `CurveBudget`, and as for `search_shapes`.
 
     Raises ValueError where two families share a name, or a score is NaN or -inf.
@@ -126,7 +128,7 @@ def search_curves(
         names = [space.family.name for space in spaces]
         raise ValueError(f"families must have different names, got {names}")
     scores = explore(by_name, budget.exploration, key, evaluate, once)
-    top = _top(scores, baseline, budget, once)
+    top = _top(scores, baselines, budget, once)
     if budget.top > 1:
         chosen = select(top, Rung(budget.select_replicates, budget.num_steps), evaluate)
     else:
@@ -140,13 +142,14 @@ def search_curves(
     return Findings(screened, told, winners), verdict
 
 
-def _top(scores: Scores, baseline: str, budget: CurveBudget, once: Once) -> dict[str, list[Candidate]]:
-    """The candidates to select from, of the families that the model expects most of."""
+def _top(
+    scores: Scores, baselines: Sequence[str], budget: CurveBudget, once: Once
+) -> dict[str, list[Candidate]]:
+    """The candidates to select from: of the baselines, and of the families that the model expects most of."""
     asked = {(trial.candidate.family.name, trial.candidate.number): trial.candidate for trial in scores}
     order = once("ranked", lambda: [[c.family.name, c.number] for c in ranked(scores, model_of(scores))])
     groups: dict[str, list[Candidate]] = {}
     for name, number in order:
         groups.setdefault(name, []).append(asked[name, number])
-    others = [name for name in groups if name != baseline]
-    kept = {*others[: budget.confirmed - (baseline in groups)], baseline}
-    return {name: group[: budget.top] for name, group in groups.items() if name in kept}
+    first = sorted(groups, key=lambda name: name not in baselines)  # the others as they are ranked
+    return {name: groups[name][: budget.top] for name in first[: budget.confirmed]}

@@ -41,7 +41,7 @@ class Verdict(NamedTuple):
       winner: it.
       scale: of all changes and deltas, the same for all winners that were checked together.
       sweeps: of each shape parameter.
-      own: the search in its own family.
+      own: the search in its own family; that of `challenge` is among all curves.
       free: the search in `free`; None where that is its own family.
     """
 
@@ -67,18 +67,13 @@ class Verdict(NamedTuple):
         return self.own.delta
 
     def __str__(self) -> str:
-        best = self.best
-        return verdict_text(best.improved, best.change, self.delta, self.scale, best.found.family.name)
-
-
-def verdict_text(improved: bool, change: Estimate, delta: float, scale: Scale, family: str) -> str:
-    """ "improved by x ± y in a family", or "near-optimal within δ"."""
-    unit = "" if scale is Scale.RELATIVE else " in the metric's unit"
-    if not improved:
-        return f"near-optimal within {scale.text(delta, 2)}{unit}"
-    halves = -(change.low + change.high) / 2, (change.high - change.low) / 2
-    gain, margin = (scale.text(half, 2) for half in halves)
-    return f"improved by {gain} ± {margin}{unit} in {family}"
+        unit = "" if self.scale is Scale.RELATIVE else " in the metric's unit"
+        if not self.improved:
+            return f"near-optimal within {self.scale.text(self.delta, 2)}{unit}"
+        change = self.best.change
+        halves = -(change.low + change.high) / 2, (change.high - change.low) / 2
+        gain, margin = (self.scale.text(half, 2) for half in halves)
+        return f"improved by {gain} ± {margin}{unit} in {self.best.found.family.name}"
 
 
 def largest_saving(change: Estimate, bound: float, scale: Scale) -> float:
