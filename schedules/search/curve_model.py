@@ -26,6 +26,7 @@ from scipy.linalg import cho_solve, cholesky, solve_triangular
 from scipy.optimize import minimize
 from scipy.spatial.distance import cdist
 
+from schedules.search.blas import on_one_thread
 from schedules.search.scale import Scale, as_scores
 from schedules.search.strategy import numpy_generator
 
@@ -153,6 +154,7 @@ class CurveModel(NamedTuple):
     weights: Float[np.ndarray, "curves"]
 
     @classmethod
+    @on_one_thread
     def fit(
         cls,
         curves: Float[np.ndarray, "runs steps"],
@@ -190,6 +192,7 @@ class CurveModel(NamedTuple):
             variance = variance + self.parameters.seed**2 + self.parameters.noise**2
         return self.values.levels(mean, np.sqrt(variance))
 
+    @on_one_thread
     def sample(
         self, curves: Float[np.ndarray, "curves steps"], key: PRNGKeyArray, count: int
     ) -> Float[np.ndarray, "count curves"]:
@@ -203,6 +206,7 @@ class CurveModel(NamedTuple):
         drawn = across.T @ self.weights + normal @ cholesky(covariance, lower=True).T
         return self.values.levels(drawn, drawn)[0]
 
+    @on_one_thread
     def sensitivity(
         self, curve: Float[np.ndarray, "steps"]
     ) -> tuple[Float[np.ndarray, "segments"], Float[np.ndarray, "segments"]]:
@@ -225,6 +229,7 @@ class CurveModel(NamedTuple):
     def _places(self, curves: Float[np.ndarray, "curves steps"]) -> Float[np.ndarray, "curves segments"]:
         return places_of(np.asarray(curves, np.float64), self.unit_rate)
 
+    @on_one_thread
     def _posterior(
         self, places: Float[np.ndarray, "curves segments"]
     ) -> tuple[Float[np.ndarray, "curves"], Float[np.ndarray, "curves"]]:
