@@ -52,7 +52,7 @@ class Search:
 
     learning_rates: RateRange = (0.002, 0.5)
     """Lowest and highest base learning rate, searched on a logarithmic scale together with the shape."""
-    strategy: Literal[CURVES, *STRATEGIES] = "trust_region"
+    strategy: Literal[CURVES, *STRATEGIES] = CURVES
     """How candidates are found: curves searches all families at once, all others one by one."""
     runs: Annotated[int, Check("at least 24", lambda value: value >= LEAST_RUNS)] = 7_000
     """Runs of a search with curves in all, its verdict included."""

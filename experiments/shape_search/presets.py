@@ -16,6 +16,7 @@ PAPER_FAMILIES = (
     *("two_point_linear", "two_point_spline", "two_point_spline_floor", "smooth_nonmonotonic"),
 )
 PAPER_SCALE = Config(
+    strategy="trust_region",
     families=PAPER_FAMILIES,
     evaluations=8,
     candidates=128,
@@ -30,9 +31,10 @@ PAPER_SCALE = Config(
 )
 PRESETS: Mapping[str, Config] = MappingProxyType(
     {
-        "digits": Config(strategy=CURVES),
+        "digits": Config(),
         "shakespeare": Config(
             workload="shakespeare",
+            strategy="trust_region",
             families=("cosine", "constant", "wsd", "two_point_spline_floor", "smooth_nonmonotonic"),
             metric="test_loss",
             optimizer="adamw",
@@ -72,6 +74,6 @@ QUICK: Mapping[str, Any] = MappingProxyType(
     {
         "families": ("cosine", "constant", "sqrt", "rex", "two_point_spline", "smooth_nonmonotonic"),
         "strategy": CURVES,
-        "runs": 1_000,
+        "runs": 600,
     }
 )
