@@ -5,14 +5,15 @@
 3. confirm: each winner with more fresh seeds, which alone are reported.
 """
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from schedules.search.challenge import CurveVerdict, challenge
-from schedules.search.curves import Exploration, Scores, explore, model_of, raced, ranked
+from schedules.search.curves import Exploration, Scores, explore, model_of, proposed, raced, ranked, refined
 from schedules.search.keys import named_key
 from schedules.search.procedure import Findings, confirm, select
 from schedules.search.racing import Evaluate, Rung
@@ -119,14 +120,17 @@ def search_curves(
       baseline: the family that is confirmed whatever the model expects of it.
       budget, key, evaluate, once: see `CurveBudget`, and as for `search_shapes`.
 
-    Raises ValueError where two families share a name, or a score is NaN or -inf.
+    Raises ValueError where two families share a name, the baseline is none of them, or a score is NaN or
+    -inf.
     """
     by_name = {space.family.name: space for space in spaces}
     if len(by_name) < len(spaces):
         names = [space.family.name for space in spaces]
         raise ValueError(f"families must have different names, got {names}")
+    if baseline not in by_name:
+        raise ValueError(f"baseline must be one of the families {list(by_name)}, got {baseline!r}")
     scores = explore(by_name, budget.exploration, key, evaluate, once)
-    top = _top(scores, baseline, budget, once)
+    top = _top(by_name, scores, baseline, budget, key, once)
     if budget.top > 1:
         chosen = select(top, Rung(budget.select_replicates, budget.num_steps), evaluate)
     else:
@@ -140,13 +144,24 @@ def search_curves(
     return Findings(screened, told, winners), verdict
 
 
-def _top(scores: Scores, baseline: str, budget: CurveBudget, once: Once) -> dict[str, list[Candidate]]:
-    """The candidates to select from, of the families that the model expects most of."""
+def _top(
+    spaces: Mapping[str, SearchSpace],
+    scores: Scores,
+    baseline: str,
+    budget: CurveBudget,
+    key: PRNGKeyArray,
+    once: Once,
+) -> dict[str, list[Candidate]]:
+    """The candidates to select from, of the families that the model expects most of; of a baseline that no
+    run had, those that it proposes."""
     asked = {(trial.candidate.family.name, trial.candidate.number): trial.candidate for trial in scores}
     order = once("ranked", lambda: [[c.family.name, c.number] for c in ranked(scores, model_of(scores))])
     groups: dict[str, list[Candidate]] = {}
     for name, number in order:
         groups.setdefault(name, []).append(asked[name, number])
+    if baseline not in groups:
+        propose = functools.partial(refined, {baseline: spaces[baseline]}, scores, budget.top, key)
+        groups[baseline] = proposed(spaces, once("baseline", propose))
     others = [name for name in groups if name != baseline]
-    kept = {*others[: budget.confirmed - (baseline in groups)], baseline}
+    kept = {*others[: budget.confirmed - 1], baseline}
     return {name: group[: budget.top] for name, group in groups.items() if name in kept}
