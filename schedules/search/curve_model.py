@@ -156,7 +156,7 @@ class CurveModel(NamedTuple):
     """A fitted model; see the module.
 
     >>> rates = np.geomspace(0.01, 1.0, 12)
-    >>> model = CurveModel.fit(np.tile(rates[:, None], 100), 0.1 + np.log(rates / 0.1) ** 2, np.zeros(12))
+    >>> model = CurveModel.fit(np.tile(rates[:, None], 100), 0.1 + np.log(rates / 0.1) ** 2, [0] * 12)
     >>> mean, _ = model.predict(np.full((1, 100), 0.1))
     >>> bool(mean[0] < model.predict(np.full((1, 100), 0.5))[0][0])
     True
