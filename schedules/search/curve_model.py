@@ -57,20 +57,15 @@ class Values(NamedTuple):
 
     @classmethod
     def of(cls, scores: Float[np.ndarray, "runs"], maximize: bool) -> "Values":
-        finite = scores[np.isfinite(scores)]
-        scale, sign = Scale.of(finite), -1 if maximize else 1
-        levels = sign * scale.levels(finite)
+        scale, sign = Scale.of(scores), -1 if maximize else 1
+        levels = sign * scale.levels(scores)
         best = float(np.min(levels))
         heights = levels[levels > best] - best
         unit = 1.0 if scale is Scale.RELATIVE else float(np.median(heights))
         return cls(scale, sign, best, unit)
 
     def __call__(self, scores: Float[np.ndarray, "runs"]) -> Float[np.ndarray, "runs"]:
-        """The value of each; one that diverged has the worst of the others."""
-        finite = np.isfinite(scores)
-        levels = self.sign * self.scale.levels(np.where(finite, scores, scores[finite][0]))
-        values = np.log1p((levels - self.best) / self.unit)
-        return np.where(finite, values, np.max(values[finite]))
+        return np.log1p((self.sign * self.scale.levels(scores) - self.best) / self.unit)
 
     def levels(
         self, mean: Float[np.ndarray, "*shape"], sd: Float[np.ndarray, "*shape"]
@@ -190,7 +185,8 @@ class CurveModel(NamedTuple):
 
         Args:
           curves: the learning rate of every step, a row a run.
-          scores: what is to be minimised, +inf where a run diverged; or to be maximised, and -inf.
+          scores: what is to be minimised, +inf where a run diverged; or to be maximised, and -inf. A run that
+            diverged counts as the worst of the others.
           seeds: a label a run, alike where the runs share their randomness.
           maximize: whether higher scores are better.
 
@@ -294,7 +290,8 @@ def _checked(curves, scores, seeds: Sequence[Hashable], sign: int) -> tuple[np.n
         raise ValueError(
             f"a model needs {LEAST} runs that did not diverge and differ, got the scores {scores}"
         )
-    return curves, scores
+    finite = np.isfinite(scores)
+    return curves, np.where(finite, scores, sign * np.max(sign * scores[finite]))
 
 
 def _learning_rates(curves) -> Float[np.ndarray, "curves steps"]:
