@@ -4,7 +4,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
-from experiments.study.options.checks import EACH_ONCE, Check, Count, CountOrNone, OneOf, RateRange
+from experiments.study.options.checks import (
+    EACH_ONCE,
+    MOST,
+    Check,
+    Count,
+    CountOrNone,
+    OneOf,
+    RateRange,
+    at_least,
+    at_most,
+)
 from experiments.study.options.config import Group, WorkloadConfig
 from experiments.study.options.groups import Trained
 from experiments.study.training.optimized import Optimized
@@ -54,7 +64,7 @@ class Search:
     """Lowest and highest base learning rate, searched on a logarithmic scale together with the shape."""
     strategy: Literal[CURVES, *STRATEGIES] = CURVES
     """How candidates are found: curves searches all families at once, all others one by one."""
-    runs: Annotated[int, Check("at least 24", lambda value: value >= LEAST_RUNS)] = 7_000
+    runs: Annotated[int, at_least(LEAST_RUNS), at_most(MOST)] = 7_000
     """Runs of a search with curves in all, its verdict included."""
     candidates: Count = 64
     """Shapes with a learning rate that each family's search asks for."""

@@ -3,8 +3,8 @@
 1. challenge: rounds of curves that the posterior holds for better, of all families and of one that is as free
    as a curve (`OPEN`), begun from the winner's own; each round on a few fresh seeds, the winner among them.
 2. check: the best of them against the winner, on fresh paired seeds that chose nothing.
-3. bound: functions are drawn from the posterior over a last pool; δ is an upper confidence limit of what the
-   lowest curve under each saves of the score of the better of the two.
+3. bound: functions are drawn from the posterior of all these runs over a last pool; δ is an upper confidence
+   limit of what the lowest curve under each saves of the score of the better of the two.
 
 This is the project's own.
 """
@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Float, PRNGKeyArray
 
 from schedules.families import FAMILIES
 from schedules.search.curve_model import CurveModel
@@ -80,30 +80,40 @@ def challenge(
     num_steps = num_steps_of(scores)
     rates = spaces[winner.candidate.family.name].learning_rates
     fields = {**spaces, OPEN: SearchSpace(FAMILIES[OPEN], rates)}
-    start = Candidate(FAMILIES[OPEN], 0, **once("open start", lambda: free_start(winner.candidate).proposal))
-    confirming = [Trial(CONFIRM, winner.candidate, num_steps, seed) for seed in range(len(winner.scores))]
-    known = {**scores, **dict(zip(confirming, winner.scores.tolist(), strict=True))}
+    own = winner.candidate
+    start = Candidate(FAMILIES[OPEN], 0, **once("open start", lambda: free_start(own).proposal))
+    known = {**scores, **_runs(CONFIRM, own, num_steps, winner.scores)}
     challengers: list[Candidate] = []
     checked = round(CHECKED * runs / 2)
     rounds = min(ROUNDS, (runs - 2 * checked) // LEAST_ROUND)
     for number in range(rounds):
         stage, size = f"challenge {number}", (runs - 2 * checked) // rounds // SEEDS - 1
         propose = functools.partial(_challengers, fields, known, start, size, named_key(key, stage))
-        asked = [winner.candidate, *proposed(fields, once(stage, propose))]
-        asked = [replace(candidate, number=place) for place, candidate in enumerate(asked)]
-        trials = [Trial(stage, candidate, num_steps, seed) for candidate in asked for seed in range(SEEDS)]
+        asked = [
+            replace(candidate, number=place)  # the winner keeps its own, below these
+            for place, candidate in enumerate(proposed(fields, once(stage, propose)), own.number + 1)
+        ]
+        trials = [Trial(stage, rival, num_steps, seed) for rival in (own, *asked) for seed in range(SEEDS)]
         known |= trial_scores(trials, evaluate)
-        challengers += asked[1:]
-    found, change = winner.candidate, Estimate(0.0, 0.0, 0.0)
+        challengers += asked
+    found, change, scale = own, Estimate(0.0, 0.0, 0.0), Scale.of(list(known.values()))
     if challengers and checked:
-        place = once("challenger", lambda: _best(known, challengers))
-        rivals = [replace(winner.candidate, number=0), replace(challengers[place], number=1)]
-        reference, rival = replicate_scores(CHECK, rivals, Rung(checked, num_steps), evaluate)
-        found, change = rivals[1], paired_change(rival, reference, confidence)
-    better = found if change.high < 0 else winner.candidate
+        found = challengers[once("challenger", lambda: _best(known, challengers))]
+        reference, results = replicate_scores(CHECK, [own, found], Rung(checked, num_steps), evaluate)
+        known |= _runs(CHECK, own, num_steps, reference) | _runs(CHECK, found, num_steps, results)
+        scale = Scale.of(list(known.values()))
+        change = paired_change(results, reference, confidence, scale)
+    better = found if change.high < 0 else own
     bound = functools.partial(_remaining, fields, known, start, better, confidence, named_key(key, "bound"))
-    finding = Finding(winner.candidate, found, int(change.high < 0), change, once("remaining", bound))
-    return Verdict(winner, Scale.of(list(known.values())), (), finding, None)
+    finding = Finding(own, found, int(change.high < 0), change, once("remaining", bound))
+    return Verdict(winner, scale, (), finding, None)
+
+
+def _runs(
+    stage: str, candidate: Candidate, num_steps: int, scores: Float[np.ndarray, "replicates"]
+) -> dict[Trial, float]:
+    """A candidate's replicates in a stage, with their scores."""
+    return {Trial(stage, candidate, num_steps, seed): score for seed, score in enumerate(scores.tolist())}
 
 
 def _challengers(

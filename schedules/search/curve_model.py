@@ -12,8 +12,8 @@ and Williams (2006), "Gaussian Processes for Machine Learning", chapters 2, 4 an
 the random effect of a seed are this project's.
 
 The value of a score is log(1 + (level - best) / unit), where the level is the logarithm of the score and the
-unit 1; where some score is not positive, the level is the score and the unit the median height above the
-best. So differences count near the best, and far from it only their order of magnitude.
+unit 1; where some score is not positive, the level is the score and the unit the median height of those
+above the best. So differences count near the best, and far from it only their order of magnitude.
 """
 
 import functools
@@ -21,7 +21,7 @@ from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int, PRNGKeyArray
+from jaxtyping import Float, Int, PRNGKeyArray, Shaped
 from scipy.linalg import cho_solve, cholesky, solve_triangular
 from scipy.optimize import minimize
 from scipy.spatial.distance import cdist
@@ -33,7 +33,7 @@ from schedules.search.strategy import numpy_generator
 SEGMENTS = 10
 LEAST = 3  # runs that a model needs
 SMALLEST = 0.02  # of the curves' scale: a learning rate far below it is as good as none
-FITTED = 300  # curves at most that the parameters are fitted to
+FITTED = 300  # means at most that the parameters are fitted to
 ITERATIONS = 60
 JITTER = 1e-9  # relative to the amplitude's square, on the diagonal of what is factorised
 WIDEST = 6.0  # spreads of the prior that a parameter may lie from its centre
@@ -58,19 +58,15 @@ class Values(NamedTuple):
 
     @classmethod
     def of(cls, scores: Float[np.ndarray, "runs"], maximize: bool) -> "Values":
-        finite = scores[np.isfinite(scores)]
-        scale, sign = Scale.of(finite), -1 if maximize else 1
-        levels = sign * scale.levels(finite)
+        scale, sign = Scale.of(scores), -1 if maximize else 1
+        levels = sign * scale.levels(scores)
         best = float(np.min(levels))
-        unit = 1.0 if scale is Scale.RELATIVE else float(np.median(levels) - best) or 1.0
+        heights = levels[levels > best] - best
+        unit = 1.0 if scale is Scale.RELATIVE else float(np.median(heights))
         return cls(scale, sign, best, unit)
 
     def __call__(self, scores: Float[np.ndarray, "runs"]) -> Float[np.ndarray, "runs"]:
-        """The value of each; one that diverged has the worst of the others."""
-        finite = np.isfinite(scores)
-        levels = self.sign * self.scale.levels(np.where(finite, scores, scores[finite][0]))
-        values = np.log1p((levels - self.best) / self.unit)
-        return np.where(finite, values, np.max(values[finite]))
+        return np.log1p((self.sign * self.scale.levels(scores) - self.best) / self.unit)
 
     def levels(
         self, mean: Float[np.ndarray, "*shape"], sd: Float[np.ndarray, "*shape"]
@@ -80,22 +76,46 @@ class Values(NamedTuple):
 
 
 class Runs(NamedTuple):
-    """The runs that a model is fitted to, those of one curve together.
+    """The runs that a model is fitted to, as means: of each curve over every block of seeds.
+
+    Seeds are one block where the same curves ran with each of them, and equally often. What runs differ by
+    within a mean is then independent of all the means, so that, given the parameters, these tell of f what
+    the single runs tell. The parameters are fitted to the means alone.
 
     Attributes:
-      places: of each distinct curve, logarithms of its segments.
-      values: of each, the mean over its runs.
-      shares: of each curve's runs, the part with each seed.
-      counts: runs of each curve.
+      places: of each mean's curve, logarithms of its segments.
+      values: the means.
+      shares: of b in each mean, as a factor on independent normal luck of each block.
+      counts: runs of each mean.
     """
 
-    places: Float[np.ndarray, "curves segments"]
-    values: Float[np.ndarray, "curves"]
-    shares: Float[np.ndarray, "curves seeds"]
-    counts: Int[np.ndarray, "curves"]
+    places: Float[np.ndarray, "means segments"]
+    values: Float[np.ndarray, "means"]
+    shares: Float[np.ndarray, "means blocks"]
+    counts: Int[np.ndarray, "means"]
+
+    @classmethod
+    def of(
+        cls,
+        places: Float[np.ndarray, "runs segments"],
+        values: Float[np.ndarray, "runs"],
+        seeds: Sequence[Hashable],
+    ) -> "Runs":
+        numbers = {label: number for number, label in enumerate(dict.fromkeys(seeds))}
+        curve, seed = _numbered(places), np.array([numbers[label] for label in seeds])
+        table = np.zeros((len(numbers), curve.max() + 1), int)
+        np.add.at(table, (seed, curve), 1)
+        blocks = _numbered(table)
+        block = blocks[seed]
+        mean = _numbered(np.stack([curve, block], axis=1))
+        counts = np.bincount(mean)
+        where, shares = np.empty((len(counts), places.shape[1])), np.zeros((len(counts), blocks.max() + 1))
+        where[mean] = places
+        shares[mean, block] = 1 / np.sqrt(np.bincount(blocks))[block]
+        return cls(where, np.bincount(mean, values) / counts, shares, counts)
 
     def some(self, most: int) -> "Runs":
-        """At most so many of the curves, evenly over their order."""
+        """At most so many of the means, evenly over their order."""
         if len(self.values) <= most:
             return self
         return Runs(*(part[np.linspace(0, len(part) - 1, most).round().astype(int)] for part in self))
@@ -121,8 +141,8 @@ class Parameters(NamedTuple):
         r = np.sqrt(5) * cdist(places / self.lengths, others / self.lengths)
         return CONSTANT + self.amplitude**2 * (1 + r + r**2 / 3) * np.exp(-r)
 
-    def of_runs(self, runs: Runs) -> Float[np.ndarray, "curves curves"]:
-        """The covariance of the means over each curve's runs."""
+    def of_runs(self, runs: Runs) -> Float[np.ndarray, "means means"]:
+        """The covariance of the means."""
         own = self.noise**2 / runs.counts + JITTER * self.amplitude**2
         shared = self.seed**2 * runs.shares @ runs.shares.T
         return self.covariance(runs.places, runs.places) + shared + np.diag(own)
@@ -132,7 +152,7 @@ class CurveModel(NamedTuple):
     """A fitted model; see the module.
 
     >>> rates = np.geomspace(0.01, 1.0, 12)
-    >>> model = CurveModel.fit(np.tile(rates[:, None], 100), 0.1 + np.log(rates / 0.1) ** 2, np.zeros(12))
+    >>> model = CurveModel.fit(np.tile(rates[:, None], 100), 0.1 + np.log(rates / 0.1) ** 2, [0] * 12)
     >>> mean, _ = model.predict(np.full((1, 100), 0.1))
     >>> bool(mean[0] < model.predict(np.full((1, 100), 0.5))[0][0])
     True
@@ -150,8 +170,8 @@ class CurveModel(NamedTuple):
     values: Values
     parameters: Parameters
     runs: Runs
-    root: Float[np.ndarray, "curves curves"]
-    weights: Float[np.ndarray, "curves"]
+    root: Float[np.ndarray, "means means"]
+    weights: Float[np.ndarray, "means"]
 
     @classmethod
     @on_one_thread
@@ -167,7 +187,8 @@ class CurveModel(NamedTuple):
 
         Args:
           curves: the learning rate of every step, a row a run.
-          scores: what is to be minimised, +inf where a run diverged; or to be maximised, and -inf.
+          scores: what is to be minimised, +inf where a run diverged; or to be maximised, and -inf. A run that
+            diverged counts as the worst of the others.
           seeds: a label a run, alike where the runs share their randomness.
           maximize: whether higher scores are better.
 
@@ -177,7 +198,7 @@ class CurveModel(NamedTuple):
         curves, scores = _checked(curves, scores, seeds, -1 if maximize else 1)
         values = Values.of(scores, maximize)
         unit_rate = float(np.median(curves.max(axis=1))) or 1.0
-        runs = _collapsed(places_of(curves, unit_rate), values(scores), seeds)
+        runs = Runs.of(places_of(curves, unit_rate), values(scores), seeds)
         parameters = _most_probable(runs.some(FITTED))
         root = cholesky(parameters.of_runs(runs), lower=True)
         return cls(unit_rate, values, parameters, runs, root, cho_solve((root, True), runs.values))
@@ -186,7 +207,10 @@ class CurveModel(NamedTuple):
         self, curves: Float[np.ndarray, "curves steps"], observed: bool = False
     ) -> tuple[Float[np.ndarray, "curves"], Float[np.ndarray, "curves"]]:
         """Mean and standard deviation of the level of a score, its logarithm if all are positive: of the
-        typical one over seeds, or where `observed` that of one run with a new seed."""
+        typical one over seeds, or where `observed` that of one run with a new seed.
+
+        Raises ValueError for curves as `fit` does.
+        """
         mean, variance = self._posterior(self._places(curves))
         if observed:
             variance = variance + self.parameters.seed**2 + self.parameters.noise**2
@@ -198,12 +222,12 @@ class CurveModel(NamedTuple):
     ) -> Float[np.ndarray, "count curves"]:
         """Levels of the curves under functions drawn from the posterior, the same function in a row."""
         places = self._places(curves)
-        across = self.parameters.covariance(self.runs.places, places)
-        solved = solve_triangular(self.root, across, lower=True)
+        cross = self.parameters.covariance(self.runs.places, places)
+        solved = solve_triangular(self.root, cross, lower=True)
         covariance = self.parameters.covariance(places, places) - solved.T @ solved
         covariance[np.diag_indices_from(covariance)] += 1e-6 * self.parameters.amplitude**2
         normal = numpy_generator(key).standard_normal((count, len(places)))
-        drawn = across.T @ self.weights + normal @ cholesky(covariance, lower=True).T
+        drawn = cross.T @ self.weights + normal @ cholesky(covariance, lower=True).T
         return self.values.levels(drawn, drawn)[0]
 
     @on_one_thread
@@ -212,13 +236,13 @@ class CurveModel(NamedTuple):
     ) -> tuple[Float[np.ndarray, "segments"], Float[np.ndarray, "segments"]]:
         """∂ level / ∂ log η of each segment of the run, with its standard deviation: what the logarithm of
         the score gains where the learning rate there grows by a factor of e."""
-        means = segment_means(np.asarray(curve, np.float64)[None])
+        means = segment_means(_learning_rates([curve]))
         place = np.log(means + SMALLEST * self.unit_rate)
         within = means[0] / (means[0] + SMALLEST * self.unit_rate)
         lengths, amplitude = self.parameters.lengths, self.parameters.amplitude
-        apart = (self.runs.places - place) / lengths
-        r = np.sqrt(5) * np.linalg.norm(apart, axis=1, keepdims=True)
-        slopes = amplitude**2 * 5 / 3 * (1 + r) * np.exp(-r) * apart / lengths
+        offsets = (self.runs.places - place) / lengths
+        r = np.sqrt(5) * np.linalg.norm(offsets, axis=1, keepdims=True)
+        slopes = amplitude**2 * 5 / 3 * (1 + r) * np.exp(-r) * offsets / lengths
         solved = solve_triangular(self.root, slopes, lower=True)
         prior = amplitude**2 * 5 / 3 / lengths**2  # of a derivative
         sd = np.sqrt(np.maximum(prior - np.sum(solved**2, axis=0), 0))
@@ -227,16 +251,16 @@ class CurveModel(NamedTuple):
         return self.values.sign * slope * (slopes.T @ self.weights), slope * sd
 
     def _places(self, curves: Float[np.ndarray, "curves steps"]) -> Float[np.ndarray, "curves segments"]:
-        return places_of(np.asarray(curves, np.float64), self.unit_rate)
+        return places_of(_learning_rates(curves), self.unit_rate)
 
     @on_one_thread
     def _posterior(
         self, places: Float[np.ndarray, "curves segments"]
     ) -> tuple[Float[np.ndarray, "curves"], Float[np.ndarray, "curves"]]:
-        across = self.parameters.covariance(self.runs.places, places)
-        solved = solve_triangular(self.root, across, lower=True)
+        cross = self.parameters.covariance(self.runs.places, places)
+        solved = solve_triangular(self.root, cross, lower=True)
         prior = CONSTANT + self.parameters.amplitude**2
-        return across.T @ self.weights, np.maximum(prior - np.sum(solved**2, axis=0), 0)
+        return cross.T @ self.weights, np.maximum(prior - np.sum(solved**2, axis=0), 0)
 
 
 def places_of(
@@ -261,35 +285,35 @@ def segment_means(curves: Float[np.ndarray, "curves steps"]) -> Float[np.ndarray
 
 
 def _checked(curves, scores, seeds: Sequence[Hashable], sign: int) -> tuple[np.ndarray, np.ndarray]:
-    curves, scores = np.asarray(curves, np.float64), sign * as_scores(sign * np.asarray(scores))
-    if curves.ndim != 2 or not curves.shape[1] or not len(curves) == len(scores) == len(seeds):
+    curves, scores = _learning_rates(curves), sign * as_scores(sign * np.asarray(scores))
+    if scores.shape != (len(curves),) or len(seeds) != len(curves):
         raise ValueError(
-            "curves must be an array (runs, steps) with a score and a seed each, got shapes"
+            "curves must have a score and a seed each, got shapes"
             f" {curves.shape}, {scores.shape} and {len(seeds)} seeds"
-        )
-    if not np.all((curves >= 0) & (curves < np.inf)):
-        raise ValueError(
-            f"curves must be finite learning rates from 0 on, got {np.min(curves)} to {np.max(curves)}"
         )
     if not is_enough(scores):
         raise ValueError(
             f"a model needs {LEAST} runs that did not diverge and differ, got the scores {scores}"
         )
-    return curves, scores
+    finite = np.isfinite(scores)
+    return curves, np.where(finite, scores, sign * np.max(sign * scores[finite]))
 
 
-def _collapsed(
-    places: Float[np.ndarray, "runs segments"], values: Float[np.ndarray, "runs"], seeds: Sequence[Hashable]
-) -> Runs:
-    """The runs of each curve as one mean."""
-    distinct, first, curve = np.unique(places, axis=0, return_index=True, return_inverse=True)
-    order = np.argsort(first)  # as they came
-    curve = np.argsort(order)[curve.ravel()]
-    _, seed = np.unique(np.asarray(seeds), return_inverse=True)
-    counts = np.bincount(curve)
-    shares = np.zeros((len(counts), seed.max() + 1))
-    np.add.at(shares, (curve, seed), 1 / counts[curve])
-    return Runs(distinct[order], np.bincount(curve, values) / counts, shares, counts)
+def _learning_rates(curves) -> Float[np.ndarray, "curves steps"]:
+    curves = np.asarray(curves, np.float64)
+    if curves.ndim != 2 or not curves.shape[1]:
+        raise ValueError(f"curves must be an array (curves, steps), got shape {curves.shape}")
+    if not np.all((curves >= 0) & (curves < np.inf)):
+        raise ValueError(
+            f"curves must be finite learning rates from 0 on, got {np.min(curves)} to {np.max(curves)}"
+        )
+    return curves
+
+
+def _numbered(rows: Shaped[np.ndarray, "rows columns"]) -> Int[np.ndarray, "rows"]:
+    """The number of each row among the distinct ones, as they come."""
+    _, first, number = np.unique(rows, axis=0, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[number.ravel()]
 
 
 def _most_probable(runs: Runs) -> Parameters:
@@ -331,6 +355,6 @@ def _loss(
             bent.sum(axis=1) @ scaled**2 - np.sum(scaled * (bent @ scaled), axis=0),
         ]
     )
-    away = (logarithms - centre) / spread
-    loss = runs.values @ weights / 2 + np.sum(np.log(np.diag(root))) + away @ away / 2
-    return loss, gradient + away / spread
+    deviation = (logarithms - centre) / spread
+    loss = runs.values @ weights / 2 + np.sum(np.log(np.diag(root))) + deviation @ deviation / 2
+    return loss, gradient + deviation / spread

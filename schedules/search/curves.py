@@ -109,10 +109,11 @@ def explore(
         scores.update(trial_scores(trials, evaluate))
 
     while len(scores) < budget.runs:
-        size = min(max(budget.batch, len(scores) // GROWTH), budget.runs - len(scores))
+        rest, size = budget.runs - len(scores), max(budget.batch, len(scores) // GROWTH)
+        size = size if rest - size >= budget.batch else rest
         run(functools.partial(_explored, spaces, scores, size, key))
     for _ in range(budget.rounds):
-        run(functools.partial(_refined, spaces, scores, budget.top, key))
+        run(functools.partial(refined, spaces, scores, budget.top, key))
     return scores
 
 
@@ -158,13 +159,13 @@ def pool_of(
     """So many draws of each family, and neighbours of the parents."""
     names, points, curves = [], [], []
     for name, space in spaces.items():
-        near = [
+        neighbours = [
             space.point(parent) + spread * generator.standard_normal((NEIGHBOURS, space.dimensions))
             for parent in parents
             if parent.family.name == name
             for spread in SPREADS
         ]
-        cube = np.concatenate([generator.random((drawn, space.dimensions)), *near])
+        cube = np.concatenate([generator.random((drawn, space.dimensions)), *neighbours])
         cube = np.clip(cube, 0, 1).astype(np.float32)
         names += [name] * len(cube)
         points += list(cube)
@@ -236,20 +237,24 @@ def _explored(
 def _begun(
     spaces: Mapping[str, SearchSpace], first: int, size: int, key: PRNGKeyArray
 ) -> list[dict[str, Any]]:
-    """Draws of the families with the fewest parameters, one after the other."""
+    """Draws of the families with the fewest parameters.
+
+    The first axis of the sequence is the family's and the second the learning rate's: those two are the most
+    even together. Families by turns would each have a part of the rates alone, for the points take turns too.
+    """
     fewest = max(SIMPLE, min(space.dimensions for space in spaces.values()))
     simple = [name for name, space in spaces.items() if space.dimensions <= fewest]
-    sequence = qmc.Sobol(fewest, rng=numpy_generator(named_key(key, "begin")))
+    sequence = qmc.Sobol(1 + fewest, rng=numpy_generator(named_key(key, "begin")))
     points = sequence.random_base2((first + size - 1).bit_length())[first : first + size]
     proposals = []
-    for number, point in enumerate(points.astype(np.float32), first):
-        name = simple[number % len(simple)]
-        own = point[-spaces[name].dimensions :]  # the last axis is the learning rate's
+    for point in points.astype(np.float32):
+        name = simple[min(int(point[0] * len(simple)), len(simple) - 1)]
+        own = point[spaces[name].dimensions : 0 : -1]  # the last axis of a cube is the learning rate's
         proposals.append({"family": name, **spaces[name].proposals(own[None])[0]})
     return proposals
 
 
-def _refined(
+def refined(
     spaces: Mapping[str, SearchSpace], scores: Scores, top: int, key: PRNGKeyArray
 ) -> list[dict[str, Any]]:
     """Of every family, the candidates of the lowest mean in a pool of its own."""

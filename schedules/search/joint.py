@@ -5,14 +5,15 @@
 3. confirm: each winner with more fresh seeds, which alone are reported.
 """
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from schedules.search.challenge import challenge
-from schedules.search.curves import Exploration, Scores, explore, model_of, raced, ranked
+from schedules.search.curves import Exploration, Scores, explore, model_of, proposed, raced, ranked, refined
 from schedules.search.keys import named_key
 from schedules.search.procedure import Findings, confirm, select
 from schedules.search.racing import Evaluate, Rung
@@ -121,14 +122,17 @@ def search_curves(
       baselines: families that are confirmed whatever the model expects of them, two at most.
       budget, key, evaluate, once: see `CurveBudget`, and as for `search_shapes`.
 
-    Raises ValueError where two families share a name, or a score is NaN or -inf.
+    Raises ValueError where two families share a name, a baseline is none of them, or a score is NaN or
+    -inf.
     """
     by_name = {space.family.name: space for space in spaces}
     if len(by_name) < len(spaces):
         names = [space.family.name for space in spaces]
         raise ValueError(f"families must have different names, got {names}")
+    if not set(baselines) <= set(by_name):
+        raise ValueError(f"baselines must be among the families {list(by_name)}, got {baselines}")
     scores = explore(by_name, budget.exploration, key, evaluate, once)
-    top = _top(scores, baselines, budget, once)
+    top = _top(by_name, scores, baselines, budget, key, once)
     if budget.top > 1:
         chosen = select(top, Rung(budget.select_replicates, budget.num_steps), evaluate)
     else:
@@ -143,13 +147,24 @@ def search_curves(
 
 
 def _top(
-    scores: Scores, baselines: Sequence[str], budget: CurveBudget, once: Once
+    spaces: Mapping[str, SearchSpace],
+    scores: Scores,
+    baselines: Sequence[str],
+    budget: CurveBudget,
+    key: PRNGKeyArray,
+    once: Once,
 ) -> dict[str, list[Candidate]]:
-    """The candidates to select from: of the baselines, and of the families that the model expects most of."""
+    """The candidates to select from: of the baselines, and of the families that the model expects most of.
+
+    Of a baseline that no run had, the model proposes them.
+    """
     asked = {(trial.candidate.family.name, trial.candidate.number): trial.candidate for trial in scores}
     order = once("ranked", lambda: [[c.family.name, c.number] for c in ranked(scores, model_of(scores))])
     groups: dict[str, list[Candidate]] = {}
     for name, number in order:
         groups.setdefault(name, []).append(asked[name, number])
+    for name in [name for name in baselines if name not in groups]:
+        propose = functools.partial(refined, {name: spaces[name]}, scores, budget.top, key)
+        groups[name] = proposed(spaces, once(f"baseline {name}", propose))
     first = sorted(groups, key=lambda name: name not in baselines)  # the others as they are ranked
     return {name: groups[name][: budget.top] for name in first[: budget.confirmed]}

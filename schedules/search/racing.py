@@ -129,8 +129,9 @@ def replicate_scores(
 
 
 def trial_scores(trials: Sequence[Trial], evaluate: Evaluate) -> Mapping[Trial, float]:
-    """The score of each. Raises ValueError where one is NaN or -inf."""
-    scores = evaluate(trials) if trials else {}
+    """The score of each, in the order asked. Raises ValueError where one is NaN or -inf."""
+    evaluated = evaluate(trials) if trials else {}
+    scores = {trial: evaluated[trial] for trial in trials}
     for trial, score in scores.items():
         if not score > -math.inf:
             got = str(score).replace("nan", "NaN")

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from scipy.interpolate import PchipInterpolator
+from threadpoolctl import threadpool_limits
 
 from schedules import FAMILIES
 
@@ -191,3 +192,10 @@ def curve():
         return np.asarray(_compiled(family)(padded, params))[: len(x)]
 
     return evaluated
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """Linear algebra on one thread: of small matrices it is sooner done, and the same on all machines."""
+    with threadpool_limits(1, "blas"):
+        yield
