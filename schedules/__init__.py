@@ -3,6 +3,7 @@
 from schedules.families import FAMILIES
 from schedules.family import Family
 from schedules.interval import Interval
+from schedules.search.curve_model import CurveModel
 from schedules.winners import load_winner
 
-__all__ = ["FAMILIES", "Family", "Interval", "load_winner"]
+__all__ = ["FAMILIES", "CurveModel", "Family", "Interval", "load_winner"]

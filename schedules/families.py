@@ -1,8 +1,9 @@
-"""The sixteen schedule families, by name.
+"""The eighteen schedule families, by name.
 
 The warm-up is a real-valued fraction of the horizon. The first ten families are those of Naganuma et al.
 (2026), arXiv:2603.10301, their search ranges for two_point_spline included; all other ranges are this
-project's.
+project's. `hold_power` and `knots` are made to hold the winners of the public optimizer race of a
+124M-parameter GPT: 1 - √u, a hold and 1 - u^0.4, and a fall in u^0.6 with a straight end.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,6 +20,7 @@ from schedules.interval import Interval
 from schedules.warmup import WARMUPS
 
 FREE_LEVELS = 8
+KNOTS = (0.0, 0.026, 0.04, 0.051, 0.065, 0.077, 0.21, 0.53, 0.82, 0.95, 1.0)  # fractions u after the warm-up
 
 
 def _rise(x: Array, peak_at: Array, form: str) -> Array:
@@ -44,6 +46,15 @@ def _constant(v: Array) -> Array:
 
 def _linear(v: Array) -> Array:
     return v
+
+
+def _knots(v: Array, **levels: Array) -> Array:
+    """PCHIP through 1 at u = 0 and level_k at u = KNOTS[k], dense where holds end and where falls are steep.
+
+    The 1 is fixed, since the base learning rate is the scale already.
+    """
+    heights = [jnp.ones_like(levels["level_1"]), *(levels[f"level_{k}"] for k in range(1, len(KNOTS)))]
+    return pchip(shapes.decay_done(v, 1.0), [jnp.asarray(knot, v.dtype) for knot in KNOTS], heights)
 
 
 @dataclass(frozen=True)
@@ -154,9 +165,19 @@ _ALL = (
     _warmed_up_family(
         "wsd",
         shapes.wsd,
-        {"decay": (UNIT, Interval(0.05, 0.9)), "floor": (UNIT, Interval(0.0, 0.2))},
+        {"decay": (UNIT, Interval(0.05, 1.0)), "floor": (UNIT, Interval(0.0, 0.2))},
         decay_form="linear",
     ),
+    _warmed_up_family(
+        "hold_power",
+        shapes.hold_power,
+        {
+            "hold": (UNIT, Interval(0.0, 0.95)),
+            "exponent": (POSITIVE, Interval(0.2, 3.0, log=True)),
+            "floor": (UNIT, Interval(0.0, 0.2)),
+        },
+    ),
+    _warmed_up_family("knots", _knots, {f"level_{k}": (UNIT, UNIT) for k in range(1, len(KNOTS))}),
     _family("free", _free, {f"level_{k}": (UNIT, UNIT) for k in range(FREE_LEVELS)}),
 )
 

@@ -131,7 +131,11 @@ def contest(paths: Paths, config: Config, runs: Runs) -> dict[str, Winner]:
     key = named_key(jax.random.key(config.seed), "schedules")
     spaces = [SearchSpace(shapes, config.learning_rate_range) for shapes in (*config.searched, family)]
     findings = search_shapes(spaces, STRATEGIES["trust_region"], config.budget, key, evaluate, runs.once)
-    return findings.winners | confirm({UNTUNED: untuned(rates, family)}, config.budget, evaluate)
+    return findings.winners | confirm(
+        {UNTUNED: untuned(rates, family)},
+        Rung(config.budget.confirm_replicates, config.budget.num_steps),
+        evaluate,
+    )
 
 
 def schedule_runner(config: Config, runs: Runs) -> Runner:

@@ -179,6 +179,7 @@ PRESETS: Mapping[str, Config] = MappingProxyType(
             families=("two_point_spline_floor", "smooth_nonmonotonic"),
             optimizer="adamw",
             learning_rates=(0.001, 1.0),
+            strategy="trust_region",
             candidates=128,
             rung_replicates=(5,),
             top=8,

@@ -26,13 +26,16 @@ STUDY = Study(
     fill=with_widest_vectorize,
     export=lambda results: exported(results.best.winner.candidate, results.config),
     small={
-        "shape_search": "--workload linear_regression --workload-options dimension 8 --optimizer sgd"
-        " --batch-size 4 --num-steps 20 --learning-rates 0.1 4 --families constant --candidates 16"
-        " --batch 4 --rung-replicates 2 4 --rung-horizons 0.5 1 --top 2 --select-replicates 8"
-        " --confirm-replicates 16 --checked 1 --local-replicates 2 --check-replicates 8 --chunk-runs 32",
-        "shape_search_checkpointed": "--families constant --num-steps 400 --learning-rates 0.005 0.02"
-        " --candidates 4 --rung-replicates 1 --top 1 --select-replicates 2 --confirm-replicates 4"
-        " --checked 0 --checkpoint-steps 50 --checkpoint-seconds 0",
+        "shape_search": "--strategy trust_region --workload linear_regression --workload-options dimension 8"
+        " --optimizer sgd --batch-size 4 --num-steps 20 --learning-rates 0.1 4 --families constant"
+        " --candidates 16 --batch 4 --rung-replicates 2 4 --rung-horizons 0.5 1 --top 2"
+        " --select-replicates 8 --confirm-replicates 16 --checked 1 --local-replicates 2"
+        " --check-replicates 8 --chunk-runs 32",
+        "shape_search_curves": "--workload linear_regression --workload-options dimension 8 --optimizer sgd"
+        " --batch-size 4 --num-steps 20 --learning-rates 0.1 4 --families rex --runs 160",
+        "shape_search_checkpointed": "--strategy trust_region --families constant --num-steps 400"
+        " --learning-rates 0.005 0.02 --candidates 4 --rung-replicates 1 --top 1 --select-replicates 2"
+        " --confirm-replicates 4 --checked 0 --checkpoint-steps 50 --checkpoint-seconds 0",
     },
 )
 

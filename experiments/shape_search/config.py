@@ -4,16 +4,32 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
-from experiments.study.options.checks import EACH_ONCE, Check, Count, CountOrNone, OneOf, RateRange
+from experiments.study.options.checks import (
+    EACH_ONCE,
+    MOST,
+    Check,
+    Count,
+    CountOrNone,
+    OneOf,
+    RateRange,
+    at_least,
+    at_most,
+)
 from experiments.study.options.config import Group, WorkloadConfig
 from experiments.study.options.groups import Trained
 from experiments.study.training.optimized import Optimized
 from schedules import FAMILIES, Family, Interval
-from schedules.search import STRATEGIES, Budget, CheckBudget, Race, Rung, SearchSpace
+from schedules.search import STRATEGIES, Budget, CheckBudget, CurveBudget, Race, Rung, SearchSpace
+from schedules.search.joint import LEAST_RUNS
 from schedules.shapes import DECAY_FORMS
 from schedules.warmup import WARMUPS
 
 BASELINES = ("cosine", "constant")  # searched in every study, as what the winner is compared with
+CURVES = "curves"  # the strategy that searches all families at once
+BY_FAMILY = (  # what all others spend
+    *("candidates", "batch", "rung_replicates", "rung_horizons", "keep_fraction", "top"),
+    *("select_replicates", "confirm_replicates", "checked", "local_replicates", "check_replicates"),
+)
 
 Fraction = Annotated[float, Check("in (0, 1]", lambda value: 0 < value <= 1)]
 Horizons = Annotated[
@@ -46,8 +62,10 @@ class Search:
 
     learning_rates: RateRange = (0.002, 0.5)
     """Lowest and highest base learning rate, searched on a logarithmic scale together with the shape."""
-    strategy: Literal[tuple(STRATEGIES)] = "trust_region"
-    """How candidates are found."""
+    strategy: Literal[CURVES, *STRATEGIES] = CURVES
+    """How candidates are found: curves searches all families at once, all others one by one."""
+    runs: Annotated[int, at_least(LEAST_RUNS), at_most(MOST)] = 7_000
+    """Runs of a search with curves in all, its verdict included."""
     candidates: Count = 64
     """Shapes with a learning rate that each family's search asks for."""
     batch: Count = 4
@@ -78,12 +96,18 @@ class Search:
 
     def unused(self) -> Iterator[tuple[str, str]]:
         yield from super().unused()
+        if self.strategy == CURVES:
+            yield from ((name, "curves spends its runs as it sees fit") for name in BY_FAMILY)
+            return
+        yield "runs", f"{self.strategy} has a budget a family"
         if len(self.rung_replicates) == 1:
             yield "keep_fraction", "there is one rung, the last"
 
     @property
     def race(self) -> Race:
         """How a candidate is measured in the screening."""
+        if self.strategy == CURVES:
+            return Race((Rung(1, self.num_steps),))
         rungs = zip(self.rung_replicates, self.rung_horizons, strict=True)
         steps = [(replicates, max(1, round(fraction * self.num_steps))) for replicates, fraction in rungs]
         return Race(tuple(Rung(*rung) for rung in steps), self.keep_fraction)
@@ -120,7 +144,7 @@ class Replication:
 
     def unused(self) -> Iterator[tuple[str, str]]:
         yield from super().unused()
-        if not self.checked:
+        if not self.checked and self.strategy != CURVES:
             yield from ((name, "checked is 0") for name in ("local_replicates", "check_replicates"))
 
     @property
@@ -168,6 +192,11 @@ class Config(Training, Search, Replication, WorkloadConfig):
         )
 
     @property
+    def curve_budget(self) -> CurveBudget:
+        """What curves spends its runs on."""
+        return CurveBudget(self.runs, len(self.searched), self.num_steps, confidence=self.confidence)
+
+    @property
     def spaces(self) -> tuple[SearchSpace, ...]:
         """What is searched, a space a family."""
         return tuple(SearchSpace(family, self.learning_rate_range) for family in self.searched)
@@ -181,7 +210,10 @@ class Config(Training, Search, Replication, WorkloadConfig):
 
     @property
     def planned_runs(self) -> int:
-        """Runs of the search where every candidate reaches the last rung; those of the checks come on top."""
+        """Runs of the search where every candidate reaches the last rung; those of the checks come on top,
+        but with curves, which has them among its own."""
+        if self.strategy == CURVES:
+            return self.runs
         screening = {rung.num_steps: rung.replicates for rung in self.race.rungs}  # of a horizon, the last
         fresh = min(self.top, self.candidates) * self.select_replicates + self.confirm_replicates
         return len(self.searched) * (self.candidates * sum(screening.values()) + fresh)

@@ -53,7 +53,8 @@ def winning_shapes(results: Results) -> bytes:
 def near_best_shapes(results: Results) -> bytes:
     """Each family's winning multipliers in the band of all that the study can hardly tell from its best."""
     near_bests = {s.name: near_best(results.findings.screened[s.name], s) for s in results.standings}
-    titles = [f"{name}  {len(shown)} of {results.config.candidates}" for name, shown in near_bests.items()]
+    asked = {name: len(raced) for name, raced in results.findings.screened.items()}
+    titles = [f"{name}  {len(shown)} of {asked[name]}" for name, shown in near_bests.items()]
     figure, axes = panels(titles, sharex=True, sharey=True)
     for ax, standing in zip(axes, results.standings, strict=True):
         _band(ax, [multipliers(candidate) for candidate in near_bests[standing.name]])
@@ -67,7 +68,7 @@ def near_best_shapes(results: Results) -> bytes:
 
 def winner_scores(results: Results) -> bytes:
     """Every winner's confirmed score with its interval, best on top."""
-    score = f"{results.config.metric}, median of {results.config.confirm_replicates} fresh seeds"
+    score = f"{results.config.metric}, median of {len(results.best.winner.scores)} fresh seeds"
     return ranking(results.standings, BASELINES[0], score, "Which family wins, and how sure that is")
 
 

@@ -84,7 +84,7 @@ def notes(results: Results) -> list[str]:
     config = results.config
     edge = ", ".join(standing.name for standing in results.standings if is_at_edge(standing, config))
     return [
-        marks_note(config.confirm_replicates, config.confidence),
+        marks_note(len(results.best.winner.scores), config.confidence),
         str(results.tally),
         *(f"{name}: {verdict}." for name, verdict in results.verdicts.items()),
         *([f"Best base LR at an edge of learning_rates, widen them: {edge}."] if edge else []),
@@ -117,7 +117,11 @@ def near_optimality(verdicts: Mapping[str, Verdict]) -> list[Part]:
     )
     drawn = [
         Figure("found_shapes", partial(figures.found_shapes, tuple(verdicts.values()))),
-        *(Figure(f"sweeps_{name}", partial(figures.sweeps, verdict)) for name, verdict in verdicts.items()),
+        *(
+            Figure(f"sweeps_{name}", partial(figures.sweeps, verdict))
+            for name, verdict in verdicts.items()
+            if verdict.sweeps
+        ),
     ]
     table = Table("", columns, list(verdicts.items()), places=REPORT)
     return [Part("How near-optimal are the best?", [table, *drawn])]

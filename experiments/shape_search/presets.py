@@ -9,13 +9,14 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from experiments.shape_search.config import Config
+from experiments.shape_search.config import CURVES, Config
 
 PAPER_FAMILIES = (
     *("constant", "cosine", "generalized_cosine", "cosine_floor", "sqrt", "rex"),
     *("two_point_linear", "two_point_spline", "two_point_spline_floor", "smooth_nonmonotonic"),
 )
 PAPER_SCALE = Config(
+    strategy="trust_region",
     families=PAPER_FAMILIES,
     evaluations=8,
     candidates=128,
@@ -33,6 +34,7 @@ PRESETS: Mapping[str, Config] = MappingProxyType(
         "digits": Config(),
         "shakespeare": Config(
             workload="shakespeare",
+            strategy="trust_region",
             families=("cosine", "constant", "wsd", "two_point_spline_floor", "smooth_nonmonotonic"),
             metric="test_loss",
             optimizer="adamw",
@@ -71,13 +73,7 @@ PRESETS: Mapping[str, Config] = MappingProxyType(
 QUICK: Mapping[str, Any] = MappingProxyType(
     {
         "families": ("cosine", "constant", "sqrt", "rex", "two_point_spline", "smooth_nonmonotonic"),
-        "candidates": 24,
-        "rung_replicates": (1,),
-        "rung_horizons": (1.0,),
-        "checked": 1,
-        "local_replicates": 3,
-        "top": 2,
-        "select_replicates": 10,
-        "confirm_replicates": 40,
+        "strategy": CURVES,
+        "runs": 600,
     }
 )

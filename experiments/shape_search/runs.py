@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
+from jaxtyping import PRNGKeyArray
 
 import workloads
-from experiments.shape_search.config import BASELINES, Config
+from experiments.shape_search.config import BASELINES, CURVES, Config
 from experiments.study.options.errors import StudyError, raise_problems
 from experiments.study.running.devices import device_memory
 from experiments.study.running.evaluation import Evaluate
@@ -21,7 +22,17 @@ from experiments.study.running.sweeping import Sweep
 from experiments.study.storage.folder import StudyFolder, read_config
 from experiments.study.storage.journal import Tally
 from experiments.study.training.shape_runs import ShapeRunner
-from schedules.search import STRATEGIES, Findings, Standing, Verdict, check_winners, search_shapes, standings
+from schedules.search import (
+    STRATEGIES,
+    Findings,
+    Once,
+    Standing,
+    Verdict,
+    check_winners,
+    search_curves,
+    search_shapes,
+    standings,
+)
 from schedules.search.keys import named_key
 from workloads import Workload
 
@@ -35,7 +46,7 @@ class Results(NamedTuple):
       config: what was searched.
       findings: every shape's screening scores and every winner's confirming ones.
       standings: the families, best first.
-      verdicts: on the best winners, how near-optimal each is.
+      verdicts: on the best winners, how near-optimal each is; with curves on the best one.
       medians: by family, those of all metrics over the winner's confirming runs.
       tally: how many runs there were.
     """
@@ -56,15 +67,30 @@ def conclude(config: Config, runs: Runs) -> Results:
     """Search every family, rank the winners, and check the best of them."""
     evaluate = evaluator(config, runs)
     key = named_key(jax.random.key(config.seed), "search")
-    findings = search_shapes(
-        config.spaces, STRATEGIES[config.strategy], config.budget, key, evaluate, runs.once
-    )
+    search = _search_curves if config.strategy == CURVES else _search_families
+    findings, verdicts = search(config, key, evaluate, runs.once)
+    ranked = standings(findings.winners, BASELINES, config.confidence)
+    medians = runs.journal.medians("confirm")
+    return Results(config, findings, ranked, verdicts, medians, runs.journal.tally())
+
+
+def _search_curves(
+    config: Config, key: PRNGKeyArray, evaluate: Evaluate, once: Once
+) -> tuple[Findings, dict[str, Verdict]]:
+    """All families at once, and the verdict on the best winner."""
+    findings, verdict = search_curves(config.spaces, BASELINES, config.curve_budget, key, evaluate, once)
+    return findings, {verdict.winner.candidate.family.name: verdict}
+
+
+def _search_families(
+    config: Config, key: PRNGKeyArray, evaluate: Evaluate, once: Once
+) -> tuple[Findings, dict[str, Verdict]]:
+    """One family after the other, and the verdicts on the best winners."""
+    findings = search_shapes(config.spaces, STRATEGIES[config.strategy], config.budget, key, evaluate, once)
     ranked = standings(findings.winners, BASELINES, config.confidence)
     best = {standing.name: standing.winner for standing in ranked[: config.checked]}
     spaces = {space.family.name: space for space in config.spaces}
-    verdicts = check_winners(best, spaces, config.check_budget, named_key(key, "check"), evaluate, runs.once)
-    medians = runs.journal.medians("confirm")
-    return Results(config, findings, ranked, verdicts, medians, runs.journal.tally())
+    return findings, check_winners(best, spaces, config.check_budget, named_key(key, "check"), evaluate, once)
 
 
 def evaluator(config: Config, runs: Runs) -> Evaluate:

@@ -1,5 +1,7 @@
 """The search for near-optimal shapes: strategies that ask, and the scores they are told."""
 
+from schedules.search.challenge import challenge
+from schedules.search.joint import CurveBudget, search_curves
 from schedules.search.keys import named_key
 from schedules.search.near_optimality import CheckBudget, check_winners, free_start
 from schedules.search.one_axis import AxisSweep
@@ -28,6 +30,7 @@ __all__ = [
     "Budget",
     "Candidate",
     "CheckBudget",
+    "CurveBudget",
     "Estimate",
     "Finding",
     "Findings",
@@ -43,6 +46,7 @@ __all__ = [
     "Trial",
     "Verdict",
     "Winner",
+    "challenge",
     "check_winners",
     "confirm",
     "dkw_half_width",
@@ -53,6 +57,7 @@ __all__ = [
     "median_estimate",
     "named_key",
     "paired_change",
+    "search_curves",
     "search_shapes",
     "standings",
     "verdict",

@@ -20,6 +20,8 @@ from jaxtyping import Float, PRNGKeyArray
 
 from schedules.search.keys import named_key
 from schedules.search.racing import (
+    CONFIRM,
+    SCREEN,
     Evaluate,
     Race,
     Raced,
@@ -34,7 +36,7 @@ from schedules.search.recall import Once, anew
 from schedules.search.strategy import Strategy
 from schedules.search.trial import Candidate, SearchSpace
 
-SCREEN, SELECT, CONFIRM = "screen", "select", "confirm"
+SELECT = "select"
 
 
 @dataclass(frozen=True)
@@ -123,13 +125,14 @@ def search_shapes(
         raise ValueError(f"families must have different names, got {names}")
     screened = _screen(by_name, strategy, budget, key, evaluate, once)
     told = {name: told_scores(rung_medians(raced, budget.race)) for name, raced in screened.items()}
-    chosen = _select(screened, budget, evaluate)
-    return Findings(screened, told, confirm(chosen, budget, evaluate))
-
-
-def confirm(chosen: Mapping[str, Candidate], budget: Budget, evaluate: Evaluate) -> dict[str, Winner]:
-    """Score candidates, one a group, with fresh seeds that chose none of them."""
+    top = {name: best_measured(raced, budget) for name, raced in screened.items()}
+    chosen = select(top, Rung(budget.select_replicates, budget.num_steps), evaluate)
     rung = Rung(budget.confirm_replicates, budget.num_steps)
+    return Findings(screened, told, confirm(chosen, rung, evaluate))
+
+
+def confirm(chosen: Mapping[str, Candidate], rung: Rung, evaluate: Evaluate) -> dict[str, Winner]:
+    """Score candidates, one a group, with fresh seeds that chose none of them."""
     scores = replicate_scores(CONFIRM, list(chosen.values()), rung, evaluate)
     return {name: Winner(chosen[name], replicates) for name, replicates in zip(chosen, scores, strict=True)}
 
@@ -173,24 +176,18 @@ def _screen(
     return raced
 
 
-def _select(
-    screened: Mapping[str, Sequence[Raced]], budget: Budget, evaluate: Evaluate
-) -> dict[str, Candidate]:
-    """Each family's best of its top candidates by fresh seeds; equal scores go to the earlier one."""
-    full = len(budget.race.rungs)
-    top = {
-        name: sorted(
-            (raced for raced in group if len(raced.medians) == full), key=lambda raced: raced.medians[-1]
-        )
-        for name, group in screened.items()
-    }
-    candidates = [raced.candidate for group in top.values() for raced in group[: budget.top]]
-    rung = Rung(budget.select_replicates, budget.num_steps)
+def best_measured(raced: Sequence[Raced], budget: Budget) -> list[Candidate]:
+    """The top candidates of a family by their medians over the last rung; equal ones in the order asked."""
+    measured = [entry for entry in raced if len(entry.medians) == len(budget.race.rungs)]
+    ordered = sorted(measured, key=lambda entry: entry.medians[-1])
+    return [entry.candidate for entry in ordered[: budget.top]]
+
+
+def select(top: Mapping[str, Sequence[Candidate]], rung: Rung, evaluate: Evaluate) -> dict[str, Candidate]:
+    """Each group's best by fresh seeds; equal scores go to the earlier one."""
+    candidates = [candidate for group in top.values() for candidate in group]
     selected = dict(zip(candidates, median_scores(SELECT, candidates, rung, evaluate), strict=True))
     return {
-        name: min(
-            (raced.candidate for raced in group[: budget.top]),
-            key=lambda candidate: (selected[candidate], candidate.number),
-        )
+        name: min(group, key=lambda candidate: (selected[candidate], candidate.number))
         for name, group in top.items()
     }

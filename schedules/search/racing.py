@@ -16,6 +16,7 @@ from jaxtyping import Float
 from schedules.search.scale import Scale
 from schedules.search.trial import Candidate, Trial
 
+SCREEN, CONFIRM = "screen", "confirm"  # stages: in which candidates race, and which alone is reported
 Evaluate = Callable[[Sequence[Trial]], Mapping[Trial, float]]
 
 
@@ -123,12 +124,19 @@ def replicate_scores(
         [Trial(stage, candidate, rung.num_steps, replicate) for replicate in range(rung.replicates)]
         for candidate in candidates
     ]
-    scores = evaluate([trial for group in trials for trial in group]) if trials else {}
+    scores = trial_scores([trial for group in trials for trial in group], evaluate)
+    return [np.array([scores[trial] for trial in group]) for group in trials]
+
+
+def trial_scores(trials: Sequence[Trial], evaluate: Evaluate) -> Mapping[Trial, float]:
+    """The score of each, in the order asked. Raises ValueError where one is NaN or -inf."""
+    evaluated = evaluate(trials) if trials else {}
+    scores = {trial: evaluated[trial] for trial in trials}
     for trial, score in scores.items():
         if not score > -math.inf:
             got = str(score).replace("nan", "NaN")
             raise ValueError(f"a score must be a number, or +inf where a run diverged, got {got} for {trial}")
-    return [np.array([scores[trial] for trial in group]) for group in trials]
+    return scores
 
 
 def _running(asked: Sequence[Raced], rivals: Sequence[Raced], place: int, rules: Race) -> list[int]:

@@ -6,15 +6,14 @@ it is tiny. Inside it the model proposes the minimiser of its mean and minimiser
 """
 
 import bisect
-import functools
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 from scipy.stats import qmc
-from threadpoolctl import ThreadpoolController
 
 from schedules.search import surrogate
+from schedules.search.blas import on_one_thread
 from schedules.search.keys import named_key
 from schedules.search.scale import Scale
 from schedules.search.strategy import History, Strategy, numpy_generator, strategy_of
@@ -51,16 +50,9 @@ def trust_region_search(dimensions: int, batch: int) -> Strategy:
         told = len(history.points) - region.start
         if told < initial:
             return _design(history, region.start, told, batch)
-        with _blas().limit(limits=1):
-            return _proposals(history, region, batch)
+        return _proposals(history, region, batch)
 
     return strategy_of(dimensions, ask)
-
-
-@functools.cache
-def _blas() -> ThreadpoolController:
-    """The threads of the linear algebra: on these small matrices they would only wait for each other."""
-    return ThreadpoolController().select(user_api="blas")
 
 
 def region_of(scores: Float[np.ndarray, "told"], initial: int) -> Region:
@@ -100,6 +92,7 @@ def _design(history: History, start: int, told: int, batch: int) -> Float[np.nda
     return sequence.random_base2(length)[told : told + batch].astype(np.float32)
 
 
+@on_one_thread
 def _proposals(history: History, region: Region, batch: int) -> Float[np.ndarray, "batch dims"]:
     points, scores = history.points[region.start :], history.scores[region.start :]
     distances = np.max(np.abs(points - points[np.argmin(scores)]), axis=1)

@@ -41,7 +41,7 @@ class Verdict(NamedTuple):
       winner: it.
       scale: of all changes and deltas, the same for all winners that were checked together.
       sweeps: of each shape parameter.
-      own: the search in its own family.
+      own: the search in its own family; that of `challenge` is among all curves.
       free: the search in `free`; None where that is its own family.
     """
 

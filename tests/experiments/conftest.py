@@ -32,6 +32,7 @@ TINY = {
     "batch_size": 4,
     "num_steps": 20,
     "learning_rates": (0.1, 4.0),
+    "strategy": "trust_region",
     "families": ("rex", "two_point_linear"),
     "candidates": 10,
     "batch": 4,

@@ -84,6 +84,7 @@ def drawn(monkeypatch):
         monkeypatch.setattr(module, "as_png", lambda figure: figure)
     config = Config(
         families=("linear",),
+        strategy="sobol",
         num_steps=40,
         learning_rates=(0.01, 1.0),
         rung_replicates=(1, 2),

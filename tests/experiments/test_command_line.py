@@ -130,7 +130,7 @@ def test_presets_are_searches_of_their_workload_that_options_change(asked, name)
     quick, quick_folder, _ = asked(name, "--quick")
     assert quick_folder.name == f"shape_search_{name}_quick"
     assert (quick.workload, quick.num_steps) == (name, config.num_steps)
-    assert (quick.candidates, quick.rung_replicates, quick.top) == (24, (1,), 2)
+    assert (quick.strategy, quick.runs, len(quick.families)) == ("curves", 600, 6)
 
 
 def test_a_search_of_two_families_adds_both_baselines():

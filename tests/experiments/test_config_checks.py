@@ -85,7 +85,7 @@ def test_the_workload_is_not_asked_about_a_field_that_is_wrong_by_itself():
 
 
 def test_counts_that_are_sound_alone_may_make_too_much_together():
-    search = shape_search.Config(candidates=1000)
+    search = shape_search.Config(strategy="trust_region", candidates=1000)
     assert problems(search, candidates=10_000_000, select_replicates=10_000_000)[0].startswith("These counts")
     assert problems(search, num_steps=10_000_000, batch_size=1000) == [
         "A run would see 10,000,000,000 examples, more than a run's 2,147,483,647."

@@ -78,10 +78,15 @@ def test_a_coordinator_that_a_variable_calls_auto_is_found_by_jax(monkeypatch):
 WITHOUT_EFFECT = [
     (main, "--families rex --decay-form 1-sqrt", ["decay_form: no family that is searched has it"]),
     (main, "--decay-mode scaled", ["decay_mode: there is no weight_decay"]),
-    (main, "--keep-fraction 0.25 --decay-form 1-sqrt", ["keep_fraction: there is one rung, the last"]),
     (
         main,
-        "--checked 0 --local-replicates 2 --check-replicates 40",
+        "--strategy sobol --keep-fraction 0.25 --decay-form 1-sqrt --runs 99",
+        ["runs: sobol has a budget a family", "keep_fraction: there is one rung, the last"],
+    ),
+    (main, "--top 3 --runs 99", ["top: curves spends its runs as it sees fit"]),
+    (
+        main,
+        "--strategy cmaes --checked 0 --local-replicates 2 --check-replicates 40",
         ["local_replicates: checked is 0", "check_replicates: checked is 0"],
     ),
     (
@@ -90,7 +95,7 @@ WITHOUT_EFFECT = [
         ["batch_size: batch_size is varied"],
     ),
     (critical_batch_size, "--momenta 0.5 --momentum-optimizers", ["momenta: momentum_optimizers is empty"]),
-    (main, "--families wsd --decay-form 1-sqrt --checked 1 --local-replicates 2", []),
+    (main, "--strategy random --families wsd --decay-form 1-sqrt --checked 1 --local-replicates 2", []),
 ]
 
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from scipy.interpolate import PchipInterpolator
+from threadpoolctl import threadpool_limits
 
 from schedules import FAMILIES
 
@@ -42,6 +43,16 @@ def _wsd(u, decay, floor, decay_form="linear"):
     return floor + (1 - floor) * WSD_DECAYS[decay_form](q)
 
 
+def _hold_power(u, hold, exponent, floor):
+    q = np.clip((u - hold) / (1 - hold), 0, 1)
+    return floor + (1 - floor) * (1 - q**exponent)
+
+
+def _knots(u, **levels):
+    knots = [0, 0.026, 0.04, 0.051, 0.065, 0.077, 0.21, 0.53, 0.82, 0.95, 1]
+    return _scipy_pchip(knots, [1.0, *(levels[f"level_{k}"] for k in range(1, len(knots)))], u)
+
+
 DECAYS = {
     "constant": lambda u: np.ones_like(u),
     "cosine": lambda u, floor=0.0: floor + (1 - floor) * _half_cosine(u),
@@ -54,6 +65,8 @@ DECAYS = {
     "inverse_sqrt": lambda u, timescale: 1 / np.sqrt(1 + u / timescale),
     "exponential": lambda u, rate: np.exp(-rate * u),
     "wsd": _wsd,
+    "hold_power": _hold_power,
+    "knots": _knots,
 }
 
 
@@ -179,3 +192,10 @@ def curve():
         return np.asarray(_compiled(family)(padded, params))[: len(x)]
 
     return evaluated
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """Linear algebra on one thread: of small matrices it is sooner done, and the same on all machines."""
+    with threadpool_limits(1, "blas"):
+        yield

@@ -22,7 +22,7 @@ def steepest_slope(curve, x):
     return np.abs(np.gradient(curve, x)).max()
 
 
-def test_there_are_the_sixteen_families_and_parameters_of_the_specification():
+def test_there_are_the_eighteen_families_and_parameters_of_the_specification():
     two_point = ["x0", "y1", "dx1", "dx2", "dy2"]
     assert {name: list(family.domain) for name, family in FAMILIES.items()} == {
         "constant": ["warmup"],
@@ -40,6 +40,8 @@ def test_there_are_the_sixteen_families_and_parameters_of_the_specification():
         "inverse_sqrt": ["warmup", "timescale"],
         "exponential": ["warmup", "rate"],
         "wsd": ["warmup", "decay", "floor"],
+        "hold_power": ["warmup", "hold", "exponent", "floor"],
+        "knots": ["warmup", *(f"level_{k}" for k in range(1, 11))],
         "free": [f"level_{k}" for k in range(8)],
     }
 
@@ -117,6 +119,33 @@ def test_wsd_begins_to_decay_at_one_in_every_form(warmup, decay, num_steps):
         slope = 0.5 / np.sqrt(done[steps]) if form == "1-sqrt" else np.pi / 2
         error = np.abs(found[steps] - (1 - lost[steps]))
         assert (error < 4 * np.finfo(np.float32).eps / (decay * (1 - warmup)) * slope + 1e-6).all()
+
+
+def test_wsd_that_decays_all_along_in_a_root_is_1_minus_the_root():
+    family = FAMILIES["wsd"].with_options(decay_form="1-sqrt")
+    assert 1.0 in family.space["decay"]
+    for num_steps in (128, 1500, 3000):
+        target = 1 - np.sqrt(np.arange(num_steps) / num_steps)
+        multipliers = family.multipliers({"warmup": 0.0, "decay": 1.0, "floor": 0.0}, num_steps)
+        assert np.linalg.norm(multipliers - target) <= 1e-3 * np.linalg.norm(target)
+
+
+@pytest.mark.parametrize("exponent", [0.2, 0.4, 0.5, 1.0, 3.0])
+@pytest.mark.parametrize(
+    ("warmup", "hold", "num_steps"),
+    [(0.0, 0.0, 1000), (0.1, 0.7, 1000), (1 / 15, 1 / 14, 1500), (0.4, 0.3, 50)],
+)
+def test_hold_power_is_one_until_its_decay_begins(exponent, warmup, hold, num_steps):
+    t = np.arange(num_steps)
+    begin = round((warmup + hold * (1 - warmup)) * num_steps)  # a whole number, but for rounding
+    params = {"warmup": warmup, "hold": hold, "exponent": exponent, "floor": 0.1}
+    multipliers = np.asarray(FAMILIES["hold_power"].multipliers(params, num_steps))
+    held = (t >= warmup * num_steps) & (t <= begin)
+    # a root of a rounding error would be a thousandth
+    np.testing.assert_allclose(multipliers[held], 1, rtol=0, atol=2e-7)
+    done = (t[t > begin] - begin) / (num_steps - begin)
+    expected = 0.1 + 0.9 * (1 - done**exponent)
+    np.testing.assert_allclose(multipliers[t > begin], expected, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.5, 1e-3])

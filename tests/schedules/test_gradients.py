@@ -70,6 +70,14 @@ def test_gradients_are_finite_where_every_parameter_is_zero_or_nearly(name):
     assert_all_finite(gradients(family, params, X), params)
 
 
+@pytest.mark.parametrize("exponent", [0.2, 0.4, 1.0])
+@pytest.mark.parametrize("x", [0.25, 0.25 + 2**-20, 0.5, 0.5 + 2**-20, 1.0])
+def test_gradients_of_hold_power_are_finite_where_its_decay_begins(x, exponent):
+    for hold in (0.0, 1 / 3):  # from u = 0, or from x = 1/2
+        params = {"warmup": 0.25, "hold": hold, "exponent": exponent, "floor": 0.1}
+        assert_all_finite(gradients(FAMILIES["hold_power"], params, x), params)
+
+
 @pytest.mark.parametrize(("name", "options"), CASES, ids=str)
 def test_gradients_equal_central_differences_of_the_reference_in_float64(
     name, options, reference, draw, family_of

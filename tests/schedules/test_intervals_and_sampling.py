@@ -143,7 +143,7 @@ def test_draws_of_different_parameters_are_independent(name):
     off_diagonal = (
         np.atleast_2d(correlations)[np.triu_indices(len(samples), 1)] if len(samples) > 2 else correlations
     )
-    assert np.abs(off_diagonal).max() < 4.5 / np.sqrt(COUNT)  # of at most 28 pairs, each with σ = 1/√n
+    assert np.abs(off_diagonal).max() < 4.5 / np.sqrt(COUNT)  # of at most 55 pairs, each with σ = 1/√n
 
 
 def test_draws_depend_on_the_key():
@@ -165,5 +165,8 @@ def test_the_search_ranges_are_those_of_the_specification():
     assert span("power", "exponent") == (0.1, 5, True)
     assert span("inverse_sqrt", "timescale") == (0.01, 1, True)
     assert span("exponential", "rate") == (0.1, 10, True)
-    assert (span("wsd", "decay"), span("wsd", "floor")) == ((0.05, 0.9, False), (0, 0.2, False))
+    assert (span("wsd", "decay"), span("wsd", "floor")) == ((0.05, 1, False), (0, 0.2, False))
+    assert (span("hold_power", "hold"), span("hold_power", "floor")) == ((0, 0.95, False), (0, 0.2, False))
+    assert span("hold_power", "exponent") == (0.2, 3, True)
+    assert all(span("knots", f"level_{k}") == (0, 1, False) for k in range(1, 11))
     assert all(span("free", f"level_{k}") == (0, 1, False) for k in range(8))

@@ -42,7 +42,7 @@ def test_the_curve_lies_in_the_unit_interval_and_peaks_at_1(name, options, anywh
         assert np.isfinite(values).all()
         assert values.min() >= 0
         assert values.max() <= 1
-        # less the roundings of a sum of at most eight increments below 1
+        # less the roundings of a sum of at most ten increments below 1
         assert values.max() >= 1 - 16 * EPS
 
     holds()

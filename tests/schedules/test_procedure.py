@@ -188,7 +188,7 @@ def test_families_are_searched_independently_of_each_other(strategy):
 
 def test_candidates_from_elsewhere_are_confirmed_with_the_same_seeds():
     winner = run().winners["rex"]
-    again = confirm({"mine": winner.candidate}, BUDGET, lambda trials: {t: bowl(t) for t in trials})
+    again = confirm({"mine": winner.candidate}, Rung(7, 10), lambda trials: {t: bowl(t) for t in trials})
     assert list(again) == ["mine"]
     np.testing.assert_array_equal(again["mine"].scores, winner.scores)
 
