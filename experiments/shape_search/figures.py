@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
+from scipy.stats import norm
 
 from experiments.shape_search.candidates import near_best
 from experiments.shape_search.config import BASELINES
@@ -14,6 +15,8 @@ from experiments.study.showing.figures import (
     CONTEXT,
     REFERENCE,
     as_png,
+    chart,
+    finished,
     legend_beside,
     log_scale,
     panels,
@@ -70,6 +73,24 @@ def winner_scores(results: Results) -> bytes:
     """Every winner's confirmed score with its interval, best on top."""
     score = f"{results.config.metric}, median of {len(results.best.winner.scores)} fresh seeds"
     return ranking(results.standings, BASELINES[0], score, "Which family wins, and how sure that is")
+
+
+def sensitivity(results: Results) -> bytes:
+    """What a higher learning rate at each part of the run does to the best winner's score, by the model."""
+    curve = results.best.winner.candidate
+    steps = curve.base_lr * np.asarray(curve.family.multipliers(curve.params, results.config.num_steps))
+    slopes, deviations = results.model.sensitivity(steps)
+    width = norm.ppf((1 + results.config.confidence) / 2) * deviations
+    ends = np.linspace(0, 1, len(slopes) + 1)
+    figure, ax = chart(8, 3.2)
+    ax.axhline(0, color=CONTEXT, zorder=0)
+    ax.stairs(slopes + width, ends, baseline=slopes - width, fill=True, color=BAND)
+    ax.stairs(slopes, ends, baseline=None, color=ACCENT, linewidth=2)
+    ax.set_xlabel("fraction of training done")
+    relative = results.best.scale is Scale.RELATIVE
+    ax.set_ylabel(f"∂ {'log ' if relative else ''}{results.config.metric} / ∂ log learning rate")
+    colors = {f"{results.best.name}'s winner": ACCENT, f"{results.config.confidence:.0%} band": BAND}
+    return finished(figure, "Where the learning rate matters: below 0, a higher one is better", colors)
 
 
 def sweeps(verdict: Verdict) -> bytes:

@@ -30,6 +30,8 @@ def present(results: Results) -> Findings:
         "allocation": candidate_figures.allocation,
         "learning_rates": candidate_figures.score_against_rate,
     }
+    if results.model is not None:
+        overview["sensitivity"] = figures.sensitivity
     if config.strategy in DRAWING:
         overview["distributions"] = candidate_figures.score_distributions
     drawn = [Figure(name, partial(draw, results)) for name, draw in overview.items()]

@@ -22,6 +22,7 @@ from experiments.study.running.sweeping import Sweep
 from experiments.study.storage.folder import StudyFolder, read_config
 from experiments.study.storage.journal import Tally
 from experiments.study.training.shape_runs import ShapeRunner
+from schedules import CurveModel
 from schedules.search import (
     STRATEGIES,
     Findings,
@@ -29,6 +30,7 @@ from schedules.search import (
     Standing,
     Verdict,
     check_winners,
+    model_of,
     search_curves,
     search_shapes,
     standings,
@@ -48,6 +50,7 @@ class Results(NamedTuple):
       standings: the families, best first.
       verdicts: on the best winners, how near-optimal each is; with curves on the best one.
       medians: by family, those of all metrics over the winner's confirming runs.
+      model: of all curves that were run, where they were searched together.
       tally: how many runs there were.
     """
 
@@ -56,6 +59,7 @@ class Results(NamedTuple):
     standings: tuple[Standing, ...]
     verdicts: Mapping[str, Verdict]
     medians: Mapping[str, Mapping[str, float]]
+    model: CurveModel | None
     tally: Tally
 
     @property
@@ -68,29 +72,32 @@ def conclude(config: Config, runs: Runs) -> Results:
     evaluate = evaluator(config, runs)
     key = named_key(jax.random.key(config.seed), "search")
     search = _search_curves if config.strategy == CURVES else _search_families
-    findings, verdicts = search(config, key, evaluate, runs.once)
+    findings, verdicts, model = search(config, key, evaluate, runs.once)
     ranked = standings(findings.winners, BASELINES, config.confidence)
     medians = runs.journal.medians("confirm")
-    return Results(config, findings, ranked, verdicts, medians, runs.journal.tally())
+    return Results(config, findings, ranked, verdicts, medians, model, runs.journal.tally())
 
 
 def _search_curves(
     config: Config, key: PRNGKeyArray, evaluate: Evaluate, once: Once
-) -> tuple[Findings, dict[str, Verdict]]:
-    """All families at once, and the verdict on the best winner."""
-    findings, verdict = search_curves(config.spaces, BASELINES, config.curve_budget, key, evaluate, once)
-    return findings, {verdict.winner.candidate.family.name: verdict}
+) -> tuple[Findings, dict[str, Verdict], CurveModel | None]:
+    """All families at once, the verdict on the best winner, and the model that both rest on."""
+    findings, verdict, scores = search_curves(
+        config.spaces, BASELINES, config.curve_budget, key, evaluate, once
+    )
+    return findings, {verdict.winner.candidate.family.name: verdict}, model_of(scores)
 
 
 def _search_families(
     config: Config, key: PRNGKeyArray, evaluate: Evaluate, once: Once
-) -> tuple[Findings, dict[str, Verdict]]:
+) -> tuple[Findings, dict[str, Verdict], None]:
     """One family after the other, and the verdicts on the best winners."""
     findings = search_shapes(config.spaces, STRATEGIES[config.strategy], config.budget, key, evaluate, once)
     ranked = standings(findings.winners, BASELINES, config.confidence)
     best = {standing.name: standing.winner for standing in ranked[: config.checked]}
     spaces = {space.family.name: space for space in config.spaces}
-    return findings, check_winners(best, spaces, config.check_budget, named_key(key, "check"), evaluate, once)
+    verdicts = check_winners(best, spaces, config.check_budget, named_key(key, "check"), evaluate, once)
+    return findings, verdicts, None
 
 
 def evaluator(config: Config, runs: Runs) -> Evaluate:

@@ -1,6 +1,7 @@
 """The search for near-optimal shapes: strategies that ask, and the scores they are told."""
 
 from schedules.search.challenge import challenge
+from schedules.search.curves import model_of
 from schedules.search.joint import CurveBudget, search_curves
 from schedules.search.keys import named_key
 from schedules.search.near_optimality import CheckBudget, check_winners, free_start
@@ -55,6 +56,7 @@ __all__ = [
     "median_change",
     "median_difference",
     "median_estimate",
+    "model_of",
     "named_key",
     "paired_change",
     "search_curves",

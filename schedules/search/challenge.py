@@ -63,8 +63,8 @@ def challenge(
     key: PRNGKeyArray,
     evaluate: Evaluate,
     once: Once = anew,
-) -> Verdict:
-    """The verdict on the best winner; its one finding is among all curves.
+) -> tuple[Verdict, Scores]:
+    """The verdict on the best winner, whose one finding is among all curves; and all runs that it rests on.
 
     Args:
       winner: it, with its confirming runs.
@@ -106,7 +106,7 @@ def challenge(
     better = found if change.high < 0 else own
     bound = functools.partial(_remaining, fields, known, start, better, confidence, named_key(key, "bound"))
     finding = Finding(own, found, int(change.high < 0), change, once("remaining", bound))
-    return Verdict(winner, scale, (), finding, None)
+    return Verdict(winner, scale, (), finding, None), known
 
 
 def _runs(

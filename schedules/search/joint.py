@@ -8,6 +8,7 @@
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import PRNGKeyArray
@@ -107,6 +108,20 @@ class CurveBudget:
         return self.runs - self.explored - selected - self.confirmed * self.confirm_replicates
 
 
+class Searched(NamedTuple):
+    """A finished search of all families at once.
+
+    Attributes:
+      findings: as of `search_shapes`.
+      verdict: on the best winner, among all curves.
+      scores: the runs that the verdict rests on, and with it a model of curves; see `model_of`.
+    """
+
+    findings: Findings
+    verdict: Verdict
+    scores: Scores
+
+
 def search_curves(
     spaces: Sequence[SearchSpace],
     baselines: Sequence[str],
@@ -114,7 +129,7 @@ def search_curves(
     key: PRNGKeyArray,
     evaluate: Evaluate,
     once: Once = anew,
-) -> tuple[Findings, Verdict]:
+) -> Searched:
     """Search all families at once, and ask how much better than the best winner any curve can be.
 
     Args:
@@ -142,8 +157,10 @@ def search_curves(
     told = {name: np.array([entry.medians[0] for entry in group]) for name, group in screened.items()}
     best = min(winners.values(), key=lambda winner: np.median(winner.scores))
     checking = named_key(key, "challenge")
-    verdict = challenge(best, by_name, scores, budget.checks, budget.confidence, checking, evaluate, once)
-    return Findings(screened, told, winners), verdict
+    verdict, known = challenge(
+        best, by_name, scores, budget.checks, budget.confidence, checking, evaluate, once
+    )
+    return Searched(Findings(screened, told, winners), verdict, known)
 
 
 def _top(

@@ -100,7 +100,7 @@ def drawn(monkeypatch):
         name: np.array([candidate.medians[-1] for candidate in raced]) for name, raced in screened.items()
     }
     ranked = standings(winners, ("cosine", "constant"), 0.95)
-    results = Results(config, Findings(screened, told, winners), ranked, {}, {}, Tally(0, 0, 0.0))
+    results = Results(config, Findings(screened, told, winners), ranked, {}, {}, None, Tally(0, 0, 0.0))
     return lambda module, name: getattr(module, name)(results).axes[0]
 
 
