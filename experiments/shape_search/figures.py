@@ -82,7 +82,7 @@ def sensitivity(results: Results) -> bytes:
     slopes, deviations = results.model.sensitivity(steps)
     width = norm.ppf((1 + results.config.confidence) / 2) * deviations
     ends = np.linspace(0, 1, len(slopes) + 1)
-    figure, ax = chart(8, 3.2)
+    figure, ax = chart(10, 3.6)
     ax.axhline(0, color=CONTEXT, zorder=0)
     ax.stairs(slopes + width, ends, baseline=slopes - width, fill=True, color=BAND)
     ax.stairs(slopes, ends, baseline=None, color=ACCENT, linewidth=2)
@@ -116,7 +116,7 @@ def sweeps(verdict: Verdict) -> bytes:
 
 
 def found_shapes(verdicts: Sequence[Verdict]) -> bytes:
-    """Each checked winner's learning rates, and where the local searches from it ended."""
+    """Each checked winner's learning rates, and where the searches from it ended."""
     titles = [f"{verdict.winner.candidate.family.name}\n{verdict}" for verdict in verdicts]
     figure, axes = panels(titles, sharex=True, columns=3)
     for ax, verdict in zip(axes, verdicts, strict=True):
@@ -126,9 +126,10 @@ def found_shapes(verdicts: Sequence[Verdict]) -> bytes:
             ax.plot(*learning_rates(verdict.free.found), color=REFERENCE, linestyle="--")
     figure.supxlabel("fraction of training done")
     figure.supylabel("learning rate")
-    legend_beside(figure, {"winner": CONTEXT, "found in its family": ACCENT, "found in free": REFERENCE})
-    figure.suptitle("Where local searches ended")
-    return as_png(figure)
+    colors = {"winner": CONTEXT, "found in its family": ACCENT, "found in free": REFERENCE}
+    if not any(verdict.sweeps for verdict in verdicts):
+        colors = {"winner": CONTEXT, "best challenger": ACCENT}
+    return finished(figure, "Where the checks ended", colors)
 
 
 def multipliers(candidate: Candidate) -> Float[np.ndarray, "points"]:

@@ -35,7 +35,8 @@ BEGUN = 16  # runs before the model is asked
 SIMPLE = 4  # axes, at most, of the families that the search begins with
 GROWTH = 16  # a later batch has a run for so many that were made
 DRAWN = 24  # of each family, in a pool
-PARENTS = 6  # the best candidates, whose neighbours a pool has
+PARENTS = 8  # the best candidates, whose neighbours a pool has
+EACH = 2  # of them at most are of one family
 SPREADS = (0.2, 0.05)  # of the neighbours, on each axis of the cube
 NEIGHBOURS = 12  # of a parent, at each spread
 FAMILY_DRAWN = 96  # in the pool of one family
@@ -141,6 +142,17 @@ def ranked(scores: Scores, model: CurveModel | None) -> list[Candidate]:
     return [candidates[place] for place in np.argsort(levels, kind="stable")]
 
 
+def leading(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """The first of these, few of one family: one that is ahead by luck is not to fill the pool."""
+    places: dict[str, int] = collections.Counter()
+    leaders = []
+    for candidate in candidates:
+        places[candidate.family.name] += 1
+        if places[candidate.family.name] <= EACH:
+            leaders.append(candidate)
+    return leaders[:PARENTS]
+
+
 def raced(scores: Scores, names: Sequence[str]) -> dict[str, tuple[Raced, ...]]:
     """Every family's candidates in the order asked, each with the score of its run."""
     groups: dict[str, list[Raced]] = {name: [] for name in names}
@@ -228,8 +240,8 @@ def _explored(
     if model is None:
         return _begun(spaces, len(scores), size, key)
     key = named_key(key, "explore", len(scores))
-    parents, generator = ranked(scores, model)[:PARENTS], numpy_generator(named_key(key, "pool"))
-    pool = pool_of(spaces, parents, DRAWN, num_steps_of(scores), generator)
+    generator = numpy_generator(named_key(key, "pool"))
+    pool = pool_of(spaces, leading(ranked(scores, model)), DRAWN, num_steps_of(scores), generator)
     places = promising(model, pool, size, named_key(key, "functions"))
     return proposals_at(spaces, pool, places)
 
