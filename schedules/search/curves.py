@@ -268,7 +268,7 @@ def refined(
         parents = [candidate for candidate in best if candidate.family.name == name][:PARENTS]
         pool = pool_of({name: space}, parents, FAMILY_DRAWN, num_steps_of(scores), generator)
         means, _ = model.predict(pool.curves)
-        proposals += proposals_at(spaces, pool, np.argsort(means, kind="stable")[:top])
+        proposals += proposals_at(spaces, pool, np.argsort(means, kind="stable")[:top].tolist())
     return proposals
 
 
