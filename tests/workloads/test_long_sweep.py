@@ -97,8 +97,8 @@ def test_devices_that_share_batches_go_on_as_they_began():
     first, second = sweep_on(8, data_parallel=2), sweep_on(4, data_parallel=2, capacity=30)
     restored = second.restored(first.saved(advanced(first, 6)))
     assert_identical(second.finish(second.advance(restored, STEPS)), whole)
-    alone = results_of(sweep_on(2))  # each device its own runs
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), whole, alone)
+    separate = results_of(sweep_on(2))  # each device its own runs
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), whole, separate)
 
 
 def test_what_is_saved_is_that_of_the_rows_in_order_on_any_devices():
