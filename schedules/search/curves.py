@@ -43,6 +43,7 @@ CHUNK = 64  # curves that a compiled program computes
 
 
 Scores = Mapping[Trial, float]  # of runs in the order asked
+Place = tuple[str, Float[np.ndarray, " _"]]  # a family and a point of its cube
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,21 @@ class Pool(NamedTuple):
     """Candidates that may be run: the family and the point of each in its cube, and its curve."""
 
     names: tuple[str, ...]
-    points: tuple[Float[np.ndarray, " dims"], ...]
+    points: tuple[Float[np.ndarray, " _"], ...]
     curves: Float[np.ndarray, "candidates steps"]
+
+    @property
+    def places(self) -> list[Place]:
+        return list(zip(self.names, self.points, strict=True))
+
+    def at(self, numbers: Sequence[int]) -> "Pool":
+        """Those of its candidates."""
+        names, points = (tuple(part[number] for number in numbers) for part in self[:2])
+        return Pool(names, points, self.curves[list(numbers)])
+
+    def with_all(self, other: "Pool") -> "Pool":
+        curves = np.concatenate([self.curves, other.curves])
+        return Pool(self.names + other.names, self.points + other.points, curves)
 
 
 def explore(
@@ -149,9 +163,14 @@ def raced(scores: Scores, names: Sequence[str]) -> dict[str, tuple[Raced, ...]]:
     return {name: tuple(group) for name, group in groups.items()}
 
 
+def places_of(spaces: Mapping[str, SearchSpace], candidates: Iterable[Candidate]) -> list[Place]:
+    """Where candidates stand in the cubes of their families."""
+    return [(each.family.name, spaces[each.family.name].point(each)) for each in candidates]
+
+
 def pool_of(
     spaces: Mapping[str, SearchSpace],
-    parents: Sequence[Candidate],
+    parents: Sequence[Place],
     drawn: int,
     num_steps: int,
     generator: np.random.Generator,
@@ -160,9 +179,9 @@ def pool_of(
     names, points, curves = [], [], []
     for name, space in spaces.items():
         near = [
-            space.point(parent) + spread * generator.standard_normal((NEIGHBOURS, space.dimensions))
-            for parent in parents
-            if parent.family.name == name
+            point + spread * generator.standard_normal((NEIGHBOURS, space.dimensions))
+            for family, point in parents
+            if family == name
             for spread in SPREADS
         ]
         cube = np.concatenate([generator.random((drawn, space.dimensions)), *near])
@@ -228,7 +247,8 @@ def _explored(
     if model is None:
         return _begun(spaces, len(scores), size, key)
     key = named_key(key, "explore", len(scores))
-    parents, generator = ranked(scores, model)[:PARENTS], numpy_generator(named_key(key, "pool"))
+    parents = places_of(spaces, ranked(scores, model)[:PARENTS])
+    generator = numpy_generator(named_key(key, "pool"))
     pool = pool_of(spaces, parents, DRAWN, num_steps_of(scores), generator)
     places = promising(model, pool, size, named_key(key, "functions"))
     return proposals_at(spaces, pool, places)
@@ -266,7 +286,9 @@ def refined(
     proposals = []
     for name, space in spaces.items():
         parents = [candidate for candidate in best if candidate.family.name == name][:PARENTS]
-        pool = pool_of({name: space}, parents, FAMILY_DRAWN, num_steps_of(scores), generator)
+        pool = pool_of(
+            {name: space}, places_of(spaces, parents), FAMILY_DRAWN, num_steps_of(scores), generator
+        )
         means, _ = model.predict(pool.curves)
         proposals += proposals_at(spaces, pool, np.argsort(means, kind="stable")[:top].tolist())
     return proposals
