@@ -231,12 +231,11 @@ def curves_at(
 ) -> Float[np.ndarray, "points steps"]:
     """The learning rates of every step at points of a space's cube."""
     padded = np.pad(points, ((0, -len(points) % CHUNK), (0, 0)))
-    chunks = [
-        np.asarray(_multipliers(space.family, num_steps, jnp.asarray(chunk[:, :-1])))
-        for chunk in padded.reshape(-1, CHUNK, space.dimensions)
-    ]
-    rates = np.asarray(space.learning_rates.from_unit(jnp.asarray(points[:, -1:])))
-    return rates * np.concatenate(chunks)[: len(points)]
+    chunks = []
+    for chunk in padded.reshape(-1, CHUNK, space.dimensions):  # all of one size, for each is compiled
+        rates = space.learning_rates.from_unit(jnp.asarray(chunk[:, -1:]))
+        chunks.append(np.asarray(rates * _multipliers(space.family, num_steps, jnp.asarray(chunk[:, :-1]))))
+    return np.concatenate(chunks)[: len(points)]
 
 
 def _explored(

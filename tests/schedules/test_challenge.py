@@ -78,16 +78,16 @@ def test_the_change_is_in_its_interval():
 def test_a_better_curve_that_no_searched_family_has_is_found():
     cases = [case(number) for number in LANDSCAPES]
     improved = [c for c in cases if c.verdict.improved]
-    assert len(improved) >= LEAST - 3  # some winners are near the best
+    assert len(improved) >= 10  # some winners are near the best
     assert all(c.change < 0 for c in improved)
-    planted = case(0)  # the families' best is at 2.5 times the score of the best curve
+    planted = case(2)  # of which the families' shapes are far
     assert planted.verdict.found.family.name == "free"
     assert planted.change < -0.4
     assert str(planted.verdict).startswith("improved by ")
     assert str(planted.verdict).endswith("% in free")
 
 
-@pytest.mark.parametrize("number", [1, 3])
+@pytest.mark.parametrize("number", [1, 2])
 def test_where_scores_may_be_negative_the_verdict_is_in_their_unit(number):
     verdict = case(number, positive=False).verdict
     assert verdict.scale is Scale.ABSOLUTE
