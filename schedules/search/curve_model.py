@@ -108,10 +108,10 @@ class Runs(NamedTuple):
         block = blocks[seed]
         mean = _numbered(np.stack([curve, block], axis=1))
         counts = np.bincount(mean)
-        where, shares = np.empty((len(counts), places.shape[1])), np.zeros((len(counts), blocks.max() + 1))
-        where[mean] = places
+        distinct, shares = np.empty((len(counts), places.shape[1])), np.zeros((len(counts), blocks.max() + 1))
+        distinct[mean] = places
         shares[mean, block] = 1 / np.sqrt(np.bincount(blocks))[block]
-        return cls(where, np.bincount(mean, values) / counts, shares, counts)
+        return cls(distinct, np.bincount(mean, values) / counts, shares, counts)
 
     def some(self, most: int) -> "Runs":
         """At most so many of the means, evenly over their order."""
@@ -219,12 +219,12 @@ class CurveModel(NamedTuple):
     ) -> Float[np.ndarray, "count curves"]:
         """Levels of the curves under functions drawn from the posterior, the same function in a row."""
         places = self._places(curves)
-        across = self.parameters.covariance(self.runs.places, places)
-        solved = solve_triangular(self.root, across, lower=True)
+        cross = self.parameters.covariance(self.runs.places, places)
+        solved = solve_triangular(self.root, cross, lower=True)
         covariance = self.parameters.covariance(places, places) - solved.T @ solved
         covariance[np.diag_indices_from(covariance)] += 1e-6 * self.parameters.amplitude**2
         normal = numpy_generator(key).standard_normal((count, len(places)))
-        drawn = across.T @ self.weights + normal @ cholesky(covariance, lower=True).T
+        drawn = cross.T @ self.weights + normal @ cholesky(covariance, lower=True).T
         return self.values.levels(drawn, drawn)[0]
 
     def sensitivity(
@@ -236,9 +236,9 @@ class CurveModel(NamedTuple):
         place = np.log(means + SMALLEST * self.unit_rate)
         within = means[0] / (means[0] + SMALLEST * self.unit_rate)
         lengths, amplitude = self.parameters.lengths, self.parameters.amplitude
-        apart = (self.runs.places - place) / lengths
-        r = np.sqrt(5) * np.linalg.norm(apart, axis=1, keepdims=True)
-        slopes = amplitude**2 * 5 / 3 * (1 + r) * np.exp(-r) * apart / lengths
+        offsets = (self.runs.places - place) / lengths
+        r = np.sqrt(5) * np.linalg.norm(offsets, axis=1, keepdims=True)
+        slopes = amplitude**2 * 5 / 3 * (1 + r) * np.exp(-r) * offsets / lengths
         solved = solve_triangular(self.root, slopes, lower=True)
         prior = amplitude**2 * 5 / 3 / lengths**2  # of a derivative
         sd = np.sqrt(np.maximum(prior - np.sum(solved**2, axis=0), 0))
@@ -252,10 +252,10 @@ class CurveModel(NamedTuple):
     def _posterior(
         self, places: Float[np.ndarray, "curves segments"]
     ) -> tuple[Float[np.ndarray, "curves"], Float[np.ndarray, "curves"]]:
-        across = self.parameters.covariance(self.runs.places, places)
-        solved = solve_triangular(self.root, across, lower=True)
+        cross = self.parameters.covariance(self.runs.places, places)
+        solved = solve_triangular(self.root, cross, lower=True)
         prior = CONSTANT + self.parameters.amplitude**2
-        return across.T @ self.weights, np.maximum(prior - np.sum(solved**2, axis=0), 0)
+        return cross.T @ self.weights, np.maximum(prior - np.sum(solved**2, axis=0), 0)
 
 
 def places_of(
@@ -350,6 +350,6 @@ def _loss(
             bent.sum(axis=1) @ scaled**2 - np.sum(scaled * (bent @ scaled), axis=0),
         ]
     )
-    away = (logarithms - centre) / spread
-    loss = runs.values @ weights / 2 + np.sum(np.log(np.diag(root))) + away @ away / 2
-    return loss, gradient + away / spread
+    deviations = (logarithms - centre) / spread
+    loss = runs.values @ weights / 2 + np.sum(np.log(np.diag(root))) + deviations @ deviations / 2
+    return loss, gradient + deviations / spread

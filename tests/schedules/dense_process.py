@@ -36,9 +36,9 @@ def run_covariance(places, seeds, truth):
 def posterior(places, values, seeds, queries, truth):
     """Mean and covariance of the latent values at queries."""
     inverse = np.linalg.inv(run_covariance(places, seeds, truth))
-    across = latent_covariance(queries, places, truth)
-    mean = across @ inverse @ values
-    return mean, latent_covariance(queries, queries, truth) - across @ inverse @ across.T
+    cross = latent_covariance(queries, places, truth)
+    mean = cross @ inverse @ values
+    return mean, latent_covariance(queries, queries, truth) - cross @ inverse @ cross.T
 
 
 def scores_of(values):

@@ -66,7 +66,7 @@ def concluded(runs):
     return budget, journal, *conclude(journal, budget)
 
 
-@pytest.mark.parametrize("runs", [24, 61, 150])
+@pytest.mark.parametrize("runs", [24, 61, 120])
 def test_as_many_runs_are_made_as_the_budget_says(runs):
     budget, journal, findings, _ = concluded(runs)
     made = Counter(trial.stage.split()[0] for trial in journal.trials)
@@ -79,7 +79,7 @@ def test_as_many_runs_are_made_as_the_budget_says(runs):
         assert made["challenge"] + made["check"] > 0.7 * budget.checks
 
 
-@pytest.mark.parametrize("runs", [24, 150])
+@pytest.mark.parametrize("runs", [24, 120])
 def test_no_run_has_anothers_identity(runs):
     _, journal, *_ = concluded(runs)
     identities = [trial.identity for trial in journal.trials]
@@ -87,7 +87,7 @@ def test_no_run_has_anothers_identity(runs):
 
 
 def test_winners_are_told_by_fresh_seeds_alone():
-    budget, journal, findings, verdict = concluded(150)
+    budget, journal, findings, verdict = concluded(120)
     for name, winner in findings.winners.items():
         confirming = [
             journal.scores[trial.identity][2]
@@ -103,7 +103,7 @@ def test_winners_are_told_by_fresh_seeds_alone():
 
 
 def test_the_best_winner_is_near_the_best_curve():
-    _, _, _, verdict = concluded(150)
+    _, _, _, verdict = concluded(120)
     assert BOWL.truth(verdict.winner.candidate) < math.log(1.1)
 
 
