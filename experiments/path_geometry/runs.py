@@ -40,6 +40,7 @@ from schedules import Family
 from schedules.search import (
     STRATEGIES,
     Candidate,
+    Rung,
     SearchSpace,
     Standing,
     Winner,

@@ -3,8 +3,9 @@
 1. challenge: rounds of curves that the posterior holds for better, of all families and of one that is as free
    as a curve (`OPEN`), begun from the winner's own; each round on a few fresh seeds, the winner among them.
 2. check: the best of them against the winner, on fresh paired seeds that chose nothing.
-3. bound: functions are drawn from the posterior of all these runs over a last pool; δ is an upper confidence
-   limit of what the lowest curve under each saves of the score of the better of the two.
+3. bound: functions are drawn from the posterior of all these runs over a pool, which moves to where they are
+   lowest; δ is an upper confidence limit of what the lowest curve under each saves of the score of the better
+   of the two.
 
 This is the project's own.
 """
@@ -26,6 +27,7 @@ from schedules.search.curves import (
     Scores,
     model_of,
     num_steps_of,
+    places_of,
     pool_of,
     promising,
     proposals_at,
@@ -52,6 +54,7 @@ SEEDS = 4  # of a round, the same for all its curves
 LEAST_ROUND = 16  # runs
 PARENTS = 12  # whose neighbours challenge
 DRAWS = 400  # functions that the bound takes the lowest curve of
+DEEPENED, LOWEST = 5, 24  # how often the bound's pool moves to the lowest curves, and to how many
 
 
 def challenge(
@@ -144,12 +147,24 @@ def _remaining(
     model = model_of(scores)
     if model is None:
         return math.inf
-    pool = _pool(spaces, scores, model, start, key)
+    pool = _deepened(spaces, _pool(spaces, scores, model, start, key), model, key)
     own = Trial(CHECK, better, num_steps_of(scores), 0).learning_rates
     drawn = model.sample(np.concatenate([own[None], pool.curves]), named_key(key, "functions"), DRAWS)
     gains = drawn[:, 0] - np.min(drawn, axis=1)
     gain = float(np.quantile(gains, confidence, method="higher"))
     return -math.expm1(-gain) if model.values.scale is Scale.RELATIVE else gain
+
+
+def _deepened(spaces: Mapping[str, SearchSpace], pool: Pool, model: CurveModel, key: PRNGKeyArray) -> Pool:
+    """A pool around the curves that are the lowest under functions: of a pool that knows of none, the lowest
+    is far above the lowest of all curves."""
+    generator = numpy_generator(named_key(key, "deepened"))
+    for number in range(DEEPENED):
+        drawn = model.sample(pool.curves, named_key(key, "deepened", number), DRAWS)
+        lowest, counts = np.unique(np.argmin(drawn, axis=1), return_counts=True)
+        kept = pool.at(lowest[np.argsort(-counts, kind="stable")][:LOWEST].tolist())
+        pool = kept.with_all(pool_of(spaces, kept.places, DRAWN, pool.curves.shape[1], generator))
+    return pool
 
 
 def _pool(
@@ -160,5 +175,5 @@ def _pool(
     key: PRNGKeyArray,
 ) -> Pool:
     """Draws of every family, and neighbours of the best curves and of the start."""
-    parents = [*ranked(scores, model)[:PARENTS], start]
+    parents = places_of(spaces, [*ranked(scores, model)[:PARENTS], start])
     return pool_of(spaces, parents, DRAWN, num_steps_of(scores), numpy_generator(named_key(key, "pool")))

@@ -355,6 +355,6 @@ def _loss(
             bent.sum(axis=1) @ scaled**2 - np.sum(scaled * (bent @ scaled), axis=0),
         ]
     )
-    deviation = (logarithms - centre) / spread
-    loss = runs.values @ weights / 2 + np.sum(np.log(np.diag(root))) + deviation @ deviation / 2
-    return loss, gradient + deviation / spread
+    deviations = (logarithms - centre) / spread
+    loss = runs.values @ weights / 2 + np.sum(np.log(np.diag(root))) + deviations @ deviations / 2
+    return loss, gradient + deviations / spread

@@ -44,6 +44,7 @@ CHUNK = 64  # curves that a compiled program computes
 
 
 Scores = Mapping[Trial, float]  # of runs in the order asked
+Place = tuple[str, Float[np.ndarray, " _"]]  # a family and a point of its cube
 
 
 @dataclass(frozen=True)
@@ -78,8 +79,21 @@ class Pool(NamedTuple):
     """Candidates that may be run: the family and the point of each in its cube, and its curve."""
 
     names: tuple[str, ...]
-    points: tuple[Float[np.ndarray, " dims"], ...]
+    points: tuple[Float[np.ndarray, " _"], ...]
     curves: Float[np.ndarray, "candidates steps"]
+
+    @property
+    def places(self) -> list[Place]:
+        return list(zip(self.names, self.points, strict=True))
+
+    def at(self, numbers: Sequence[int]) -> "Pool":
+        """Those of its candidates."""
+        names, points = (tuple(part[number] for number in numbers) for part in self[:2])
+        return Pool(names, points, self.curves[list(numbers)])
+
+    def with_all(self, other: "Pool") -> "Pool":
+        curves = np.concatenate([self.curves, other.curves])
+        return Pool(self.names + other.names, self.points + other.points, curves)
 
 
 def explore(
@@ -161,9 +175,14 @@ def raced(scores: Scores, names: Sequence[str]) -> dict[str, tuple[Raced, ...]]:
     return {name: tuple(group) for name, group in groups.items()}
 
 
+def places_of(spaces: Mapping[str, SearchSpace], candidates: Iterable[Candidate]) -> list[Place]:
+    """Where candidates stand in the cubes of their families."""
+    return [(each.family.name, spaces[each.family.name].point(each)) for each in candidates]
+
+
 def pool_of(
     spaces: Mapping[str, SearchSpace],
-    parents: Sequence[Candidate],
+    parents: Sequence[Place],
     drawn: int,
     num_steps: int,
     generator: np.random.Generator,
@@ -172,9 +191,9 @@ def pool_of(
     names, points, curves = [], [], []
     for name, space in spaces.items():
         neighbours = [
-            space.point(parent) + spread * generator.standard_normal((NEIGHBOURS, space.dimensions))
-            for parent in parents
-            if parent.family.name == name
+            point + spread * generator.standard_normal((NEIGHBOURS, space.dimensions))
+            for family, point in parents
+            if family == name
             for spread in SPREADS
         ]
         cube = np.concatenate([generator.random((drawn, space.dimensions)), *neighbours])
@@ -224,12 +243,11 @@ def curves_at(
 ) -> Float[np.ndarray, "points steps"]:
     """The learning rates of every step at points of a space's cube."""
     padded = np.pad(points, ((0, -len(points) % CHUNK), (0, 0)))
-    chunks = [
-        np.asarray(_multipliers(space.family, num_steps, jnp.asarray(chunk[:, :-1])))
-        for chunk in padded.reshape(-1, CHUNK, space.dimensions)
-    ]
-    rates = np.asarray(space.learning_rates.from_unit(jnp.asarray(points[:, -1:])))
-    return rates * np.concatenate(chunks)[: len(points)]
+    chunks = []
+    for chunk in padded.reshape(-1, CHUNK, space.dimensions):  # all of one size, for each is compiled
+        rates = space.learning_rates.from_unit(jnp.asarray(chunk[:, -1:]))
+        chunks.append(np.asarray(rates * _multipliers(space.family, num_steps, jnp.asarray(chunk[:, :-1]))))
+    return np.concatenate(chunks)[: len(points)]
 
 
 def _explored(
@@ -241,7 +259,8 @@ def _explored(
         return _begun(spaces, len(scores), size, key)
     key = named_key(key, "explore", len(scores))
     generator = numpy_generator(named_key(key, "pool"))
-    pool = pool_of(spaces, leading(ranked(scores, model)), DRAWN, num_steps_of(scores), generator)
+    parents = places_of(spaces, leading(ranked(scores, model)))
+    pool = pool_of(spaces, parents, DRAWN, num_steps_of(scores), generator)
     places = promising(model, pool, size, named_key(key, "functions"))
     return proposals_at(spaces, pool, places)
 
@@ -278,7 +297,9 @@ def refined(
     proposals = []
     for name, space in spaces.items():
         parents = [candidate for candidate in best if candidate.family.name == name][:PARENTS]
-        pool = pool_of({name: space}, parents, FAMILY_DRAWN, num_steps_of(scores), generator)
+        pool = pool_of(
+            {name: space}, places_of(spaces, parents), FAMILY_DRAWN, num_steps_of(scores), generator
+        )
         means, _ = model.predict(pool.curves)
         proposals += proposals_at(spaces, pool, np.argsort(means, kind="stable")[:top].tolist())
     return proposals

@@ -10,6 +10,7 @@ import workloads
 from experiments import shape_search
 from experiments.search_efficiency import Training
 from experiments.search_efficiency.config import DEFAULT
+from experiments.shape_search.presets import PRESETS
 from schedules.search import median_estimate
 from tests.experiments.journals import runs_of
 
@@ -157,6 +158,6 @@ def test_racing_over_the_horizon_compiles_once_a_rung(tmp_path, monkeypatch, tin
 
 def test_searches_begin_from_what_a_shape_search_does_unless_told_otherwise():
     search, training = shape_search.Config(), Training()
-    assert search.strategy == DEFAULT
+    assert PRESETS["cifar10"].strategy == DEFAULT  # of those that search a family at a time
     for name in ("learning_rates", "batch_size", "workload", "metric", "optimizer"):
         assert getattr(training, name) == getattr(search, name)
