@@ -234,7 +234,7 @@ class CurveModel(NamedTuple):
         the score gains where the learning rate there grows by a factor of e."""
         means = segment_means(_learning_rates([curve]))
         place = np.log(means + SMALLEST * self.unit_rate)
-        within = means[0] / (means[0] + SMALLEST * self.unit_rate)
+        share = means[0] / (means[0] + SMALLEST * self.unit_rate)
         lengths, amplitude = self.parameters.lengths, self.parameters.amplitude
         offsets = (self.runs.places - place) / lengths
         r = np.sqrt(5) * np.linalg.norm(offsets, axis=1, keepdims=True)
@@ -243,7 +243,7 @@ class CurveModel(NamedTuple):
         prior = amplitude**2 * 5 / 3 / lengths**2  # of a derivative
         sd = np.sqrt(np.maximum(prior - np.sum(solved**2, axis=0), 0))
         value, _ = self._posterior(place)
-        slope = self.values.unit * np.exp(value) * within
+        slope = self.values.unit * np.exp(value) * share
         return self.values.sign * slope * (slopes.T @ self.weights), slope * sd
 
     def _places(self, curves: Float[np.ndarray, "curves steps"]) -> Float[np.ndarray, "curves segments"]:

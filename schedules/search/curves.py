@@ -165,7 +165,9 @@ def raced(scores: Scores, names: Sequence[str]) -> dict[str, tuple[Raced, ...]]:
 
 def places_of(spaces: Mapping[str, SearchSpace], candidates: Iterable[Candidate]) -> list[Place]:
     """Where candidates stand in the cubes of their families."""
-    return [(each.family.name, spaces[each.family.name].point(each)) for each in candidates]
+    return [
+        (candidate.family.name, spaces[candidate.family.name].point(candidate)) for candidate in candidates
+    ]
 
 
 def pool_of(
@@ -178,13 +180,13 @@ def pool_of(
     """So many draws of each family, and neighbours of the parents."""
     names, points, curves = [], [], []
     for name, space in spaces.items():
-        near = [
+        neighbours = [
             point + spread * generator.standard_normal((NEIGHBOURS, space.dimensions))
             for family, point in parents
             if family == name
             for spread in SPREADS
         ]
-        cube = np.concatenate([generator.random((drawn, space.dimensions)), *near])
+        cube = np.concatenate([generator.random((drawn, space.dimensions)), *neighbours])
         cube = np.clip(cube, 0, 1).astype(np.float32)
         names += [name] * len(cube)
         points += list(cube)
