@@ -177,7 +177,9 @@ def raced(scores: Scores, names: Sequence[str]) -> dict[str, tuple[Raced, ...]]:
 
 def places_of(spaces: Mapping[str, SearchSpace], candidates: Iterable[Candidate]) -> list[Place]:
     """Where candidates stand in the cubes of their families."""
-    return [(each.family.name, spaces[each.family.name].point(each)) for each in candidates]
+    return [
+        (candidate.family.name, spaces[candidate.family.name].point(candidate)) for candidate in candidates
+    ]
 
 
 def pool_of(

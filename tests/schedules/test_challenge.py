@@ -92,7 +92,7 @@ def test_where_scores_may_be_negative_the_verdict_is_in_their_unit(number):
     verdict = case(number, positive=False).verdict
     assert verdict.scale is Scale.ABSOLUTE
     assert "in the metric's unit" in str(verdict)
-    assert case(number, positive=False).saved <= verdict.delta
+    assert verdict.change.low <= case(number, positive=False).change <= verdict.change.high
 
 
 def test_the_change_has_the_scale_of_all_scores_and_not_of_the_last_ones():

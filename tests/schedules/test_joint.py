@@ -127,6 +127,7 @@ def test_the_baseline_is_confirmed_though_none_of_its_candidates_ran():
     )
     assert not findings.screened["two_point_linear"]
     assert "two_point_linear" in findings.winners
+    assert len(findings.winners) == 2  # of three families
     assert not verdict.improved
     assert math.isinf(verdict.delta)
 
