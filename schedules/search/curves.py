@@ -147,7 +147,7 @@ def ranked(scores: Scores, model: CurveModel | None) -> list[Candidate]:
     curves = {trial.candidate: trial.learning_rates for trial in scores}
     candidates = list(curves)
     if model is not None:
-        levels, _ = model.predict(np.stack(list(curves.values())))
+        levels = model.means(np.stack(list(curves.values())))
     else:
         lowest = dict.fromkeys(candidates, np.inf)
         for trial, score in scores.items():
@@ -210,7 +210,7 @@ def promising(model: CurveModel, pool: Pool, size: int, key: PRNGKeyArray) -> li
     """Places in a pool: of the lowest mean, and of the lowest level under each of size - 1 drawn functions
     that no other one took."""
     chosen: list[int] = []
-    for levels in (model.predict(pool.curves)[0], *model.sample(pool.curves, key, size - 1)):
+    for levels in (model.means(pool.curves), *model.sample(pool.curves, key, size - 1)):
         levels[chosen] = np.inf
         chosen.append(int(np.argmin(levels)))
     return chosen
@@ -302,8 +302,9 @@ def refined(
         pool = pool_of(
             {name: space}, places_of(spaces, parents), FAMILY_DRAWN, num_steps_of(scores), generator
         )
-        means, _ = model.predict(pool.curves)
-        proposals += proposals_at(spaces, pool, np.argsort(means, kind="stable")[:top].tolist())
+        proposals += proposals_at(
+            spaces, pool, np.argsort(model.means(pool.curves), kind="stable")[:top].tolist()
+        )
     return proposals
 
 

@@ -67,6 +67,7 @@ def test_predictions_are_those_from_all_single_runs(design, observed):
     mean, covariance, lowest = expected(design, queries)
     luck = model.parameters.seed**2 + model.parameters.noise**2 if observed else 0.0
     level, sd = model.predict(queries, observed)
+    np.testing.assert_allclose(model.means(queries), level, rtol=1e-12)
     np.testing.assert_allclose(level, lowest + np.expm1(mean), atol=1e-6)
     np.testing.assert_allclose(sd, np.exp(mean) * np.sqrt(np.diag(covariance) + luck), rtol=1e-5)
 
