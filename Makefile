@@ -26,6 +26,8 @@ $(VENV)/.python-%:
 search: install
 	$(RUN) -m experiments shape_search
 
+# the workers keep all cores busy: threads of the linear algebra would wait for each other
+test: export OPENBLAS_NUM_THREADS := 1
 test: install
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
