@@ -24,7 +24,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from scipy.stats import qmc
 
 from schedules.family import Family
-from schedules.search.curve_model import CurveModel, is_enough
+from schedules.search.curve_model import CurveModel
+from schedules.search.curve_runs import is_enough
 from schedules.search.keys import named_key
 from schedules.search.racing import SCREEN, Evaluate, Raced, trial_scores
 from schedules.search.recall import Once, anew

@@ -5,7 +5,8 @@ import functools
 import numpy as np
 import pytest
 
-from schedules.search.curve_model import CurveModel, segment_means
+from schedules.search.curve_model import CurveModel
+from schedules.search.curve_runs import segment_means
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 COUNT = 15

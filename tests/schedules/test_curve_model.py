@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
 
-from schedules.search import curve_model
-from schedules.search.curve_model import CurveModel, Runs
+from schedules.search import curve_fit
+from schedules.search.curve_model import CurveModel
+from schedules.search.curve_runs import Runs
 from tests.schedules.dense_process import Truth, posterior, run_covariance, segment_logarithms
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -107,7 +108,7 @@ def test_the_loss_is_minus_the_log_posterior_of_the_parameters(seed):
         return multivariate_normal(cov=covariance).logpdf(values) + prior
 
     first, second = CENTRE + SPREAD * np.random.default_rng(seed).normal(size=(2, 13))
-    losses = [curve_model._loss(parameters, runs, CENTRE, SPREAD)[0] for parameters in (first, second)]
+    losses = [curve_fit._loss(parameters, runs, CENTRE, SPREAD)[0] for parameters in (first, second)]
     np.testing.assert_allclose(losses[0] - losses[1], log_posterior(second) - log_posterior(first), rtol=1e-6)
 
 
@@ -117,7 +118,7 @@ def test_the_loss_has_its_gradient(design):
     parameters = CENTRE + SPREAD * np.random.default_rng(0).normal(size=13)
 
     def loss(logarithms):
-        return curve_model._loss(logarithms, runs, CENTRE, SPREAD)
+        return curve_fit._loss(logarithms, runs, CENTRE, SPREAD)
 
     step = 1e-5 * np.eye(13)
     differences = [(loss(parameters + row)[0] - loss(parameters - row)[0]) / 2e-5 for row in step]
@@ -127,9 +128,9 @@ def test_the_loss_has_its_gradient(design):
 def test_no_parameters_nearby_are_more_probable_than_the_fitted_ones():
     model = fitted("once each, in batches")[3]
     best = np.log([*model.parameters[:3], *model.parameters.lengths])
-    lowest, _ = curve_model._loss(best, model.runs, CENTRE, SPREAD)
+    lowest, _ = curve_fit._loss(best, model.runs, CENTRE, SPREAD)
     for row in 0.1 * np.concatenate([np.eye(13), -np.eye(13)]):
-        assert curve_model._loss(best + row, model.runs, CENTRE, SPREAD)[0] > lowest
+        assert curve_fit._loss(best + row, model.runs, CENTRE, SPREAD)[0] > lowest
 
 
 def scaled(curve, segment, factor):

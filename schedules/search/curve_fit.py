@@ -1,0 +1,93 @@
+"""The parameters of a model of curves, at the maximum of their posterior.
+
+See `schedules.search.curve_model`.
+"""
+
+import functools
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from scipy.linalg import cho_solve, cholesky
+from scipy.optimize import minimize
+from scipy.spatial.distance import cdist
+
+from schedules.search.curve_runs import SEGMENTS, Runs
+
+ITERATIONS = 60
+JITTER = 1e-9  # relative to the amplitude's square, on the diagonal of what is factorised
+WIDEST = 6.0  # spreads of the prior that a parameter may lie from its centre
+# of the logarithms of a, τ, σ and every ℓ: centre and spread of the normal prior
+AMPLITUDE, SEED, NOISE, LENGTH = (-0.7, 1.0), (-2.3, 1.0), (-1.9, 1.0), (1.1, 0.6)
+CONSTANT = 1.0  # the prior variance κ of the level that all curves share
+
+
+class Parameters(NamedTuple):
+    """Of a model, as in its formula: a, τ, σ and the length scales, in nats of the learning rate."""
+
+    amplitude: float
+    seed: float
+    noise: float
+    lengths: Float[np.ndarray, "segments"]
+
+    @classmethod
+    def of(cls, logarithms: Float[np.ndarray, "parameters"]) -> "Parameters":
+        amplitude, seed, noise = np.exp(logarithms[:3]).tolist()
+        return cls(amplitude, seed, noise, np.exp(logarithms[3:]))
+
+    def covariance(
+        self, places: Float[np.ndarray, "rows segments"], others: Float[np.ndarray, "columns segments"]
+    ) -> Float[np.ndarray, "rows columns"]:
+        """Of the latent values at places."""
+        r = np.sqrt(5) * cdist(places / self.lengths, others / self.lengths)
+        return CONSTANT + self.amplitude**2 * (1 + r + r**2 / 3) * np.exp(-r)
+
+    def of_runs(self, runs: Runs) -> Float[np.ndarray, "means means"]:
+        """The covariance of the means."""
+        own = self.noise**2 / runs.counts + JITTER * self.amplitude**2
+        shared = self.seed**2 * runs.shares @ runs.shares.T
+        return self.covariance(runs.places, runs.places) + shared + np.diag(own)
+
+
+def most_probable(runs: Runs) -> Parameters:
+    """The parameters at the maximum of their posterior."""
+    priors = np.array([AMPLITUDE, SEED, NOISE, *[LENGTH] * SEGMENTS]).T
+    centre, spread = priors
+    found = minimize(
+        functools.partial(_loss, runs=runs, centre=centre, spread=spread),
+        centre,
+        jac=True,
+        method="L-BFGS-B",
+        bounds=list(zip(centre - WIDEST * spread, centre + WIDEST * spread, strict=True)),
+        options={"maxiter": ITERATIONS},
+    )
+    return Parameters.of(found.x)
+
+
+def _loss(
+    logarithms: Float[np.ndarray, "parameters"], runs: Runs, centre: np.ndarray, spread: np.ndarray
+) -> tuple[float, Float[np.ndarray, "parameters"]]:
+    """Minus the log posterior of the parameters' logarithms, but for a constant, and its gradient.
+
+    ∂/∂p = ½ Σ G ∘ ∂K/∂p with G = K⁻¹ - K⁻¹vvᵀK⁻¹; for a length scale ∂K/∂log ℓ is a²·5/3·(1 + r)e^(-r) times
+    the squared distance along its axis, whose sum needs matrix products alone.
+    """
+    parameters = Parameters.of(logarithms)
+    scaled = runs.places / parameters.lengths
+    r = np.sqrt(5) * cdist(scaled, scaled)
+    decay = parameters.amplitude**2 * np.exp(-r)
+    root = cholesky(parameters.of_runs(runs), lower=True)
+    weights = cho_solve((root, True), runs.values)
+    inner = cho_solve((root, True), np.eye(len(weights))) - np.outer(weights, weights)
+    bent = inner * decay * 5 / 3 * (1 + r)
+    gradient = np.concatenate(
+        [
+            [np.sum(inner * decay * (1 + r + r**2 / 3)) + JITTER * parameters.amplitude**2 * np.trace(inner)],
+            [parameters.seed**2 * np.sum(runs.shares * (inner @ runs.shares))],
+            [parameters.noise**2 * np.sum(np.diag(inner) / runs.counts)],
+            bent.sum(axis=1) @ scaled**2 - np.sum(scaled * (bent @ scaled), axis=0),
+        ]
+    )
+    deviations = (logarithms - centre) / spread
+    loss = runs.values @ weights / 2 + np.sum(np.log(np.diag(root))) + deviations @ deviations / 2
+    return loss, gradient + deviations / spread
