@@ -90,7 +90,7 @@ def sensitivity(results: Results) -> bytes:
     relative = results.best.scale is Scale.RELATIVE
     ax.set_ylabel(f"∂ {'log ' if relative else ''}{results.config.metric} / ∂ log learning rate")
     colors = {f"{results.best.name}'s winner": ACCENT, f"{results.config.confidence:.0%} band": BAND}
-    return finished(figure, "Where the learning rate matters: below 0, a higher one is better", colors)
+    return finished(figure, "Where the learning rate matters: below 0, more is better", colors)
 
 
 def sweeps(verdict: Verdict) -> bytes:
