@@ -1,6 +1,6 @@
 """`steepest shape_search predict FOLDER`: what a schedule would score that was never run."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -24,8 +24,6 @@ from experiments.study.showing.table import Table, column
 from schedules import FAMILIES
 from schedules.search import Candidate
 
-Row = tuple[str, Prediction]  # a schedule by its name, and what is told of it
-
 
 @dataclass(frozen=True)
 class Predict(Checked):
@@ -37,7 +35,7 @@ class Predict(Checked):
     schedule: Path | None = None
     """A file of the schedule: a line with the learning rate of each step, or lines STEP,LEARNING_RATE with
     the steps from 0 on, under a heading or none."""
-    family: Annotated[str | None, OneOf(FAMILIES)] = None
+    family: Annotated[str, OneOf(FAMILIES)] | None = None
     """In place of a file, a family; its forms of warm-up and decay are those of the search."""
     params: Assigned = field(default_factory=dict)
     """The family's parameters."""
@@ -72,31 +70,38 @@ def predict(results: Results, options: Predict) -> list[Table | str]:
     if results.explanation is None:
         raise StudyError(f"{options.folder} has no model of all curves: {_reason(config)}.")
     name, asked = _asked(options, config)
-    reference, winner = f"{results.best.name}, the winner", results.best.winner.candidate
-    curves = {name: asked, reference: curve_of(winner, config.num_steps)}
+    winner = curve_of(results.best.winner.candidate, config.num_steps)
+    curves = {name: asked, f"{results.best.name}, the winner": winner}
     if results.challenger is not None:
-        challenger = f"{results.challenger.family.name}, the best challenger"
-        curves[challenger] = curve_of(results.challenger, config.num_steps)
-    told = compared(results, list(curves.values()), curves[reference])
-    scale, rows = results.explanation.model.values.scale, list(zip(curves, told, strict=True))
+        label = f"{results.challenger.family.name}, the best challenger"
+        curves[label] = curve_of(results.challenger, config.num_steps)
+    told = dict(zip(curves, compared(results, list(curves.values()), winner), strict=True))
+    lower = 1 - told[name].lower
+    return [
+        _table(told, results),
+        f"The winner is expected lower than {name} with probability {lower:.2f}.",
+    ]
 
-    def cell(text: Callable[[Prediction], str]) -> Callable[[Row], str]:
+
+def _table(told: Mapping[str, Prediction], results: Results) -> Table[tuple[str, Prediction]]:
+    """A row a schedule, by its name; the second is the one that the others are compared with."""
+    config, scale = results.config, results.explanation.model.values.scale
+    _, reference, *_ = told
+
+    def compared_cell(text: Callable[[Prediction], str]) -> Callable[[tuple[str, Prediction]], str]:
         return lambda row: NONE if row[0] == reference else text(row[1])
 
     columns = (
         column("schedule", shown=lambda row: row[0]),
-        column(f"{config.metric} of a run [interval]", shown=lambda row: as_text(row[1].run)),
-        column("median of runs", shown=lambda row: as_text(row[1].typical)),
+        column(f"{config.metric}, median [interval]", shown=lambda row: as_text(row[1].typical)),
+        column("of a run", shown=lambda row: f"{row[1].run.low:.3g} to {row[1].run.high:.3g}"),
         column(
             f"vs the winner, {scale.unit}",
-            shown=cell(lambda prediction: change_text(prediction.change, scale, 1)),
+            shown=compared_cell(lambda prediction: change_text(prediction.change, scale, 1)),
         ),
-        column("lower than it with probability", shown=cell(lambda prediction: f"{prediction.lower:.2f}")),
+        column("P(lower)", shown=compared_cell(lambda prediction: f"{prediction.lower:.2f}")),
     )
-    return [
-        Table("", columns, rows, title=setting(config)),
-        f"The winner is expected lower than {name} with probability {1 - told[0].lower:.2f}.",
-    ]
+    return Table("", columns, list(told.items()), title=f"{setting(config)}: predicted")
 
 
 def _asked(options: Predict, config: Config) -> tuple[str, Float[np.ndarray, "steps"]]:
