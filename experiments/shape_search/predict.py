@@ -108,7 +108,8 @@ def _asked(options: Predict, config: Config) -> tuple[str, Float[np.ndarray, "st
     """The name and the learning rates of the schedule."""
     if options.schedule is not None:
         return options.schedule.name, read_schedule(options.schedule, config.num_steps)
-    candidate = Candidate(config.family(options.family), 0, options.params, options.base_lr)
+    params = {name: float(value) for name, value in options.params.items()}
+    candidate = Candidate(config.family(options.family), 0, params, options.base_lr)
     return options.family, curve_of(candidate, config.num_steps)
 
 

@@ -54,11 +54,16 @@ def predictions(
     """
     scale, tails = model.values.scale, np.array([0.5, (1 - confidence) / 2, (1 + confidence) / 2])
     run, typical = (scale.scores(model.quantiles(curves, tails, observed)) for observed in (True, False))
-    drawn = scale.scores(model.sample(np.concatenate([reference[None], curves]), key, DRAWS))
-    changes = np.quantile(scale.changes(drawn[:, 1:], drawn[:, :1]), tails, axis=0)
-    lower = np.mean(drawn[:, 1:] < drawn[:, :1], axis=0)
-    estimates = ([Estimate(*column) for column in rows.T.tolist()] for rows in (run, typical, changes))
-    return [Prediction(*parts) for parts in zip(*estimates, lower.tolist(), strict=True)]
+    # in pairs: so no other curve decides what is said of one
+    pairs = (scale.scores(model.sample(np.stack([reference, curve]), key, DRAWS)).T for curve in curves)
+    changes = np.stack([scale.changes(drawn, beside) for beside, drawn in pairs])
+    estimates = (
+        [Estimate(*ends) for ends in quantiles.T.tolist()]
+        for quantiles in (run, typical, np.quantile(changes, tails, axis=1))
+    )
+    return [
+        Prediction(*parts) for parts in zip(*estimates, np.mean(changes < 0, axis=1).tolist(), strict=True)
+    ]
 
 
 def next_batch(
