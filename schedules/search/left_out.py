@@ -2,7 +2,7 @@
 
 With the covariance K of all runs, P = K⁻¹ and the runs B of a group, the inverse for the others is
 
-    K₋⁻¹ = P₋₋ - P₋B P_BB⁻¹ P_B₋,
+    P - P_·B P_BB⁻¹ P_B·,    which is zero in the rows and columns of B,
 
 so that one factorisation serves all groups. The model's parameters stay those fitted to all runs. Source:
 Rasmussen and Williams (2006), "Gaussian Processes for Machine Learning", sections 5.3 and A.3.
@@ -50,7 +50,6 @@ def left_out(
     for number in labels.values():
         own = numbers == number
         cross = parameters.covariance(runs.places[own], runs.places)
-        cross[:, own] = 0.0
         gains = cross @ precision
         removed = gains[:, own]
         inner = cho_factor(precision[np.ix_(own, own)], lower=True)
