@@ -94,12 +94,12 @@ def claims(families: Mapping[str, LeftOut], confidence: float) -> list[Claim]:
         return []
     correlations = np.array([family.correlation for family in families.values()])
     runs = np.array([len(family.measured) for family in families.values()])
-    inside = np.array([np.sum(family.inside) for family in families.values()])
+    covered = np.array([np.sum(family.inside) for family in families.values()])
     drawn = resamples_of(len(families))
     medians = np.median(correlations[drawn], axis=1)
-    shares = np.sum(inside[drawn], axis=1) / np.sum(runs[drawn], axis=1)
+    shares = np.sum(covered[drawn], axis=1) / np.sum(runs[drawn], axis=1)
     correlation = percentile_estimate(np.median(correlations), medians, confidence)
-    share = percentile_estimate(np.sum(inside) / np.sum(runs), shares, confidence)
+    share = percentile_estimate(np.sum(covered) / np.sum(runs), shares, confidence)
     return [
         Claim("rank correlation of a family left out", "the median family", correlation, at_least(0.75)),
         Claim(f"runs left out inside {LEVEL:.0%} intervals", "all families", share, within(0.9, 0.98)),

@@ -56,7 +56,7 @@ def predictions(
     run, typical = (scale.scores(model.quantiles(curves, tails, observed)) for observed in (True, False))
     # in pairs: so no other curve decides what is said of one
     pairs = (scale.scores(model.sample(np.stack([reference, curve]), key, DRAWS)).T for curve in curves)
-    changes = np.stack([scale.changes(drawn, beside) for beside, drawn in pairs])
+    changes = np.stack([scale.changes(drawn, compared) for compared, drawn in pairs])
     estimates = (
         [Estimate(*ends) for ends in quantiles.T.tolist()]
         for quantiles in (run, typical, np.quantile(changes, tails, axis=1))

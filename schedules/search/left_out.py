@@ -51,12 +51,10 @@ def left_out(
         own = numbers == number
         cross = parameters.covariance(runs.places[own], runs.places)
         gains = cross @ precision
-        removed = gains[:, own]
         inner = cho_factor(precision[np.ix_(own, own)], lower=True)
-        mean[own] = cross @ weights - removed @ cho_solve(inner, weights[own])
-        explained[own] = np.sum(gains * cross, axis=1) - np.sum(
-            removed.T * cho_solve(inner, removed.T), axis=0
-        )
+        removed = cho_solve(inner, gains[:, own].T).T
+        mean[own] = cross @ weights - removed @ weights[own]
+        explained[own] = np.sum(gains * cross, axis=1) - np.sum(removed * gains[:, own], axis=1)
     prior = CONSTANT + parameters.amplitude**2
     variance = np.maximum(prior - explained, 0) + parameters.seed**2 + parameters.noise**2
     return model.values.quantiles(mean, np.sqrt(variance), probabilities)

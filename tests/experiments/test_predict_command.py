@@ -148,20 +148,20 @@ def test_winners_say_how_families_that_were_left_out_are_predicted(finished):
     scores = {name: np.array(asked(finished.folder, query.format(name)))[:, 0] for name in content}
     told = {row["family"]: row for row in winners(finished)["left_out"]}
     assert set(told) == set(content) == {"rex", "cosine", "constant"}
-    correlations, inside = [], []
+    correlations, covered = [], []
     for name, row in told.items():
         (low, median, high, known), level = np.array(content[name]).T, np.log(scores[name])
         correlations.append(stats.spearmanr(median, level)[0])
-        inside.append((low <= level) & (level <= high))
+        covered.append((low <= level) & (level <= high))
         assert row["runs"] == len(level)
         assert row["rank_correlation"] == pytest.approx(correlations[-1])
         assert row["known_rank_correlation"] == pytest.approx(stats.spearmanr(known, level)[0])
         assert row["error"] == pytest.approx(np.sqrt(np.mean((level - median) ** 2)))
-        assert row["covered"] == pytest.approx(np.mean(inside[-1]))
+        assert row["covered"] == pytest.approx(np.mean(covered[-1]))
     ranks, shares = winners(finished)["claims"]
     assert ranks["effect"]["value"] == pytest.approx(np.median(correlations))
     assert ranks["held"] == (np.median(correlations) >= 0.75)
-    assert shares["effect"]["value"] == pytest.approx(np.mean(np.concatenate(inside)))
+    assert shares["effect"]["value"] == pytest.approx(np.mean(np.concatenate(covered)))
     assert shares["held"] == (0.9 <= shares["effect"]["value"] <= 0.98)
 
 

@@ -34,13 +34,13 @@ def searched():
     for number, space in enumerate(SPACES.values()):
         points = np.random.default_rng(number).random((per_family, space.dimensions), np.float32)
         candidates += space.candidates(points, 0)
-    often = min(candidates, key=lambda candidate: abs(np.log(curve_of(candidate, STEPS).mean() / 0.2)))
+    repeated = min(candidates, key=lambda candidate: abs(np.log(curve_of(candidate, STEPS).mean() / 0.2)))
     trials = [Trial("screen", candidate, STEPS, seed) for seed, candidate in enumerate(candidates)]
-    trials += [Trial("often", often, STEPS, seed) for seed in range(RUN_OFTEN)]
+    trials += [Trial("often", repeated, STEPS, seed) for seed in range(RUN_OFTEN)]
     scores = {trial: score(trial.learning_rates, number) for number, trial in enumerate(trials)}
     curves = np.stack([trial.learning_rates for trial in trials])
     seeds = [f"{trial.stage} {trial.replicate}" for trial in trials]
-    return often, scores, CurveModel.fit(curves, np.array(list(scores.values())), seeds)
+    return repeated, scores, CurveModel.fit(curves, np.array(list(scores.values())), seeds)
 
 
 def dense(curves, reference):
@@ -59,16 +59,16 @@ def told(curves, reference, confidence=0.95):
 
 
 def test_a_curve_that_ran_often_is_predicted_near_the_median_of_its_runs():
-    often, scores, _ = searched()
+    repeated, scores, _ = searched()
     own = np.array([value for trial, value in scores.items() if trial.stage == "often"])
-    curve = curve_of(often, STEPS)[None]
+    curve = curve_of(repeated, STEPS)[None]
     (prediction,) = told(curve, curve[0])
     error = np.sqrt(np.pi / 2) * np.std(np.log(own)) / np.sqrt(RUN_OFTEN)  # of the log median
     assert abs(np.log(prediction.typical.value / np.median(own))) < 3 * error
     assert np.log(prediction.typical.high / prediction.typical.low) < 8 * error
     assert prediction.run.value == prediction.typical.value
-    inside = np.mean((prediction.run.low <= own) & (own <= prediction.run.high))
-    assert inside >= 0.86  # 95 % less three standard errors of 50 runs
+    covered = np.mean((prediction.run.low <= own) & (own <= prediction.run.high))
+    assert covered >= 0.86  # 95 % less three standard errors of 50 runs
     assert np.quantile(own, 0.9) < prediction.run.high < 1.5 * own.max()
 
 
@@ -203,9 +203,9 @@ def test_a_lucky_run_is_not_near_the_best_by_the_model():
     standing = Standing("constant", Winner(best, np.ones(3)), Estimate(0.1, 0.095, 0.115), {}, None)
     assert lucky in near_best(raced, standing)
     shown = expected(raced, model, STEPS)
-    near = near_best(shown, standing)
-    assert lucky not in near
-    assert best in near
+    band = near_best(shown, standing)
+    assert lucky not in band
+    assert best in band
     medians = [entry.medians[0] for entry in shown]
     np.testing.assert_allclose(
         medians, np.exp(model.predict(np.stack([curve_of(c, STEPS) for c in curves]))[0])
