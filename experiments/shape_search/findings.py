@@ -92,12 +92,13 @@ def ranking(results: Results) -> Table[Standing]:
 
 def notes(results: Results) -> list[str]:
     """What the table needs said: its signs, how much was run, what diverged or was not bracketed."""
-    config = results.config
+    config, found = results.config, results.challenger
     edge = ", ".join(standing.name for standing in results.standings if is_at_edge(standing, config))
     return [
         marks_note(len(results.best.winner.scores), config.confidence),
         str(results.tally),
         *(f"{name}: {verdict}." for name, verdict in results.verdicts.items()),
+        *(["What was found to beat it is in winners.json, and --export prints it."] if found else []),
         *([f"Best base LR at an edge of learning_rates, widen them: {edge}."] if edge else []),
     ]
 

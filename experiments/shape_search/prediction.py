@@ -59,7 +59,7 @@ def predictions(
     changes = np.stack([scale.changes(drawn, compared) for compared, drawn in pairs])
     estimates = (
         [Estimate(*ends) for ends in quantiles.T.tolist()]
-        for quantiles in (run, typical, np.quantile(changes, tails, axis=1))
+        for quantiles in (run, typical, np.quantile(changes, tails, axis=1, method="inverted_cdf"))
     )
     return [
         Prediction(*parts) for parts in zip(*estimates, np.mean(changes < 0, axis=1).tolist(), strict=True)

@@ -105,6 +105,15 @@ def test_a_lower_confidence_has_narrower_intervals():
         assert first.low < second.low < second.value < second.high < first.high
 
 
+@pytest.mark.parametrize("rate", [0.0, 1e-12, 1e12])
+def test_where_nothing_ran_intervals_are_wide_and_in_order(rate):
+    reference = np.full(STEPS, 0.1)
+    for prediction in told(np.full((1, STEPS), rate), reference):
+        for estimate in prediction[:3]:
+            assert estimate.low < estimate.value < estimate.high
+        assert prediction.typical.high > 100 * prediction.typical.low
+
+
 def test_of_the_next_batch_the_first_is_the_best_that_the_model_knows():
     _, scores, model = searched()
     spaces = {**SPACES}
