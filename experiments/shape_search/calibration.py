@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from experiments.study.showing.claims import Claim, at_least, within
 from experiments.study.statistics.resampled import percentile_estimate, rank_correlations, resamples_of
 from schedules import CurveModel
+from schedules.search.curve_runs import is_enough
 from schedules.search.curves import Scores
 from schedules.search.left_out import left_out
 
@@ -65,8 +66,10 @@ class LeftOut(NamedTuple):
 def predicted(model: CurveModel, scores: Scores) -> Predicted:
     """What the model says of the runs of each family when it is told of those of all others, with the
     parameters that were fitted to all; of families with `FEWEST` different curves at least."""
-    curves = np.stack([trial.learning_rates for trial in scores])
     values, seeds = np.array(list(scores.values())), [trial.replicate for trial in scores]
+    if not is_enough(values):
+        return {}
+    curves = np.stack([trial.learning_rates for trial in scores])
     names = np.array([trial.candidate.family.name for trial in scores])
     tails = np.array([(1 - LEVEL) / 2, 0.5, (1 + LEVEL) / 2])
     levels = np.stack([*left_out(model, curves, values, seeds, names.tolist(), tails), model.means(curves)])

@@ -180,6 +180,7 @@ def test_a_family_of_few_different_curves_is_not_judged():
     for count, names in ((7, {"constant"}), (8, {"linear", "constant"})):
         kept = dict.fromkeys([*linear[:count], *again], 0.5) | {trial: scores[trial] for trial in others}
         assert set(predicted(model, kept)) == names
+    assert predicted(model, dict.fromkeys(scores, np.inf)) == {}
 
 
 def test_what_is_said_of_predictions_is_what_their_words_mean():
