@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
+from experiments.shape_search.prediction import curve_of
+from schedules import CurveModel
 from schedules.search import Candidate, Raced, Standing
 
 
@@ -26,6 +28,15 @@ def near_best(raced: Sequence[Raced], standing: Standing) -> list[Candidate]:
         return [winner]
     reach = lowest + (standing.score.high - standing.score.low) / 2
     return [c for c, score in full.items() if c is winner or (score <= reach and np.isfinite(score))]
+
+
+def expected(raced: Sequence[Raced], model: CurveModel, num_steps: int) -> tuple[Raced, ...]:
+    """The candidates with the median over seeds that the model expects of each, in place of single scores."""
+    if not raced:
+        return ()
+    levels = model.means(np.stack([curve_of(entry.candidate, num_steps) for entry in raced]))
+    scores = model.values.scale.scores(levels).tolist()
+    return tuple(Raced(entry.candidate, (score,)) for entry, score in zip(raced, scores, strict=True))
 
 
 def shape_scores(

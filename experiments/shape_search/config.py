@@ -204,9 +204,13 @@ class Config(Training, Search, Replication, WorkloadConfig):
     @property
     def searched(self) -> tuple[Family, ...]:
         """The families with their options set, baselines included."""
-        families = [FAMILIES[name] for name in dict.fromkeys((*self.families, *BASELINES))]
+        return tuple(map(self.family, dict.fromkeys((*self.families, *BASELINES))))
+
+    def family(self, name: str) -> Family:
+        """A family with its options set."""
         chosen = {"warmup_form": self.warmup_form, "decay_form": self.decay_form}
-        return tuple(f.with_options(**{o: v for o, v in chosen.items() if o in f.options}) for f in families)
+        family = FAMILIES[name]
+        return family.with_options(**{o: v for o, v in chosen.items() if o in family.options})
 
     @property
     def planned_runs(self) -> int:

@@ -3,8 +3,18 @@
 import numpy as np
 
 from experiments.shape_search.config import Config
+from experiments.shape_search.runs import Results
 from experiments.study.training.optimizers import call, chain_code
 from schedules.search import Candidate
+
+
+def best_exported(results: Results) -> str:
+    """The better of the best winner and of what was found to beat it, under a line that says which it is."""
+    name, verdict = results.best.name, results.verdicts.get(results.best.name)
+    said = f"{name}, the best winner" + (f": {verdict}" if verdict else "")
+    if results.challenger is None:
+        return f"# {said}\n{exported(results.best.winner.candidate, results.config)}"
+    return f"# what was found to beat {said}\n{exported(results.challenger, results.config)}"
 
 
 def exported(candidate: Candidate, config: Config) -> str:

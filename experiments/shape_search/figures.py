@@ -7,7 +7,8 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from scipy.stats import norm
 
-from experiments.shape_search.candidates import near_best
+from experiments.shape_search.calibration import LEVEL, LeftOut
+from experiments.shape_search.candidates import expected, near_best
 from experiments.shape_search.config import BASELINES
 from experiments.shape_search.runs import Results
 from experiments.study.showing.figures import (
@@ -22,10 +23,11 @@ from experiments.study.showing.figures import (
     panels,
     ranking,
 )
-from schedules.search import Candidate, Scale, Verdict
+from schedules.search import Candidate, Raced, Scale, Verdict
 
 CURVE_POINTS = 400
 BAND = "#b5d3ea"  # of what lies near what has the accent
+OUTSIDE = "#d1495b"  # of an interval
 BAND_LABEL = "all within half an interval of its best"
 
 
@@ -35,7 +37,7 @@ def winning_shapes(results: Results) -> bytes:
     figure, axes = panels(titles, sharex=True, sharey=True)
     best = results.best.winner.candidate
     for ax, standing in zip(axes, results.standings, strict=True):
-        near_bests = near_best(results.findings.screened[standing.name], standing)
+        near_bests = near_best(_measured(results, standing.name), standing)
         _band(ax, [learning_rates(candidate)[1] for candidate in near_bests])
         ax.plot(*learning_rates(best), color=CONTEXT, linewidth=3)
         ax.plot(*learning_rates(standing.winner.candidate), color=ACCENT)
@@ -55,7 +57,7 @@ def winning_shapes(results: Results) -> bytes:
 
 def near_best_shapes(results: Results) -> bytes:
     """Each family's winning multipliers in the band of all that the study can hardly tell from its best."""
-    near_bests = {s.name: near_best(results.findings.screened[s.name], s) for s in results.standings}
+    near_bests = {s.name: near_best(_measured(results, s.name), s) for s in results.standings}
     asked = {name: len(raced) for name, raced in results.findings.screened.items()}
     titles = [f"{name}  {len(shown)} of {asked[name]}" for name, shown in near_bests.items()]
     figure, axes = panels(titles, sharex=True, sharey=True)
@@ -79,7 +81,7 @@ def sensitivity(results: Results) -> bytes:
     """What a higher learning rate at each part of the run does to the best winner's score, by the model."""
     curve = results.best.winner.candidate
     steps = curve.base_lr * np.asarray(curve.family.multipliers(curve.params, results.config.num_steps))
-    slopes, deviations = results.model.sensitivity(steps)
+    slopes, deviations = results.explanation.model.sensitivity(steps)
     width = norm.ppf((1 + results.config.confidence) / 2) * deviations
     ends = np.linspace(0, 1, len(slopes) + 1)
     figure, ax = chart(10, 3.6)
@@ -91,6 +93,25 @@ def sensitivity(results: Results) -> bytes:
     ax.set_ylabel(f"∂ {'log ' if relative else ''}{results.config.metric} / ∂ log learning rate")
     colors = {f"{results.best.name}'s winner": ACCENT, f"{results.config.confidence:.0%} band": BAND}
     return finished(figure, "Where the learning rate matters: below 0, more is better", colors)
+
+
+def calibration(results: Results) -> bytes:
+    """Every screening run's score against what the model of all other families expects of it."""
+    families, scale = results.explanation.left_out, results.explanation.model.values.scale
+    titles = [f"{name}  ρ = {family.correlation:.2f}" for name, family in families.items()]
+    figure, axes = panels(titles, sharex=True, sharey=True)
+    scores = {name: LeftOut(*map(scale.scores, family)) for name, family in families.items()}
+    ends = np.concatenate([np.concatenate([shown.measured, shown.median]) for shown in scores.values()])
+    for ax, shown in zip(axes, scores.values(), strict=True):
+        ax.plot([ends.min(), ends.max()], [ends.min(), ends.max()], color=CONTEXT, zorder=0)
+        for color, rows in ((ACCENT, shown.inside), (OUTSIDE, ~shown.inside)):
+            ax.scatter(shown.median[rows], shown.measured[rows], s=8, color=color, linewidths=0)
+    for side in ("x", "y"):
+        log_scale(axes[0], side, ends)
+    figure.supxlabel("median of a run, as the model of all other families has it")
+    figure.supylabel(f"{results.config.metric} (screening)")
+    colors = {f"inside its {LEVEL:.0%} interval": ACCENT, "outside": OUTSIDE, "as predicted": CONTEXT}
+    return finished(figure, "What the model expects of families that it never saw", colors)
 
 
 def sweeps(verdict: Verdict) -> bytes:
@@ -144,6 +165,14 @@ def learning_rates(candidate: Candidate) -> tuple[np.ndarray, np.ndarray]:
 
 def fractions() -> Float[np.ndarray, "points"]:
     return np.arange(CURVE_POINTS) / CURVE_POINTS
+
+
+def _measured(results: Results, name: str) -> tuple[Raced, ...]:
+    """A family's screened candidates: where each had one seed's luck, with what the model makes of it."""
+    raced = results.findings.screened[name]
+    if results.explanation is None:
+        return raced
+    return expected(raced, results.explanation.model, results.config.num_steps)
 
 
 def _band(ax: Axes, curves: Sequence[Float[np.ndarray, "points"]]) -> None:

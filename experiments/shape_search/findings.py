@@ -1,11 +1,11 @@
 """What is told of a shape search."""
 
-from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 from experiments.shape_search import candidate_figures, figures
-from experiments.shape_search.config import BASELINES, Config
+from experiments.shape_search.config import BASELINES, CURVES, Config
+from experiments.shape_search.explanation import claims, explained
 from experiments.shape_search.runs import Results
 from experiments.study.showing.cells import at_edge, base_lr_text, change_text, shape_text
 from experiments.study.showing.findings import Figure, Findings, Part
@@ -21,7 +21,6 @@ FACTS = ("workload", "optimizer", "batch_size", "num_steps", "metric", "confiden
 def present(results: Results) -> Findings:
     """The ranking, how near-optimal the best are, and the score against each parameter."""
     config = results.config
-    setting = f"{config.workload}, {config.optimizer}, batch {config.batch_size}, {config.num_steps} steps"
     overview = {
         "winning_shapes": figures.winning_shapes,
         "near_best_shapes": figures.near_best_shapes,
@@ -30,7 +29,7 @@ def present(results: Results) -> Findings:
         "allocation": candidate_figures.allocation,
         "learning_rates": candidate_figures.score_against_rate,
     }
-    if results.model is not None:
+    if results.explanation is not None:
         overview["sensitivity"] = figures.sensitivity
     if config.strategy in DRAWING:
         overview["distributions"] = candidate_figures.score_distributions
@@ -40,13 +39,15 @@ def present(results: Results) -> Findings:
         for s in results.standings
     ]
     return Findings(
-        setting,
+        setting(config),
         verdict(results.standings, BASELINES[0]),
         [
             Part("", [ranking(results), *notes(results), *drawn]),
-            *near_optimality(results.verdicts),
+            *near_optimality(results),
+            *explained(results),
             Part("Score against each shape parameter", parameters),
         ],
+        claims=claims(results),
         facts={
             "format": FORMAT,
             **{name: getattr(config, name) for name in FACTS},
@@ -55,12 +56,20 @@ def present(results: Results) -> Findings:
     )
 
 
+def setting(config: Config) -> str:
+    """What was trained, in a line."""
+    return f"{config.workload}, {config.optimizer}, batch {config.batch_size}, {config.num_steps} steps"
+
+
 def ranking(results: Results) -> Table[Standing]:
     """A row a family, best first; `schedules.load_winner` reads winners.json back."""
     config, verdicts = results.config, results.verdicts
 
     def candidate(standing: Standing) -> Candidate:
         return standing.winner.candidate
+
+    def near_facts(name: str) -> dict[str, Any] | None:
+        return verdict_facts(verdicts[name], config) if name in verdicts else None
 
     def rate(standing: Standing) -> str:
         return base_lr_text(standing.winner.base_lr, config.learning_rate_range)
@@ -72,7 +81,7 @@ def ranking(results: Results) -> Table[Standing]:
         column(base_lr_at_edge=lambda standing: is_at_edge(standing, config)),
         column(candidate=lambda standing: candidate(standing).number),
         column(replicates=lambda standing: len(standing.winner.scores)),
-        column(near_optimality=lambda s: verdict_facts(verdicts[s.name]) if s.name in verdicts else None),
+        column(near_optimality=lambda s: near_facts(s.name)),
     )
     heading = f"{config.metric} [interval]"
     columns = standing_columns(
@@ -83,12 +92,13 @@ def ranking(results: Results) -> Table[Standing]:
 
 def notes(results: Results) -> list[str]:
     """What the table needs said: its signs, how much was run, what diverged or was not bracketed."""
-    config = results.config
+    config, found = results.config, results.challenger
     edge = ", ".join(standing.name for standing in results.standings if is_at_edge(standing, config))
     return [
         marks_note(len(results.best.winner.scores), config.confidence),
         str(results.tally),
         *(f"{name}: {verdict}." for name, verdict in results.verdicts.items()),
+        *(["What was found to beat it is in winners.json, and --export prints it."] if found else []),
         *([f"Best base LR at an edge of learning_rates, widen them: {edge}."] if edge else []),
     ]
 
@@ -98,8 +108,9 @@ def is_at_edge(standing: Standing, config: Config) -> bool:
     return at_edge(standing.winner.base_lr, config.learning_rate_range)
 
 
-def near_optimality(verdicts: Mapping[str, Verdict]) -> list[Part]:
+def near_optimality(results: Results) -> list[Part]:
     """A row a winner that was checked, and the figures of its check."""
+    verdicts = results.verdicts
     if not verdicts:
         return []
     scale = next(iter(verdicts.values())).scale  # which all share
@@ -129,7 +140,7 @@ def near_optimality(verdicts: Mapping[str, Verdict]) -> list[Part]:
     return [Part("How near-optimal are the best?", [table, *drawn])]
 
 
-def verdict_facts(verdict: Verdict) -> dict[str, Any]:
+def verdict_facts(verdict: Verdict, config: Config) -> dict[str, Any]:
     """A verdict for winners.json, with the shapes found in place of the winner's."""
 
     def facts(finding: Finding) -> dict[str, Any]:
@@ -137,11 +148,14 @@ def verdict_facts(verdict: Verdict) -> dict[str, Any]:
         place = {"family": candidate.family.name, "params": candidate.params, "base_lr": candidate.base_lr}
         return {**place, "change": finding.change, "delta": finding.delta}
 
+    if config.strategy == CURVES:
+        found = {"challenger": facts(verdict.own)}
+    else:
+        found = {"own_family": facts(verdict.own), "free": verdict.free and facts(verdict.free)}
     return {
         "verdict": str(verdict),
         "scale": verdict.scale.value,
         "improved": verdict.improved,
         "delta": verdict.delta,
-        "own_family": facts(verdict.own),
-        "free": verdict.free and facts(verdict.free),
+        **found,
     }

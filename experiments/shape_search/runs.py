@@ -1,9 +1,9 @@
 """The runs of a shape search, under the procedure of `schedules.search`."""
 
 import dataclasses
-import functools
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +11,9 @@ import jax
 from jaxtyping import PRNGKeyArray
 
 import workloads
+from experiments.shape_search.calibration import LeftOut, beside_measured, predicted
 from experiments.shape_search.config import BASELINES, CURVES, Config
+from experiments.shape_search.prediction import next_batch
 from experiments.study.options.errors import StudyError, raise_problems
 from experiments.study.running.devices import device_memory
 from experiments.study.running.evaluation import Evaluate
@@ -22,23 +24,42 @@ from experiments.study.running.sweeping import Sweep
 from experiments.study.storage.folder import StudyFolder, read_config
 from experiments.study.storage.journal import Tally
 from experiments.study.training.shape_runs import ShapeRunner
-from schedules import CurveModel
+from schedules import FAMILIES, CurveModel
 from schedules.search import (
     STRATEGIES,
+    Candidate,
     Findings,
     Once,
+    SearchSpace,
     Standing,
     Verdict,
     check_winners,
     model_of,
+    named_key,
     search_curves,
     search_shapes,
     standings,
 )
-from schedules.search.keys import named_key
+from schedules.search.challenge import OPEN
+from schedules.search.curves import Scores, proposed
+from schedules.search.racing import SCREEN
 from workloads import Workload
 
 CHUNK_RUNS = 256  # unless the command line says something else
+
+
+class Explanation(NamedTuple):
+    """What a search of all curves at once knows beyond its winners.
+
+    Attributes:
+      model: of all curves that were run.
+      left_out: by family, how the model of all others predicts its runs.
+      next_batch: what would be tried next.
+    """
+
+    model: CurveModel
+    left_out: Mapping[str, LeftOut]
+    next_batch: Sequence[Candidate]
 
 
 class Results(NamedTuple):
@@ -50,7 +71,7 @@ class Results(NamedTuple):
       standings: the families, best first.
       verdicts: on the best winners, how near-optimal each is; with curves on the best one.
       medians: by family, those of all metrics over the winner's confirming runs.
-      model: of all curves that were run, where they were searched together.
+      explanation: where all curves were searched together, and they tell of one another.
       tally: how many runs there were.
     """
 
@@ -59,52 +80,67 @@ class Results(NamedTuple):
     standings: tuple[Standing, ...]
     verdicts: Mapping[str, Verdict]
     medians: Mapping[str, Mapping[str, float]]
-    model: CurveModel | None
+    explanation: Explanation | None
     tally: Tally
 
     @property
     def best(self) -> Standing:
         return self.standings[0]
 
+    @property
+    def challenger(self) -> Candidate | None:
+        """What a check found to be surely better than the best winner, if it found that."""
+        verdict = self.verdicts.get(self.best.name)
+        return verdict.best.found if verdict and verdict.improved else None
+
 
 def conclude(config: Config, runs: Runs) -> Results:
     """Search every family, rank the winners, and check the best of them."""
     evaluate = evaluator(config, runs)
     key = named_key(jax.random.key(config.seed), "search")
-    search = _search_curves if config.strategy == CURVES else _search_families
-    findings, verdicts, model = search(config, key, evaluate, runs.once)
+    if config.strategy == CURVES:
+        findings, verdict, scores = search_curves(
+            config.spaces, BASELINES, config.curve_budget, key, evaluate, runs.once
+        )
+        verdicts = {verdict.winner.candidate.family.name: verdict}
+        explanation = _explanation(config, scores, named_key(key, "next batch"), runs.once)
+    else:
+        findings, verdicts = _search_families(config, key, evaluate, runs.once)
+        explanation = None
     ranked = standings(findings.winners, BASELINES, config.confidence)
     medians = runs.journal.medians("confirm")
-    return Results(config, findings, ranked, verdicts, medians, model, runs.journal.tally())
+    return Results(config, findings, ranked, verdicts, medians, explanation, runs.journal.tally())
 
 
-def _search_curves(
-    config: Config, key: PRNGKeyArray, evaluate: Evaluate, once: Once
-) -> tuple[Findings, dict[str, Verdict], CurveModel | None]:
-    """All families at once, the verdict on the best winner, and the model that both rest on."""
-    findings, verdict, scores = search_curves(
-        config.spaces, BASELINES, config.curve_budget, key, evaluate, once
-    )
-    return findings, {verdict.winner.candidate.family.name: verdict}, model_of(scores)
+def _explanation(config: Config, scores: Scores, key: PRNGKeyArray, once: Once) -> Explanation | None:
+    model = model_of(scores)
+    if model is None:
+        return None
+    spaces = {space.family.name: space for space in config.spaces}
+    spaces[OPEN] = SearchSpace(FAMILIES[OPEN], config.learning_rate_range)  # some challengers are of it
+    screening = {trial: score for trial, score in scores.items() if trial.stage == SCREEN}
+    by_family = once("left out", partial(predicted, model, screening))
+    proposals = once("next batch", partial(next_batch, spaces, scores, model, key))
+    return Explanation(model, beside_measured(model, screening, by_family), proposed(spaces, proposals))
 
 
 def _search_families(
     config: Config, key: PRNGKeyArray, evaluate: Evaluate, once: Once
-) -> tuple[Findings, dict[str, Verdict], None]:
+) -> tuple[Findings, dict[str, Verdict]]:
     """One family after the other, and the verdicts on the best winners."""
     findings = search_shapes(config.spaces, STRATEGIES[config.strategy], config.budget, key, evaluate, once)
     ranked = standings(findings.winners, BASELINES, config.confidence)
     best = {standing.name: standing.winner for standing in ranked[: config.checked]}
     spaces = {space.family.name: space for space in config.spaces}
     verdicts = check_winners(best, spaces, config.check_budget, named_key(key, "check"), evaluate, once)
-    return findings, verdicts, None
+    return findings, verdicts
 
 
 def evaluator(config: Config, runs: Runs) -> Evaluate:
     """What trains the trials of a search as its config says."""
 
     def make_runner():
-        return functools.partial(shape_runner, config, runs.workload)
+        return partial(shape_runner, config, runs.workload)
 
     return runs.evaluator(make_runner, config.metric, CHUNK_RUNS, config.vectorize)
 

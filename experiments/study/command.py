@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import inspect
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,7 +28,8 @@ from experiments.study.running.execution import Execution
 from experiments.study.running.processes import Cluster, is_first
 from experiments.study.running.setup import checked
 from experiments.study.running.stopping import Stopped
-from experiments.study.showing.terminal import Terminal
+from experiments.study.showing.table import Table
+from experiments.study.showing.terminal import Terminal, print_lines, print_table
 from experiments.study.storage.folder import StudyFolder, write_atomically
 
 if TYPE_CHECKING:
@@ -54,6 +56,18 @@ class Report:
     """The study's folder, such as runs/shape_search_digits."""
     gallery: bool = False
     """Copy the figures that the study's README shows beside it."""
+
+
+class Question(NamedTuple):
+    """What a finished study can be asked, on the command line `STUDY NAME FOLDER [options]`.
+
+    Attributes:
+      options: a dataclass of what may be typed; its field `folder` is that of the study.
+      answer: (results, options) → what is printed, in order.
+    """
+
+    options: type
+    answer: Callable[[Any, Any], Sequence[Table | str]]
 
 
 class Typed(NamedTuple):
@@ -89,6 +103,8 @@ def study_command(study: "Study", arguments: Sequence[str] | None) -> int:
             study.show(study.report(options.folder), options.folder, console)
             if options.gallery:
                 _copy_figures(study, StudyFolder(options.folder), console)
+        elif words and words[0] in study.questions:
+            _answer(study, *words, console=console)
         else:
             _run(study, words, console)
 
@@ -106,7 +122,7 @@ def typed(study: "Study", words: Sequence[str]) -> Typed:
         _options_class(groups, study.execution(preset), flags),
         words[words[:1] == [preset] :],
         prog=f"steepest {study.name}",
-        description=f"{study.question}\n\n{_presets_help(study)}{FOLDER_HELP}",
+        description=f"{study.question}\n\n{_presets_help(study)}{FOLDER_HELP}{_questions_help(study)}",
     )
     values = {name: value for group in groups for name, value in vars(getattr(options, group)).items()}
     chosen = {name: getattr(options, name) for name in flags}
@@ -147,6 +163,17 @@ def _run(study: "Study", words: Sequence[str], console: Console) -> None:
         print(study.export(results))
 
 
+def _answer(study: "Study", name: str, *words: str, console: Console) -> None:
+    question = study.questions[name]
+    options = parsed(question.options, words, prog=f"steepest {study.name} {name}")
+    started_devices()
+    for content in question.answer(study.results(options.folder), options):
+        if isinstance(content, Table):
+            print_table(console, content.title, content)
+        else:
+            print_lines(console, [content])
+
+
 def _copy_figures(study: "Study", folder: StudyFolder, console: Console) -> None:
     """Copy the figures that the README beside the study's package shows to their place there."""
     package = Path(importlib.import_module(f"experiments.{study.name}").__file__).parent
@@ -167,7 +194,10 @@ def _flags(study: "Study") -> dict[str, str]:
     flags = {
         "quick": (study.quick, "Change the defaults to a study that looks at little."),
         "fill_memory": (study.fill, FILL_HELP),
-        "export": (study.export, "Print the winner as code and as a table at the end."),
+        "export": (
+            study.export,
+            "Print the winner, or what was found to beat it, as code and as a table at the end.",
+        ),
     }
     return {name: text for name, (offered, text) in flags.items() if offered}
 
@@ -198,6 +228,14 @@ def _presets_help(study: "Study") -> str:
     first, *others = (f"`{name}`" for name in study.presets)
     names = " or ".join([f"{first} (the default)", *others])
     return f"Begin with {names} to choose what the options below start from. "
+
+
+def _questions_help(study: "Study") -> str:
+    lines = (
+        f" `{name} FOLDER` asks a finished one: {inspect.getdoc(question.options)}"
+        for name, question in study.questions.items()
+    )
+    return "".join(lines)
 
 
 def _told(command: Callable[[Console], int | None], width: int) -> int:

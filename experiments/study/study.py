@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 import jax
 from rich.console import Console
 
-from experiments.study.command import study_command
+from experiments.study.command import Question, study_command
 from experiments.study.options.config import StudyConfig, WorkloadConfig
 from experiments.study.options.errors import StudyError
 from experiments.study.running.execution import Execution, SavedExecution
@@ -59,6 +59,7 @@ class Study(Generic[ConfigT, ResultsT]):
       quick: what `--quick` changes of a preset, if there is that option.
       fill: (config, folder, execution) → the config that `--fill-memory` makes, if there is that option.
       export: results → what `--export` prints, if there is that option.
+      questions: what a finished one can be asked on the command line, by name.
       float64: whether all of it is computed so.
     """
 
@@ -73,6 +74,7 @@ class Study(Generic[ConfigT, ResultsT]):
     quick: Mapping[str, Any] = field(default_factory=dict)
     fill: Callable[[ConfigT, Path, Execution], ConfigT] | None = None
     export: Callable[[ResultsT], str] | None = None
+    questions: Mapping[str, Question] = field(default_factory=dict)
     float64: bool = False
 
     def run(
@@ -118,10 +120,14 @@ class Study(Generic[ConfigT, ResultsT]):
             self._publish(results, runs.config, runs)
             return results
 
+    def results(self, folder: str | Path) -> ResultsT:
+        """Those of a finished study, without running or writing anything. Raises StudyError as `report`."""
+        with self._remembered(folder) as runs:
+            return self.conclude(runs.config, runs)
+
     def timed_keys(self, folder: str | Path) -> set[str]:
         """The keys of a finished study's winners.json, at any depth, that the clock decided."""
-        with self._remembered(folder) as runs:
-            return self.present(self.conclude(runs.config, runs)).timed_keys()
+        return self.present(self.results(folder)).timed_keys()
 
     def show(self, results: ResultsT, folder: str | Path, console: Console) -> None:
         """Print the findings."""
@@ -129,7 +135,7 @@ class Study(Generic[ConfigT, ResultsT]):
             show(self.present(results), StudyFolder(Path(folder)), console)
 
     def main(self, arguments: Sequence[str] | None = None) -> int:
-        """The command line `[PRESET] [options]` or `report FOLDER`; returns the exit status."""
+        """The command line `[PRESET] [options]`, `report FOLDER` or a question; returns the exit status."""
         return study_command(self, arguments)
 
     def execution(self, preset: str) -> Execution:

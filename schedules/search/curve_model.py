@@ -102,10 +102,19 @@ class CurveModel(NamedTuple):
 
         Raises ValueError for curves as `fit` does.
         """
-        mean, variance = self._posterior(self._places(curves))
-        if observed:
-            variance = variance + self.parameters.seed**2 + self.parameters.noise**2
-        return self.values.levels(mean, np.sqrt(variance))
+        return self.values.levels(*self._moments(curves, observed))
+
+    def quantiles(
+        self,
+        curves: Float[np.ndarray, "curves steps"],
+        probabilities: Float[np.ndarray, "probabilities"],
+        observed: bool = False,
+    ) -> Float[np.ndarray, "probabilities curves"]:
+        """Of the level whose mean `predict` tells; that is the median.
+
+        Raises ValueError for curves as `fit` does.
+        """
+        return self.values.quantiles(*self._moments(curves, observed), probabilities)
 
     @on_one_thread
     def means(self, curves: Float[np.ndarray, "curves steps"]) -> Float[np.ndarray, "curves"]:
@@ -149,6 +158,15 @@ class CurveModel(NamedTuple):
 
     def _places(self, curves: Float[np.ndarray, "curves steps"]) -> Float[np.ndarray, "curves segments"]:
         return places_of(learning_rates(curves), self.unit_rate)
+
+    def _moments(
+        self, curves: Float[np.ndarray, "curves steps"], observed: bool
+    ) -> tuple[Float[np.ndarray, "curves"], Float[np.ndarray, "curves"]]:
+        """Mean and standard deviation of the values of curves."""
+        mean, variance = self._posterior(self._places(curves))
+        if observed:
+            variance = variance + self.parameters.seed**2 + self.parameters.noise**2
+        return mean, np.sqrt(variance)
 
     @on_one_thread
     def _posterior(

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
+from scipy.stats import norm
 
 from schedules.search.scale import Scale, as_scores
 
@@ -47,6 +48,16 @@ class Values(NamedTuple):
     ) -> tuple[Float[np.ndarray, "*shape"], Float[np.ndarray, "*shape"]]:
         """The levels of values, and the standard deviations of those, by the slope there."""
         return self.sign * (self.best + self.unit * np.expm1(mean)), self.unit * np.exp(mean) * sd
+
+    def quantiles(
+        self,
+        mean: Float[np.ndarray, "*shape"],
+        sd: Float[np.ndarray, "*shape"],
+        probabilities: Float[np.ndarray, "probabilities"],
+    ) -> Float[np.ndarray, "probabilities *shape"]:
+        """Of the levels of normal values, exactly: a level grows with its value, but is not normal too."""
+        values = mean + self.sign * np.multiply.outer(norm.ppf(probabilities), sd)
+        return self.levels(values, values)[0]
 
 
 class Runs(NamedTuple):

@@ -57,6 +57,11 @@ class Scale(enum.Enum):
         with np.errstate(divide="ignore"):
             return np.log(scores) if self is Scale.RELATIVE else np.asarray(scores, np.float64)
 
+    def scores(self, levels: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
+        """The scores of levels; +inf where one is too large for a number."""
+        with np.errstate(over="ignore"):
+            return np.exp(levels) if self is Scale.RELATIVE else np.asarray(levels, np.float64)
+
     def changes(self, scores: Numbers, reference: Numbers) -> Float[np.ndarray, "*shape"]:
         """score / reference - 1 or score - reference, 0 where both are zero or both diverged."""
         with np.errstate(divide="ignore", invalid="ignore"):

@@ -6,7 +6,7 @@ import itertools
 import jax
 import numpy as np
 import pytest
-from scipy.stats import multivariate_normal
+from scipy.stats import multivariate_normal, norm
 
 from schedules.search import curve_fit
 from schedules.search.curve_model import CurveModel
@@ -71,6 +71,24 @@ def test_predictions_are_those_from_all_single_runs(design, observed):
     np.testing.assert_allclose(model.means(queries), level, rtol=1e-12)
     np.testing.assert_allclose(level, lowest + np.expm1(mean), atol=1e-6)
     np.testing.assert_allclose(sd, np.exp(mean) * np.sqrt(np.diag(covariance) + luck), rtol=1e-5)
+
+
+@pytest.mark.parametrize("observed", [False, True])
+def test_quantiles_of_levels_are_those_of_normal_values(observed):
+    design, queries, probabilities = "all with all seeds", drawn_curves(9, seed=2), np.array([0.01, 0.5, 0.9])
+    mean, covariance, lowest = expected(design, queries)
+    model = fitted(design)[3]
+    luck = model.parameters.seed**2 + model.parameters.noise**2 if observed else 0.0
+    values = mean + norm.ppf(probabilities)[:, None] * np.sqrt(np.diag(covariance) + luck)
+    levels = model.quantiles(queries, probabilities, observed)
+    np.testing.assert_allclose(levels, lowest + np.expm1(values), rtol=1e-5, atol=1e-6)
+
+
+def test_of_scores_to_maximise_low_quantiles_are_bad():
+    curves, scores, seeds, model = fitted("all with all seeds")
+    queries, probabilities = drawn_curves(9, seed=2), np.array([0.1, 0.5, 0.9])
+    mirrored = CurveModel.fit(curves, 1 / scores, seeds, maximize=True).quantiles(queries, probabilities)
+    np.testing.assert_allclose(mirrored, -model.quantiles(queries, 1 - probabilities), atol=1e-9)
 
 
 @pytest.mark.parametrize(("design", "count"), [("a winner in every round", 7), ("all with all seeds", 6)])

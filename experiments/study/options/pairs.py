@@ -1,4 +1,4 @@
-"""How options are typed: each once, NAME VALUE pairs whatever the default holds, folders by a name."""
+"""How options are typed: each once, pairs of name and value whatever the default holds, folders by a name."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +18,13 @@ def _parsed(words: Sequence[str]) -> dict[str, Value]:
     if len(set(names)) < len(names):
         raise ValueError("each NAME is given once")
     return {name: _value(text) for name, text in zip(names, words[1::2], strict=True)}
+
+
+def _assigned(words: Sequence[str]) -> dict[str, Value]:
+    pairs = [word.partition("=") for word in words]
+    if not all(name and sign for name, sign, _ in pairs):
+        raise ValueError("the option takes NAME=VALUE, as tables show it")
+    return _parsed([part for name, _, value in pairs for part in (name, value)])
 
 
 def _value(text: str) -> Value:
@@ -45,6 +52,14 @@ PAIRS = tyro.constructors.PrimitiveConstructorSpec(
     str_from_instance=lambda options: [str(word) for pair in options.items() for word in pair],
 )
 WorkloadOptions = Annotated[dict[str, Value], PAIRS]
+ASSIGNED = tyro.constructors.PrimitiveConstructorSpec(
+    nargs="*",
+    metavar="[NAME=VALUE ...]",
+    instance_from_str=_assigned,
+    is_instance=lambda value: isinstance(value, dict),
+    str_from_instance=lambda values: [f"{name}={value}" for name, value in values.items()],
+)
+Assigned = Annotated[dict[str, Value], ASSIGNED]
 VALUES = tyro.constructors.PrimitiveConstructorSpec(
     nargs="*",
     metavar="[VALUE ...]",

@@ -34,6 +34,11 @@ def at_least(bound: float) -> Bound:
     return Bound(f"at least {bound:g}", lambda effect: effect.value >= bound)
 
 
+def within(low: float, high: float) -> Bound:
+    """Of the value alone; its interval tells how sure that is."""
+    return Bound(f"from {low:g} to {high:g}", lambda effect: low <= effect.value <= high)
+
+
 def holds(value: float) -> Bound:
     """Of the interval."""
     return Bound(f"interval holds {value:g}", lambda effect: effect.low <= value <= effect.high)
