@@ -161,7 +161,11 @@ class LongSweep:
         mesh = self.program.mesh
         place = layout(inputs, mesh, self.program.vectorize, self.capacity)
         used, padding, kept = replicated((np.int32(place.used), place.padding, place.kept), mesh)
-        return _Rows(used, placed(taken(replicated(inputs, mesh), padding), over_runs(mesh)), kept)
+        if all(isinstance(leaf, np.ndarray) for leaf in jax.tree.leaves(inputs)):
+            rows = jax.tree.map(lambda leaf: leaf[place.padding], inputs)  # jit would compile each length
+        else:
+            rows = taken(replicated(inputs, mesh), padding)
+        return _Rows(used, placed(rows, over_runs(mesh)), kept)
 
     def _room(self, rows: "_Rows") -> PyTree:
         return self.program.room(rows.inputs, self.data)

@@ -1,5 +1,6 @@
 """The figures of the winners and of their checks, each as PNG bytes with its message as the title."""
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -25,7 +26,7 @@ from experiments.study.showing.figures import (
 )
 from schedules.search import Candidate, Raced, Scale, Verdict
 
-CURVE_POINTS = 400
+CURVE_POINTS = 100  # as a panel has room for, and often the steps of a run: compiled already
 BAND = "#b5d3ea"  # of what lies near what has the accent
 OUTSIDE = "#d1495b"  # of an interval
 BAND_LABEL = "all within half an interval of its best"
@@ -153,6 +154,7 @@ def found_shapes(verdicts: Sequence[Verdict]) -> bytes:
     return finished(figure, "Where the checks ended", colors)
 
 
+@functools.lru_cache(maxsize=4096)
 def multipliers(candidate: Candidate) -> Float[np.ndarray, "points"]:
     """The candidate's shape, as figures draw it."""
     return np.asarray(candidate.family.multipliers(candidate.params, CURVE_POINTS))

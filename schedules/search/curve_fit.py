@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 from scipy.linalg import cho_solve, cholesky
+from scipy.linalg.lapack import dpotri
 from scipy.optimize import minimize
 from scipy.spatial.distance import cdist
 
@@ -20,6 +21,7 @@ WIDEST = 6.0  # spreads of the prior that a parameter may lie from its centre
 # of the logarithms of a, τ, σ and every ℓ: centre and spread of the normal prior
 AMPLITUDE, SEED, NOISE, LENGTH = (-0.7, 1.0), (-2.3, 1.0), (-1.9, 1.0), (1.1, 0.6)
 CONSTANT = 1.0  # the prior variance κ of the level that all curves share
+STRIP = 64  # rows of a covariance that are computed together: a cache holds them
 
 
 class Parameters(NamedTuple):
@@ -39,14 +41,31 @@ class Parameters(NamedTuple):
         self, places: Float[np.ndarray, "rows segments"], others: Float[np.ndarray, "columns segments"]
     ) -> Float[np.ndarray, "rows columns"]:
         """Of the latent values at places."""
-        r = np.sqrt(5) * cdist(places / self.lengths, others / self.lengths)
-        return CONSTANT + self.amplitude**2 * (1 + r + r**2 / 3) * np.exp(-r)
+        r = self.distances(places, others)
+        decay = self.amplitude**2 * np.exp(-r)
+        r *= 1 + r / 3  # in place: of many rows, most time goes to memory
+        r += 1
+        r *= decay
+        r += CONSTANT
+        return r
 
-    def of_runs(self, runs: Runs) -> Float[np.ndarray, "means means"]:
-        """The covariance of the means."""
+    def distances(
+        self, places: Float[np.ndarray, "rows segments"], others: Float[np.ndarray, "columns segments"]
+    ) -> Float[np.ndarray, "rows columns"]:
+        """√5·|(z - z')/ℓ|."""
+        return cdist(np.sqrt(5) / self.lengths * places, np.sqrt(5) / self.lengths * others)
+
+    def root(self, runs: Runs) -> Float[np.ndarray, "means means"]:
+        """The lower Cholesky factor of the covariance of the means."""
+        count = len(runs.values)
+        upper = np.empty((count, count))  # the triangle below is never read
+        for first in range(0, count, STRIP):
+            strip, rest = slice(first, first + STRIP), slice(first, count)
+            latent = self.covariance(runs.places[strip], runs.places[rest])
+            upper[strip, rest] = latent + self.seed**2 * runs.shares[strip] @ runs.shares[rest].T
         own = self.noise**2 / runs.counts + JITTER * self.amplitude**2
-        shared = self.seed**2 * runs.shares @ runs.shares.T
-        return self.covariance(runs.places, runs.places) + shared + np.diag(own)
+        upper[np.diag_indices(count)] += own
+        return cholesky(upper.T, lower=True, overwrite_a=True, check_finite=False)
 
 
 def most_probable(runs: Runs) -> Parameters:
@@ -74,11 +93,12 @@ def _loss(
     """
     parameters = Parameters.of(logarithms)
     scaled = runs.places / parameters.lengths
-    r = np.sqrt(5) * cdist(scaled, scaled)
+    r = parameters.distances(runs.places, runs.places)
     decay = parameters.amplitude**2 * np.exp(-r)
-    root = cholesky(parameters.of_runs(runs), lower=True)
+    root = parameters.root(runs)
     weights = cho_solve((root, True), runs.values)
-    inner = cho_solve((root, True), np.eye(len(weights))) - np.outer(weights, weights)
+    lower, _ = dpotri(root, lower=True)  # a triangle of the inverse
+    inner = lower + np.tril(lower, -1).T - np.outer(weights, weights)
     bent = inner * decay * 5 / 3 * (1 + r)
     gradient = np.concatenate(
         [

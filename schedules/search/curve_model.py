@@ -91,7 +91,7 @@ class CurveModel(NamedTuple):
         unit_rate = float(np.median(curves.max(axis=1))) or 1.0
         runs = Runs.of(places_of(curves, unit_rate), values(scores), seeds)
         parameters = most_probable(runs.some(FITTED))
-        root = cholesky(parameters.of_runs(runs), lower=True)
+        root = parameters.root(runs)
         return cls(unit_rate, values, parameters, runs, root, cho_solve((root, True), runs.values))
 
     def predict(
@@ -128,8 +128,7 @@ class CurveModel(NamedTuple):
     ) -> Float[np.ndarray, "count curves"]:
         """Levels of the curves under functions drawn from the posterior, the same function in a row."""
         places = self._places(curves)
-        cross = self.parameters.covariance(self.runs.places, places)
-        solved = solve_triangular(self.root, cross, lower=True)
+        cross, solved = self._crossed(places)
         covariance = self.parameters.covariance(places, places) - solved.T @ solved
         covariance[np.diag_indices_from(covariance)] += 1e-6 * self.parameters.amplitude**2
         normal = numpy_generator(key).standard_normal((count, len(places)))
@@ -172,7 +171,13 @@ class CurveModel(NamedTuple):
     def _posterior(
         self, places: Float[np.ndarray, "curves segments"]
     ) -> tuple[Float[np.ndarray, "curves"], Float[np.ndarray, "curves"]]:
-        cross = self.parameters.covariance(self.runs.places, places)
-        solved = solve_triangular(self.root, cross, lower=True)
+        cross, solved = self._crossed(places)
         prior = CONSTANT + self.parameters.amplitude**2
         return cross.T @ self.weights, np.maximum(prior - np.sum(solved**2, axis=0), 0)
+
+    def _crossed(
+        self, places: Float[np.ndarray, "curves segments"]
+    ) -> tuple[Float[np.ndarray, "means curves"], Float[np.ndarray, "means curves"]]:
+        """The covariance of the means with latent values at places, and the root's inverse times it."""
+        cross = self.parameters.covariance(places, self.runs.places).T  # columns in order, for LAPACK
+        return cross, solve_triangular(self.root, cross, lower=True, check_finite=False)

@@ -114,6 +114,16 @@ def test_drawn_functions_depend_on_the_key():
     assert not np.isin(first, second).any()
 
 
+@pytest.mark.parametrize("count", [1, curve_fit.STRIP, 2 * curve_fit.STRIP + 7])
+def test_the_factor_that_is_made_in_strips_is_that_of_the_whole_covariance(count):
+    places, seeds = segment_logarithms(drawn_curves(count, seed=0), 0.2), [run // 5 for run in range(count)]
+    runs = Runs.of(places, np.zeros(count), seeds)
+    truth = Truth(0.4, 0.1, 0.15, np.linspace(2, 4, 10))
+    root = curve_fit.Parameters(*truth).root(runs)
+    assert np.array_equal(root, np.tril(root))
+    np.testing.assert_allclose(root @ root.T, run_covariance(places, seeds, truth), rtol=1e-9)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_the_loss_is_minus_the_log_posterior_of_the_parameters(seed):
     places, values, seeds, *_ = told("once each, in batches")  # no means: what it is fitted to is single runs

@@ -8,29 +8,32 @@ from typing import Literal
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from schedules.search import Standing
 
 ACCENT = "#0b6fb8"  # what the figure is about
 REFERENCE = "#8a8a8a"  # what it is compared with
 CONTEXT = "#d5d5d5"  # everything else
+DPI = 110
 
 
 def panels(titles: Sequence[str], columns: int = 4, **subplots) -> tuple[Figure, list[Axes]]:
-    """A figure with one panel a title, in rows of `columns`."""
+    """A figure with one panel a title, in rows of `columns`. What all panels share is drawn at the edge
+    alone: ticks are most of a figure's cost."""
     columns = min(columns, len(titles))
     rows = math.ceil(len(titles) / columns)
     figure = Figure(figsize=(2.8 + 2.2 * max(columns, 2), 1.1 + 1.6 * rows), layout="constrained")
     axes = list(figure.subplots(rows, columns, squeeze=False, **subplots).flat)
-    for place, empty in enumerate(axes[len(titles) :], start=len(titles)):
+    for empty in axes[len(titles) :]:
         empty.set_axis_off()
-        axes[place - columns].xaxis.set_tick_params(labelbottom=True)
     used = axes[: len(titles)]
-    for ax, title in zip(used, titles, strict=True):
+    for place, (ax, title) in enumerate(zip(used, titles, strict=True)):
         ax.set_title(title, fontsize=9)
         ax.spines[["top", "right"]].set_visible(False)
-        ax.tick_params(labelsize=8)
+        ax.tick_params(labelsize=8, labelbottom=True)
+        ax.xaxis.set_visible(subplots.get("sharex") is not True or place + columns >= len(titles))
+        ax.yaxis.set_visible(subplots.get("sharey") is not True or place % columns == 0)
     return figure, used
 
 
@@ -54,7 +57,10 @@ def finished(figure: Figure, message: str, colors: dict[str, str] | None = None)
 def as_png(figure: Figure) -> bytes:
     """The figure as the bytes of a PNG file."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
+    figure.set_dpi(DPI)
+    figure.get_layout_engine().execute(figure)
+    figure.set_layout_engine("none")  # laid out: to save it would draw it once more for that
+    figure.savefig(buffer, format="png", dpi=DPI)
     return buffer.getvalue()
 
 
@@ -93,4 +99,4 @@ def log_scale(ax: Axes, side: Literal["x", "y"], values: Iterable[float]) -> Non
     axis = ax.xaxis if side == "x" else ax.yaxis
     axis.set_major_locator(LogLocator(subs=digits))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.set_minor_formatter(NullFormatter())
+    axis.set_minor_locator(NullLocator())
