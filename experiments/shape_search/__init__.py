@@ -5,7 +5,6 @@ fresh seeds.
 """
 
 from experiments.shape_search.config import Config
-from experiments.shape_search.export import exported
 from experiments.shape_search.findings import present
 from experiments.shape_search.presets import PRESETS, QUICK
 from experiments.shape_search.runs import Results, conclude, with_widest_vectorize
@@ -24,7 +23,6 @@ STUDY = Study(
     checkpoint_steps={"cifar10": 500, "wikitext103": 500},
     quick=QUICK,
     fill=with_widest_vectorize,
-    export=lambda results: exported(results.best.winner.candidate, results.config),
     small={
         "shape_search": "--strategy trust_region --workload linear_regression --workload-options dimension 8"
         " --optimizer sgd --batch-size 4 --num-steps 20 --learning-rates 0.1 4 --families constant"
