@@ -46,7 +46,7 @@ def levanter_yaml(schedule: Schedule) -> str:
     )
 
 
-def _decay(name: str, left: Callable[[Steps], Steps]) -> Style:
+def _decay(name: str, shape: Callable[[Steps], Steps]) -> Style:
     """A decay to a minimum over the last `span` steps."""
 
     def options(fit: Fit) -> dict[str, float | str]:
@@ -54,7 +54,7 @@ def _decay(name: str, left: Callable[[Steps], Steps]) -> Style:
         return {"lr_schedule": name, "decay": decay, "min_lr_ratio": fit.minimum}
 
     def fall(steps: Steps, num_steps: int, warmup: int, span: int) -> Steps:
-        return left(progress(steps, num_steps - span, span))
+        return shape(progress(steps, num_steps - span, span))
 
     return Style(options, fall)
 

@@ -44,7 +44,7 @@ def maxtext_yaml(schedule: Schedule) -> str:
     )
 
 
-def _wsd(name: str, left: Callable[[Steps], Steps], at_once: float) -> Style:
+def _wsd(name: str, shape: Callable[[Steps], Steps], at_once: float) -> Style:
     """`at_once`: the fraction done of a decay of one step."""
 
     def options(fit: Fit) -> dict[str, float | str]:
@@ -52,7 +52,7 @@ def _wsd(name: str, left: Callable[[Steps], Steps], at_once: float) -> Style:
         return {"lr_schedule_type": "wsd", "wsd_decay_steps_fraction": decay, "wsd_decay_style": name}
 
     def fall(steps: Steps, num_steps: int, warmup: int, span: int) -> Steps:
-        return left(_done(steps, num_steps - span, span, at_once))
+        return shape(_done(steps, num_steps - span, span, at_once))
 
     return Style(options, fall)
 

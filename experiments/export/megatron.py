@@ -47,19 +47,19 @@ def megatron_arguments(schedule: Schedule) -> str:
     )
 
 
-def _decay(name: str, left: Callable[[Steps], Steps]) -> Style:
+def _decay(name: str, shape: Callable[[Steps], Steps]) -> Style:
     """A decay over the `span` steps after the warm-up, then the minimum."""
 
     def options(fit: Fit) -> dict[str, int | str]:
         return {"lr-decay-style": name, "lr-decay-iters": fit.warmup + fit.span}
 
     def fall(steps: Steps, num_steps: int, warmup: int, span: int) -> Steps:
-        return left(progress(steps, warmup, span))
+        return shape(progress(steps, warmup, span))
 
     return Style(options, fall)
 
 
-def _wsd(name: str, left: Callable[[Steps], Steps]) -> Style:
+def _wsd(name: str, shape: Callable[[Steps], Steps]) -> Style:
     """A decay over the last `span` steps."""
 
     def options(fit: Fit) -> dict[str, int | str]:
@@ -71,7 +71,7 @@ def _wsd(name: str, left: Callable[[Steps], Steps]) -> Style:
         }
 
     def fall(steps: Steps, num_steps: int, warmup: int, span: int) -> Steps:
-        return left(progress(steps, num_steps - span, span))
+        return shape(progress(steps, num_steps - span, span))
 
     return Style(options, fall)
 

@@ -5,7 +5,7 @@ squares: its rates in closed form, its whole numbers of steps by a grid and a se
 """
 
 import functools
-import itertools
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ from experiments.export.search import Place, best_place
 Steps = Float[np.ndarray, "steps"]
 MOST_FITTED = 2_000  # evenly spaced steps of a table that are looked at
 TIE = 9  # digits of a residual relative to the peak; what differs by less is equal
-DIGITS = 6  # significant ones of the numbers that a trainer is told
+DIGITS = 6  # of the numbers that a trainer is told: significant ones of rates, decimals of fractions
 
 
 class Style(NamedTuple):
@@ -116,15 +116,14 @@ def whole(steps: Steps, num_steps: int, warmup: int, span: int) -> Steps:
 
 
 def fraction(count: int, num_steps: int) -> float:
-    """The shortest decimal fraction of which int(fraction · num_steps) is `count`.
+    """The least fraction of which int(fraction · num_steps) is `count`: those of two counts that make up all
+    steps do not exceed 1 together.
 
-    >>> fraction(133, 1_000), fraction(1, 3), fraction(29, 100)
-    (0.133, 0.4, 0.291)
+    >>> fraction(13, 100), fraction(29, 100)
+    (0.13, 0.29000000000000004)
     """
-    for unit in (10**digits for digits in itertools.count()):
-        for numerator in (count * unit // num_steps, count * unit // num_steps + 1):
-            if int(numerator / unit * num_steps) == count:  # which a product may miss by rounding
-                return numerator / unit
+    quotient = count / num_steps
+    return quotient if int(quotient * num_steps) == count else math.nextafter(quotient, 1)
 
 
 def _fitted(wanted: Steps, style: Style, starts: bool) -> tuple[float, Fit]:
@@ -143,8 +142,8 @@ def _fitted(wanted: Steps, style: Style, starts: bool) -> tuple[float, Fit]:
 
     @functools.cache
     def residual(place: Place) -> float:
-        (above, minimum, start), norm = rates(place)
-        return np.inf if start > above + minimum else round(norm, TIE)
+        (height, minimum, start), norm = rates(place)
+        return np.inf if start > height + minimum else round(norm, TIE)
 
     place = best_place(residual, num_steps, second=style.spans)
     return residual(place), Fit(style, num_steps, *spans(place), *_told(scale * rates(place)[0]))
@@ -162,6 +161,6 @@ def _parts(
 
 def _told(rates: Float[np.ndarray, "3"]) -> tuple[float, ...]:
     """Peak, minimum and start as a trainer is told them."""
-    above, minimum, start = rates
-    peak = above + minimum
-    return tuple(map(rounded, (peak, minimum / peak, start / peak) if peak else (0, 0, 0)))
+    height, minimum, start = rates
+    peak = height + minimum
+    return rounded(peak), *(round(rate / (peak or 1), DIGITS) for rate in (minimum, start))

@@ -60,13 +60,13 @@ def winning_schedule(path: Path, family: str | None = None) -> Schedule:
         challenger = _challenger(folder) if family is None else None
     except ValueError as error:
         raise StudyError(f"{error}.") from None
-    origin = "the best" if family is None else "the winner of its family"
+    origin = "the best winner of" if family is None else "the winner of its family in"
     if challenger:
-        origin = f"the challenger that improved on {winner.family.name}, the best winner,"
+        origin = f"the challenger that improved on the best winner, {winner.family.name}, of"
         winner = challenger
     if winner.num_steps > MOST:
         raise StudyError(f"{folder.winners}: num_steps is above {MOST:,}, which no table has room for.")
-    return Schedule(folder, f"{winner.family.name}, {origin} in {str(path)!r}", winner)
+    return Schedule(folder, f"{winner.family.name}, {origin} {str(path)!r}", winner)
 
 
 def _challenger(folder: StudyFolder) -> LoadedWinner | None:
@@ -82,8 +82,8 @@ def _challenger(folder: StudyFolder) -> LoadedWinner | None:
     place = min(found, key=_change)
     options = {entry["family"]: entry["options"] for entry in content["winners"]}
     entry = {**place, "options": options.get(place["family"], {})}
-    alone = {"format": FORMAT, "num_steps": content["num_steps"], "winners": [entry]}
-    return parse_winner(json.dumps(alone), folder.winners)
+    winners = {"format": FORMAT, "num_steps": content["num_steps"], "winners": [entry]}
+    return parse_winner(json.dumps(winners), folder.winners)
 
 
 def _change(place: Mapping[str, Any]) -> float:

@@ -30,9 +30,9 @@ def best_place(value: Callable[[Place], float], num_steps: int, *, second: bool)
     ]
     if not second:
         return valleys[0]
-    around = list(itertools.product((-1, 0, 1), repeat=2))
+    moves = list(itertools.product((-1, 0, 1), repeat=2))
     lowest = heapq.nsmallest(DESCENTS, valleys, key=value)
-    return min((_descended(value, place, num_steps, pitch, around) for place in lowest), key=value)
+    return min((_descended(value, place, num_steps, pitch, moves) for place in lowest), key=value)
 
 
 def _descended(
@@ -40,11 +40,11 @@ def _descended(
 ) -> Place:
     """Where no move by one step leads lower, after longer ones."""
     while distance:
-        moved = [(place[0] + distance * first, place[1] + distance * second) for first, second in moves]
-        allowed = [near for near in moved if min(near) >= 0 and sum(near) < num_steps]
-        closer = min([place, *allowed], key=value)
-        if value(closer) < value(place):
-            place = closer
+        reached = [(place[0] + distance * first, place[1] + distance * second) for first, second in moves]
+        allowed = [place for place in reached if min(place) >= 0 and sum(place) < num_steps]
+        lowest = min([place, *allowed], key=value)
+        if value(lowest) < value(place):
+            place = lowest
         else:
             distance //= 2
     return place

@@ -259,9 +259,9 @@ def test_what_is_wrong_is_told_with_status_2(tmp_path, monkeypatch, words, told)
         folder = winners_folder(tmp_path / name, entry("rex"))
         (folder / "winners.json").unlink() if text is None else (folder / "winners.json").write_text(text)
     (tmp_path / "empty" / "config.json").unlink()
-    before = sorted(tmp_path.rglob("*"))
+    files = sorted(tmp_path.rglob("*"))
     status, output = call(steepest.main, "export", *words.split())
     assert status == 2
     assert told in " ".join(output.split())
     assert "Traceback" not in output
-    assert sorted(tmp_path.rglob("*")) == before
+    assert sorted(tmp_path.rglob("*")) == files

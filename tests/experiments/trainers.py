@@ -54,7 +54,9 @@ def maxtext_rates(text: str) -> list[float]:
     final = peak * float(options["learning_rate_final_fraction"])
     warmup = int(length * float(options["warmup_steps_fraction"]))
     kind = options["lr_schedule_type"]
-    decay = length - warmup if kind == "cosine" else int(length * float(options["wsd_decay_steps_fraction"]))
+    decay = length - warmup
+    if kind == "wsd":
+        decay = int(length * float(options["wsd_decay_steps_fraction"]))
 
     def cosine(step, steps):
         share = step / (steps - 1) if steps > 1 else 1.0
@@ -64,7 +66,7 @@ def maxtext_rates(text: str) -> list[float]:
     def linear(step, steps):
         return peak + (final - peak) * step / (steps - 1) if steps > 1 else peak
 
-    left = cosine if kind == "cosine" else {"cosine": cosine, "linear": linear}[options["wsd_decay_style"]]
+    fall = cosine if kind == "cosine" else {"cosine": cosine, "linear": linear}[options["wsd_decay_style"]]
     rates = []
     for step in range(int(options["steps"])):
         if step < warmup:
@@ -72,7 +74,7 @@ def maxtext_rates(text: str) -> list[float]:
         elif step < length - decay:
             rates.append(peak)
         elif step < length:
-            rates.append(left(step - (length - decay), decay))
+            rates.append(fall(step - (length - decay), decay))
         else:
             rates.append(0.0)
     return rates
@@ -105,13 +107,13 @@ def megatron_rates(text: str) -> list[float]:
         if style == "WSD":
             style, span = options["--lr-wsd-decay-style"], int(options["--lr-wsd-decay-iters"])
             done = max(step - (end - span), 0) / span
-        left = {
+        share = {
             "linear": 1 - done,
             "cosine": 0.5 * (math.cos(math.pi * done) + 1),
             "exponential": 2 * 0.5**done - 1,
             "minus_sqrt": 1 - math.sqrt(done),
         }[style]
-        return least + left * (peak - least)
+        return least + share * (peak - least)
 
     return [rate(step) for step in range(num_steps)]
 
