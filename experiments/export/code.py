@@ -66,10 +66,11 @@ def transformers_code(schedule: Schedule) -> str:
 
 def _optimizer_code(schedule: Schedule) -> str:
     """The optimizer of the study with its clipping; empty where the folder names no study that has one."""
-    content = read_config(schedule.folder)
+    folder = schedule.folder
+    content = read_config(folder) if folder.config.exists() else {}
     if content.get(STUDY) not in QUESTIONS:
         return ""
-    config = load(content[STUDY]).config_of(content, schedule.folder)
+    config = load(content[STUDY]).config_of(content, folder)
     if not isinstance(config, Optimized):
         return ""
     clipping = [call("optax.clip_by_global_norm", max_norm=config.clip_norm)] if config.clip_norm else []

@@ -1,11 +1,9 @@
 """The schedule that a study ended with, read from its folder."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -13,7 +11,7 @@ from jaxtyping import Float
 from experiments.study.options.checks import MOST
 from experiments.study.options.errors import StudyError
 from experiments.study.storage.folder import StudyFolder, read_config
-from schedules.winners import FORMAT, LoadedWinner, load_winner, parse_winner
+from schedules.winners import LoadedWinner, load_winner, parse_winner
 
 CHALLENGERS = ("challenger", "own_family", "free")  # the keys of a verdict that hold one
 
@@ -57,11 +55,10 @@ def winning_schedule(path: Path, family: str | None = None) -> Schedule:
         raise StudyError(f"{path} is not finished: run the same study again.")
     try:
         winner = load_winner(folder.winners, family)
-        challenger = _challenger(folder) if family is None else None
     except ValueError as error:
         raise StudyError(f"{error}.") from None
     origin = "the best winner of" if family is None else "the winner of its family in"
-    if challenger:
+    if family is None and (challenger := _challenger(folder)):
         origin = f"the challenger that improved on the best winner, {winner.family.name}, of"
         winner = challenger
     if winner.num_steps > MOST:
@@ -70,21 +67,19 @@ def winning_schedule(path: Path, family: str | None = None) -> Schedule:
 
 
 def _challenger(folder: StudyFolder) -> LoadedWinner | None:
-    """What improved on the best winner, where its verdict says that something did.
+    """What improved on the best winner, where the verdict on that says so.
 
     It has the options that its family has among the winners.
     """
-    content = json.loads(folder.winners.read_text())
-    verdict = content["winners"][0].get("near_optimality") or {}
-    if not verdict.get("improved"):
-        return None
-    found = [verdict[key] for key in CHALLENGERS if verdict.get(key)]
-    place = min(found, key=_change)
-    options = {entry["family"]: entry["options"] for entry in content["winners"]}
-    entry = {**place, "options": options.get(place["family"], {})}
-    winners = {"format": FORMAT, "num_steps": content["num_steps"], "winners": [entry]}
-    return parse_winner(json.dumps(winners), folder.winners)
-
-
-def _change(place: Mapping[str, Any]) -> float:
-    return place["change"]["value"]
+    content = json.loads(folder.winners.read_bytes())
+    try:
+        verdict = content["winners"][0].get("near_optimality") or {}
+        if not verdict.get("improved"):
+            return None
+        challengers = [verdict[key] for key in CHALLENGERS if verdict.get(key)]
+        best = min(challengers, key=lambda challenger: challenger["change"]["value"])
+        options = {entry["family"]: entry["options"] for entry in content["winners"]}
+        winner = {**best, "options": options.get(best["family"], {})}
+        return parse_winner(json.dumps({**content, "winners": [winner]}), folder.winners)
+    except (ValueError, LookupError, TypeError, AttributeError):
+        raise StudyError(f"{folder.winners}: the verdict on the best winner cannot be read.") from None

@@ -245,6 +245,7 @@ def test_a_folder_s_name_is_no_code(tmp_path):
         ("missing --as csv", "missing holds no study"),
         ("other --as csv", "not a winners.json of the format 'steepest winners 1'."),
         ("broken --as csv", "not a winners.json"),
+        ("odd --as csv", "the verdict on the best winner cannot be read."),
         ("long --as csv", "num_steps is above 10,000,000"),
         ("study", "--as"),
         ("--as csv", "PATH"),
@@ -255,10 +256,12 @@ def test_what_is_wrong_is_told_with_status_2(tmp_path, monkeypatch, words, told)
     monkeypatch.chdir(tmp_path)
     winners_folder(tmp_path / "study", entry("rex"))
     winners_folder(tmp_path / "long", entry("rex"), num_steps=10_000_001)
-    for name, text in {"unfinished": None, "other": '{"verdict": ""}', "broken": "{", "empty": None}.items():
-        folder = winners_folder(tmp_path / name, entry("rex"))
-        (folder / "winners.json").unlink() if text is None else (folder / "winners.json").write_text(text)
-    (tmp_path / "empty" / "config.json").unlink()
+    winners_folder(tmp_path / "odd", entry("rex", near_optimality={"improved": True, "challenger": "knots"}))
+    for name in ("empty", "unfinished", "other", "broken"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "unfinished" / "config.json").write_text("{}")
+    (tmp_path / "other" / "winners.json").write_text('{"verdict": ""}')
+    (tmp_path / "broken" / "winners.json").write_text("{")
     files = sorted(tmp_path.rglob("*"))
     status, output = call(steepest.main, "export", *words.split())
     assert status == 2

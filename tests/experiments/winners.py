@@ -22,5 +22,4 @@ def winners_folder(path, *entries, num_steps=17):
     path.mkdir(exist_ok=True)
     content = {"format": "steepest winners 1", "num_steps": num_steps, "winners": list(entries)}
     (path / "winners.json").write_text(json.dumps(content))
-    (path / "config.json").write_text("{}")
     return path
