@@ -171,10 +171,10 @@ def test_the_exported_optimizer_steps_as_the_study_s_does(name, options, tmp_pat
 
 
 def test_gradients_are_clipped_before_the_exported_optimizer_steps(tmp_path):
-    """SGD on gradients of norm 5 and 1/2, of which the first is scaled down to 1."""
+    """SGD on gradients of norm 1/2 and 5, of which the second is scaled down to 1; the first rate is 0."""
     defined, _ = optax_of(tmp_path, optimizer="sgd", clip_norm=1.0)
     state = defined["optimizer"].init(jnp.zeros(2))
-    for step, (gradient, clipped) in enumerate([([3.0, 4.0], [0.6, 0.8]), ([0.3, 0.4], [0.3, 0.4])]):
+    for step, (gradient, clipped) in enumerate([([0.3, 0.4], [0.3, 0.4]), ([3.0, 4.0], [0.6, 0.8])]):
         update, state = defined["optimizer"].update(jnp.array(gradient), state)
         expected = -float(defined["schedule"](step)) * np.array(clipped)
         np.testing.assert_allclose(update, expected, rtol=1e-6)

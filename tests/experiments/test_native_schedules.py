@@ -100,11 +100,15 @@ def test_a_schedule_that_the_trainer_has_is_found(trainer, text):
     np.testing.assert_allclose(read(found), wanted, atol=1e-5 * wanted.max())
 
 
-@pytest.mark.parametrize("name", ["rex", "knots"])
-def test_no_other_schedule_of_maxtext_is_nearer(name):
+TWO_VALLEYS = {f"level_{knot}": level for knot, level in enumerate([1, 0.2, 0.9, 0.9, 0.9, 0.9, 0.2, 0.9])}
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "num_steps"), [("rex", MIDDLE["rex"], 14), ("free", TWO_VALLEYS, 24)]
+)
+def test_no_other_schedule_of_maxtext_is_nearer(name, params, num_steps):
     """Among all whole numbers of steps, each with its best rates."""
-    num_steps = 14
-    wanted = np.asarray(FAMILIES[name].multipliers(MIDDLE[name], num_steps), float)
+    wanted = np.asarray(FAMILIES[name].multipliers(params, num_steps), float)
 
     def rates(warmup, kind, final):
         return maxtext_rates(
