@@ -5,7 +5,6 @@ fresh seeds.
 """
 
 from experiments.shape_search.config import Config
-from experiments.shape_search.export import best_exported
 from experiments.shape_search.findings import present
 from experiments.shape_search.predict import PREDICT
 from experiments.shape_search.presets import PRESETS, QUICK
@@ -25,7 +24,6 @@ STUDY = Study(
     checkpoint_steps={"cifar10": 500, "wikitext103": 500},
     quick=QUICK,
     fill=with_widest_vectorize,
-    export=best_exported,
     questions={"predict": PREDICT},
     small={
         "shape_search": "--strategy trust_region --workload linear_regression --workload-options dimension 8"

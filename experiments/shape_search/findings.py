@@ -98,7 +98,7 @@ def notes(results: Results) -> list[str]:
         marks_note(len(results.best.winner.scores), config.confidence),
         str(results.tally),
         *(f"{name}: {verdict}." for name, verdict in results.verdicts.items()),
-        *(["What was found to beat it is in winners.json, and --export prints it."] if found else []),
+        *(["What was found to beat it is what `steepest export` prints."] if found else []),
         *([f"Best base LR at an edge of learning_rates, widen them: {edge}."] if edge else []),
     ]
 

@@ -159,8 +159,6 @@ def _run(study: "Study", words: Sequence[str], console: Console) -> None:
         config = study.fill(config, folder, line.execution)
     results = study.run(config, folder, console=console, **vars(line.execution))
     study.show(results, folder, console)
-    if line.flags.get("export"):
-        print(study.export(results))
 
 
 def _answer(study: "Study", name: str, *words: str, console: Console) -> None:
@@ -194,10 +192,6 @@ def _flags(study: "Study") -> dict[str, str]:
     flags = {
         "quick": (study.quick, "Change the defaults to a study that looks at little."),
         "fill_memory": (study.fill, FILL_HELP),
-        "export": (
-            study.export,
-            "Print the winner, or what was found to beat it, as code and as a table at the end.",
-        ),
     }
     return {name: text for name, (offered, text) in flags.items() if offered}
 

@@ -58,7 +58,6 @@ class Study(Generic[ConfigT, ResultsT]):
       checkpoint_steps: of presets whose runs are long, how often they are.
       quick: what `--quick` changes of a preset, if there is that option.
       fill: (config, folder, execution) → the config that `--fill-memory` makes, if there is that option.
-      export: results → what `--export` prints, if there is that option.
       questions: what a finished one can be asked on the command line, by name.
       float64: whether all of it is computed so.
     """
@@ -73,7 +72,6 @@ class Study(Generic[ConfigT, ResultsT]):
     checkpoint_steps: Mapping[str, int] = field(default_factory=dict)
     quick: Mapping[str, Any] = field(default_factory=dict)
     fill: Callable[[ConfigT, Path, Execution], ConfigT] | None = None
-    export: Callable[[ResultsT], str] | None = None
     questions: Mapping[str, Question] = field(default_factory=dict)
     float64: bool = False
 

@@ -114,7 +114,7 @@ def command_options():
 def finished(tmp_path_factory, command_options):
     """The tiny study, run once for all tests that only read it."""
     folder, words = tmp_path_factory.mktemp("finished") / "study", command_options()
-    status, output = call(STUDY.main, *words, "--folder", folder, "--chunk-runs", 64, "--export")
+    status, output = call(STUDY.main, *words, "--folder", folder, "--chunk-runs", 64)
     assert status == 0, output
     return Finished(STUDY, folder, tuple(words), output)
 

@@ -11,14 +11,12 @@ from scipy import stats
 
 import workloads
 from experiments.shape_search import runs
-from experiments.shape_search.export import best_exported, exported
 from experiments.shape_search.predict import Predict, predict
 from experiments.study.options.errors import StudyError
 from schedules import FAMILIES, load_winner
 from schedules.search import Candidate, Estimate
 from tests.experiments.journals import asked, forget_runs
 from tests.experiments.small_study import call, unwrapped
-from tests.experiments.test_export import executed
 
 pytestmark = [pytest.mark.bits, pytest.mark.xdist_group("shape_search_curves")]
 NUM_STEPS = 20
@@ -183,27 +181,3 @@ def test_the_verdict_among_all_curves_is_of_a_challenger(finished):
     assert {"family", "params", "base_lr", "change", "delta"} == set(facts["challenger"])
     assert not {"own_family", "free"} & set(facts)
     assert load_winner(finished.folder / "winners.json").base_lr == best["base_lr"]
-
-
-def test_the_exported_challenger_is_its_curve(results):
-    text = best_exported(improved(results))
-    assert text.startswith(
-        f"# what was found to beat {results.best.name}, the best winner: improved by 10.00%"
-    )
-    defined, multipliers = executed(text)
-    steps = np.arange(NUM_STEPS) / NUM_STEPS
-    expected = np.where(steps < 0.25, steps / 0.25, (1 + np.cos(np.pi * (steps - 0.25) / 0.75)) / 2)
-    np.testing.assert_allclose(
-        [defined["schedule"](step) for step in range(NUM_STEPS)], 0.5 * expected, atol=1e-6
-    )
-    np.testing.assert_allclose(list(multipliers.values()), expected, atol=1e-6)
-
-
-def test_the_winner_is_exported_where_nothing_beats_it(results):
-    verdict = results.verdicts[results.best.name]
-    own = verdict.own._replace(change=Estimate(-0.1, -0.2, 0.01))
-    kept = results._replace(verdicts={results.best.name: verdict._replace(own=own)})
-    for shown, said in ((kept, ": near-optimal within "), (results._replace(verdicts={}), "\n")):
-        first, code = best_exported(shown).split("\n", 1)
-        assert f"{first}\n".startswith(f"# {results.best.name}, the best winner{said}")
-        assert code == exported(results.best.winner.candidate, results.config)

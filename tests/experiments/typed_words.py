@@ -27,7 +27,7 @@ BESIDE = {  # options that are no field of a config
 }
 BESIDE_SEARCH = {"chunk_runs": int, "checkpoint_steps": int, "checkpoint_seconds": float}
 SHORT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=4)
-FLAGS = ["--quick", "--export", "--fill-memory", "--no-quick", "--help"]
+FLAGS = ["--quick", "--fill-memory", "--no-quick", "--help"]
 
 
 def hints_of(config: Any) -> dict[str, Any]:
