@@ -42,7 +42,7 @@ def left_out(
     parameters = model.parameters
     curves, scores = checked(curves, scores, seeds, model.values.sign)
     runs = _each(places_of(curves, model.unit_rate), model.values(scores), seeds)
-    factor = cho_factor(parameters.of_runs(runs), lower=True)
+    factor = (parameters.root(runs), True)
     weights, precision = cho_solve(factor, runs.values), cho_solve(factor, np.eye(len(scores)))
     labels = {label: number for number, label in enumerate(dict.fromkeys(groups))}
     numbers = np.array([labels[label] for label in groups])
