@@ -42,9 +42,9 @@ ROUNDS = 12  # at most
 SEEDS = 4  # of a round, the same for all its curves
 LEAST_ROUND = 16  # runs
 PARENTS = 12  # whose neighbours challenge
-FUNCTIONS = 16  # that the bound takes the lowest curve of, of each set of parameters
-DEEPENED, NEAR = 12, 4  # how often it moves on, and to the lowest of how many neighbours of each curve
-WIDEST, SHRINKING = 0.4, 0.75  # how far those are at first, on the axes of the cube, and later for before
+FUNCTIONS = 8  # that the bound takes the lowest curve of, of each set of parameters
+DEEPENED, NEAR = 24, 4  # how often it moves on, and to the lowest of how many neighbours of each curve
+WIDEST, SHRINKING = 0.4, 0.87  # how far those are at first, on the axes of the cube, and later for before
 
 
 def challenge(
