@@ -21,7 +21,7 @@ from jaxtyping import Float, PRNGKeyArray
 from schedules.families import FAMILIES
 from schedules.search.curve_functions import Functions, plausible
 from schedules.search.curve_model import CurveModel
-from schedules.search.curves import DRAWN, Scores, model_of, num_steps_of, proposed, ranked
+from schedules.search.curves import DRAWN, PARENTS, Scores, model_of, num_steps_of, proposed, ranked
 from schedules.search.keys import named_key
 from schedules.search.near_optimality import free_start
 from schedules.search.paired import paired_change
@@ -41,7 +41,6 @@ CHECKED = 0.25  # of the runs, for the last comparison
 ROUNDS = 12  # at most
 SEEDS = 4  # of a round, the same for all its curves
 LEAST_ROUND = 16  # runs
-PARENTS = 12  # whose neighbours challenge
 FUNCTIONS = 8  # that the bound takes the lowest curve of, of each set of parameters
 DEEPENED, NEAR = 24, 4  # how often it moves on, and to the lowest of how many neighbours of each curve
 WIDEST, SHRINKING = 0.4, 0.87  # how far those are at first, on the axes of the cube, and later for before
