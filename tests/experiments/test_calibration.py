@@ -8,8 +8,6 @@ from experiments.calibration.landscapes import ALL, KINDS, NUM_STEPS, Landscape
 from schedules.search import Trial
 from schedules.search.pool import pool_of
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 def test_the_lowest_level_of_a_bowl_is_zero():
     assert Landscape.of("bowl", 3, positive=True).lowest([]) == pytest.approx(0, abs=0.01)
