@@ -25,6 +25,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "endurance": "whether studies last: through kills and many runs, at what cost, on how many devices",
         "throughput": "how fast runs, recursions and schedules are here, as ratios in one run",
         "export": "a finished study's winning schedule for a trainer, as code or as a table",
+        "calibration": "whether the verdict's bound holds the truth, on simulated landscapes",
         "doctor": "whether this machine can run studies: packages, devices, data, room, a self-check",
     }
 )

@@ -8,17 +8,8 @@ from jaxtyping import Float, PRNGKeyArray
 
 from schedules import CurveModel
 from schedules.search import Candidate, Estimate, SearchSpace, Trial, named_key
-from schedules.search.curves import (
-    DRAWN,
-    Scores,
-    leading,
-    num_steps_of,
-    places_of,
-    pool_of,
-    promising,
-    proposals_at,
-    ranked,
-)
+from schedules.search.curves import DRAWN, Scores, leading, num_steps_of, ranked
+from schedules.search.pool import places_of, pool_of, promising, proposals_at
 from schedules.search.strategy import numpy_generator
 
 DRAWS = 20_000  # functions that a curve and the one it is compared with are drawn under

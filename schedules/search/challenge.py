@@ -3,9 +3,8 @@
 1. challenge: rounds of curves that the posterior holds for better, of all families and of one that is as free
    as a curve (`OPEN`), begun from the winner's own; each round on a few fresh seeds, the winner among them.
 2. check: the best of them against the winner, on fresh paired seeds that chose nothing.
-3. bound: functions are drawn from the posterior of all these runs over a pool, which moves to where they are
-   lowest; δ is an upper confidence limit of what the lowest curve under each saves of the score of the better
-   of the two.
+3. bound: functions are drawn from the posterior of all these runs, and of each the lowest curve is searched;
+   δ is an upper confidence limit of what that saves of the score of the better of the two.
 
 This is the project's own.
 """
@@ -20,23 +19,13 @@ import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
 from schedules.families import FAMILIES
+from schedules.search.curve_functions import Functions, plausible
 from schedules.search.curve_model import CurveModel
-from schedules.search.curves import (
-    DRAWN,
-    Pool,
-    Scores,
-    model_of,
-    num_steps_of,
-    places_of,
-    pool_of,
-    promising,
-    proposals_at,
-    proposed,
-    ranked,
-)
+from schedules.search.curves import DRAWN, PARENTS, Scores, model_of, num_steps_of, proposed, ranked
 from schedules.search.keys import named_key
 from schedules.search.near_optimality import free_start
 from schedules.search.paired import paired_change
+from schedules.search.pool import Pool, neighbours_of, places_of, pool_of, promising, proposals_at
 from schedules.search.procedure import Winner
 from schedules.search.racing import CONFIRM, Evaluate, Rung, replicate_scores, trial_scores
 from schedules.search.recall import Once, anew
@@ -52,9 +41,9 @@ CHECKED = 0.25  # of the runs, for the last comparison
 ROUNDS = 12  # at most
 SEEDS = 4  # of a round, the same for all its curves
 LEAST_ROUND = 16  # runs
-PARENTS = 12  # whose neighbours challenge
-DRAWS = 400  # functions that the bound takes the lowest curve of
-DEEPENED, LOWEST = 5, 24  # how often the bound's pool moves to the lowest curves, and to how many
+FUNCTIONS = 8  # that the bound takes the lowest curve of, of each set of parameters
+DEEPENED, NEAR = 24, 4  # how often it moves on, and to the lowest of how many neighbours of each curve
+WIDEST, SHRINKING = 0.4, 0.87  # how far those are at first, on the axes of the cube, and later for before
 
 
 def challenge(
@@ -126,7 +115,10 @@ def _challengers(
     if model is None:
         return [start.proposal | {"family": OPEN, "point": spaces[OPEN].point(start).tolist()}]
     pool = _pool(spaces, scores, model, start, key)
-    return proposals_at(spaces, pool, promising(model, pool, size, named_key(key, "functions")))
+    (expected,) = promising(model, pool, 1, key)
+    functions = Functions.of([model], size - 1, named_key(key, "functions"))
+    pool = pool.at([expected]).with_all(_lowest(spaces, pool, functions, named_key(key, "lowest")))
+    return proposals_at(spaces, pool, range(size))
 
 
 def _best(scores: Scores, challengers: Sequence[Candidate]) -> int:
@@ -147,24 +139,24 @@ def _remaining(
     model = model_of(scores)
     if model is None:
         return math.inf
-    pool = _deepened(spaces, _pool(spaces, scores, model, start, key), model, key)
+    models = plausible(model, named_key(key, "parameters"))
+    functions = Functions.of(models, FUNCTIONS, named_key(key, "functions"))
+    lowest = _lowest(spaces, _pool(spaces, scores, model, start, key), functions, named_key(key, "lowest"))
     own = Trial(CHECK, better, num_steps_of(scores), 0).learning_rates
-    drawn = model.sample(np.concatenate([own[None], pool.curves]), named_key(key, "functions"), DRAWS)
-    gains = drawn[:, 0] - np.min(drawn, axis=1)
+    levels = functions(np.concatenate([own[None], lowest.curves]))
+    gains = levels[:, 0] - np.min(levels, axis=1)
     gain = float(np.quantile(gains, confidence, method="higher"))
     return -math.expm1(-gain) if model.values.scale is Scale.RELATIVE else gain
 
 
-def _deepened(spaces: Mapping[str, SearchSpace], pool: Pool, model: CurveModel, key: PRNGKeyArray) -> Pool:
-    """A pool around the curves that are the lowest under functions: of a pool that knows of none, the lowest
-    is far above the lowest of all curves."""
-    generator = numpy_generator(named_key(key, "deepened"))
+def _lowest(spaces: Mapping[str, SearchSpace], pool: Pool, functions: Functions, key: PRNGKeyArray) -> Pool:
+    """The lowest curve under each function: of a pool, and of what lies ever nearer to its lowest curves. The
+    lowest of the pool alone is far above the lowest of all curves."""
+    generator = numpy_generator(key)
     for number in range(DEEPENED):
-        drawn = model.sample(pool.curves, named_key(key, "deepened", number), DRAWS)
-        lowest, counts = np.unique(np.argmin(drawn, axis=1), return_counts=True)
-        kept = pool.at(lowest[np.argsort(-counts, kind="stable")][:LOWEST].tolist())
-        pool = kept.with_all(pool_of(spaces, kept.places, DRAWN, pool.curves.shape[1], generator))
-    return pool
+        best = pool.at(np.argmin(functions(pool.curves), axis=1).tolist())
+        pool = best.with_all(neighbours_of(spaces, best, NEAR, WIDEST * SHRINKING**number, generator))
+    return pool.at(np.argmin(functions(pool.curves), axis=1).tolist())
 
 
 def _pool(

@@ -20,6 +20,7 @@ JITTER = 1e-9  # relative to the amplitude's square, on the diagonal of what is 
 WIDEST = 6.0  # spreads of the prior that a parameter may lie from its centre
 # of the logarithms of a, τ, σ and every ℓ: centre and spread of the normal prior
 AMPLITUDE, SEED, NOISE, LENGTH = (-0.7, 1.0), (-2.3, 1.0), (-1.9, 1.0), (1.1, 0.6)
+OWN = 0.3  # the spread of a segment's ℓ about what all of them share
 CONSTANT = 1.0  # the prior variance κ of the level that all curves share
 STRIP = 64  # rows of a covariance that are computed together: a cache holds them
 
@@ -36,6 +37,10 @@ class Parameters(NamedTuple):
     def of(cls, logarithms: Float[np.ndarray, "parameters"]) -> "Parameters":
         amplitude, seed, noise = np.exp(logarithms[:3]).tolist()
         return cls(amplitude, seed, noise, np.exp(logarithms[3:]))
+
+    @property
+    def logarithms(self) -> Float[np.ndarray, "parameters"]:
+        return np.log([*self[:3], *self.lengths])
 
     def covariance(
         self, places: Float[np.ndarray, "rows segments"], others: Float[np.ndarray, "columns segments"]
@@ -68,25 +73,37 @@ class Parameters(NamedTuple):
         return cholesky(upper.T, lower=True, overwrite_a=True, check_finite=False)
 
 
+def prior() -> tuple[Float[np.ndarray, "parameters"], Float[np.ndarray, "parameters parameters"]]:
+    """Mean and covariance of the parameters' logarithms. Length scales are long or short together: what the
+    curves that were run tell of some segments is to hold for those in which they hardly differ."""
+    centre, spread = np.array([AMPLITUDE, SEED, NOISE, *[LENGTH] * SEGMENTS]).T
+    covariance = np.diag(spread**2)
+    covariance[3:, 3:] = LENGTH[1] ** 2 + OWN**2 * np.eye(SEGMENTS)
+    return centre, covariance
+
+
 def most_probable(runs: Runs) -> Parameters:
     """The parameters at the maximum of their posterior."""
-    priors = np.array([AMPLITUDE, SEED, NOISE, *[LENGTH] * SEGMENTS]).T
-    centre, spread = priors
+    centre, covariance = prior()
+    widest = WIDEST * np.sqrt(np.diag(covariance))
     found = minimize(
-        functools.partial(_loss, runs=runs, centre=centre, spread=spread),
+        functools.partial(minus_log_posterior, runs=runs, centre=centre, precision=np.linalg.inv(covariance)),
         centre,
         jac=True,
         method="L-BFGS-B",
-        bounds=list(zip(centre - WIDEST * spread, centre + WIDEST * spread, strict=True)),
+        bounds=list(zip(centre - widest, centre + widest, strict=True)),
         options={"maxiter": ITERATIONS},
     )
     return Parameters.of(found.x)
 
 
-def _loss(
-    logarithms: Float[np.ndarray, "parameters"], runs: Runs, centre: np.ndarray, spread: np.ndarray
+def minus_log_posterior(
+    logarithms: Float[np.ndarray, "parameters"],
+    runs: Runs,
+    centre: Float[np.ndarray, "parameters"],
+    precision: Float[np.ndarray, "parameters parameters"],
 ) -> tuple[float, Float[np.ndarray, "parameters"]]:
-    """Minus the log posterior of the parameters' logarithms, but for a constant, and its gradient.
+    """Of the parameters' logarithms, but for a constant, with its gradient.
 
     ∂/∂p = ½ Σ G ∘ ∂K/∂p with G = K⁻¹ - K⁻¹vvᵀK⁻¹; for a length scale ∂K/∂log ℓ is a²·5/3·(1 + r)e^(-r) times
     the squared distance along its axis, whose sum needs matrix products alone.
@@ -108,6 +125,6 @@ def _loss(
             bent.sum(axis=1) @ scaled**2 - np.sum(scaled * (bent @ scaled), axis=0),
         ]
     )
-    deviations = (logarithms - centre) / spread
-    loss = runs.values @ weights / 2 + np.sum(np.log(np.diag(root))) + deviations @ deviations / 2
-    return loss, gradient + deviations / spread
+    pull = precision @ (logarithms - centre)
+    loss = runs.values @ weights / 2 + np.sum(np.log(np.diag(root))) + pull @ (logarithms - centre) / 2
+    return loss, gradient + pull

@@ -11,9 +11,10 @@ amplitude a, τ, σ and ℓ are at the maximum of their posterior. Source of the
 and Williams (2006), "Gaussian Processes for Machine Learning", chapters 2, 4 and 5; the space of curves and
 the random effect of a seed are this project's.
 
-The value of a score is log(1 + (level - best) / unit), where the level is the logarithm of the score and the
-unit 1; where some score is not positive, the level is the score and the unit the median height of those
-above the best. So differences count near the best, and far from it only their order of magnitude.
+The value of a score is h for a height below 0 and 3·log(1 + h/3) for one above, h = (level - best) / unit,
+where the level is the logarithm of the score and the unit 1; where some score is not positive, the level is
+the score and the unit the median height of those above the best. So differences count near the best, and far
+from it only their order of magnitude.
 """
 
 from collections.abc import Hashable, Sequence
@@ -94,6 +95,13 @@ class CurveModel(NamedTuple):
         root = parameters.root(runs)
         return cls(unit_rate, values, parameters, runs, root, cho_solve((root, True), runs.values))
 
+    @on_one_thread
+    def under(self, parameters: Parameters) -> "CurveModel":
+        """The model of the same runs with these parameters."""
+        root = cholesky(parameters.of_runs(self.runs), lower=True)
+        weights = cho_solve((root, True), self.runs.values)
+        return self._replace(parameters=parameters, root=root, weights=weights)
+
     def predict(
         self, curves: Float[np.ndarray, "curves steps"], observed: bool = False
     ) -> tuple[Float[np.ndarray, "curves"], Float[np.ndarray, "curves"]]:
@@ -152,7 +160,7 @@ class CurveModel(NamedTuple):
         prior = amplitude**2 * 5 / 3 / lengths**2  # of a derivative
         sd = np.sqrt(np.maximum(prior - np.sum(solved**2, axis=0), 0))
         value, _ = self._posterior(place)
-        slope = self.values.unit * np.exp(value) * share
+        slope = self.values.levels(value, np.ones(1))[1] * share
         return self.values.sign * slope * (slopes.T @ self.weights), slope * sd
 
     def _places(self, curves: Float[np.ndarray, "curves steps"]) -> Float[np.ndarray, "curves segments"]:

@@ -13,6 +13,7 @@ from scipy.stats import norm
 from schedules.search.scale import Scale, as_scores
 
 SEGMENTS = 10
+LARGE = 3.0  # heights, in their unit, from where on their order of magnitude counts
 LEAST = 3  # runs that a model needs
 SMALLEST = 0.02  # of the curves' scale: a learning rate far below it is as good as none
 
@@ -41,13 +42,17 @@ class Values(NamedTuple):
         return cls(scale, sign, best, unit)
 
     def __call__(self, scores: Float[np.ndarray, "runs"]) -> Float[np.ndarray, "runs"]:
-        return np.log1p((self.sign * self.scale.levels(scores) - self.best) / self.unit)
+        heights = (self.sign * self.scale.levels(scores) - self.best) / self.unit
+        return LARGE * np.log1p(heights / LARGE)
 
     def levels(
         self, mean: Float[np.ndarray, "*shape"], sd: Float[np.ndarray, "*shape"]
     ) -> tuple[Float[np.ndarray, "*shape"], Float[np.ndarray, "*shape"]]:
-        """The levels of values, and the standard deviations of those, by the slope there."""
-        return self.sign * (self.best + self.unit * np.expm1(mean)), self.unit * np.exp(mean) * sd
+        """The levels of values, and the standard deviations of those, by the slope there. Below the best
+        nothing is compressed: what is not yet seen may be as far below as what was seen is above."""
+        excess = np.maximum(mean, 0) / LARGE
+        heights = np.where(mean > 0, LARGE * np.expm1(excess), mean)
+        return self.sign * (self.best + self.unit * heights), self.unit * np.exp(excess) * sd
 
     def quantiles(
         self,

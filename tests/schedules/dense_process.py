@@ -41,6 +41,21 @@ def posterior(places, values, seeds, queries, truth):
     return mean, latent_covariance(queries, queries, truth) - cross @ inverse @ cross.T
 
 
+def values_of(heights):
+    """3·log(1 + height/3) of a level above the lowest; below it the height itself."""
+    return np.where(heights < 0, heights, 3 * np.log1p(np.maximum(heights, 0) / 3))
+
+
+def heights_of(values):
+    """The inverse."""
+    return np.where(values < 0, values, 3 * np.expm1(values / 3))
+
+
+def height_slope(values):
+    """Of a height in its value."""
+    return np.exp(np.maximum(values, 0) / 3)
+
+
 def scores_of(values):
-    """Scores whose values under the model are these, but for what all share: log(1 + log(score / lowest))."""
-    return np.exp(np.expm1(values - values.min()))
+    """Scores whose values under the model are these, but for what all share."""
+    return np.exp(heights_of(values - values.min()))

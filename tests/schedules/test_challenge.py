@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from schedules.search import Rung, Scale, Verdict, challenge, confirm
-from schedules.search.curves import Exploration, curves_at, explore, model_of, ranked
+from schedules.search.curves import Exploration, explore, model_of, ranked
+from schedules.search.pool import curves_at
 from tests.schedules.landscapes import NUM_STEPS, Bowl, Journal, spaces
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -7,7 +7,15 @@ import pytest
 from scipy.stats import spearmanr
 
 from schedules.search.curve_model import CurveModel
-from tests.schedules.dense_process import Truth, latent_covariance, scores_of, segment_logarithms
+from tests.schedules.dense_process import (
+    Truth,
+    height_slope,
+    heights_of,
+    latent_covariance,
+    scores_of,
+    segment_logarithms,
+    values_of,
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 TRUTH = Truth(amplitude=0.6, seed=0.2, noise=0.1, lengths=np.full(10, 3.0))
@@ -58,7 +66,7 @@ def test_a_run_with_a_new_seed_adds_its_luck_and_noise():
     model = CurveModel.fit(curves, scores_of(values), batch)
     (mean, sd), (same, wide) = (model.predict(curves, observed) for observed in (False, True))
     np.testing.assert_array_equal(mean, same)
-    slope = 1 + mean - np.log(scores_of(values).min())  # of a level in its value
+    slope = height_slope(values_of(mean - np.log(scores_of(values).min())))
     luck = np.sqrt(wide**2 - sd**2) / slope
     np.testing.assert_allclose(luck, np.hypot(model.parameters.seed, model.parameters.noise), rtol=1e-9)
 
@@ -75,7 +83,7 @@ def inside():
         row = []
         for observed, held in ((True, values[96:]), (False, latent[96:])):
             mean, sd = model.predict(curves[96:], observed)
-            row.append(np.mean(np.abs(np.expm1(held - lowest) - mean) < 1.96 * sd))
+            row.append(np.mean(np.abs(heights_of(held - lowest) - mean) < 1.96 * sd))
         parts.append(row)
     return np.array(parts)
 

@@ -11,7 +11,15 @@ from scipy.stats import multivariate_normal, norm
 from schedules.search import curve_fit
 from schedules.search.curve_model import CurveModel
 from schedules.search.curve_runs import Runs
-from tests.schedules.dense_process import Truth, posterior, run_covariance, segment_logarithms
+from tests.schedules.dense_process import (
+    Truth,
+    height_slope,
+    heights_of,
+    posterior,
+    run_covariance,
+    segment_logarithms,
+    values_of,
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 DESIGNS = {  # which curve ran with which seed
@@ -29,6 +37,9 @@ DESIGNS = {  # which curve ran with which seed
     "unequally often": [*zip((0, 0, 0, 1, 1, 1, 2, 3, 3), "aababccdd", strict=True)],
 }
 CENTRE, SPREAD = np.array([(-0.7, 1.0), (-2.3, 1.0), (-1.9, 1.0), *[(1.1, 0.6)] * 10]).T  # of the prior
+COVARIANCE = np.diag(SPREAD**2)
+COVARIANCE[3:, 3:] = 0.6**2 + 0.3**2 * np.eye(10)  # a length scale is what all share, and its own
+PRECISION = np.linalg.inv(COVARIANCE)
 
 
 def drawn_curves(count, seed):
@@ -49,7 +60,7 @@ def told(design):
     """What the oracle is told: segments, values and seeds of single runs, the fitted parameters, the unit."""
     curves, scores, seeds, model = fitted(design)
     unit_rate = np.median(curves.max(axis=1))
-    values = np.log1p(np.log(scores) - np.log(scores).min())
+    values = values_of(np.log(scores) - np.log(scores).min())
     return segment_logarithms(curves, unit_rate), values, seeds, Truth(*model.parameters), unit_rate
 
 
@@ -69,8 +80,9 @@ def test_predictions_are_those_from_all_single_runs(design, observed):
     luck = model.parameters.seed**2 + model.parameters.noise**2 if observed else 0.0
     level, sd = model.predict(queries, observed)
     np.testing.assert_allclose(model.means(queries), level, rtol=1e-12)
-    np.testing.assert_allclose(level, lowest + np.expm1(mean), atol=1e-6)
-    np.testing.assert_allclose(sd, np.exp(mean) * np.sqrt(np.diag(covariance) + luck), rtol=1e-5)
+    np.testing.assert_allclose(level, lowest + heights_of(mean), atol=1e-6)
+    spread = np.sqrt(np.diag(covariance) + luck)
+    np.testing.assert_allclose(sd, height_slope(mean) * spread, rtol=1e-5)
 
 
 @pytest.mark.parametrize("observed", [False, True])
@@ -99,7 +111,7 @@ def test_runs_are_one_mean_where_the_same_curves_ran_with_their_seeds(design, co
 def test_drawn_functions_have_the_posteriors_mean_and_covariance():
     queries, count, design = drawn_curves(6, seed=3), 4_000, "once each, in batches"
     mean, covariance, lowest = expected(design, queries)
-    drawn = np.log1p(fitted(design)[3].sample(queries, jax.random.key(0), count) - lowest)
+    drawn = values_of(fitted(design)[3].sample(queries, jax.random.key(0), count) - lowest)
     variances = np.diag(covariance)
     assert drawn.shape == (count, 6)
     # z-tests: a mean has variance σ²/n, a covariance (σᵢ²σⱼ² + σᵢⱼ²)/n
@@ -132,11 +144,14 @@ def test_the_loss_is_minus_the_log_posterior_of_the_parameters(seed):
     def log_posterior(logarithms):
         amplitude, luck, noise, *lengths = np.exp(logarithms)
         covariance = run_covariance(places, seeds, Truth(amplitude, luck, noise, np.array(lengths)))
-        prior = -(((logarithms - CENTRE) / SPREAD) ** 2).sum() / 2
+        prior = multivariate_normal(CENTRE, COVARIANCE).logpdf(logarithms)
         return multivariate_normal(cov=covariance).logpdf(values) + prior
 
     first, second = CENTRE + SPREAD * np.random.default_rng(seed).normal(size=(2, 13))
-    losses = [curve_fit._loss(parameters, runs, CENTRE, SPREAD)[0] for parameters in (first, second)]
+    losses = [
+        curve_fit.minus_log_posterior(parameters, runs, CENTRE, PRECISION)[0]
+        for parameters in (first, second)
+    ]
     np.testing.assert_allclose(losses[0] - losses[1], log_posterior(second) - log_posterior(first), rtol=1e-6)
 
 
@@ -146,7 +161,7 @@ def test_the_loss_has_its_gradient(design):
     parameters = CENTRE + SPREAD * np.random.default_rng(0).normal(size=13)
 
     def loss(logarithms):
-        return curve_fit._loss(logarithms, runs, CENTRE, SPREAD)
+        return curve_fit.minus_log_posterior(logarithms, runs, CENTRE, PRECISION)
 
     step = 1e-5 * np.eye(13)
     differences = [(loss(parameters + row)[0] - loss(parameters - row)[0]) / 2e-5 for row in step]
@@ -156,9 +171,9 @@ def test_the_loss_has_its_gradient(design):
 def test_no_parameters_nearby_are_more_probable_than_the_fitted_ones():
     model = fitted("once each, in batches")[3]
     best = np.log([*model.parameters[:3], *model.parameters.lengths])
-    lowest, _ = curve_fit._loss(best, model.runs, CENTRE, SPREAD)
+    lowest, _ = curve_fit.minus_log_posterior(best, model.runs, CENTRE, PRECISION)
     for row in 0.1 * np.concatenate([np.eye(13), -np.eye(13)]):
-        assert curve_fit._loss(best + row, model.runs, CENTRE, SPREAD)[0] > lowest
+        assert curve_fit.minus_log_posterior(best + row, model.runs, CENTRE, PRECISION)[0] > lowest
 
 
 def scaled(curve, segment, factor):
@@ -185,5 +200,5 @@ def test_the_sensitivitys_deviation_is_that_of_differences_under_the_posterior()
         covariance = expected(design, pair)[1]
         variance = covariance[0, 0] - 2 * covariance[0, 1] + covariance[1, 1]
         np.testing.assert_allclose(
-            deviations[place], np.exp(value[0]) * np.sqrt(variance) / (2 * step), rtol=1e-3
+            deviations[place], height_slope(value[0]) * np.sqrt(variance) / (2 * step), rtol=1e-3
         )

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schedules.search import CurveBudget, SearchSpace, search_curves
-from schedules.search.curves import curves_at
+from schedules.search.pool import curves_at
 from tests.schedules.landscapes import NUM_STEPS, RATES, Bowl, Journal, spaces
 
 pytestmark = pytest.mark.usefixtures("one_thread")
