@@ -98,7 +98,7 @@ class CurveModel(NamedTuple):
     @on_one_thread
     def under(self, parameters: Parameters) -> "CurveModel":
         """The model of the same runs with these parameters."""
-        root = cholesky(parameters.of_runs(self.runs), lower=True)
+        root = parameters.root(self.runs)
         weights = cho_solve((root, True), self.runs.values)
         return self._replace(parameters=parameters, root=root, weights=weights)
 

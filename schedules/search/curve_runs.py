@@ -43,7 +43,7 @@ class Values(NamedTuple):
 
     def __call__(self, scores: Float[np.ndarray, "runs"]) -> Float[np.ndarray, "runs"]:
         heights = (self.sign * self.scale.levels(scores) - self.best) / self.unit
-        return LARGE * np.log1p(heights / LARGE)
+        return np.where(heights > 0, LARGE * np.log1p(np.maximum(heights, 0) / LARGE), heights)
 
     def levels(
         self, mean: Float[np.ndarray, "*shape"], sd: Float[np.ndarray, "*shape"]

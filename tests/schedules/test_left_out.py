@@ -9,7 +9,7 @@ from schedules.search.curve_model import CurveModel
 from schedules.search.curve_runs import Values
 from schedules.search.left_out import left_out
 from schedules.search.scale import Scale
-from tests.schedules.dense_process import Truth, posterior, run_covariance, segment_logarithms
+from tests.schedules.dense_process import Truth, heights_of, posterior, run_covariance, segment_logarithms
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 TRUTH = Truth(0.5, 0.2, 0.1, np.linspace(1.0, 3.0, 10))
@@ -20,7 +20,7 @@ UNIT_RATE = 0.25
 
 
 def model_of(sign=1):
-    """With parameters that are known, and values v of scores exp(expm1(v))."""
+    """With parameters that are known, and values v of scores exp(height of v)."""
     values = Values(Scale.RELATIVE, sign, 0.0, 1.0)
     return CurveModel(UNIT_RATE, values, Parameters(*TRUTH), runs=None, root=None, weights=None)
 
@@ -36,23 +36,23 @@ def landscape(seed):
 @pytest.mark.parametrize("sign", [1, -1])
 def test_a_group_is_predicted_from_the_runs_of_all_others(sign):
     curves, values = landscape(0)
-    levels = left_out(model_of(sign), curves, np.exp(sign * np.expm1(values)), SEEDS, GROUPS, TAILS)
+    levels = left_out(model_of(sign), curves, np.exp(sign * heights_of(values)), SEEDS, GROUPS, TAILS)
     places = segment_logarithms(curves, UNIT_RATE)
     for group in set(GROUPS):
         own = np.array(GROUPS) == group
         told = [seed for seed, is_own in zip(SEEDS, own, strict=True) if not is_own]
         mean, covariance = posterior(places[~own], values[~own], told, places[own], TRUTH)
         sd = np.sqrt(np.diag(covariance) + TRUTH.seed**2 + TRUTH.noise**2)
-        expected = sign * np.expm1(mean + sign * norm.ppf(TAILS)[:, None] * sd)
+        expected = sign * heights_of(mean + sign * norm.ppf(TAILS)[:, None] * sd)
         np.testing.assert_allclose(levels[:, own], expected, rtol=1e-6)
 
 
 def test_nothing_but_the_prior_predicts_the_only_group():
     curves, values = landscape(0)
-    levels = left_out(model_of(), curves, np.exp(np.expm1(values)), SEEDS, ["all"] * 24, TAILS)
+    levels = left_out(model_of(), curves, np.exp(heights_of(values)), SEEDS, ["all"] * 24, TAILS)
     sd = np.sqrt(1 + TRUTH.amplitude**2 + TRUTH.seed**2 + TRUTH.noise**2)
     np.testing.assert_allclose(
-        levels, np.tile(np.expm1(norm.ppf(TAILS) * sd), (24, 1)).T, rtol=1e-9, atol=1e-9
+        levels, np.tile(heights_of(norm.ppf(TAILS) * sd), (24, 1)).T, rtol=1e-9, atol=1e-9
     )
 
 
@@ -60,8 +60,8 @@ def test_intervals_hold_what_the_process_makes_as_often_as_they_say():
     shares = []
     for seed in range(80):
         curves, values = landscape(seed)
-        low, _, high = left_out(model_of(), curves, np.exp(np.expm1(values)), SEEDS, GROUPS, TAILS)
-        shares.append(np.mean((low <= np.expm1(values)) & (np.expm1(values) <= high)))
+        low, _, high = left_out(model_of(), curves, np.exp(heights_of(values)), SEEDS, GROUPS, TAILS)
+        shares.append(np.mean((low <= heights_of(values)) & (heights_of(values) <= high)))
     # landscapes are independent, the runs of one are not
     error = np.std(shares, ddof=1) / np.sqrt(len(shares))
     assert abs(np.mean(shares) - 0.95) < 3.5 * error
@@ -70,7 +70,7 @@ def test_intervals_hold_what_the_process_makes_as_often_as_they_say():
 
 def test_a_run_that_diverged_counts_as_the_worst_of_all():
     curves, values = landscape(1)
-    scores = np.exp(np.expm1(values))
+    scores = np.exp(heights_of(values))
     worst, lost = scores.copy(), scores.copy()
     lost[3], worst[3] = np.inf, np.delete(scores, 3).max()
     expected = left_out(model_of(), curves, worst, SEEDS, GROUPS, TAILS)
