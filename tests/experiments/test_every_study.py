@@ -76,8 +76,7 @@ def test_lost_runs_come_back_bit_for_bit_on_other_devices(finished, copy, journa
     assert winners(copy, timed) == winners(folder, timed)
 
 
-@pytest.mark.usefixtures("no_training")
-def test_a_finished_study_is_drawn_again_without_a_run(finished, copy):
+def test_a_finished_study_is_drawn_again_without_a_run(finished, copy, no_training):
     study, folder, words, output = finished
     for path in (copy / "winners.json", copy / "report.html", *(copy / "figures").iterdir()):
         path.unlink()
