@@ -5,6 +5,7 @@ test.
 """
 
 import functools
+import inspect
 import itertools
 import json
 import shutil
@@ -52,6 +53,15 @@ def unpainted():
     """Figures are made but not painted, which takes longer than all else of a tiny study."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Figure, "savefig", lambda figure, file, **options: file.write(b"unpainted"))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def sources():
+    """Are found once: for that of a class Python before 3.13 parses its whole file, and every command line
+    asks for those of its options."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inspect, "findsource", functools.cache(inspect.findsource))
         yield
 
 
