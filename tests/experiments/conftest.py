@@ -5,6 +5,7 @@ test.
 """
 
 import functools
+import inspect
 import itertools
 import json
 import shutil
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from matplotlib.figure import Figure
 
 from experiments.endurance.apart import STUDIES
 from experiments.shape_search import STUDY, Config
@@ -22,7 +24,7 @@ from experiments.study.running.sweeping import Sweep
 from experiments.study.study import Study
 from tests.experiments import toy_study
 from tests.experiments.journals import runs_of
-from tests.experiments.small_study import call
+from tests.experiments.small_study import call, painting
 from workloads import LongSweep
 
 TINY = {
@@ -46,6 +48,30 @@ TINY = {
 }
 
 
+@pytest.fixture(autouse=True, scope="session")
+def unpainted():
+    """Figures are made but not painted, which takes longer than all else of a tiny study."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", lambda figure, file, **options: file.write(b"unpainted"))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def sources():
+    """Are found once: for that of a class Python before 3.13 parses its whole file, and every command line
+    asks for those of its options."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(inspect, "findsource", functools.cache(inspect.findsource))
+        yield
+
+
+@pytest.fixture
+def painted():
+    """The figures are looked at."""
+    with painting():
+        yield
+
+
 class Finished(NamedTuple):
     """A study in its small form, run to its end on the command line."""
 
@@ -59,8 +85,8 @@ class Finished(NamedTuple):
 def finished_studies(tmp_path_factory):
     """(name of a small form) → that study, run once for all tests that only read it.
 
-    They are marked `bits`, as some compare bits, and of the group that has the form's name: it is run in one
-    session, by one worker.
+    They are of the group that has the form's name, and all marked `bits` or none: it is run in one session,
+    by one worker.
     """
 
     @functools.cache
@@ -68,7 +94,8 @@ def finished_studies(tmp_path_factory):
         small = STUDIES.get(name)
         study, words = (load(small.study), small.words.split()) if small else (toy_study.STUDY, [])
         folder = tmp_path_factory.mktemp(name) / "study"
-        status, output = call(study.main, *words, "--folder", folder)
+        with painting():
+            status, output = call(study.main, *words, "--folder", folder)
         assert status == 0, output
         return Finished(study, folder, words, output)
 
@@ -114,7 +141,8 @@ def command_options():
 def finished(tmp_path_factory, command_options):
     """The tiny study, run once for all tests that only read it."""
     folder, words = tmp_path_factory.mktemp("finished") / "study", command_options()
-    status, output = call(STUDY.main, *words, "--folder", folder, "--chunk-runs", 64)
+    with painting():
+        status, output = call(STUDY.main, *words, "--folder", folder, "--chunk-runs", 64)
     assert status == 0, output
     return Finished(STUDY, folder, tuple(words), output)
 

@@ -1,10 +1,13 @@
-"""Command lines as a test needs them: changed, called, and what they print."""
+"""Command lines as a test needs them: changed, called, and what they print and paint."""
 
 import contextlib
 import io
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
+from unittest import mock
+
+from matplotlib.figure import Figure
 
 from experiments.endurance.apart import STUDIES
 from experiments.studies import load
@@ -12,6 +15,7 @@ from experiments.study.command import typed
 from experiments.study.options.config import StudyConfig
 
 Main = Callable[[Sequence[str]], int]
+SAVE_FIGURE = Figure.savefig
 
 
 def call(main: Main, *words: Any) -> tuple[int, str]:
@@ -23,6 +27,13 @@ def call(main: Main, *words: Any) -> tuple[int, str]:
         except SystemExit as end:
             status = end.code
     return status, output.getvalue()
+
+
+@contextlib.contextmanager
+def painting() -> Iterator[None]:
+    """Figures are painted, as they are outside the tests."""
+    with mock.patch.object(Figure, "savefig", SAVE_FIGURE):
+        yield
 
 
 def unwrapped(text: str) -> str:

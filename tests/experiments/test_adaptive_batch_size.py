@@ -20,7 +20,7 @@ SMALL, LARGE, SAMPLES = 8, 32, 1536
 CONFIG = Config(small_batch=SMALL, large_batch=48, parts=2, samples=384, curve_points=4, measure_every=3)
 
 
-pytestmark = [pytest.mark.bits, pytest.mark.xdist_group("adaptive_batch_size")]
+pytestmark = pytest.mark.xdist_group("adaptive_batch_size")
 
 
 @pytest.fixture(scope="module")

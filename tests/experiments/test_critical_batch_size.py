@@ -19,7 +19,7 @@ DIMENSION, BATCHES, TARGET, REPLICATES = 16, (2, 4, 8), 0.06, 3
 NOISE_BATCH, PARTS = 16, 4
 VARIANTS = ("momentum", "momentum β=0.5", "momentum λ=0.25")
 
-pytestmark = [pytest.mark.bits, pytest.mark.xdist_group("critical_batch_size")]
+pytestmark = pytest.mark.xdist_group("critical_batch_size")
 
 
 @pytest.fixture(scope="module")

@@ -19,14 +19,21 @@ from experiments.studies import load
 from experiments.study.command import typed
 from experiments.study.options.groups import explanations
 from tests.experiments.journals import asked, forget_runs
-from tests.experiments.small_study import call, unwrapped
+from tests.experiments.small_study import call, painting, unwrapped
 
 FORMS = [*STUDIES, "toy"]
+# compiled as users do: a search that branches on scores, several of them, a network whose runs are saved; the
+# others' programs take XLA minutes
+BITS = ("shape_search", "shape_dependence", "shape_search_checkpointed")
 
-pytestmark = pytest.mark.bits
+
+def form(name):
+    """Its tests run in one worker, where the tests of its study do."""
+    marks = [pytest.mark.xdist_group(name), *[pytest.mark.bits] * (name in BITS)]
+    return pytest.param(name, marks=marks)
 
 
-@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in FORMS])
+@pytest.fixture(params=map(form, FORMS))
 def finished(request, finished_studies):
     return finished_studies(request.param)
 
@@ -74,12 +81,16 @@ def test_a_finished_study_is_drawn_again_without_a_run(finished, copy, no_traini
     for path in (copy / "winners.json", copy / "report.html", *(copy / "figures").iterdir()):
         path.unlink()
     (copy / ".winners.json.partial").write_text('{"format": "stee')  # as a kill leaves it
-    status, drawn = call(study.main, "report", copy)
+    with painting():
+        status, drawn = call(study.main, "report", copy)
     assert status == 0
     assert drawn.replace(str(copy), str(folder)) in output
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    for path in files:
+        assert (copy / path.relative_to(folder)).read_bytes() == path.read_bytes(), path
     status, drawn = call(study.main, *words, "--folder", copy)
     assert status == 0, drawn
-    for path in (path for path in folder.rglob("*") if path.is_file()):
+    for path in (path for path in files if path.suffix not in (".png", ".html")):  # without the pictures
         assert (copy / path.relative_to(folder)).read_bytes() == path.read_bytes(), path
 
 
@@ -91,10 +102,10 @@ def test_another_study_in_the_folder_is_refused_with_the_difference(finished, co
     assert journal_rows(copy) == journal_rows(folder)
 
 
-def test_terminal_report_and_winners_say_the_same(finished):
+def test_terminal_report_and_winners_say_the_same(finished, copy):
     study, folder, _, output = finished
     report, content = (folder / "report.html").read_text(), json.loads((folder / "winners.json").read_text())
-    findings = study.present(study.report(folder))
+    findings = study.present(study.report(copy))
     words = set(output.split())
     assert content["verdict"] == findings.verdict
     assert findings.verdict in " ".join(output.split())
@@ -155,6 +166,7 @@ def test_the_config_and_the_runs_are_those_asked_for(finished):
     assert all(isinstance(json.loads(text), dict) for (text,) in labels)
 
 
+@pytest.mark.xdist_group("toy")
 def test_another_seed_makes_other_runs(finished_studies, tmp_path, journal_rows):
     study, folder, words, _ = finished_studies("toy")
     assert call(study.main, *words, "--folder", tmp_path / "study", "--seed", 1)[0] == 0

@@ -16,7 +16,7 @@ from workloads.images import MLP
 WIDTH, STEPS, BATCH, LARGEST, VALIDATION, DAMPING = 3, 64, 16, 64, 40, 0.01
 RUNS = 3 * 2 * 2 + 2 * 3 * 3
 
-pytestmark = [pytest.mark.bits, pytest.mark.xdist_group("generalization")]
+pytestmark = pytest.mark.xdist_group("generalization")
 
 
 @pytest.fixture(scope="module")

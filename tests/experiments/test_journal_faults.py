@@ -2,8 +2,11 @@
 
 import contextlib
 import errno
+import itertools
+import os
 import random
 import shutil
+import signal
 import sqlite3
 import time
 
@@ -18,16 +21,24 @@ from tests.experiments.processes import output_of, started
 KILLS = 12
 CHUNKS = 40
 
+# for every line that it reads, a process that records until it is killed, forked where all is imported
 RECORD_ON_AND_ON = """
-import itertools, sys
+import itertools, os, sys
 from pathlib import Path
 from experiments.study.storage.journal import Journal
 from tests.experiments.journals import chunk
 
-with Journal(Path(sys.argv[1])) as journal:
-    for number in itertools.count(sum(journal.counts().values()) // 100):
-        journal.record(chunk(number, 100))
-        print(number, flush=True)
+for _ in sys.stdin:
+    recorder = os.fork()
+    if not recorder:
+        print(os.getpid(), flush=True)
+        with Journal(Path(sys.argv[1])) as journal:
+            for number in itertools.count(sum(journal.counts().values()) // 100):
+                journal.record(chunk(number, 100))
+                print(number, flush=True)
+    _, status = os.waitpid(recorder, 0)
+    assert os.waitstatus_to_exitcode(status) == -9
+    print("killed", flush=True)
 """
 
 # for every limit of a file's size, in a folder of that name
@@ -61,21 +72,23 @@ def scores_of(chunks, size=8):
 def test_a_journal_killed_again_and_again_holds_every_chunk_that_was_reported(tmp_path):
     path = tmp_path / "study" / "journal.sqlite"
     path.parent.mkdir()
-    moments, kept = random.Random(5), 0
+    moments, kept, process = random.Random(5), 0, started(RECORD_ON_AND_ON, path)
     for kill in range(KILLS):
-        process = started(RECORD_ON_AND_ON, path)
+        print("record", file=process.stdin, flush=True)
+        recorder = int(process.stdout.readline())
         reported = [process.stdout.readline() for _ in range(moments.randrange(1, 4))]
         time.sleep(moments.uniform(0, 0.02))
-        process.kill()
-        numbers = [int(line) for line in (*reported, *process.stdout.read().splitlines())]
-        process.communicate()
-        assert process.returncode == -9
+        os.kill(recorder, signal.SIGKILL)
+        later = itertools.takewhile(lambda line: line != "killed\n", process.stdout)
+        numbers = [int(line) for line in (*reported, *later)]
         assert numbers == list(range(kept, kept + len(numbers)))  # it went on where the last one was killed
         shutil.copytree(path.parent, tmp_path / str(kill))  # the next one meets what the kill left
         with Journal(tmp_path / str(kill) / path.name) as journal:
             kept = len(journal.scores()) // 100
             assert journal.scores() == scores_of(kept, 100)
         assert numbers[-1] < kept  # which may hold more: what was recorded and not yet reported
+    process.communicate()
+    assert process.returncode == 0
 
 
 def test_a_full_disk_keeps_what_was_reported_and_the_study_goes_on(tmp_path):

@@ -17,7 +17,7 @@ from experiments.study.storage.journal import Journal
 STEPS, BATCH, PARTS, EVERY = 32, 32, 4, 4
 LAYERS = {"Dense_0": (64, 128), "head": (128, 10)}
 
-pytestmark = [pytest.mark.bits, pytest.mark.xdist_group("layer_geometry")]
+pytestmark = pytest.mark.xdist_group("layer_geometry")
 
 
 @pytest.fixture(scope="module")

@@ -42,6 +42,7 @@ def test_diverged_runs_are_rows_with_score_infinity(tmp_path, one_rung_config, j
     assert all(winner["base_lr"] < 1e3 and winner["diverged"] == 0 for winner in winners_of(tmp_path))
 
 
+@pytest.mark.usefixtures("painted")
 @pytest.mark.parametrize(("strategy", "replicates"), [("sobol", 1), ("trust_region", 4)])
 def test_a_study_in_which_everything_diverges_ends_and_says_so(
     tmp_path, one_rung_config, journal_rows, strategy, replicates

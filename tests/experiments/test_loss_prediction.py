@@ -17,7 +17,7 @@ FAMILIES_DRAWN, SHAPES, FIT, SEEDS, CONFIRM = ("rex", "wsd"), 6, 6, 4, 5
 POOLS = ("equal Σ LR", "any LR")
 LAWS = ("law", "law with warm-up")
 
-pytestmark = [pytest.mark.bits, pytest.mark.xdist_group("loss_prediction")]
+pytestmark = pytest.mark.xdist_group("loss_prediction")
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from experiments.optimizer_comparison import STUDY
 STEPS, BATCH = 40, 32
 RUNS = 3 * (4 * 2 * 2 + 4)  # adamw is added
 
-pytestmark = [pytest.mark.bits, pytest.mark.xdist_group("optimizer_comparison")]
+pytestmark = pytest.mark.xdist_group("optimizer_comparison")
 
 
 @pytest.fixture(scope="module")

@@ -35,7 +35,7 @@ from schedules.search import Estimate, Standing
 
 STEPS, BATCHES, REPLICATES, RATE = 48, (8, 32), 3, 0.25
 
-pytestmark = [pytest.mark.bits, pytest.mark.xdist_group("path_geometry")]
+pytestmark = pytest.mark.xdist_group("path_geometry")
 
 
 @pytest.fixture(scope="module")

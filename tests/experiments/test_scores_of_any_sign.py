@@ -8,6 +8,7 @@ import pytest
 import workloads
 from experiments.shape_search import STUDY
 from experiments.shape_search.findings import near_optimality, ranking
+from tests.experiments.small_study import painting
 
 CONSTANT = 64.0  # taken off every metric, far more than any loss
 
@@ -21,7 +22,8 @@ def study(tmp_path_factory, one_rung_config):
         return {name: value - CONSTANT for name, value in workload.evaluate(params, data).items()}
 
     folder = tmp_path_factory.mktemp("negative") / "study"
-    return folder, STUDY.run(config, folder, workload._replace(evaluate=evaluate))
+    with painting():
+        return folder, STUDY.run(config, folder, workload._replace(evaluate=evaluate))
 
 
 def test_changes_are_differences_of_the_medians_in_the_journal(study, journal_rows):

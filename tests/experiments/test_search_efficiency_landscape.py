@@ -16,7 +16,7 @@ from tests.experiments.journals import runs_of
 
 STEPS, DIMENSION, BATCH, TOLERANCE = 20, 8, 4, 0.9
 
-pytestmark = [pytest.mark.bits, pytest.mark.xdist_group("search_efficiency_landscape")]
+pytestmark = pytest.mark.xdist_group("search_efficiency_landscape")
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from tests.experiments.journals import runs_of
 
 STEPS = 1000
 
-pytestmark = [pytest.mark.bits, pytest.mark.xdist_group("search_efficiency_digits")]
+pytestmark = pytest.mark.xdist_group("search_efficiency_digits")
 
 
 @pytest.fixture(scope="module")
