@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Annotated, ClassVar
 
 from experiments.search_efficiency.searches import DRAWN, RACES, Search
@@ -201,6 +200,3 @@ class Training(Config, Replication, Optimized, Trained, WorkloadConfig):
         replicates, length = RACES[search.race]
         first = Rung(max(1, round(replicates * full.replicates)), max(1, round(length * full.num_steps)))
         return Race((first, full))
-
-
-PRESETS: Mapping[str, Config] = MappingProxyType({"landscape": Landscape(), "digits": Training()})
