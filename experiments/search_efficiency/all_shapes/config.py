@@ -67,9 +67,14 @@ class Search(NamedTuple):
 
 def contest(searches: int, modelled: int) -> dict[str, int]:
     """So many searches a contestant, and of Optuna's Gaussian process, which takes longest to ask."""
-    names = ("curves/all", "tpe/all", "tpe/wsd", "tpe/cosine_floor")
-    by_family = (f"{strategy}/wsd" for strategy in ("trust_region", "cmaes", "random"))
-    return {**dict.fromkeys((*names, *by_family), searches), "gp/all": modelled, "gp/wsd": modelled}
+    sampled = ("tpe/wsd", "tpe/all", "tpe/cosine_floor")
+    others = ("trust_region/wsd", "random/wsd", "cmaes/wsd")
+    counts = {
+        str(DEFAULT): searches,
+        **dict.fromkeys(sampled, searches),
+        **dict.fromkeys(("gp/wsd", "gp/all"), modelled),
+    }
+    return counts | dict.fromkeys(others, searches)
 
 
 @dataclass(frozen=True)

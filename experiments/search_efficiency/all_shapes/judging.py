@@ -55,25 +55,26 @@ def worse_end(excesses: Float[np.ndarray, "*searches"], axis: int = -1) -> Float
 
 
 def judge(
-    chosen: Mapping[Search, Sequence[Candidate]], config: AllShapes, evaluate: Evaluate
+    named: Sequence[Candidate], first: int, config: AllShapes, evaluate: Evaluate
 ) -> dict[Candidate, float]:
-    """The median of every choice over fresh seeds that are the same for all; each is judged once."""
-    distinct = list(dict.fromkeys(candidate for named in chosen.values() for candidate in named))
-    scores = median_scores(
-        JUDGE, renumbered(distinct), Rung(config.fresh_replicates, config.num_steps), evaluate
-    )
-    return dict(zip(distinct, scores, strict=True))
+    """The medians of a search's choices over fresh seeds, the same for all searches; each is judged once.
+
+    `first` is the number of the first one among all choices.
+    """
+    distinct = list(dict.fromkeys(named))
+    rung = Rung(config.fresh_replicates, config.num_steps)
+    return dict(zip(distinct, median_scores(JUDGE, _numbered(distinct, first), rung, evaluate), strict=True))
 
 
 def final_scores(candidates: Sequence[Candidate], config: AllShapes, evaluate: Evaluate) -> list[float]:
     """The medians of those that may be the best known, over many other seeds."""
     rung = Rung(config.truth_replicates, config.num_steps)
-    return median_scores(FINALS, renumbered(candidates), rung, evaluate)
+    return median_scores(FINALS, _numbered(candidates, 0), rung, evaluate)
 
 
-def renumbered(candidates: Sequence[Candidate]) -> list[Candidate]:
+def _numbered(candidates: Sequence[Candidate], first: int) -> list[Candidate]:
     """By their places: those of several searches have the same numbers."""
-    return [replace(candidate, number=place) for place, candidate in enumerate(candidates)]
+    return [replace(candidate, number=place) for place, candidate in enumerate(candidates, first)]
 
 
 def excesses(

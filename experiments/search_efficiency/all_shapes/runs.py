@@ -68,17 +68,17 @@ class Results(NamedTuple):
 
 
 def conclude(config: AllShapes, runs: Runs) -> Results:
-    """Make all searches, judge their choices, and search for the best curve that they are compared with."""
+    """Search for the best curve, make all searches, and judge their choices by it."""
     # first, as without the libraries nothing should be trained
     samplers = [s for s in optuna_asks.SAMPLERS if any(e.contestant.method == s for e in config.searches)]
     versions = runs.once("versions of the incumbents", lambda: optuna_asks.versions(samplers))
     evaluate = runs.evaluator(lambda: runner(config, runs), config.metric, CHUNK_RUNS)
-    chosen = {}
-    for search in config.searches:
+    searched = search_best(config, evaluate, runs.once)
+    chosen, judged = {}, {}
+    for place, search in enumerate(config.searches):
         scores = make_search(search, config, evaluate, runs.once)
         chosen[search] = choices(search, scores, config, runs.once)
-    judged = judging.judge(chosen, config, evaluate)
-    searched = search_best(config, evaluate, runs.once)
+        judged |= judging.judge(chosen[search], place * len(config.checkpoints), config, evaluate)
     origins = _finalists(chosen, judged, searched, config)
     finals = judging.final_scores(list(origins), config, evaluate)
     best = min(zip(finals, origins, strict=True), key=lambda pair: pair[0])
