@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, NamedTuple
 
 from experiments.search_efficiency.all_shapes.optuna_asks import SAMPLERS
 from experiments.search_efficiency.config import Families
+from experiments.search_efficiency.searches import CURVES
 from experiments.study.options.checks import (
     ASCENDING,
     MOST,
@@ -26,7 +27,6 @@ from schedules.search import STRATEGIES, CurveBudget, SearchSpace
 from schedules.search.curves import Exploration
 from schedules.search.joint import LEAST_RUNS
 
-CURVES = "curves"  # the model of all curves, what a shape search uses unless told otherwise
 ALL = "all"  # the space of all families
 FINALISTS_OF_CURVES = 2  # the search for the best known names its winner, and what challenged it
 MOST_SEARCHES = 10_000  # of a contestant

@@ -1,6 +1,5 @@
 """How choices are judged: by how far they lie above the best curve known, by seeds that chose neither."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -9,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from experiments.search_efficiency.all_shapes.config import AllShapes, Contestant, Search
-from experiments.study.statistics.resampled import percentile_estimate, resamples_of
+from experiments.study.statistics.resampled import resamples_of
 from schedules.search import Candidate, Estimate, Rung, Scale, median_estimate
 from schedules.search.racing import Evaluate, median_scores
 from schedules.search.scoring import expanded_confidence
@@ -123,7 +122,9 @@ def _estimate(
     other: Excesses,
     confidence: float,
 ) -> Estimate:
-    if np.isnan(draws).any():
-        return Estimate(float(value), -math.inf, math.inf)
     fewest = min(len(first.values), len(other.values))
-    return percentile_estimate(value, draws, expanded_confidence(confidence, fewest))
+    expanded = expanded_confidence(confidence, fewest)
+    # ends among the draws, outwards: between a number and infinity nothing can be interpolated
+    low = np.quantile(np.where(np.isnan(draws), -np.inf, draws), (1 - expanded) / 2, method="lower")
+    high = np.quantile(np.where(np.isnan(draws), np.inf, draws), (1 + expanded) / 2, method="higher")
+    return Estimate(float(value), float(low), float(high))

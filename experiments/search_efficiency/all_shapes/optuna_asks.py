@@ -65,7 +65,7 @@ def asked(
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     seed = int(numpy_generator(named_key(key, "batch", len(made))).integers(LARGEST_SEED))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        warnings.simplefilter("ignore")  # of options that are experimental, and where a score is infinite
         study = optuna.create_study(sampler=SAMPLERS[sampler](optuna, seed))
         for proposal, score in zip(made, scores, strict=True):
             fixed = optuna.trial.FixedTrial(_flat(proposal))

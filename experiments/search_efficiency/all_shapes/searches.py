@@ -10,7 +10,8 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from experiments.search_efficiency.all_shapes import optuna_asks
-from experiments.search_efficiency.all_shapes.config import CURVES, AllShapes, Contestant, Search
+from experiments.search_efficiency.all_shapes.config import AllShapes, Contestant, Search
+from experiments.search_efficiency.searches import CURVES
 from schedules.search import STRATEGIES, Candidate, Once, SearchSpace, Trial, search_curves
 from schedules.search.curves import Scores, explore, model_of, ranked
 from schedules.search.joint import Searched
