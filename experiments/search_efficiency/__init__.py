@@ -33,7 +33,7 @@ STUDY = Study(
         "search_efficiency_all_shapes": "all_shapes --workload linear_regression"
         " --workload-options dimension 8 --families linear rex two_point_linear --num-steps 20"
         " --batch-size 4 --learning-rates 0.1 4"
-        " --optimizer sgd --contestants curves/all 2 trust_region/rex 2 random/rex 2 --checkpoints 20 24"
+        " --optimizer sgd --contestants curves/all 2 trust_region/rex 2 random/rex 2 --checkpoints 16 24"
         " --known-runs 24 --fresh-replicates 5 --truth-replicates 7 --finalists 2",
     },
 )

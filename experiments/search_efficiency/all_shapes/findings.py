@@ -67,32 +67,34 @@ def claims(results: Results) -> list[Claim]:
     positive, of which fractions mean nothing."""
     if results.scale is not Scale.RELATIVE:
         return []
+    return [*nearness_claims(results), *(incumbent_claims(results) if results.incumbents else [])]
+
+
+def nearness_claims(results: Results) -> list[Claim]:
+    """How near to the best known the last choices are claimed to be, and were hoped to be."""
     confidence, default = results.config.confidence, results.default
-    checkpoints = results.config.checkpoints
-    name, ending = str(default.contestant), f"after {checkpoints[-1]} runs"
-    near = [(NEAR, NEAR_WORSE), (AIM, AIM_WORSE)]
-    claimed = [
-        claim
-        for median, worse in near
-        for claim in (
-            Claim(
-                f"median above the best known {ending}", name, default.median(-1, confidence), at_most(median)
-            ),
-            Claim(
-                f"fraction of searches within {worse:.0%} {ending}",
-                name,
-                fraction_within(default, worse, confidence),
-                at_least(ENOUGH),
-            ),
+    subject = f"{default.contestant} after {results.config.runs} runs"
+    claimed = []
+    for prefix, (bound, worse) in {"": (NEAR, NEAR_WORSE), "aim: ": (AIM, AIM_WORSE)}.items():
+        median, statement = default.median(-1, confidence), f"{prefix}median above the best known"
+        claimed.append(Claim(statement, subject, median, at_most(bound)))
+        fraction, statement = (
+            fraction_within(default, worse, confidence),
+            f"{prefix}fraction within {worse:.0%}",
         )
-    ]
-    if not results.incumbents:
-        return claimed
-    for place, runs in enumerate(checkpoints):
+        claimed.append(Claim(statement, subject, fraction, at_least(ENOUGH)))
+    return claimed
+
+
+def incumbent_claims(results: Results) -> list[Claim]:
+    """How the choices are claimed to stand to those by Optuna, on its luckiest space at every checkpoint."""
+    confidence, default = results.config.confidence, results.default
+    claimed = []
+    for place, runs in enumerate(results.config.checkpoints):
         luckiest, steadiest = results.luckiest(place), results.steadiest(place)
-        apart = difference(default, luckiest, place, confidence)
+        gap = difference(default, luckiest, place, confidence)
         subject = f"{luckiest.contestant} at {runs}"
-        claimed.append(Claim("median less that of Optuna's luckiest", subject, apart, NOT_ABOVE))
+        claimed.append(Claim("median less that of Optuna's luckiest", subject, gap, NOT_ABOVE))
         if runs >= SPREAD_FROM:
             spread = ratio(default, steadiest, place, confidence)
             subject = f"{steadiest.contestant} at {runs}"
@@ -104,8 +106,8 @@ def claims(results: Results) -> list[Claim]:
 
 def fraction_within(held: Excesses, bound: float, confidence: float) -> Estimate:
     """Of the searches whose last choice is so near to the best known."""
-    within = held.values[:, -1] <= bound
-    return fraction_estimate(int(within.sum()), len(within), confidence)
+    last = held.values[:, -1]
+    return fraction_estimate(int(np.sum(last <= bound)), len(last), confidence)
 
 
 def overview(results: Results) -> Table[Excesses]:
