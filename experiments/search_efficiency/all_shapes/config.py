@@ -85,7 +85,7 @@ class Contest:
 
     contestants: Budgets = field(default_factory=lambda: contest(20, 10))
     """Methods with what they search, one family or all, and how many searches each makes, as METHOD/SPACE
-    NUMBER pairs. tpe and gp are Optuna's samplers, of the extra `incumbents`."""
+    NUMBER pairs. tpe and gp are Optuna's samplers, of the extra incumbents."""
     families: Families = tuple(FAMILIES)
     """Families that make up the space of all."""
     learning_rates: RateRange = (0.002, 0.5)
@@ -143,7 +143,7 @@ class Judging:
     truth_replicates: Several = 1000
     """Other fresh seeds, for the best curves known."""
     finalists: Several = 5
-    """The best choices by their fresh seeds; the best known is among them and the finds of `known_runs`."""
+    """The best choices by their fresh seeds; the best known is among them and the largest search's."""
 
 
 @dataclass(frozen=True)

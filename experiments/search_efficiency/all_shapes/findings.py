@@ -125,9 +125,8 @@ def overview(results: Results) -> Table[Excesses]:
         column("searches", shown=lambda held: str(len(held.values))),
         *(at(place, runs) for place, runs in enumerate(results.config.checkpoints)),
     )
-    return Table(
-        "", columns, rows, f"Above the best curve known, {results.scale.unit}: median / 90th percentile"
-    )
+    told = f"above the best curve known, {results.scale.unit}, median / 90th percentile"
+    return Table("", columns, rows, f"{results.config.setting}: {told}")
 
 
 def details(results: Results) -> Table[AtCheckpoint]:
