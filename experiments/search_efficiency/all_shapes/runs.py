@@ -69,8 +69,8 @@ class Results(NamedTuple):
 
 def conclude(config: AllShapes, runs: Runs) -> Results:
     """Search for the best curve, make all searches, and judge their choices by it."""
+    samplers = sorted({search.contestant.method for search in config.searches} & optuna_asks.SAMPLERS.keys())
     # first, as without the libraries nothing should be trained
-    samplers = [s for s in optuna_asks.SAMPLERS if any(e.contestant.method == s for e in config.searches)]
     versions = runs.once("versions of the incumbents", lambda: optuna_asks.versions(samplers))
     evaluate = runs.evaluator(lambda: runner(config, runs), config.metric, CHUNK_RUNS)
     searched = search_best(config, evaluate, runs.once)
@@ -81,12 +81,12 @@ def conclude(config: AllShapes, runs: Runs) -> Results:
         judged |= judging.judge(chosen[search], place * len(config.checkpoints), config, evaluate)
     origins = _finalists(chosen, judged, searched, config)
     finals = judging.final_scores(list(origins), config, evaluate)
-    best = min(zip(finals, origins, strict=True), key=lambda pair: pair[0])
+    score, best = min(zip(finals, origins, strict=True), key=lambda pair: pair[0])
     scale = Scale.of(finals, list(judged.values()))
-    compared = judging.excesses(chosen, judged, best[0], scale)
+    compared = judging.excesses(chosen, judged, score, scale)
     return Results(
         config,
-        Known(best[1], best[0], origins[best[1]]),
+        Known(best, score, origins[best]),
         searched.verdict,
         scale,
         {held.contestant: held for held in compared},
