@@ -2,16 +2,19 @@
 
 Every strategy searches many times from other seeds, on a landscape without noise (`landscape`) or with real
 training runs (`digits`), and each search is judged by when it first knew a shape within a tolerance of the
-best one known.
+best one known. `all_shapes` asks what a hundred runs are worth, of searches among all shapes; see
+`experiments.search_efficiency.all_shapes`.
 """
 
-from experiments.search_efficiency.config import PRESETS, Config, Landscape, Training
+from experiments.search_efficiency.all_shapes.config import AllShapes
+from experiments.search_efficiency.config import Config, Landscape, Training
 from experiments.search_efficiency.findings import present
+from experiments.search_efficiency.presets import PRESETS
 from experiments.search_efficiency.runs import Results, conclude
 from experiments.studies import QUESTIONS
 from experiments.study.study import Study
 
-__all__ = ["STUDY", "Config", "Landscape", "Results", "Training", "main"]
+__all__ = ["STUDY", "AllShapes", "Config", "Landscape", "Results", "Training", "main"]
 
 STUDY = Study(
     name="search_efficiency",
@@ -27,6 +30,11 @@ STUDY = Study(
         " --families two_point_spline --seeds 2 --num-steps 1000 --batch-size 4 --learning-rates 0.25 4"
         " --optimizer sgd --fresh-replicates 9 --confirm-replicates 5 --truth-replicates 11 --finalists 3"
         " --budgets trust_region 30 trust_region+seeds 20 trust_region+horizon 20 random 60",
+        "search_efficiency_all_shapes": "all_shapes --workload linear_regression"
+        " --workload-options dimension 8 --families linear rex two_point_linear --num-steps 20"
+        " --batch-size 4 --learning-rates 0.1 4"
+        " --optimizer sgd --contestants curves/all 2 trust_region/rex 2 random/rex 2 --checkpoints 16 24"
+        " --known-runs 24 --fresh-replicates 5 --truth-replicates 7 --finalists 2",
     },
 )
 

@@ -2,10 +2,9 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Annotated, ClassVar
 
-from experiments.search_efficiency.searches import DRAWN, RACES, Search
+from experiments.search_efficiency.searches import CURVES, DRAWN, RACES, Search
 from experiments.study.options.checks import (
     EACH_ONCE,
     MOST,
@@ -26,7 +25,7 @@ from schedules import FAMILIES, Interval
 from schedules.search import STRATEGIES, Race, Rung, SearchSpace
 from workloads.linear_regression import LARGEST_EXPONENT
 
-DEFAULT = "trust_region"  # what a shape search uses unless told otherwise
+DEFAULT = "trust_region"  # the best of those that search one family at a time
 RANDOM = "random"
 INCUMBENTS = 8  # of a search, as a guess
 LARGEST_DIMENSION = 10_000
@@ -112,10 +111,10 @@ class Landscape(Config):
     """Searches of the expected loss of linear regression, by its mean field: exact, without noise."""
 
     most_runs = 10_000_000_000  # evaluations, of which only what improves is kept
-    known_strategies = (*STRATEGIES,)
+    known_strategies = (*STRATEGIES, CURVES)
 
     budgets: Budgets = field(
-        default_factory=lambda: each_strategy(1_200, 50_000, {RANDOM: 150_000, DEFAULT: 400})
+        default_factory=lambda: each_strategy(1_200, 50_000, {RANDOM: 150_000, DEFAULT: 400, CURVES: 400})
     )
     """Strategies, and the evaluations at which each of their searches ends, as NAME NUMBER pairs."""
     dimension: Annotated[int, at_least(2), at_most(LARGEST_DIMENSION)] = 64
@@ -201,6 +200,3 @@ class Training(Config, Replication, Optimized, Trained, WorkloadConfig):
         replicates, length = RACES[search.race]
         first = Rung(max(1, round(replicates * full.replicates)), max(1, round(length * full.num_steps)))
         return Race((first, full))
-
-
-PRESETS: Mapping[str, Config] = MappingProxyType({"landscape": Landscape(), "digits": Training()})

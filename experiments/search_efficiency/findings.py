@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 
 from experiments.search_efficiency import figures
+from experiments.search_efficiency.all_shapes import findings as all_shapes
 from experiments.search_efficiency.config import DEFAULT, RANDOM, Landscape, Training
 from experiments.search_efficiency.judging import Efficiency
 from experiments.search_efficiency.runs import Results
@@ -22,8 +23,10 @@ LANDSCAPE_FRACTION = 0.9  # of its searches that arrive within its budget
 TRAINING_RATIO = 0.2  # of its median cost to that of random search
 
 
-def present(results: Results) -> Findings:
+def present(results: Results | all_shapes.Results) -> Findings:
     """A table of strategies for each family, the claims, and what selection does to scores."""
+    if isinstance(results, all_shapes.Results):
+        return all_shapes.present(results)
     config, bias = results.config, results.bias
     claimed = claims(results)
     drawn = {"reached": figures.reached, "excesses": figures.excesses}

@@ -4,7 +4,7 @@ An evaluation takes microseconds, so the journal holds of each search only what 
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 import jax
@@ -15,12 +15,13 @@ from scipy.optimize import minimize
 
 from experiments.search_efficiency.config import Landscape
 from experiments.search_efficiency.judging import Judged, Known
-from experiments.search_efficiency.searches import DRAWN, Incumbents, Search, improvements
+from experiments.search_efficiency.searches import CURVES, DRAWN, Incumbents, Search, improvements
 from experiments.study.running.runs import Runs
 from experiments.study.running.sweeping import Sweep
 from experiments.study.storage.journal import Row, label
 from schedules import Family
-from schedules.search import STRATEGIES, Candidate, SearchSpace
+from schedules.search import STRATEGIES, Candidate, SearchSpace, Trial
+from schedules.search.curves import Exploration, explore
 from workloads.linear_regression import expected_losses, power_law_spectrum
 
 CAPACITY = 4096  # points of one call of the program, and what strategies that draw are asked for
@@ -79,14 +80,42 @@ def search_rows(search: Search, config: Landscape, loss: Loss, sweep: Sweep) -> 
     begun = time.perf_counter()
     losses = batch_losses(config, loss, sweep)
     space, budget = config.spaces[search.family], config.budgets[search.strategy]
+    search_space = _by_curves if search.asks == CURVES else _by_strategy
+    points, scores = search_space(search, config, space, losses)
+    numbers = sorted({*improvements(scores).tolist(), budget - 1})
+    evaluations = [(number, points[number], scores[number]) for number in numbers]
+    return _rows(search.name, space, evaluations, config, (time.perf_counter() - begun) / len(numbers))
+
+
+def _by_strategy(
+    search: Search, config: Landscape, space: SearchSpace, losses: Losses
+) -> tuple[Float[np.ndarray, "told dims"], Float[np.ndarray, "told"]]:
+    """The points asked for, and their losses."""
+    budget = config.budgets[search.strategy]
     strategy = STRATEGIES[search.asks](space.dimensions, CAPACITY if search.asks in DRAWN else config.batch)
     history = strategy.init(search.key(jax.random.key(config.seed)))
     while (told := len(history.scores)) < budget:
         points = strategy.ask(history)[: budget - told]
         history = strategy.tell(history, points, losses(points))
-    numbers = sorted({*improvements(history.scores).tolist(), budget - 1})
-    evaluations = [(number, history.points[number], history.scores[number]) for number in numbers]
-    return _rows(search.name, space, evaluations, config, (time.perf_counter() - begun) / len(numbers))
+    return history.points, history.scores
+
+
+def _by_curves(
+    search: Search, config: Landscape, space: SearchSpace, losses: Losses
+) -> tuple[Float[np.ndarray, "told dims"], Float[np.ndarray, "told"]]:
+    """The same by the model of curves."""
+    key = search.key(jax.random.key(config.seed))
+    runs = config.budgets[search.strategy]
+    budget = Exploration(runs, config.batch, rounds=0, top=1, num_steps=config.num_steps)
+
+    def points_of(trials: Iterable[Trial]) -> Float[np.ndarray, "trials dims"]:
+        return np.stack([space.point(trial.candidate) for trial in trials])
+
+    def evaluate(trials: Sequence[Trial]) -> dict[Trial, float]:
+        return dict(zip(trials, losses(points_of(trials)).tolist(), strict=True))
+
+    scores = explore({space.family.name: space}, budget, key, evaluate)
+    return points_of(scores), np.array(list(scores.values()))
 
 
 def polished_rows(

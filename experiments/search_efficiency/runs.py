@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from experiments.search_efficiency import landscape, training
+from experiments.search_efficiency.all_shapes import runs as all_shapes
+from experiments.search_efficiency.all_shapes.config import AllShapes
 from experiments.search_efficiency.config import RANDOM, Config, Landscape
 from experiments.search_efficiency.judging import Bias, Efficiency, Judged, bias, cost_ratio, efficiency
 from experiments.study.running.runs import Runs
@@ -42,8 +44,10 @@ class Results(NamedTuple):
         return cost_ratio(costs, random.costs, random.budget, self.config.confidence)
 
 
-def conclude(config: Config, runs: Runs) -> Results:
+def conclude(config: Config | AllShapes, runs: Runs) -> Results | all_shapes.Results:
     """Make all searches and judge them."""
+    if isinstance(config, AllShapes):
+        return all_shapes.conclude(config, runs)
     judge = landscape.judge if isinstance(config, Landscape) else training.judge
     return results_of(config, judge(config, runs), runs.journal.tally())
 

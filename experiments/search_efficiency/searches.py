@@ -10,6 +10,7 @@ from jaxtyping import Float, Int, PRNGKeyArray
 
 from schedules.search import Candidate, named_key
 
+CURVES = "curves"  # the model of all curves, which searches all shapes at once, or those of a family
 DRAWN = ("random", "sobol", "grid")  # their candidates do not depend on scores
 # the first rung of a race, as fractions of the seeds and of the steps of the full measurement
 RACES: Mapping[str, tuple[float, float]] = MappingProxyType({"seeds": (1 / 3, 1.0), "horizon": (1.0, 1 / 4)})

@@ -100,6 +100,15 @@ REFUSALS = {
         "--metric loss": "there is no 'loss'",
         "--budgets random 100 trust_region 9 trust_region+speed 9": "did you mean",
     },
+    "search_efficiency_all_shapes": {
+        "--contestants random/rex 2": "curves/all is what is judged, and cannot be left out",
+        "--contestants curves/all 2 tpe/all 1": "searches, got 1 for tpe/all",
+        "--contestants curves/all 2 tpe/al 2": "did you mean 'tpe/all'",
+        "--contestants curves/all 2 random/wsd 2": "random/wsd searches what is not among the families",
+        "--checkpoints 24 20": "checkpoints: must be ascending",
+        "--known-runs 23 --batch 1": "known_runs: must be at least 24 | batch: must be at least 2",
+        "--metric loss": "there is no 'loss'",
+    },
     "optimizer_comparison": {
         "--first-rates 2": "first_rates | 3 | 2",
         "--curve-points 41": "curve_points | num_steps | 41",

@@ -80,5 +80,6 @@ def test_costs_on_the_landscape_are_evaluations_until_the_tolerance(rows, folder
 
 
 def test_random_search_may_take_longer_than_the_default_strategy():
-    for preset in STUDY.presets.values():
+    for name in ("landscape", "digits"):
+        preset = STUDY.presets[name]
         assert preset.budgets[DEFAULT] < preset.budgets[RANDOM]
