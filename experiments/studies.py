@@ -27,6 +27,14 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "doctor": "whether this machine can run studies: packages, devices, data, room, a self-check",
     }
 )
+JOBS: Mapping[str, str] = MappingProxyType(
+    {
+        "jobs": "create FOLDER begins the search of a schedule for training jobs that others run",
+        "ask": "FOLDER prints the next trial of such a search",
+        "tell": "FOLDER ID VALUE records what came of it",
+        "status": "FOLDER says what was asked for and told so far",
+    }
+)
 
 
 def load(name: str) -> Any:

@@ -1,0 +1,5 @@
+"""Which schedule for a training job of your own? Ask for trials, run them, tell what came of them."""
+
+from experiments.jobs.folder import Jobs, open_jobs
+
+__all__ = ["Jobs", "open_jobs"]
