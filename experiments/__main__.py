@@ -23,7 +23,7 @@ def _run(words: Sequence[str]) -> int:
         return 0
     name, *options = words
     if name in JOBS:
-        return importlib.import_module("experiments.jobs.command").main(name, options)
+        return importlib.import_module("experiments.jobs").main(words)
     problem = choice_problem("study", name, [*QUESTIONS, *COMMANDS, *JOBS, REPORT])
     problem = problem or (name != "doctor" and jax_problem())
     if not problem:

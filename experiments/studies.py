@@ -33,6 +33,8 @@ JOBS: Mapping[str, str] = MappingProxyType(
         "ask": "FOLDER prints the next trial of such a search",
         "tell": "FOLDER ID VALUE records what came of it",
         "status": "FOLDER says what was asked for and told so far",
+        "import": "FOLDER CSV lets it learn from runs that were made before",
+        "add": "FOLDER lets a schedule of your own be tried",
     }
 )
 

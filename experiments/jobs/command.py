@@ -14,11 +14,12 @@ from experiments.study.running.entry import ended
 
 GIVEN, REFUSED, WAITING, FINISHED = 0, 2, 3, 4  # exit statuses
 METRIC = "NAME=VALUE"
+WIDTH = 150  # of what is printed to a file
 
 
-def main(word: str, words: Sequence[str]) -> int:
-    """Run the command of that name; returns the exit status. What is wrong goes to the standard error."""
-    return ended(lambda: _main(word, words))
+def main(words: Sequence[str]) -> int:
+    """Run the command named first; returns the exit status. What is wrong goes to the standard error."""
+    return ended(lambda: _main(*words[:1], words[1:]))
 
 
 def _main(word: str, words: Sequence[str]) -> int:
@@ -91,6 +92,54 @@ def _status(words: Sequence[str]) -> int:
     return GIVEN
 
 
+def _report(words: Sequence[str]) -> int:
+    options = _parser("report", "Write report.html and winners.json, and print what they tell.").parse_args(
+        words
+    )
+    from experiments.jobs.report import report_jobs
+    from experiments.study.showing.findings import show
+    from experiments.study.showing.terminal import Terminal
+    from experiments.study.storage.folder import StudyFolder
+
+    show(report_jobs(options.folder), StudyFolder(options.folder), Terminal(WIDTH))
+    return GIVEN
+
+
+def _import(words: Sequence[str]) -> int:
+    parser = _parser("import", "Let the search learn from runs that were made before.")
+    parser.add_argument("files", nargs="+", metavar="[METRIC=]CSV", help="METRIC where it is TensorBoard's")
+    parser.add_argument("--rate", metavar="COLUMN", help="of the learning rates; lr and the like by itself")
+    parser.add_argument("--score", metavar="COLUMN", help="of the score; the metric's name by itself")
+    options = parser.parse_args(words)
+    jobs = open_jobs(options.folder)
+    from experiments.jobs.additions import import_runs
+
+    new = import_runs(jobs, options.files, options.rate, options.score)
+    print(f"{new} runs imported, {len(jobs.status().imported)} in all.")
+    return GIVEN
+
+
+def _add(words: Sequence[str]) -> int:
+    parser = _parser("add", "Let a schedule of your own be tried: it is asked for like any other trial.")
+    shape = parser.add_mutually_exclusive_group(required=True)
+    shape.add_argument("--schedule", type=Path, metavar="CSV", help="a learning rate a line, for every step")
+    shape.add_argument("--family", help="one of those that are searched")
+    parser.add_argument("--params", nargs="+", type=_metric, default=[], metavar=METRIC, help="of the family")
+    parser.add_argument("--base-lr", type=float, help="the largest learning rate; of a CSV, its own")
+    options = parser.parse_args(words)
+    jobs = open_jobs(options.folder)
+    from experiments.jobs.additions import add_schedule, add_shape
+
+    if options.schedule:
+        name = add_schedule(jobs, options.schedule, options.base_lr)
+    elif options.base_lr is None:
+        raise StudyError("base_lr: needed beside a family.")
+    else:
+        name = add_shape(jobs, options.family, dict(options.params), options.base_lr)
+    print(f"{name} is added.")
+    return GIVEN
+
+
 def _parser(word: str, description: str) -> argparse.ArgumentParser:
     # not tyro: a worker calls these thousands of times
     parser = argparse.ArgumentParser(prog=f"steepest {word}", description=description, allow_abbrev=False)
@@ -111,7 +160,7 @@ def _as_value(word: str) -> str:
         float(word)
     except ValueError:
         return word
-    return f" {word}"
+    return f" {word}" if word.startswith("-") else word
 
 
 COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
@@ -119,4 +168,7 @@ COMMANDS: Mapping[str, Callable[[Sequence[str]], int]] = {
     "ask": _ask,
     "tell": _tell,
     "status": _status,
+    "report": _report,
+    "import": _import,
+    "add": _add,
 }

@@ -11,6 +11,7 @@ from experiments.jobs.store import check_locks, new_record
 from experiments.study.storage.folder import STUDY, locked, open_folder, write_atomically
 
 NAME = "jobs"  # of the study, in config.json
+LETTERS = "bcdfghkmpqrstvwxz"  # of trials' names, which are no words, and no numbers
 
 
 def create_jobs(folder: str | Path, config: JobsConfig) -> Jobs:
@@ -23,7 +24,11 @@ def create_jobs(folder: str | Path, config: JobsConfig) -> Jobs:
     with locked(path):
         open_folder(path, {STUDY: NAME, **content})
         if not (path / RECORD).exists():
-            facts = {"token": secrets.token_hex(2), "explored": config.budget.explored, "time": time.time()}
+            facts = {
+                "token": "".join(secrets.choice(LETTERS) for _ in range(4)),
+                "explored": config.budget.explored,
+                "time": time.time(),
+            }
             write_atomically(path / RECORD, new_record("created", config=content, **facts))
         check_locks(path / RECORD)
     return Jobs(path)

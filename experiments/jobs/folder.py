@@ -18,6 +18,7 @@ from experiments.study.options.errors import StudyError
 if TYPE_CHECKING:
     from experiments.jobs.proposing import Proposer
     from experiments.jobs.trial_files import Asked
+    from schedules.search.asynchronous import Outcome
 
 RECORD = "jobs.sqlite"
 TRIALS = "trials"
@@ -116,6 +117,16 @@ class Jobs:
             kind, content = _telling(state, value, sem, step, metrics or {}, failed, diverged)
             if _is_new(known, kind, content, replace):
                 opened.append(kind, trial=trial, time=time.time(), **content)
+
+    def conclude(self, opened: Transaction) -> "Outcome | None":
+        """The outcome of a search of which all is told, recorded as finished; None before."""
+        state = state_of(opened.events)
+        if state.exploring or any(state.score(trial) is None for trial in state.trials.values()):
+            return None
+        outcome = self.proposer(state).outcome(opened, state)
+        if outcome and not state.finished:
+            opened.append("finished")
+        return outcome
 
     def _claimed(self, opened: Transaction, count: int, worker: str | None, now: float) -> Sequence[JobTrial]:
         """So many trials that nobody has, from now on the worker's; proposed now where there are too few."""

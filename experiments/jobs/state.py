@@ -61,11 +61,12 @@ class JobTrial(NamedTuple):
 
 
 class Imported(NamedTuple):
-    """A run that was made elsewhere: a name, the digest of its learning rates, and its score."""
+    """A run that was made elsewhere: a name, the digest of its learning rates as the model sees them, and its
+    score; None where it diverged."""
 
     name: str
     learning_rates: str
-    value: float
+    value: float | None
 
 
 class State(NamedTuple):
@@ -77,6 +78,7 @@ class State(NamedTuple):
       explored: how many runs the exploration has.
       trials: by their names, in the order in which they were proposed.
       imported: runs of elsewhere.
+      own: the digests of the multipliers of schedules that the user added, by their names.
       decisions: what the search decided, by name.
       finished: whether the search has its verdict.
       clock: the latest time that an event was recorded at.
@@ -87,6 +89,7 @@ class State(NamedTuple):
     explored: int = 0
     trials: Mapping[str, JobTrial] = MappingProxyType({})
     imported: tuple[Imported, ...] = ()
+    own: Mapping[str, str] = MappingProxyType({})
     decisions: Mapping[str, Any] = MappingProxyType({})
     finished: bool = False
     clock: float = -math.inf
@@ -101,6 +104,10 @@ class State(NamedTuple):
     @property
     def sign(self) -> int:
         return -1 if self.config["maximize"] else 1
+
+    def name_of(self, number: int) -> str:
+        """That of the trial with this number, from one on."""
+        return f"{self.token}-{number:04d}"
 
     def given_up(self, trial: JobTrial) -> bool:
         """Whether it failed as often as allowed."""
@@ -128,7 +135,7 @@ class State(NamedTuple):
 
 def state_of(events: Iterable[Event]) -> State:
     """The state that events lead to."""
-    facts: dict[str, Any] = {"trials": {}, "imported": (), "decisions": {}}
+    facts: dict[str, Any] = {"trials": {}, "imported": (), "own": {}, "decisions": {}}
     for kind, content in events:
         if "time" in content:
             facts["clock"] = max(facts.get("clock", -math.inf), content["time"])
@@ -142,6 +149,10 @@ def _created(facts: dict[str, Any], content: Mapping[str, Any]) -> None:
 
 def _proposed(facts: dict[str, Any], content: Mapping[str, Any]) -> None:
     facts["trials"].update({trial["id"]: JobTrial(**trial) for trial in content["trials"]})
+
+
+def _added(facts: dict[str, Any], content: Mapping[str, Any]) -> None:
+    facts["own"][content["name"]] = content["multipliers"]
 
 
 def _imported(facts: dict[str, Any], content: Mapping[str, Any]) -> None:
@@ -203,6 +214,7 @@ _HANDLERS = {
     "created": _created,
     "proposed": _proposed,
     "imported": _imported,
+    "added": _added,
     "decided": _decided,
     "finished": _finished,
     "claimed": _of_trial(_claimed),

@@ -46,7 +46,7 @@ def status_facts(state: State, now: float) -> dict[str, Any]:
             "given_up": given_up,
             "imported": len(state.imported),
         },
-        "best": _best(state),
+        "best": best_so_far(state),
         "trials": [_facts(trial, now) for trial in trials],
     }
 
@@ -64,7 +64,7 @@ def next_stage(state: State) -> str:
     return last.stage if waits else "verdict"
 
 
-def _best(state: State) -> dict[str, Any] | None:
+def best_so_far(state: State) -> dict[str, Any] | None:
     """The candidate with the lowest median score over its confirming runs, or over all while there are none;
     with the interval of that median, where its runs are enough for one."""
     groups: dict[tuple[str, int], list[JobTrial]] = {}
