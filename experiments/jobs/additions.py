@@ -35,7 +35,7 @@ def import_runs(jobs: Jobs, files: Sequence[str], rate: str | None, score: str |
 
 
 def add_shape(jobs: Jobs, family: str, params: Mapping[str, float], base_lr: float) -> str:
-    """Ask for a schedule of a family that is searched; the name of its trial."""
+    """Ask for a schedule of a family that is searched, once; the name of its trial."""
     with transaction(jobs.record) as opened:
         state = state_of(opened.events)
         if problem := choice_problem("family", family, state.config["families"]):
@@ -48,7 +48,7 @@ def add_shape(jobs: Jobs, family: str, params: Mapping[str, float], base_lr: flo
 
 
 def add_schedule(jobs: Jobs, path: Path, base_lr: float | None) -> str:
-    """Ask for the learning rates of a CSV file; the name of its trial.
+    """Ask for the learning rates of a CSV file, once; the name of its trial.
 
     Args:
       base_lr: what their largest is to be; as it is when None.
@@ -57,9 +57,12 @@ def add_schedule(jobs: Jobs, path: Path, base_lr: float | None) -> str:
         state = state_of(opened.events)
         rates = read_schedule(path, state.config["num_steps"])
         multipliers = (rates / rates.max()).astype(np.float32)
-        name = f"own_{len(state.own) + 1}"
-        opened.append("added", name=name, multipliers=opened.keep(multipliers.tobytes()))
-        family = own_family(name, multipliers)
+        digest = opened.keep(multipliers.tobytes())
+        names = {known: name for name, known in state.own.items()}
+        if digest not in names:
+            names[digest] = f"own_{len(state.own) + 1}"
+            opened.append("added", name=names[digest], multipliers=digest)
+        family = own_family(names[digest], multipliers)
         return _add(jobs, opened, state, family, {"exponent": 1.0}, base_lr or float(rates.max()))
 
 
@@ -68,6 +71,9 @@ def _add(
 ) -> str:
     if not 0 < base_lr < 1e30:
         raise StudyError(f"base_lr: must be positive and finite, got {base_lr}.")
+    for trial in state.trials.values():
+        if (trial.stage, trial.family, trial.params, trial.base_lr) == (ADDED, family.name, params, base_lr):
+            return trial.id
     if "finalists" in state.decisions:
         raise StudyError("The finalists are chosen: nothing more can be added to this search.")
     number = sum(trial.family == family.name for trial in state.trials.values())

@@ -10,6 +10,7 @@ import json
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from itertools import groupby, zip_longest
 from operator import itemgetter
@@ -41,6 +42,8 @@ RECORD = Layout(
         "CREATE TABLE arrays (digest TEXT PRIMARY KEY, content BLOB NOT NULL) STRICT, WITHOUT ROWID",
     ),
 )
+# of the threads of a process: the system lets go of all its locks on a file where one of them closes it
+_TURN = threading.Lock()
 TRY_LOCK = """
 import sqlite3, sys
 connection = sqlite3.connect(sys.argv[1], timeout=0)
@@ -89,7 +92,6 @@ class Transaction:
 
     def commit(self) -> None:
         if not self._appended:
-            self._connection.execute("ROLLBACK")
             return
         numbered = [
             (number, event.kind, json.dumps(event.content))
@@ -114,16 +116,20 @@ def transaction(path: Path, write: bool = True) -> Iterator[Transaction]:
     Raises StudyError where the file is damaged, not a record of this project, cannot be written to, or others
     keep it busy for ten minutes.
     """
-    with explained_errors(path):
+    with _TURN, explained_errors(path):
         check_header(path, RECORD)
         with contextlib.closing(sqlite3.connect(path, timeout=WAIT, isolation_level=None)) as connection:
             set_durable(connection)
-            connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
-            if not RECORD.is_that_of(connection):
-                raise damaged(path, "its tables are not those of a record")
-            opened = Transaction(path, connection)
-            yield opened
-            opened.commit()
+            try:
+                connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+                if not RECORD.is_that_of(connection):
+                    raise damaged(path, "its tables are not those of a record")
+                opened = Transaction(path, connection)
+                yield opened
+                opened.commit()
+            finally:  # closing alone keeps the lock while a traceback holds a cursor
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
 
 
 def new_record(kind: str, **content: Any) -> bytes:

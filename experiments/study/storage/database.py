@@ -87,7 +87,7 @@ def set_durable(connection: sqlite3.Connection) -> None:
     """Let what is committed outlive a kill and a power cut."""
     # all of a committed chunk is in the one file; a log beside it would need shared memory, which
     # network file systems lack, and would take committed chunks along when it is damaged
-    connection.execute("PRAGMA journal_mode = DELETE")
+    connection.execute("PRAGMA journal_mode = DELETE").fetchall()  # half read, it would keep a lock
     connection.execute("PRAGMA synchronous = EXTRA")  # a recorded chunk outlives a power cut
 
 
