@@ -146,9 +146,9 @@ class Jobs:
 
     def _extend(self, opened: Transaction, state: State, now: float) -> bool:
         """Propose what comes next; whether anything was."""
-        before = len(opened.events)
+        earlier = len(opened.events)
         self.proposer(state).extend(opened, state, now)
-        return len(opened.events) > before
+        return len(opened.events) > earlier
 
     def proposer(self, state: State) -> "Proposer":
         """What computes; made at the first need of it."""
@@ -182,8 +182,8 @@ def _release_stale(opened: Transaction, worker: str | None, hours: float, now: f
 def _trial_of(state: State, name: str) -> JobTrial:
     if name not in state.trials:
         foreign = name.partition("-")[0] != state.token
-        where = "is of another folder" if foreign and "-" in name else "was never proposed"
-        raise StudyError(f"trial: {name!r} {where}; those of this one begin with {state.token}-.")
+        fault = "is of another folder" if foreign and "-" in name else "was never proposed"
+        raise StudyError(f"trial: {name!r} {fault}; those of this one begin with {state.token}-.")
     trial = state.trials[name]
     if trial.status == "proposed" and trial.worker is None and math.isnan(trial.since):
         raise StudyError(f"trial: nobody asked for {name} yet.")
@@ -229,8 +229,8 @@ def _is_new(trial: JobTrial, kind: str, content: Mapping, replace: bool) -> bool
         if replace:
             raise StudyError(f"replace: nothing was told of {trial.id} yet.")
         return True
-    before = {} if trial.told is None else _content_of(trial.told)
-    if (kind, content) == (trial.status, before):
+    earlier = {} if trial.told is None else _content_of(trial.told)
+    if (kind, content) == (trial.status, earlier):
         return False
     if not replace:
         told = f"{trial.told.value:g}" if trial.told else f"that it {trial.status}"
@@ -240,12 +240,12 @@ def _is_new(trial: JobTrial, kind: str, content: Mapping, replace: bool) -> bool
 
 def _is_new_partial(trial: JobTrial, content: Mapping, replace: bool) -> bool:
     told = {partial.step: partial.told for partial in trial.partial}
-    before = told.get(content["step"])
-    if before is not None and {"step": content["step"], **_content_of(before)} == content:
+    earlier = told.get(content["step"])
+    if earlier is not None and {"step": content["step"], **_content_of(earlier)} == content:
         return False
-    if before is not None and not replace:
+    if earlier is not None and not replace:
         raise StudyError(
-            f"{trial.id} was told before at step {content['step']}: {before.value:g}."
+            f"{trial.id} was told before at step {content['step']}: {earlier.value:g}."
             " To correct that, say that this replaces it."
         )
     return True

@@ -90,9 +90,9 @@ def best_so_far(state: State) -> dict[str, Any] | None:
 def median_interval(values: Sequence[float], confidence: float) -> tuple[float, float] | None:
     """From the k-th smallest to the k-th largest of n values, as `schedules.search.scoring` has it: for the
     largest k with 1 - 2 P(Binomial(n, 1/2) < k) ≥ confidence; None where there is none."""
-    count, outside, rank = len(values), 0.0, 0
-    while rank < count / 2 and 1 - 2 * (outside + math.comb(count, rank) / 2**count) >= confidence:
-        outside += math.comb(count, rank) / 2**count
+    count, tail, rank = len(values), 0.0, 0
+    while rank < count / 2 and 1 - 2 * (tail + math.comb(count, rank) / 2**count) >= confidence:
+        tail += math.comb(count, rank) / 2**count
         rank += 1
     ordered = sorted(values)
     return (ordered[rank - 1], ordered[-rank]) if rank else None
