@@ -157,11 +157,10 @@ class Jobs:
             of_its_own = "jax" not in sys.modules  # where nothing else in this process computes with JAX
             if of_its_own:
                 os.environ["JAX_PLATFORMS"] = "cpu"  # the accelerator is the job's
-            from experiments.jobs.proposing import Proposer, config_of
-            from experiments.study.running.devices import keep_compiled_programs
+            from experiments.jobs.proposing import Proposer, config_of, keep_small_programs
 
             if of_its_own:
-                keep_compiled_programs()
+                keep_small_programs()
             self._proposer = Proposer(config_of(state.config))
         return self._proposer
 

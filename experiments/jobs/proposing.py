@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 from experiments.jobs.config import JobsConfig
 from experiments.jobs.state import JobTrial, State
 from experiments.jobs.store import Transaction
+from experiments.study.running.devices import keep_compiled_programs
 from schedules import FAMILIES, Family, Interval
 from schedules.search import Candidate, SearchSpace, Trial, named_key
 from schedules.search.asynchronous import History, Outcome, next_step
@@ -23,6 +24,12 @@ EXPONENTS = Interval(0.5, 2.0)  # of a schedule of the user's own, where the sea
 def config_of(content: Mapping[str, Any]) -> JobsConfig:
     """The config that a record holds."""
     return JobsConfig(**{name: tuple(v) if isinstance(v, list) else v for name, v in content.items()})
+
+
+def keep_small_programs() -> None:
+    """Keep what is compiled for the next process, also what took no second: there are dozens of families."""
+    keep_compiled_programs()
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 class Proposer:

@@ -119,7 +119,7 @@ def test_a_worker_gets_back_what_it_has_and_others_get_other_trials(jobs):
 
 
 def test_trials_of_a_block_share_a_seed_and_blocks_do_not(jobs):
-    explored = [trial for trial in told(jobs) if trial.stage == "screen"]
+    explored = [trial for trial in told(jobs, 24) if trial.stage == "screen"]
     assert len(explored) == 14
     assert len({trial.seed for trial in explored}) == 1  # with so few runs they are one block
     confirmed = [trial for trial in jobs.status().trials.values() if trial.stage == "confirm"]
@@ -146,7 +146,7 @@ def test_a_search_ends_with_its_verdict_and_says_so(jobs, capsys):
 def test_the_same_folder_asks_for_the_same_wherever_it_is(tmp_path):
     def asked(name, **options):
         jobs = create_jobs(tmp_path / name, config(runs=40, **options))
-        trials = told(jobs, 24)
+        trials = told(jobs, 24)  # of which the last eight are of the model's
         return [(trial.params, trial.base_lr, trial.seed) for trial in trials]
 
     assert asked("one") == asked("other")

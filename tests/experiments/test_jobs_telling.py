@@ -234,7 +234,7 @@ def test_a_schedule_of_ones_own_is_asked_for_as_it_is(jobs, tmp_path, capsys):
     assert np.array_equal(linear.multipliers, expected)
     for trial in jobs.status().pending:
         jobs.tell(trial.id, 0.1 if trial.id == own.id else 1.0)
-    told(jobs)
+    told(jobs, 1)
     finalists = {trial.family for trial in jobs.status().trials.values() if trial.stage == "confirm"}
     assert finalists == {"own_1"}
 

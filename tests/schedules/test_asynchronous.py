@@ -9,7 +9,8 @@ import jax
 import numpy as np
 import pytest
 
-from schedules.search.asynchronous import History, RunBudget, next_step
+from schedules.search import asynchronous
+from schedules.search.asynchronous import History, RunBudget, _believing, model_of_runs, next_step
 from schedules.search.curves import Exploration, explore
 from tests.schedules.landscapes import NUM_STEPS, spaces
 from tests.schedules.test_curves import BOWL
@@ -44,6 +45,7 @@ class Jobs:
     def tell(self, trial):
         assert trial.identity not in self.told
         self.told[trial.identity] = self.evaluate([trial])[trial]
+        return trial
 
 
 def finished(workers, order=None, **options):
@@ -68,8 +70,8 @@ def described(trials):
 
 
 def test_told_block_by_block_it_explores_as_the_synchronous_search():
-    jobs = finished(workers=1)
-    explored = [trial for trial in jobs.asked if trial.stage == "screen"]
+    jobs = Jobs()
+    explored = [jobs.tell(jobs.ask()) for _ in range(BUDGET.explored)]
     limits = Exploration(runs=48, batch=8, rounds=0, top=1, num_steps=NUM_STEPS)
     assert described(explored) == described(explore(SPACES, limits, KEY, BOWL.evaluate))
 
@@ -103,6 +105,19 @@ def test_the_winner_is_the_finalist_of_the_lowest_median_and_near_the_best_curve
     assert 0 < jobs.outcome.verdict.delta < 1
 
 
+def test_believing_leaves_every_mean_and_is_surer_where_runs_are_pending():
+    """A Gaussian process that is told its own mean expects what it did, whatever its parameters."""
+    trials = [trial for trial in searched().asked if trial.stage == "screen"]
+    told = {trial.identity: searched().told[trial.identity] for trial in trials[:32]}
+    model = model_of_runs(History(trials[:40], told, np.empty((0, NUM_STEPS)), np.empty(0)))
+    believing = _believing(model, trials[32:40])
+    curves = np.stack([trial.learning_rates for trial in trials])
+    (means, deviations), (believed, surer) = model.predict(curves), believing.predict(curves)
+    assert np.allclose(believed, means, rtol=1e-5)
+    assert np.all(surer[32:40] < 0.95 * deviations[32:40])
+    assert np.all(surer <= deviations * (1 + 1e-6))
+
+
 def test_pending_runs_keep_the_next_block_away():
     """Of two blocks in flight, the second one's curves are other ones, and none of those that are pending."""
     jobs = Jobs()
@@ -116,10 +131,15 @@ def test_pending_runs_keep_the_next_block_away():
     assert not {t.learning_rates.tobytes() for t in block} & {t.learning_rates.tobytes() for t in pending}
 
 
-def test_a_large_budget_challenges_the_winner():
-    jobs = finished(workers=16, order=2, budget=RunBudget(runs=240, num_steps=NUM_STEPS))
-    assert {"challenge 0", "check"} <= {trial.stage for trial in jobs.asked}
-    assert len(jobs.asked) <= 240
+def test_a_large_budget_challenges_the_winner(monkeypatch):
+    monkeypatch.setattr(asynchronous, "CHALLENGED", 40)
+    jobs, trial = Jobs(budget=RunBudget(runs=120, num_steps=NUM_STEPS)), None
+    while trial is None or trial.stage != "check":
+        trial = jobs.tell(jobs.ask())
+    challengers = [trial for trial in jobs.asked if trial.stage == "challenge 0"]
+    seeds = [trial.replicate for trial in challengers]
+    assert seeds == sorted(seeds)
+    assert len(jobs.asked) <= 120
 
 
 def test_where_all_diverge_it_comes_to_an_end():
