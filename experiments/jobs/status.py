@@ -83,7 +83,9 @@ def best_so_far(state: State) -> dict[str, Any] | None:
         "base_lr": trial.base_lr,
         "runs": len(scores[key]),
         "value": state.sign * statistics.median(scores[key]),
-        "interval": ends and sorted(state.sign * end for end in ends),
+        "interval": sorted(state.sign * end for end in ends)
+        if ends and all(map(math.isfinite, ends))
+        else None,
     }
 
 
