@@ -67,7 +67,7 @@ def environment(tmp_path):
 
 
 def test_two_shell_workers_finish_a_search_with_a_job_that_knows_nothing_of_it(jobs, environment):
-    told(jobs, 21)
+    told(jobs, 22)
     command = ["sh", EXAMPLES / "worker.sh", jobs.path]
     job = [sys.executable, EXAMPLES / "digits_mlp.py"]
     workers = [
@@ -76,7 +76,7 @@ def test_two_shell_workers_finish_a_search_with_a_job_that_knows_nothing_of_it(j
     assert [worker.wait(PATIENCE) for worker in workers] == [0, 0]
     state = jobs.status()
     assert state.finished
-    last = list(state.trials.values())[21:]
+    last = list(state.trials.values())[22:]
     assert {trial.worker for trial in last} == {"a", "b"}
     assert all(0 < trial.told.value < 3 for trial in last)
 
