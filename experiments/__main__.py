@@ -4,7 +4,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from experiments.studies import COMMANDS, QUESTIONS
+from experiments.studies import COMMANDS, JOBS, QUESTIONS
 from experiments.study.options.errors import StudyError, choice_problem
 from experiments.study.running.entry import ended, jax_problem
 
@@ -22,7 +22,9 @@ def _run(words: Sequence[str]) -> int:
         print(_usage())
         return 0
     name, *options = words
-    problem = choice_problem("study", name, [*QUESTIONS, *COMMANDS, REPORT])
+    if name in JOBS:
+        return importlib.import_module("experiments.jobs").main(words)
+    problem = choice_problem("study", name, [*QUESTIONS, *COMMANDS, *JOBS, REPORT])
     problem = problem or (name != "doctor" and jax_problem())
     if not problem:
         try:
@@ -46,6 +48,8 @@ def _usage() -> str:
             *(f"  {name:<20} {question}" for name, question in QUESTIONS.items()),
             "",
             *(f"  {name:<20} {text}" for name, text in COMMANDS.items()),
+            "",
+            *(f"  {name:<20} {text}" for name, text in JOBS.items()),
         ]
     )
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.studies import QUESTIONS
+from experiments.studies import JOBS, QUESTIONS
 from experiments.study.options.errors import StudyError
 from experiments.study.storage.folder import STUDY, StudyFolder, read_config
 
@@ -17,6 +17,6 @@ def reported(words: Sequence[str]) -> tuple[str, list[str]]:
         raise StudyError("report: needs the folder of a finished study.")
     folder = StudyFolder(Path(words[1]))
     name = read_config(folder).get(STUDY)
-    if name not in QUESTIONS:
+    if name not in (*QUESTIONS, next(iter(JOBS))):
         raise StudyError(f"{folder.config} names no study of this version, but {name!r}.")
     return name, list(words)

@@ -29,6 +29,16 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "doctor": "whether this machine can run studies: packages, devices, data, room, a self-check",
     }
 )
+JOBS: Mapping[str, str] = MappingProxyType(
+    {
+        "jobs": "create FOLDER begins the search of a schedule for training jobs that others run",
+        "ask": "FOLDER prints the next trial of such a search",
+        "tell": "FOLDER ID VALUE records what came of it",
+        "status": "FOLDER says what was asked for and told so far",
+        "import": "FOLDER CSV lets it learn from runs that were made before",
+        "add": "FOLDER lets a schedule of your own be tried",
+    }
+)
 
 
 def load(name: str) -> Any:

@@ -13,8 +13,8 @@ import time
 import pytest
 
 from experiments.study.options.errors import StudyError
+from experiments.study.storage.database import explained_errors
 from experiments.study.storage.journal import Journal
-from experiments.study.storage.journal_file import explained_errors
 from tests.experiments.journals import chunk, is_sealed
 from tests.experiments.processes import output_of, started
 
@@ -25,6 +25,7 @@ CHUNKS = 40
 RECORD_ON_AND_ON = """
 import itertools, os, sys
 from pathlib import Path
+from experiments.study.storage.database import explained_errors
 from experiments.study.storage.journal import Journal
 from tests.experiments.journals import chunk
 
@@ -46,6 +47,7 @@ RECORD_WITH_LIMITED_FILES = """
 import resource, sys
 from pathlib import Path
 from experiments.study.options.errors import StudyError
+from experiments.study.storage.database import explained_errors
 from experiments.study.storage.journal import Journal
 from tests.experiments.journals import chunk
 

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.study.storage.chain import last_link, next_link
-from experiments.study.storage.journal_file import create, explained_errors, open_copy, open_file
+from experiments.study.storage.database import explained_errors
+from experiments.study.storage.journal_file import create, open_copy, open_file
 from experiments.study.storage.seal import is_sealed, remove_seal, set_seal
 
 # stage, group, number (in the order asked), label (JSON: what the trial is), replicate
