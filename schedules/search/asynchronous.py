@@ -17,28 +17,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, PRNGKeyArray
-from scipy.linalg import block_diag, cho_solve, cholesky
+from scipy.linalg import block_diag
 
-from schedules.search.blas import on_one_thread
 from schedules.search.challenge import challenge
 from schedules.search.curve_model import CurveModel
 from schedules.search.curve_runs import Runs, is_enough, places_of
-from schedules.search.curves import (
-    BEGUN,
-    DRAWN,
-    GROWTH,
-    Scores,
-    _begun,
-    leading,
-    pool_of,
-    promising,
-    proposals_at,
-    proposed,
-    ranked,
-)
-from schedules.search.curves import places_of as cube_places_of
+from schedules.search.curves import BEGUN, DRAWN, GROWTH, Scores, begun, leading, proposed, ranked
 from schedules.search.joint import CurveBudget
 from schedules.search.keys import named_key
+from schedules.search.pool import places_of as cube_places_of
+from schedules.search.pool import pool_of, promising, proposals_at
 from schedules.search.procedure import Winner
 from schedules.search.racing import CONFIRM, SCREEN
 from schedules.search.recall import Once, anew
@@ -215,7 +203,7 @@ def _explored(
     scores = history.scores
     model = model_of_runs(history) if len(scores) + len(history.imported) >= BEGUN else None
     if model is None:
-        return _begun(spaces, first, size, key)
+        return begun(spaces, first, size, key)
     key = named_key(key, "explore", first)
     generator = numpy_generator(named_key(key, "pool"))
     own = (
@@ -229,7 +217,6 @@ def _explored(
     return proposals_at(spaces, pool, places)
 
 
-@on_one_thread
 def _believing(model: CurveModel, pending: Sequence[Trial]) -> CurveModel:
     """The model as if its own means had been told of pending runs, each with luck of its own; the parameters
     stay."""
@@ -242,8 +229,7 @@ def _believing(model: CurveModel, pending: Sequence[Trial]) -> CurveModel:
         block_diag(runs.shares, np.eye(len(pending))),
         np.concatenate([runs.counts, np.ones(len(pending), int)]),
     )
-    root = cholesky(model.parameters.of_runs(believed), lower=True)
-    return model._replace(runs=believed, root=root, weights=cho_solve((root, True), believed.values))
+    return model._replace(runs=believed).under(model.parameters)
 
 
 def _concluded(

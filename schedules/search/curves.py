@@ -169,7 +169,7 @@ def _explored(
     """The next batch of the search: of its beginning, or as the model proposes."""
     model = model_of(scores) if len(scores) >= BEGUN else None
     if model is None:
-        return _begun(spaces, len(scores), size, key)
+        return begun(spaces, len(scores), size, key)
     key = named_key(key, "explore", len(scores))
     generator = numpy_generator(named_key(key, "pool"))
     parents = places_of(spaces, leading(ranked(scores, model)))
@@ -178,7 +178,7 @@ def _explored(
     return proposals_at(spaces, pool, places)
 
 
-def _begun(
+def begun(
     spaces: Mapping[str, SearchSpace], first: int, size: int, key: PRNGKeyArray
 ) -> list[dict[str, Any]]:
     """Draws of the families with the fewest parameters.
@@ -204,7 +204,7 @@ def refined(
     """Of every family, the candidates of the lowest mean in a pool of its own."""
     model = model_of(scores)
     if model is None:
-        return _begun(spaces, len(scores), top * len(spaces), key)
+        return begun(spaces, len(scores), top * len(spaces), key)
     best = ranked(scores, model)
     generator = numpy_generator(named_key(key, "refine", len(scores)))
     proposals = []
