@@ -1,5 +1,6 @@
 """Faults inside a running study: a workload that raises, a clock that jumps, a folder in use."""
 
+import contextlib
 import io
 import os
 import random
@@ -19,7 +20,7 @@ CHUNK = 7
 
 
 def recorded(folder):
-    with sqlite3.connect(folder / "journal.sqlite") as connection:
+    with contextlib.closing(sqlite3.connect(folder / "journal.sqlite")) as connection:
         return connection.execute("SELECT COUNT(*) FROM trials").fetchone()[0]
 
 

@@ -1,5 +1,6 @@
 """What a jobs folder is told: results, failures, corrections, runs of elsewhere, and what it refuses."""
 
+import contextlib
 import json
 import math
 import sqlite3
@@ -26,7 +27,7 @@ def jobs(tmp_path):
 
 def events(jobs):
     """All that was recorded, past the code under test."""
-    with sqlite3.connect(jobs.record) as connection:
+    with contextlib.closing(sqlite3.connect(jobs.record)) as connection:
         return connection.execute("SELECT number, kind, content FROM events ORDER BY number").fetchall()
 
 
@@ -203,7 +204,7 @@ def test_runs_of_before_are_imported_from_each_layout_and_once(jobs, tmp_path, c
     assert events(jobs) == recorded
     runs = jobs.status().imported
     assert [run.value for run in runs] == [1 / 20, 1 / 21, 0.25, None]
-    with sqlite3.connect(jobs.record) as connection:
+    with contextlib.closing(sqlite3.connect(jobs.record)) as connection:
         arrays = dict(connection.execute("SELECT digest, content FROM arrays"))
     for peak, made in zip((0.1, 0.2, 0.3, 0.4), runs, strict=True):
         rates = np.frombuffer(arrays[made.learning_rates], np.float32)
