@@ -57,7 +57,7 @@ def test_the_check_tells_differences_too(study):
     assert checked["verdict"] == str(verdict)
     assert "in the metric's unit" in str(verdict)
     assert "%" not in str(verdict)
-    table = near_optimality(results.verdicts)[0].content[0]
+    table = near_optimality(results)[0].content[0]
     assert table.headings("report")[2] == "best change found, difference"
     ((_, _, change, *_),) = table.cells("report")
     assert change.startswith(f"{verdict.best.change.value:+.3g} [")
