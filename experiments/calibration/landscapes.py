@@ -53,8 +53,8 @@ def bowl(generator: np.random.Generator) -> Levels:
 def process(generator: np.random.Generator) -> Levels:
     """A draw of a Gaussian process: squared-exponential or Matérn-5/2, amplitude 0.2 to 1 and length scales
     around 1.2 to 9 nats, where the model expects 3."""
-    around, amplitude = np.exp(generator.uniform(np.log([1.2, 0.2]), np.log([9.0, 1.0])))
-    lengths = around * np.exp(0.4 * generator.standard_normal(10))
+    centre, amplitude = np.exp(generator.uniform(np.log([1.2, 0.2]), np.log([9.0, 1.0])))
+    lengths = centre * np.exp(0.4 * generator.standard_normal(10))
     frequencies = generator.standard_normal((10, FEATURES)) / lengths[:, None]
     if generator.random() < 0.5:
         frequencies /= np.sqrt(generator.chisquare(5, FEATURES) / 5)

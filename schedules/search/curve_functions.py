@@ -36,10 +36,10 @@ class Functions(NamedTuple):
 
     @classmethod
     @on_one_thread
-    def of(cls, models: Sequence[CurveModel], each: int, key: PRNGKeyArray) -> "Functions":
+    def of(cls, models: Sequence[CurveModel], count: int, key: PRNGKeyArray) -> "Functions":
         """So many functions of each of some models, which differ in their parameters alone."""
         generator = numpy_generator(key)
-        groups = tuple(_Group.of(model, each, generator) for model in models)
+        groups = tuple(_Group.of(model, count, generator) for model in models)
         return cls(models[0].unit_rate, models[0].values, groups)
 
     @on_one_thread
@@ -68,14 +68,14 @@ def plausible(model: CurveModel, key: PRNGKeyArray) -> list[CurveModel]:
     curvature = np.array(rows) / 2 + np.array(rows).T / 2
     sizes, axes = np.linalg.eigh(root.T @ curvature @ root)
     spread = root @ axes / np.sqrt(np.maximum(sizes, FLATTEST))
-    here, at, drawn = np.zeros(len(best)), posterior(best)[0], []
+    position, current, drawn = np.zeros(len(best)), posterior(best)[0], []
     for number in range(1, DRAWN * THINNED + 1):
-        there = generator.standard_normal(len(best))
-        loss = posterior(best + spread @ there)[0]
-        if np.log(generator.random()) < at - loss + (there @ there - here @ here) / 2:
-            here, at = there, loss
+        proposal = generator.standard_normal(len(best))
+        loss = posterior(best + spread @ proposal)[0]
+        if np.log(generator.random()) < current - loss + (proposal @ proposal - position @ position) / 2:
+            position, current = proposal, loss
         if number % THINNED == 0:
-            drawn.append(model.under(Parameters.of(best + spread @ here)))
+            drawn.append(model.under(Parameters.of(best + spread @ position)))
     return drawn
 
 
@@ -110,5 +110,5 @@ class _Group(NamedTuple):
         return group._replace(weights=cho_solve((model.root, True), rest))
 
     def __call__(self, places: Float[np.ndarray, "curves segments"]) -> Float[np.ndarray, "curves functions"]:
-        before = np.cos(places @ self.frequencies + self.phases) @ self.amplitudes + self.level
-        return before + self.parameters.covariance(places, self.runs.places) @ self.weights
+        features = np.cos(places @ self.frequencies + self.phases) @ self.amplitudes + self.level
+        return features + self.parameters.covariance(places, self.runs.places) @ self.weights

@@ -73,14 +73,14 @@ def pool_of(
 
 
 def neighbours_of(
-    spaces: Mapping[str, SearchSpace], pool: Pool, each: int, spread: float, generator: np.random.Generator
+    spaces: Mapping[str, SearchSpace], pool: Pool, count: int, spread: float, generator: np.random.Generator
 ) -> Pool:
     """So many neighbours of each candidate, which differ on some half of its axes."""
     num_steps = pool.curves.shape[1]
     names, points, curves = [], [], []
     for name in dict.fromkeys(pool.names):
         own = np.stack([point for family, point in pool.places if family == name])
-        cube = np.repeat(own, each, axis=0)
+        cube = np.repeat(own, count, axis=0)
         moves = spread * generator.standard_normal(cube.shape) * (generator.random(cube.shape) < 0.5)
         cube = np.clip(cube + moves, 0, 1).astype(np.float32)
         names += [name] * len(cube)

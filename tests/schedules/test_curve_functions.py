@@ -31,9 +31,9 @@ def moments(parameters):
 
 
 def test_functions_have_the_posteriors_mean_and_covariance():
-    groups, each = 200, 20  # the functions of a group share their frequencies
-    drawn = Functions.of([model()] * groups, each, jax.random.key(0))(QUERIES[:6])
-    values, count = values_of(drawn - LEVELS.min()), groups * each
+    groups, size = 200, 20  # the functions of a group share their frequencies
+    drawn = Functions.of([model()] * groups, size, jax.random.key(0))(QUERIES[:6])
+    values, count = values_of(drawn - LEVELS.min()), groups * size
     mean, covariance = moments(model().parameters)
     variances = np.diag(covariance)
     assert drawn.shape == (count, 6)
