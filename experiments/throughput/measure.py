@@ -127,7 +127,7 @@ def matrix_flops(function: Callable[..., Any], *arguments: Any) -> int:
       function: traced, not run.
       arguments: arrays, or the `jax.ShapeDtypeStruct` of them.
 
-    >>> matrix_flops(lambda a, b: a @ b, *(jax.ShapeDtypeStruct((10, 10), float) for _ in range(2)))
+    >>> matrix_flops(lambda a, b: a @ b, *[jax.ShapeDtypeStruct((10, 10), "float32")] * 2)
     2000
 
     Raises:
