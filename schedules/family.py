@@ -71,7 +71,7 @@ class Family:
         mappings = (dict(getattr(self, name)) for name in ("domain", "space", "options"))
         return type(self), (self.name, self.curve, *mappings)  # its views of them do not pickle
 
-    def multipliers(self, params: Params, num_steps: int) -> Float[Array, "steps"]:
+    def multipliers(self, params: Params, num_steps: int) -> Float[Array, "*groups steps"]:
         """The curve at x = t / num_steps for t = 0 … num_steps - 1.
 
         Jittable, mappable over `params` with `jax.vmap`, and differentiable in them.
@@ -172,7 +172,9 @@ class Family:
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _sample_curve(family: Family, num_steps: int, params: dict[str, ArrayLike]) -> Float[Array, "steps"]:
+def _sample_curve(
+    family: Family, num_steps: int, params: dict[str, ArrayLike]
+) -> Float[Array, "*groups steps"]:
     x = jnp.arange(num_steps, dtype=float) / float(num_steps)
     return family.curve_at(x, params)
 

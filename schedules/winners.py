@@ -26,12 +26,15 @@ class LoadedWinner(NamedTuple):
     num_steps: int
 
 
-def load_winner(path: str | Path, family: str | None = None) -> LoadedWinner:
+def load_winner(path: str | Path, family: str | None = None, group: str | None = None) -> LoadedWinner:
     """The best winner in a `winners.json`, or that of one family.
+
+    Args:
+      group: of parameters, whose base learning rate it has; needed where they were searched with one each.
 
     Raises:
       FileNotFoundError: there is no such file.
-      ValueError: the file cannot be read or is not a search's winners, or holds none of that family.
+      ValueError: the file cannot be read or is not a search's winners, or holds none of that family or group.
     """
     try:
         text = Path(path).read_bytes()
@@ -39,10 +42,12 @@ def load_winner(path: str | Path, family: str | None = None) -> LoadedWinner:
         raise
     except OSError as error:
         raise ValueError(f"{path}: cannot be read, {error.strerror}") from None
-    return parse_winner(text, path, family)
+    return parse_winner(text, path, family, group)
 
 
-def parse_winner(text: str | bytes, path: str | Path, family: str | None = None) -> LoadedWinner:
+def parse_winner(
+    text: str | bytes, path: str | Path, family: str | None = None, group: str | None = None
+) -> LoadedWinner:
     """The same from the content of the file at `path`, which error messages name."""
     content = _parsed(text, Path(path))
     winners = {entry["family"]: entry for entry in content["winners"]}
@@ -59,7 +64,11 @@ def parse_winner(text: str | bytes, path: str | Path, family: str | None = None)
         found.check(entry["params"])
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path}: {error}") from None
-    return LoadedWinner(found, entry["params"], entry["base_lr"], content["num_steps"])
+    factors = entry.get("groups", {None: 1.0})
+    if group not in factors:
+        known = "none" if None in factors else ", ".join(factors)
+        raise ValueError(f"{path}: group must be one of its groups ({known}), got {group!r}")
+    return LoadedWinner(found, entry["params"], entry["base_lr"] * factors[group], content["num_steps"])
 
 
 def _parsed(text: str | bytes, path: Path) -> dict[str, Any]:
@@ -72,6 +81,8 @@ def _parsed(text: str | bytes, path: Path) -> dict[str, Any]:
     _require(path, content, {"num_steps": NUM_STEPS, "winners": SOME})
     for entry in content["winners"]:
         _require(path, entry, {"family": NAME, "options": OPTIONS, "params": PARAMS, "base_lr": BASE_LR})
+        if "groups" in entry:
+            _require(path, entry, {"groups": FACTORS})
     names = [entry["family"] for entry in content["winners"]]
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"{path}: more than one winner of family {', '.join(map(repr, repeated))}")
@@ -105,6 +116,10 @@ PARAMS = Allowed(
     "an object of numbers", lambda value: isinstance(value, dict) and all(map(_is_finite, value.values()))
 )
 BASE_LR = Allowed("a positive number", lambda value: _is_finite(value) and value > 0)
+FACTORS = Allowed(
+    "an object of positive numbers",
+    lambda value: isinstance(value, dict) and bool(value) and all(map(BASE_LR.holds, value.values())),
+)
 
 
 def _require(path: Path, entry: Any, fields: Mapping[str, Allowed]) -> None:

@@ -45,6 +45,8 @@ class Options:
     """What it is printed for."""
     family: str | None = None
     """The family whose winner it is; that of the best when not given."""
+    group: str | None = None
+    """The group of parameters whose schedule it is, where each has one, such as matrices or aux."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     def command(console: Console) -> None:
         options = parsed(Options, words, prog="steepest export")
         raise_problems(filter(None, [choice_problem("as", options.trainer, EXPORTERS)]))
-        schedule = winning_schedule(options.folder, options.family)
+        schedule = winning_schedule(options.folder, options.family, options.group)
         started_devices()
         print(EXPORTERS[options.trainer](schedule))
 

@@ -41,23 +41,27 @@ class Schedule:
         return self.winner.base_lr * self.multipliers.astype(float)
 
 
-def winning_schedule(path: Path, family: str | None = None) -> Schedule:
+def winning_schedule(path: Path, family: str | None = None, group: str | None = None) -> Schedule:
     """The schedule that a study's folder ended with, or the winner of one family.
 
     Without a family it is the best winner, or what challenged that and improved on it.
 
+    Args:
+      group: of parameters, whose schedule it is; needed where they have one each.
+
     Raises StudyError where the folder holds no finished study, or none with winning shapes, or no winner of
-    that family.
+    that family or group.
     """
     folder = StudyFolder(path)
     if not folder.winners.exists():
         read_config(folder)
         raise StudyError(f"{path} is not finished: run the same study again.")
     try:
-        winner = load_winner(folder.winners, family)
+        winner = load_winner(folder.winners, family, group)
     except ValueError as error:
         raise StudyError(f"{error}.") from None
     origin = "the best winner of" if family is None else "the winner of its family in"
+    origin = f"of {group}, {origin}" if group else origin
     if family is None and (challenger := _challenger(folder)):
         origin = f"the challenger that improved on the best winner, {winner.family.name}, of"
         winner = challenger

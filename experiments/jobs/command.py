@@ -14,6 +14,7 @@ from experiments.study.running.entry import ended
 
 GIVEN, REFUSED, WAITING, FINISHED = 0, 2, 3, 4  # exit statuses
 METRIC = "NAME=VALUE"
+PARAMS = "of the family, and the ratio of two groups; of a CSV that alone"
 WIDTH = 150  # of what is printed to a file
 
 
@@ -108,7 +109,13 @@ def _report(words: Sequence[str]) -> int:
 def _import(words: Sequence[str]) -> int:
     parser = _parser("import", "Let the search learn from runs that were made before.")
     parser.add_argument("files", nargs="+", metavar="[METRIC=]CSV", help="METRIC where it is TensorBoard's")
-    parser.add_argument("--rate", metavar="COLUMN", help="of the learning rates; lr and the like by itself")
+    parser.add_argument(
+        "--rate",
+        nargs="+",
+        default=[],
+        metavar="COLUMN",
+        help="of the learning rates, one for each group; lr and the like by itself",
+    )
     parser.add_argument("--score", metavar="COLUMN", help="of the score; the metric's name by itself")
     options = parser.parse_args(words)
     jobs = open_jobs(options.folder)
@@ -124,14 +131,14 @@ def _add(words: Sequence[str]) -> int:
     shape = parser.add_mutually_exclusive_group(required=True)
     shape.add_argument("--schedule", type=Path, metavar="CSV", help="a learning rate a line, for every step")
     shape.add_argument("--family", help="one of those that are searched")
-    parser.add_argument("--params", nargs="+", type=_metric, default=[], metavar=METRIC, help="of the family")
+    parser.add_argument("--params", nargs="+", type=_metric, default=[], metavar=METRIC, help=PARAMS)
     parser.add_argument("--base-lr", type=float, help="the largest learning rate; of a CSV, its own")
     options = parser.parse_args(words)
     jobs = open_jobs(options.folder)
     from experiments.jobs.additions import add_schedule, add_shape
 
     if options.schedule:
-        name = add_schedule(jobs, options.schedule, options.base_lr)
+        name = add_schedule(jobs, options.schedule, dict(options.params), options.base_lr)
     elif options.base_lr is None:
         raise StudyError("base_lr: needed beside a family.")
     else:

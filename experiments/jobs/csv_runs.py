@@ -30,10 +30,11 @@ UNCOVERED = 0.05  # of the horizon that a logged curve may lack at either end
 
 
 class LoggedRun(NamedTuple):
-    """A run with its learning rate at evenly spaced points, and its score; None where it diverged."""
+    """A run with the learning rates of each group at evenly spaced points, and its score; None where it
+    diverged."""
 
     name: str
-    learning_rates: Float[np.ndarray, "points"]
+    learning_rates: Float[np.ndarray, "groups points"]
     value: float | None
 
 
@@ -42,12 +43,12 @@ Table = dict[tuple[str, str], Series]  # by run and column
 
 
 def read_runs(
-    files: Sequence[str], rate: str | None, score: str, num_steps: int, points: int
+    files: Sequence[str], rates: Sequence[str], score: str, num_steps: int, points: int
 ) -> list[LoggedRun]:
     """The runs of files, each `PATH` or, for TensorBoard, `METRIC=PATH`.
 
     Args:
-      rate: the column of the learning rates; one of the usual names when None.
+      rates: the column of each group's learning rates; of all parameters', one of the usual names, when none.
       score: the column of the score, whose last entry counts.
       num_steps: the horizon, which every run must have.
       points: of each curve that is returned.
@@ -59,13 +60,13 @@ def read_runs(
         for key, series in _read(text).items():
             table.setdefault(key, {}).update(series)
     columns = {column for _, column in table}
-    rate = _column("rate", [rate] if rate else RATES, columns)
+    rates = [_column("rate", [rate], columns) for rate in rates] or [_column("rate", RATES, columns)]
     score = _column("score", [score], columns)
     names = list(dict.fromkeys(run for run, _ in table))
     return [
         LoggedRun(
             name,
-            _curve(name, table.get((name, rate), {}), num_steps, points),
+            np.stack([_curve(name, table.get((name, rate), {}), num_steps, points) for rate in rates]),
             _last(name, table.get((name, score), {})),
         )
         for name in names

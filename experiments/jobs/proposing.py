@@ -14,8 +14,8 @@ from experiments.jobs.config import JobsConfig
 from experiments.jobs.state import JobTrial, State
 from experiments.jobs.store import Transaction
 from experiments.study.running.devices import keep_compiled_programs
-from schedules import FAMILIES, Family, Interval
-from schedules.search import Candidate, SearchSpace, Trial, named_key
+from schedules import Family, Interval
+from schedules.search import Candidate, Trial, named_key
 from schedules.search.asynchronous import History, Outcome, next_step
 
 EXPONENTS = Interval(0.5, 2.0)  # of a schedule of the user's own, where the search varies it
@@ -40,7 +40,7 @@ class Proposer:
         self._key = named_key(jax.random.key(config.seed), "jobs")
         # the same objects for the same trials and names: curves and programs are kept by them
         self._candidates: dict[str, Candidate] = {}
-        self._own: dict[str, Family] = {}
+        self._spaces = config.spaces
 
     def extend(self, transaction: Transaction, state: State, now: float) -> None:
         """Append the trials that come next, and what was decided on the way, or that the search is finished;
@@ -62,17 +62,15 @@ class Proposer:
 
     def _step(self, transaction: Transaction, state: State) -> tuple[tuple[Trial, ...], Outcome | None]:
         for name, digest in state.own.items():
-            if name not in self._own:
-                self._own[name] = own_family(name, np.frombuffer(transaction.array(digest), np.float32))
-        rates = Interval(*self._config.learning_rates, log=True)
-        own = {name: SearchSpace(family, rates) for name, family in self._own.items()}
-        spaces, history = {**self._config.spaces, **own}, self._history(state, transaction)
-        once = _recorded_once(transaction, state)
+            if name not in self._spaces:
+                family = own_family(name, np.frombuffer(transaction.array(digest), np.float32))
+                self._spaces[name] = self._config.space(family)
+        history, once = self._history(state, transaction), _recorded_once(transaction, state)
         with jax.default_device(jax.local_devices(backend="cpu")[0]):  # a job beside it may need the others
-            return next_step(spaces, self._config.budget, self._key, history, once)
+            return next_step(self._spaces, self._config.budget, self._key, history, once)
 
     def _history(self, state: State, transaction: Transaction) -> History:
-        num_steps = self._config.budget.num_steps
+        num_steps, groups = self._config.budget.num_steps, self._config.groups
         asked = {
             Trial(trial.stage, self._candidate(trial), num_steps, trial.replicate): state.score(trial)
             for trial in state.trials.values()
@@ -82,11 +80,12 @@ class Proposer:
         values = np.array(
             [math.inf if run.value is None else state.sign * run.value for run in state.imported]
         )
-        return History(list(asked), told, np.reshape(curves, (len(curves), num_steps)), values)
+        shape = (len(groups), num_steps) if groups else (num_steps,)
+        return History(list(asked), told, np.reshape(curves, (len(curves), *shape)), values)
 
     def _candidate(self, trial: JobTrial) -> Candidate:
         if trial.id not in self._candidates:
-            family = self._own.get(trial.family) or FAMILIES[trial.family]
+            family = self._spaces[trial.family].family
             self._candidates[trial.id] = Candidate(family, trial.number, trial.params, trial.base_lr)
         return self._candidates[trial.id]
 

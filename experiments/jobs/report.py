@@ -22,6 +22,7 @@ from experiments.study.showing.standings import marked_name
 from experiments.study.showing.table import REPORT, Column, Table, column
 from experiments.study.storage.folder import StudyFolder, locked, write_atomically
 from schedules import Interval
+from schedules.groups import RATIO
 from schedules.search import Candidate, Estimate, Standing, Verdict, standings, verdict
 from schedules.winners import FORMAT
 
@@ -154,8 +155,10 @@ def _name(candidate: Candidate) -> str:
 
 
 def _rates(standing: Standing, config: JobsConfig) -> np.ndarray:
+    """Of the first group: the others' have the same shape."""
     candidate = standing.winner.candidate
-    return candidate.base_lr * np.asarray(candidate.family.multipliers(candidate.params, config.num_steps))
+    multipliers = np.asarray(candidate.family.multipliers(candidate.params, config.num_steps))
+    return candidate.base_lr * multipliers.reshape(-1, config.num_steps)[0]
 
 
 def _score(results: Results) -> Column[Standing]:
@@ -191,11 +194,37 @@ def _finalist_columns(results: Results) -> tuple[Column[Standing], ...]:
 def _shape_columns(results: Results) -> tuple[Column[Standing], ...]:
     searched = Interval(*results.config.learning_rates, log=True)
     return (
-        column("shape", shape_text, wrapped=True, params=lambda standing: standing.winner.candidate.params),
+        column("shape", shape_text, wrapped=True, params=_shape),
         column(
             "base LR",
             shown=lambda standing: base_lr_text(standing.winner.base_lr, searched),
             base_lr=lambda standing: standing.winner.base_lr,
+        ),
+        *_group_columns(results.config),
+    )
+
+
+def _shape(standing: Standing) -> dict[str, float]:
+    """The parameters that are the family's own."""
+    params = standing.winner.candidate.params
+    return {name: value for name, value in params.items() if name != RATIO}
+
+
+def _group_columns(config: JobsConfig) -> tuple[Column[Standing], ...]:
+    """What the base learning rate is multiplied by for each group, where there are groups."""
+    if not config.groups:
+        return ()
+    first, second = config.groups
+    searched = Interval(*config.ratios, log=True)
+
+    def ratio(standing: Standing) -> float:
+        return standing.winner.candidate.params[RATIO]
+
+    return (
+        column(
+            f"{second} / {first}",
+            shown=lambda standing: base_lr_text(ratio(standing), searched),
+            groups=lambda standing: {first: 1.0, second: ratio(standing)},
         ),
     )
 

@@ -33,7 +33,7 @@ class JobTrial(NamedTuple):
       id: its name in this folder and in no other.
       stage, family, number, params, base_lr, replicate: as of `schedules.search.Trial`.
       seed: what the job is to be seeded with; None where it ignores seeds.
-      multipliers: the digest of the whole table.
+      multipliers: the digest of the whole table, of all groups one after the other.
       status: told and diverged are final; what failed is asked for again.
       worker, since: who has it, and from when on by the clock, in seconds.
       failures: how many attempts failed.
@@ -61,8 +61,8 @@ class JobTrial(NamedTuple):
 
 
 class Imported(NamedTuple):
-    """A run that was made elsewhere: a name, the digest of its learning rates as the model sees them, and its
-    score; None where it diverged."""
+    """A run that was made elsewhere: a name, the digest of its learning rates as the model sees them, of all
+    groups one after the other, and its score; None where it diverged."""
 
     name: str
     learning_rates: str
@@ -100,6 +100,11 @@ class State(NamedTuple):
         if trial.status == "diverged" or self.given_up(trial):
             return math.inf
         return self.sign * trial.told.value if trial.status == "told" else None
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Of parameters, each with a curve of its own; none where all have one."""
+        return tuple(self.config.get("groups", ()))  # records of before have no such key
 
     @property
     def sign(self) -> int:

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from experiments.study.options.errors import StudyError
 
 LONG = 10_000  # steps, beyond which a table has a file of its own
 TABLES = ("learning_rates", "multipliers")
+Table = Float[np.ndarray, "steps"]
 
 
 class Asked(NamedTuple):
@@ -25,8 +27,8 @@ class Asked(NamedTuple):
       family, params, base_lr: the schedule.
       num_steps: how long to train.
       seed: what to seed the run with; None where jobs take no seed.
-      learning_rates: of every step, base_lr · multipliers in float32.
-      multipliers: of every step.
+      learning_rates: of every step, base_lr · multipliers in float32; by their names where there are groups.
+      multipliers: of every step, likewise.
     """
 
     id: str
@@ -36,13 +38,13 @@ class Asked(NamedTuple):
     base_lr: float
     num_steps: int
     seed: int | None
-    learning_rates: Float[np.ndarray, "steps"]
-    multipliers: Float[np.ndarray, "steps"]
+    learning_rates: Table | dict[str, Table]
+    multipliers: Table | dict[str, Table]
 
     @classmethod
-    def of(cls, trial: JobTrial, table: bytes) -> "Asked":
-        """`table`: the bytes of the multipliers."""
-        multipliers = np.frombuffer(table, np.float32)
+    def of(cls, trial: JobTrial, table: bytes, groups: Sequence[str]) -> "Asked":
+        """`table`: the bytes of the multipliers, of all groups one after the other."""
+        multipliers = np.frombuffer(table, np.float32).reshape(len(groups) or 1, -1)
         rates = np.float32(trial.base_lr) * multipliers
         return cls(
             trial.id,
@@ -50,24 +52,14 @@ class Asked(NamedTuple):
             trial.family,
             dict(trial.params),
             trial.base_lr,
-            len(multipliers),
+            multipliers.shape[1],
             trial.seed,
-            rates,
-            multipliers,
+            *(dict(zip(groups, rows, strict=True)) if groups else rows[0] for rows in (rates, multipliers)),
         )
 
     def content(self) -> dict[str, Any]:
         """The content of its file; tables that are long are named by the file that holds them."""
-        tables = {
-            name: f"{self.id}.{name}.npy" if name in self.long else _numbers(getattr(self, name))
-            for name in TABLES
-        }
-        return {**self._asdict(), **tables}
-
-    @property
-    def long(self) -> tuple[str, ...]:
-        """The tables that have files of their own."""
-        return TABLES if self.num_steps > LONG else ()
+        return {**self._asdict(), **{name: self._entry(name, getattr(self, name)) for name in TABLES}}
 
     def write(self, folder: Path) -> None:
         """Write trials/ID.json, with long tables beside it, the same bytes each time; in full or not at all.
@@ -76,10 +68,11 @@ class Asked(NamedTuple):
         """
         try:
             folder.mkdir(exist_ok=True)
-            for name in self.long:
-                buffer = io.BytesIO()
-                np.save(buffer, getattr(self, name))
-                _replace(folder / f"{self.id}.{name}.npy", buffer.getvalue())
+            for name in TABLES if self._long else ():
+                for part, table in _parts(name, getattr(self, name)):
+                    buffer = io.BytesIO()
+                    np.save(buffer, table)
+                    _replace(folder / self._file(part), buffer.getvalue())
             _replace(folder / f"{self.id}.json", f"{self.line()}\n".encode())
         except OSError as error:
             raise StudyError(f"{folder} cannot be written to: {error.strerror or error}.") from None
@@ -87,8 +80,27 @@ class Asked(NamedTuple):
     def line(self) -> str:
         return json.dumps(self.content())
 
+    @property
+    def _long(self) -> bool:
+        """Whether its tables have files of their own."""
+        return self.num_steps > LONG
 
-def _numbers(table: Float[np.ndarray, "steps"]) -> list[float]:
+    def _file(self, part: str) -> str:
+        return f"{self.id}.{part}.npy"
+
+    def _entry(self, name: str, table: Table | dict[str, Table]) -> Any:
+        entries = [self._file(part) if self._long else _numbers(rows) for part, rows in _parts(name, table)]
+        return dict(zip(table, entries, strict=True)) if isinstance(table, dict) else entries[0]
+
+
+def _parts(name: str, table: Table | dict[str, Table]) -> list[tuple[str, Table]]:
+    """The tables of groups, each named after its own, or the one of all parameters."""
+    if isinstance(table, dict):
+        return [(f"{name}.{group}", rows) for group, rows in table.items()]
+    return [(name, table)]
+
+
+def _numbers(table: Table) -> list[float]:
     """Decimal numbers as short as float32 allows: read as float32 they are the same bits."""
     return [float(str(number)) for number in table]
 

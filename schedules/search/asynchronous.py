@@ -21,7 +21,7 @@ from scipy.linalg import block_diag
 
 from schedules.search.challenge import challenge
 from schedules.search.curve_model import CurveModel
-from schedules.search.curve_runs import Runs, is_enough, places_of
+from schedules.search.curve_runs import Runs, is_enough, learning_rates, places_of
 from schedules.search.curves import BEGUN, DRAWN, GROWTH, Scores, begun, leading, proposed, ranked
 from schedules.search.joint import CurveBudget
 from schedules.search.keys import named_key
@@ -107,7 +107,7 @@ class History(NamedTuple):
 
     asked: Sequence[Trial]
     told: Mapping[Identity, float]
-    imported: Float[np.ndarray, "runs steps"]
+    imported: Float[np.ndarray, "runs *groups steps"]
     imported_scores: Float[np.ndarray, "runs"]
 
     @property
@@ -220,7 +220,7 @@ def _explored(
 def _believing(model: CurveModel, pending: Sequence[Trial]) -> CurveModel:
     """The model as if its own means had been told of pending runs, each with luck of its own; the parameters
     stay."""
-    curves = np.stack([trial.learning_rates for trial in pending]).astype(np.float64)
+    curves = learning_rates([trial.learning_rates for trial in pending])
     places, runs = places_of(curves, model.unit_rate), model.runs
     means = model.parameters.covariance(places, runs.places) @ model.weights
     believed = Runs(

@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
 from schedules.families import FAMILIES
+from schedules.groups import grouped_as
 from schedules.search.curve_functions import Functions, plausible
 from schedules.search.curve_model import CurveModel
 from schedules.search.curves import DRAWN, PARENTS, Scores, model_of, num_steps_of, proposed, ranked
@@ -70,10 +71,10 @@ def challenge(
     Raises ValueError where a score is NaN or -inf.
     """
     num_steps = num_steps_of(scores)
-    rates = spaces[winner.candidate.family.name].learning_rates
-    fields = {**spaces, OPEN: SearchSpace(FAMILIES[OPEN], rates)}
     own = winner.candidate
-    start = Candidate(FAMILIES[OPEN], 0, **once("open start", lambda: free_start(own).proposal))
+    free = grouped_as(own.family, FAMILIES[OPEN])
+    fields = {**spaces, OPEN: SearchSpace(free, spaces[own.family.name].learning_rates)}
+    start = Candidate(free, 0, **once("open start", lambda: free_start(own).proposal))
     known = {**scores, **_runs(CONFIRM, own, num_steps, winner.scores)}
     challengers: list[Candidate] = []
     checked = round(CHECKED * runs / 2)

@@ -21,6 +21,7 @@ WIDEST = 6.0  # spreads of the prior that a parameter may lie from its centre
 # of the logarithms of a, τ, σ and every ℓ: centre and spread of the normal prior
 AMPLITUDE, SEED, NOISE, LENGTH = (-0.7, 1.0), (-2.3, 1.0), (-1.9, 1.0), (1.1, 0.6)
 OWN = 0.3  # the spread of a segment's ℓ about what all of them share
+GROUP = (0.0, 1.0)  # of another group's ℓ: a factor of all its curve is one of ten segments together
 CONSTANT = 1.0  # the prior variance κ of the level that all curves share
 STRIP = 64  # rows of a covariance that are computed together: a cache holds them
 
@@ -31,7 +32,7 @@ class Parameters(NamedTuple):
     amplitude: float
     seed: float
     noise: float
-    lengths: Float[np.ndarray, "segments"]
+    lengths: Float[np.ndarray, "axes"]
 
     @classmethod
     def of(cls, logarithms: Float[np.ndarray, "parameters"]) -> "Parameters":
@@ -43,7 +44,7 @@ class Parameters(NamedTuple):
         return np.log([*self[:3], *self.lengths])
 
     def covariance(
-        self, places: Float[np.ndarray, "rows segments"], others: Float[np.ndarray, "columns segments"]
+        self, places: Float[np.ndarray, "rows axes"], others: Float[np.ndarray, "columns axes"]
     ) -> Float[np.ndarray, "rows columns"]:
         """Of the latent values at places."""
         r = self.distances(places, others)
@@ -55,7 +56,7 @@ class Parameters(NamedTuple):
         return r
 
     def distances(
-        self, places: Float[np.ndarray, "rows segments"], others: Float[np.ndarray, "columns segments"]
+        self, places: Float[np.ndarray, "rows axes"], others: Float[np.ndarray, "columns axes"]
     ) -> Float[np.ndarray, "rows columns"]:
         """√5·|(z - z')/ℓ|."""
         return cdist(np.sqrt(5) / self.lengths * places, np.sqrt(5) / self.lengths * others)
@@ -73,18 +74,21 @@ class Parameters(NamedTuple):
         return cholesky(upper.T, lower=True, overwrite_a=True, check_finite=False)
 
 
-def prior() -> tuple[Float[np.ndarray, "parameters"], Float[np.ndarray, "parameters parameters"]]:
-    """Mean and covariance of the parameters' logarithms. Length scales are long or short together: what the
-    curves that were run tell of some segments is to hold for those in which they hardly differ."""
-    centre, spread = np.array([AMPLITUDE, SEED, NOISE, *[LENGTH] * SEGMENTS]).T
-    covariance = np.diag(spread**2)
-    covariance[3:, 3:] = LENGTH[1] ** 2 + OWN**2 * np.eye(SEGMENTS)
+def prior(
+    axes: int,
+) -> tuple[Float[np.ndarray, "parameters"], Float[np.ndarray, "parameters parameters"]]:
+    """Mean and covariance of the parameters' logarithms. Segments' length scales are long or short together:
+    what the curves that were run tell of some is to hold for those in which they hardly differ."""
+    groups = [GROUP] * (axes - SEGMENTS)
+    centre, spread = np.array([AMPLITUDE, SEED, NOISE, *[LENGTH] * SEGMENTS, *groups]).T
+    covariance, segments = np.diag(spread**2), slice(3, 3 + SEGMENTS)
+    covariance[segments, segments] = LENGTH[1] ** 2 + OWN**2 * np.eye(SEGMENTS)
     return centre, covariance
 
 
 def most_probable(runs: Runs) -> Parameters:
     """The parameters at the maximum of their posterior."""
-    centre, covariance = prior()
+    centre, covariance = prior(runs.places.shape[1])
     widest = WIDEST * np.sqrt(np.diag(covariance))
     found = minimize(
         functools.partial(minus_log_posterior, runs=runs, centre=centre, precision=np.linalg.inv(covariance)),

@@ -17,7 +17,7 @@ from scipy.linalg import cho_solve, cholesky
 from schedules.search.blas import on_one_thread
 from schedules.search.curve_fit import CONSTANT, JITTER, Parameters, minus_log_posterior, prior
 from schedules.search.curve_model import FITTED, CurveModel
-from schedules.search.curve_runs import SEGMENTS, Runs, Values, learning_rates, places_of
+from schedules.search.curve_runs import Runs, Values, learning_rates, places_of
 from schedules.search.strategy import numpy_generator
 
 FEATURES = 512
@@ -43,7 +43,9 @@ class Functions(NamedTuple):
         return cls(models[0].unit_rate, models[0].values, groups)
 
     @on_one_thread
-    def __call__(self, curves: Float[np.ndarray, "curves steps"]) -> Float[np.ndarray, "functions curves"]:
+    def __call__(
+        self, curves: Float[np.ndarray, "curves *groups steps"]
+    ) -> Float[np.ndarray, "functions curves"]:
         """The level of every curve under every function."""
         places = places_of(learning_rates(curves), self.unit_rate)
         values = np.concatenate([group(places) for group in self.groups], axis=1)
@@ -55,7 +57,7 @@ def plausible(model: CurveModel, key: PRNGKeyArray) -> list[CurveModel]:
     """The model under parameters from their posterior: a chain of Metropolis and Hastings from the most
     probable ones, with proposals from the normal distribution of the curvature there (Laplace)."""
     generator = numpy_generator(key)
-    centre, covariance = prior()
+    centre, covariance = prior(model.runs.places.shape[1])
     posterior = functools.partial(
         minus_log_posterior,
         runs=model.runs.some(FITTED),
@@ -85,7 +87,7 @@ class _Group(NamedTuple):
 
     parameters: Parameters
     runs: Runs
-    frequencies: Float[np.ndarray, "segments features"]
+    frequencies: Float[np.ndarray, "axes features"]
     phases: Float[np.ndarray, "features"]
     amplitudes: Float[np.ndarray, "features functions"]
     level: Float[np.ndarray, "functions"]
@@ -96,7 +98,8 @@ class _Group(NamedTuple):
         parameters, runs = model.parameters, model.runs
         # the spectrum of Matérn-5/2 is a t-distribution of 5 degrees of freedom
         tails = np.sqrt(5 / generator.chisquare(5, FEATURES))
-        frequencies = generator.standard_normal((SEGMENTS, FEATURES)) * tails / parameters.lengths[:, None]
+        frequencies = generator.standard_normal((len(parameters.lengths), FEATURES))
+        frequencies = frequencies * tails / parameters.lengths[:, None]
         phases = generator.uniform(0, 2 * np.pi, FEATURES)
         amplitudes = parameters.amplitude * np.sqrt(2 / FEATURES)
         amplitudes = amplitudes * generator.standard_normal((FEATURES, count))
@@ -109,6 +112,6 @@ class _Group(NamedTuple):
         rest = runs.values[:, None] - group(runs.places) - luck
         return group._replace(weights=cho_solve((model.root, True), rest))
 
-    def __call__(self, places: Float[np.ndarray, "curves segments"]) -> Float[np.ndarray, "curves functions"]:
+    def __call__(self, places: Float[np.ndarray, "curves axes"]) -> Float[np.ndarray, "curves functions"]:
         features = np.cos(places @ self.frequencies + self.phases) @ self.amplitudes + self.level
         return features + self.parameters.covariance(places, self.runs.places) @ self.weights

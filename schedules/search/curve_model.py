@@ -6,6 +6,7 @@ about every other. A run of curve x with seed s has the value
     v = f(x) + τ·b_s + σ·e,   f ~ GP(0, κ + a²·Matérn-5/2 of |(z - z')/ℓ|),   b_s, e ~ N(0, 1),
 
 where z is the logarithm of the curve's mean over each of ten equal segments, with a length scale ℓ for each.
+Where groups of parameters have curves of one shape, z goes on with the logarithm of each other one's mean.
 Runs that share a seed move together; without b_s, one batch of lucky seeds would pass for good shapes. The
 amplitude a, τ, σ and ℓ are at the maximum of their posterior. Source of the kernel and of the fit: Rasmussen
 and Williams (2006), "Gaussian Processes for Machine Learning", chapters 2, 4 and 5; the space of curves and
@@ -27,6 +28,7 @@ from scipy.linalg import cho_solve, cholesky, solve_triangular
 from schedules.search.blas import on_one_thread
 from schedules.search.curve_fit import CONSTANT, Parameters, most_probable
 from schedules.search.curve_runs import (
+    SEGMENTS,
     SMALLEST,
     Runs,
     Values,
@@ -50,7 +52,8 @@ class CurveModel(NamedTuple):
     True
 
     Attributes:
-      unit_rate: the learning rate that `SMALLEST` is a part of: the median of the curves' peaks.
+      unit_rate: the learning rate that `SMALLEST` is a part of: the median of the curves' peaks, of
+        the first group.
       values: how scores become values.
       parameters: the fitted ones.
       runs: what it was fitted to.
@@ -69,7 +72,7 @@ class CurveModel(NamedTuple):
     @on_one_thread
     def fit(
         cls,
-        curves: Float[np.ndarray, "runs steps"],
+        curves: Float[np.ndarray, "runs *groups steps"],
         scores: Float[np.ndarray, "runs"],
         seeds: Sequence[Hashable],
         *,
@@ -78,7 +81,7 @@ class CurveModel(NamedTuple):
         """The model of runs.
 
         Args:
-          curves: the learning rate of every step, a row a run.
+          curves: the learning rate of every step, a row a run, or a row a group of parameters of each.
           scores: what is to be minimised, +inf where a run diverged; or to be maximised, and -inf. A run that
             diverged counts as the worst of the others.
           seeds: a label a run, alike where the runs share their randomness.
@@ -89,7 +92,7 @@ class CurveModel(NamedTuple):
         """
         curves, scores = checked(curves, scores, seeds, -1 if maximize else 1)
         values = Values.of(scores, maximize)
-        unit_rate = float(np.median(curves.max(axis=1))) or 1.0
+        unit_rate = float(np.median(curves[:, 0].max(axis=1))) or 1.0
         runs = Runs.of(places_of(curves, unit_rate), values(scores), seeds)
         parameters = most_probable(runs.some(FITTED))
         root = parameters.root(runs)
@@ -103,7 +106,7 @@ class CurveModel(NamedTuple):
         return self._replace(parameters=parameters, root=root, weights=weights)
 
     def predict(
-        self, curves: Float[np.ndarray, "curves steps"], observed: bool = False
+        self, curves: Float[np.ndarray, "curves *groups steps"], observed: bool = False
     ) -> tuple[Float[np.ndarray, "curves"], Float[np.ndarray, "curves"]]:
         """Mean and standard deviation of the level of a score, its logarithm if all are positive: of the
         typical one over seeds, or where `observed` that of one run with a new seed.
@@ -114,7 +117,7 @@ class CurveModel(NamedTuple):
 
     def quantiles(
         self,
-        curves: Float[np.ndarray, "curves steps"],
+        curves: Float[np.ndarray, "curves *groups steps"],
         probabilities: Float[np.ndarray, "probabilities"],
         observed: bool = False,
     ) -> Float[np.ndarray, "probabilities curves"]:
@@ -125,14 +128,14 @@ class CurveModel(NamedTuple):
         return self.values.quantiles(*self._moments(curves, observed), probabilities)
 
     @on_one_thread
-    def means(self, curves: Float[np.ndarray, "curves steps"]) -> Float[np.ndarray, "curves"]:
+    def means(self, curves: Float[np.ndarray, "curves *groups steps"]) -> Float[np.ndarray, "curves"]:
         """Those of `predict` alone, at a small part of the cost."""
         mean = self.parameters.covariance(self._places(curves), self.runs.places) @ self.weights
         return self.values.levels(mean, mean)[0]
 
     @on_one_thread
     def sample(
-        self, curves: Float[np.ndarray, "curves steps"], key: PRNGKeyArray, count: int
+        self, curves: Float[np.ndarray, "curves *groups steps"], key: PRNGKeyArray, count: int
     ) -> Float[np.ndarray, "count curves"]:
         """Levels of the curves under functions drawn from the posterior, the same function in a row."""
         places = self._places(curves)
@@ -145,29 +148,29 @@ class CurveModel(NamedTuple):
 
     @on_one_thread
     def sensitivity(
-        self, curve: Float[np.ndarray, "steps"]
+        self, curve: Float[np.ndarray, "*groups steps"]
     ) -> tuple[Float[np.ndarray, "segments"], Float[np.ndarray, "segments"]]:
         """∂ level / ∂ log η of each segment of the run, with its standard deviation: what the logarithm of
-        the score gains where the learning rate there grows by a factor of e."""
-        means = segment_means(learning_rates([curve]))
-        place = np.log(means + SMALLEST * self.unit_rate)
+        the score gains where the learning rate of the first group there grows by a factor of e."""
+        place = self._places(curve[None])
+        means = segment_means(learning_rates([curve])[:, 0])
         share = means[0] / (means[0] + SMALLEST * self.unit_rate)
         lengths, amplitude = self.parameters.lengths, self.parameters.amplitude
         offsets = (self.runs.places - place) / lengths
         r = np.sqrt(5) * np.linalg.norm(offsets, axis=1, keepdims=True)
-        slopes = amplitude**2 * 5 / 3 * (1 + r) * np.exp(-r) * offsets / lengths
+        slopes = (amplitude**2 * 5 / 3 * (1 + r) * np.exp(-r) * offsets / lengths)[:, :SEGMENTS]
         solved = solve_triangular(self.root, slopes, lower=True)
-        prior = amplitude**2 * 5 / 3 / lengths**2  # of a derivative
+        prior = amplitude**2 * 5 / 3 / lengths[:SEGMENTS] ** 2  # of a derivative
         sd = np.sqrt(np.maximum(prior - np.sum(solved**2, axis=0), 0))
         value, _ = self._posterior(place)
         slope = self.values.levels(value, np.ones(1))[1] * share
         return self.values.sign * slope * (slopes.T @ self.weights), slope * sd
 
-    def _places(self, curves: Float[np.ndarray, "curves steps"]) -> Float[np.ndarray, "curves segments"]:
+    def _places(self, curves: Float[np.ndarray, "curves *groups steps"]) -> Float[np.ndarray, "curves axes"]:
         return places_of(learning_rates(curves), self.unit_rate)
 
     def _moments(
-        self, curves: Float[np.ndarray, "curves steps"], observed: bool
+        self, curves: Float[np.ndarray, "curves *groups steps"], observed: bool
     ) -> tuple[Float[np.ndarray, "curves"], Float[np.ndarray, "curves"]]:
         """Mean and standard deviation of the values of curves."""
         mean, variance = self._posterior(self._places(curves))
@@ -177,14 +180,14 @@ class CurveModel(NamedTuple):
 
     @on_one_thread
     def _posterior(
-        self, places: Float[np.ndarray, "curves segments"]
+        self, places: Float[np.ndarray, "curves axes"]
     ) -> tuple[Float[np.ndarray, "curves"], Float[np.ndarray, "curves"]]:
         cross, solved = self._crossed(places)
         prior = CONSTANT + self.parameters.amplitude**2
         return cross.T @ self.weights, np.maximum(prior - np.sum(solved**2, axis=0), 0)
 
     def _crossed(
-        self, places: Float[np.ndarray, "curves segments"]
+        self, places: Float[np.ndarray, "curves axes"]
     ) -> tuple[Float[np.ndarray, "means curves"], Float[np.ndarray, "means curves"]]:
         """The covariance of the means with latent values at places, and the root's inverse times it."""
         cross = self.parameters.covariance(places, self.runs.places).T  # columns in order, for LAPACK

@@ -16,6 +16,7 @@ SEGMENTS = 10
 LARGE = 3.0  # heights, in their unit, from where on their order of magnitude counts
 LEAST = 3  # runs that a model needs
 SMALLEST = 0.02  # of the curves' scale: a learning rate far below it is as good as none
+LOWEST = 1e-30  # mean rate of a whole curve
 
 
 def is_enough(scores: Float[np.ndarray, "runs"]) -> bool:
@@ -73,13 +74,13 @@ class Runs(NamedTuple):
     the single runs tell. The parameters are fitted to the means alone.
 
     Attributes:
-      places: of each mean's curve, logarithms of its segments.
+      places: of each mean's curve, as `places_of` has them.
       values: the means.
       shares: of b in each mean, as a factor on independent normal luck of each block.
       counts: runs of each mean.
     """
 
-    places: Float[np.ndarray, "means segments"]
+    places: Float[np.ndarray, "means axes"]
     values: Float[np.ndarray, "means"]
     shares: Float[np.ndarray, "means blocks"]
     counts: Int[np.ndarray, "means"]
@@ -87,7 +88,7 @@ class Runs(NamedTuple):
     @classmethod
     def of(
         cls,
-        places: Float[np.ndarray, "runs segments"],
+        places: Float[np.ndarray, "runs axes"],
         values: Float[np.ndarray, "runs"],
         seeds: Sequence[Hashable],
     ) -> "Runs":
@@ -112,10 +113,12 @@ class Runs(NamedTuple):
 
 
 def places_of(
-    curves: Float[np.ndarray, "curves steps"], unit_rate: float
-) -> Float[np.ndarray, "curves segments"]:
-    """log(mean over each segment + ε), ε = `SMALLEST` · unit_rate."""
-    return np.log(segment_means(curves) + SMALLEST * unit_rate)
+    curves: Float[np.ndarray, "curves groups steps"], unit_rate: float
+) -> Float[np.ndarray, "curves axes"]:
+    """Of the first group log(mean over each segment + ε), ε = `SMALLEST` · unit_rate; of each other one, with
+    a curve of the same shape, log(mean over all steps)."""
+    segments = np.log(segment_means(curves[:, 0]) + SMALLEST * unit_rate)
+    return np.concatenate([segments, np.log(np.maximum(curves[:, 1:].mean(axis=2), LOWEST))], axis=1)
 
 
 def segment_means(curves: Float[np.ndarray, "curves steps"]) -> Float[np.ndarray, "curves segments"]:
@@ -134,25 +137,28 @@ def segment_means(curves: Float[np.ndarray, "curves steps"]) -> Float[np.ndarray
 
 def checked(curves, scores, seeds: Sequence[Hashable], sign: int) -> tuple[np.ndarray, np.ndarray]:
     """Curves and scores that a model can be fitted to; a run that diverged has the worst other score."""
-    curves, scores = learning_rates(curves), sign * as_scores(sign * np.asarray(scores))
-    if scores.shape != (len(curves),) or len(seeds) != len(curves):
+    rates, scores = learning_rates(curves), sign * as_scores(sign * np.asarray(scores))
+    if scores.shape != (len(rates),) or len(seeds) != len(rates):
         raise ValueError(
             "curves must have a score and a seed each, got shapes"
-            f" {curves.shape}, {scores.shape} and {len(seeds)} seeds"
+            f" {np.shape(curves)}, {scores.shape} and {len(seeds)} seeds"
         )
     if not is_enough(scores):
         raise ValueError(
             f"a model needs {LEAST} runs that did not diverge and differ, got the scores {scores}"
         )
     finite = np.isfinite(scores)
-    return curves, np.where(finite, scores, sign * np.max(sign * scores[finite]))
+    return rates, np.where(finite, scores, sign * np.max(sign * scores[finite]))
 
 
-def learning_rates(curves) -> Float[np.ndarray, "curves steps"]:
-    """Those of every step, a row a curve. Raises ValueError where they are none."""
+def learning_rates(curves) -> Float[np.ndarray, "curves groups steps"]:
+    """Those of every step, a row a group of parameters. Raises ValueError where they are none."""
     curves = np.asarray(curves, np.float64)
-    if curves.ndim != 2 or not curves.shape[1]:
-        raise ValueError(f"curves must be an array (curves, steps), got shape {curves.shape}")
+    if curves.ndim not in (2, 3) or not all(curves.shape[1:]):
+        raise ValueError(
+            f"curves must be an array (curves, steps), got shape {curves.shape}; with groups, of three axes"
+        )
+    curves = curves[:, None] if curves.ndim == 2 else curves
     if not np.all((curves >= 0) & (curves < np.inf)):
         raise ValueError(
             f"curves must be finite learning rates from 0 on, got {np.min(curves)} to {np.max(curves)}"

@@ -23,7 +23,7 @@ from schedules.search.curve_runs import Runs, checked, places_of
 @on_one_thread
 def left_out(
     model: CurveModel,
-    curves: Float[np.ndarray, "runs steps"],
+    curves: Float[np.ndarray, "runs *groups steps"],
     scores: Float[np.ndarray, "runs"],
     seeds: Sequence[Hashable],
     groups: Sequence[Hashable],
@@ -61,7 +61,7 @@ def left_out(
 
 
 def _each(
-    places: Float[np.ndarray, "runs segments"], values: Float[np.ndarray, "runs"], seeds: Sequence[Hashable]
+    places: Float[np.ndarray, "runs axes"], values: Float[np.ndarray, "runs"], seeds: Sequence[Hashable]
 ) -> Runs:
     """Every run by itself, where `Runs.of` has means."""
     _, block = np.unique(np.array([str(seed) for seed in seeds]), return_inverse=True)

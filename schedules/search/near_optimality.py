@@ -21,6 +21,7 @@ import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
 from schedules.families import FAMILIES, FREE_LEVELS
+from schedules.groups import grouped_as
 from schedules.search.keys import named_key
 from schedules.search.local_search import (
     CHALLENGERS,
@@ -148,14 +149,17 @@ def free_start(winner: Candidate) -> Candidate:
     """The `free` shape through the winner's learning rates at its equally spaced knots.
 
     The levels are the winner's curve over its largest height at a knot, which the base learning rate takes
-    up. Between the knots the two differ.
+    up. Between the knots the two differ. A winner in groups has those of the first; the ratio stays.
     """
     knots = jnp.linspace(0, 1, FREE_LEVELS)
-    heights = np.asarray(winner.family.curve_at(knots, winner.params), np.float64)
+    curves = np.asarray(winner.family.curve_at(knots, winner.params), np.float64)
+    heights = curves.reshape(-1, FREE_LEVELS)[0]
     largest = float(heights.max())
     levels = heights / largest if largest > 0 else np.ones(FREE_LEVELS)
     params = {f"level_{place}": float(level) for place, level in enumerate(levels)}
-    return Candidate(FAMILIES[FREE], 0, params, winner.base_lr * (largest or 1.0))
+    family = grouped_as(winner.family, FAMILIES[FREE])
+    ratio = {name: winner.params[name] for name in family.space if name not in params}
+    return Candidate(family, 0, params | ratio, winner.base_lr * (largest or 1.0))
 
 
 def _own_line(name: str, winner: Winner, space: SearchSpace) -> _Line:

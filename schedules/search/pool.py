@@ -25,7 +25,7 @@ class Pool(NamedTuple):
 
     names: tuple[str, ...]
     points: tuple[Float[np.ndarray, " _"], ...]
-    curves: Float[np.ndarray, "candidates steps"]
+    curves: Float[np.ndarray, "candidates *groups steps"]
 
     @property
     def places(self) -> list[Place]:
@@ -76,7 +76,7 @@ def neighbours_of(
     spaces: Mapping[str, SearchSpace], pool: Pool, count: int, spread: float, generator: np.random.Generator
 ) -> Pool:
     """So many neighbours of each candidate, which differ on some half of its axes."""
-    num_steps = pool.curves.shape[1]
+    num_steps = pool.curves.shape[-1]
     names, points, curves = [], [], []
     for name in dict.fromkeys(pool.names):
         own = np.stack([point for family, point in pool.places if family == name])
@@ -111,19 +111,20 @@ def proposals_at(
 
 def curves_at(
     space: SearchSpace, points: Float[np.ndarray, "points dims"], num_steps: int
-) -> Float[np.ndarray, "points steps"]:
+) -> Float[np.ndarray, "points *groups steps"]:
     """The learning rates of every step at points of a space's cube."""
     padded = np.pad(points, ((0, -len(points) % CHUNK), (0, 0)))
     chunks = []
     for chunk in padded.reshape(-1, CHUNK, space.dimensions):  # all of one size, for each is compiled
-        rates = space.learning_rates.from_unit(jnp.asarray(chunk[:, -1:]))
-        chunks.append(np.asarray(rates * _multipliers(space.family, num_steps, jnp.asarray(chunk[:, :-1]))))
+        rates = space.learning_rates.from_unit(jnp.asarray(chunk[:, -1]))
+        multipliers = _multipliers(space.family, num_steps, jnp.asarray(chunk[:, :-1]))
+        chunks.append(np.asarray(jnp.expand_dims(rates, range(1, multipliers.ndim)) * multipliers))
     return np.concatenate(chunks)[: len(points)]
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _multipliers(
     family: Family, num_steps: int, points: Float[Array, "points dims"]
-) -> Float[Array, "points steps"]:
+) -> Float[Array, "points *groups steps"]:
     x = jnp.arange(num_steps, dtype=float) / float(num_steps)
     return jax.vmap(lambda params: family.curve_at(x, params))(family.from_unit(points))

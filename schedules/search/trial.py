@@ -86,7 +86,7 @@ class SearchSpace:
 
 
 @functools.lru_cache(maxsize=4096)
-def _multipliers(candidate: Candidate, num_steps: int) -> Float[np.ndarray, "steps"]:
+def _multipliers(candidate: Candidate, num_steps: int) -> Float[np.ndarray, "*groups steps"]:
     # for one shape at a time: the last bits of a batch could depend on its size; copied, for what is
     # remembered would keep a device's buffer of several times its size
     return np.array(candidate.family.multipliers(candidate.params, num_steps))
@@ -116,7 +116,7 @@ class Trial(NamedTuple):
         return self.candidate.params
 
     @property
-    def learning_rates(self) -> Float[np.ndarray, "steps"]:
+    def learning_rates(self) -> Float[np.ndarray, "*groups steps"]:
         """base_lr · multipliers, in float32."""
         return np.float32(self.base_lr) * _multipliers(self.candidate, self.num_steps)
 

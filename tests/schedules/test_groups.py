@@ -1,0 +1,160 @@
+"""Curves of two groups of parameters: their tables, what the model sees, and a search of the ratio."""
+
+import math
+
+import jax
+import numpy as np
+import pytest
+
+from schedules import FAMILIES, CurveModel, Interval
+from schedules.groups import in_groups
+from schedules.search import Candidate, SearchSpace, Trial
+from schedules.search import asynchronous as stages
+from schedules.search.asynchronous import History, RunBudget, next_step
+from schedules.search.curve_functions import Functions
+from schedules.search.curves import Exploration, explore, model_of, ranked
+from schedules.search.near_optimality import free_start
+from schedules.search.pool import curves_at
+from tests.schedules.dense_process import (
+    Truth,
+    height_slope,
+    heights_of,
+    posterior,
+    segment_logarithms,
+    values_of,
+)
+from tests.schedules.landscapes import NUM_STEPS, Bowl, logarithms
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+RATIOS = Interval(1e-2, 1e2, log=True)
+SPACES = {
+    name: SearchSpace(in_groups(FAMILIES[name], RATIOS), Interval(1e-2, 1.0, log=True))
+    for name in ("linear", "wsd")
+}
+KEY = jax.random.key(0)
+
+
+@pytest.mark.parametrize("name", ["linear", "wsd", "free"])
+def test_the_second_group_has_the_ratio_times_the_first_ones_table(name, draw):
+    params = draw(name, seed=1)
+    first, second = np.asarray(in_groups(FAMILIES[name], RATIOS).multipliers({**params, "ratio": 12.3}, 30))
+    np.testing.assert_array_equal(first, FAMILIES[name].multipliers(params, 30))
+    np.testing.assert_array_equal(second, np.float32(12.3) * first)
+
+
+@pytest.mark.parametrize("ratio", [0.0, -1.0, math.inf, math.nan])
+def test_a_ratio_that_is_none_is_refused(ratio):
+    with pytest.raises(ValueError, match=r"linear: ratio must be in \(0, inf\)"):
+        SPACES["linear"].family.multipliers({"warmup": 0.1, "ratio": ratio}, 5)
+
+
+def test_a_pools_curves_are_those_that_are_run():
+    points = np.random.default_rng(0).random((3, 5)).astype(np.float32)
+    computed = curves_at(SPACES["wsd"], points, NUM_STEPS)
+    assert computed.shape == (3, 2, NUM_STEPS)
+    for place, candidate in enumerate(SPACES["wsd"].candidates(points, 0)):
+        own = Trial("", candidate, NUM_STEPS, 0).learning_rates
+        np.testing.assert_allclose(computed[place], own, rtol=1e-5, atol=1e-8)
+
+
+def drawn_pairs(count, seed):
+    """Of any two curves: the model asks for no ratio."""
+    return np.exp(np.random.default_rng(seed).normal([[[-2.0], [-5.0]]], 0.7, (count, 2, 20)))
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    curves, seeds = drawn_pairs(24, seed=0), [number // 4 for number in range(24)]
+    levels = np.log(curves.mean(axis=2) / [0.2, 0.005]) ** 2
+    scores = np.exp(levels.sum(axis=1) + np.random.default_rng(1).normal(0, 0.1, 24))
+    return curves, scores, seeds, CurveModel.fit(curves, scores, seeds)
+
+
+def expected(fitted, queries):
+    """Mean and covariance of the values of pairs, by the formula."""
+    curves, scores, seeds, model = fitted
+    unit_rate = np.median(curves[:, 0].max(axis=1))
+    places, asked = (
+        np.column_stack([segment_logarithms(pairs[:, 0], unit_rate), np.log(pairs[:, 1].mean(axis=1))])
+        for pairs in (curves, queries)
+    )
+    values = values_of(np.log(scores) - np.log(scores).min())
+    return posterior(places, values, seeds, asked, Truth(*model.parameters))
+
+
+def test_predictions_are_those_from_the_segments_of_the_first_and_the_mean_of_the_second(fitted):
+    queries, (_, scores, _, model) = drawn_pairs(9, seed=2), fitted
+    mean, covariance = expected(fitted, queries)
+    level, sd = model.predict(queries)
+    np.testing.assert_allclose(level, np.log(scores).min() + heights_of(mean), atol=1e-6)
+    np.testing.assert_allclose(sd, height_slope(mean) * np.sqrt(np.diag(covariance)), rtol=1e-5)
+
+
+def test_drawn_functions_have_the_posteriors_mean(fitted):
+    queries, (_, scores, _, model) = drawn_pairs(5, seed=2), fitted
+    mean, covariance = expected(fitted, queries)
+    drawn = values_of(Functions.of([model], 2000, KEY)(queries) - np.log(scores).min())
+    error = np.sqrt(np.diag(covariance) / 2000)
+    assert np.all(np.abs(drawn.mean(axis=0) - mean) < 5 * error)
+
+
+def test_the_sensitivity_is_the_slope_in_a_segment_of_the_first_group(fitted):
+    (pair,), model = drawn_pairs(1, seed=3), fitted[3]
+    ends = np.stack([pair, pair])
+    ends[:, 0, 4:6] *= np.exp([[-1e-4], [1e-4]])
+    lower, upper = model.means(ends)
+    slopes, deviations = model.sensitivity(pair)
+    assert slopes.shape == deviations.shape == (10,)
+    assert slopes[2] == pytest.approx((upper - lower) / 2e-4, rel=1e-3)
+
+
+class Pairs(Bowl):
+    """A bowl in the first group's curve, with a valley in the mean rate of the second: lowest at a ratio."""
+
+    def level(self, rates):
+        shape = logarithms(rates[0]) - logarithms(self.best[0])
+        return self.steepness * shape @ shape + 0.5 * math.log(rates[1].mean() / self.best[1].mean()) ** 2
+
+    @classmethod
+    def around(cls, ratio, **options):
+        candidate = Candidate(SPACES["wsd"].family, 0, {**SHAPE, "ratio": ratio}, 0.2)
+        return cls(Trial("", candidate, NUM_STEPS, 0).learning_rates, **options)
+
+
+SHAPE = {"warmup": 0.1, "decay": 0.6, "floor": 0.0}
+
+
+@pytest.mark.parametrize("ratio", [0.05, 5.0])
+def test_the_search_finds_the_ratio(ratio):
+    landscape = Pairs.around(ratio)
+    scores = explore(SPACES, Exploration(48, 8, 0, 1, NUM_STEPS), KEY, landscape.evaluate)
+    best = ranked(scores, model_of(scores))[0]
+    rates = Trial("", best, NUM_STEPS, 0).learning_rates
+    assert abs(math.log(rates[1].mean() / landscape.best[1].mean())) < math.log(
+        1.3
+    )  # of 1e4 that are searched
+    assert landscape.truth(best) < math.log(1.1)  # a run's own luck is 11 %
+
+
+def test_a_free_curve_begins_with_the_winners_ratio():
+    winner = Candidate(SPACES["wsd"].family, 3, {**SHAPE, "ratio": 0.5}, 0.2)
+    start = free_start(winner)
+    alone = free_start(Candidate(FAMILIES["wsd"], 3, SHAPE, 0.2))
+    assert start.proposal == {"params": {**alone.params, "ratio": 0.5}, "base_lr": alone.base_lr}
+    first, second = Trial("", start, NUM_STEPS, 0).learning_rates
+    np.testing.assert_allclose(second, 0.5 * first, rtol=1e-6)
+
+
+def test_a_challenge_keeps_to_the_groups(monkeypatch):
+    monkeypatch.setattr(stages, "CHALLENGED", 40)
+    budget, landscape = RunBudget(runs=120, num_steps=NUM_STEPS), Pairs.around(0.1)
+    asked, told, outcome = [], {}, None
+    while outcome is None:
+        history = History(asked, told, np.empty((0, 2, NUM_STEPS)), np.empty(0))
+        trials, outcome = next_step(SPACES, budget, KEY, history)
+        asked += trials
+        told |= {trial.identity: score for trial, score in landscape.evaluate(trials).items()}
+    challengers = [trial for trial in asked if trial.stage == "challenge 0"]
+    assert len({trial.candidate for trial in challengers}) > 1
+    assert all(trial.learning_rates.shape == (2, NUM_STEPS) for trial in challengers)
+    assert 0 < outcome.verdict.delta < 1
