@@ -21,7 +21,7 @@ WIDEST = 6.0  # spreads of the prior that a parameter may lie from its centre
 # of the logarithms of a, τ, σ and every ℓ: centre and spread of the normal prior
 AMPLITUDE, SEED, NOISE, LENGTH = (-0.7, 1.0), (-2.3, 1.0), (-1.9, 1.0), (1.1, 0.6)
 OWN = 0.3  # the spread of a segment's ℓ about what all of them share
-GROUP = (0.0, 1.0)  # of another group's ℓ: a factor of all its curve is one of ten segments together
+GROUP = (0.0, 1.0)  # of the ℓ of another group, whose curve moves as one: √10 of it are a segment's
 CONSTANT = 1.0  # the prior variance κ of the level that all curves share
 STRIP = 64  # rows of a covariance that are computed together: a cache holds them
 

@@ -139,8 +139,8 @@ def test_the_search_finds_the_ratio(ratio):
 def test_a_free_curve_begins_with_the_winners_ratio():
     winner = Candidate(SPACES["wsd"].family, 3, {**SHAPE, "ratio": 0.5}, 0.2)
     start = free_start(winner)
-    alone = free_start(Candidate(FAMILIES["wsd"], 3, SHAPE, 0.2))
-    assert start.proposal == {"params": {**alone.params, "ratio": 0.5}, "base_lr": alone.base_lr}
+    single = free_start(Candidate(FAMILIES["wsd"], 3, SHAPE, 0.2))
+    assert start.proposal == {"params": {**single.params, "ratio": 0.5}, "base_lr": single.base_lr}
     first, second = Trial("", start, NUM_STEPS, 0).learning_rates
     np.testing.assert_allclose(second, 0.5 * first, rtol=1e-6)
 
