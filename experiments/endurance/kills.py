@@ -25,7 +25,9 @@ from experiments.study.running.stopping import follow_parent
 
 ASKER, TELLER, WORKER = PROCESSES = "asker", "teller", "worker"
 SOONEST, LATEST = 0.005, 5.0  # seconds: a command takes hundredths of one, or seconds where it computes
+SPARED = 0.5  # of all processes, so that a search gets on where the machine is slow
 PAUSE = 0.05  # seconds between two asks
+BY_COMMANDS = 4  # of so many workers all but one
 GIVEN, WAITING, FINISHED = 0, 3, 4  # exit statuses
 STATUSES = {ASKER: (GIVEN, WAITING, FINISHED), TELLER: (0,), WORKER: (WAITING, FINISHED)}  # where all is well
 
@@ -68,7 +70,7 @@ class Killer:
 
     def __init__(self, kills: int, seed: int):
         self.started, self.killed = collections.Counter(), collections.Counter()
-        self._kills, self._moments = kills, random.Random(seed)
+        self._kills, self._random = kills, random.Random(seed)
         self._turn = threading.Lock()  # starting a process looks after all the others, which no two may do
         self._context = forkserver()  # begun in the main thread, whose signals it leaves alone
 
@@ -84,7 +86,7 @@ class Killer:
             with self._turn:
                 process.start()
             self.started[kind] += 1
-            wait([process.sentinel], self._moment() if self.remaining else None)
+            wait([process.sentinel], self._moment())
             with self._turn:
                 process.kill()
                 process.join()
@@ -92,9 +94,11 @@ class Killer:
                 return process.exitcode
             self.killed[kind] += 1
 
-    def _moment(self) -> float:
-        """Seconds, of any order of magnitude."""
-        return math.exp(self._moments.uniform(math.log(SOONEST), math.log(LATEST)))
+    def _moment(self) -> float | None:
+        """Seconds of any order of magnitude, or None for a process that is spared."""
+        if not self.remaining or self._random.random() < SPARED:
+            return None
+        return math.exp(self._random.uniform(math.log(SOONEST), math.log(LATEST)))
 
 
 class Search:
@@ -113,7 +117,7 @@ class Search:
         return self._problems
 
     def _work(self, worker: int) -> None:
-        step = self._step_by_commands if worker % 2 else self._step_by_itself
+        step = self._step_by_commands if worker % BY_COMMANDS else self._step_by_itself
         while not self._problems and step(str(worker)) != FINISHED:
             time.sleep(PAUSE)
 
