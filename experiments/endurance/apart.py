@@ -40,9 +40,11 @@ Studies = Annotated[tuple[Literal[tuple(STUDIES)], ...], entries(1), EACH_ONCE]
 
 @functools.cache
 def forkserver() -> ForkServerContext:
-    """Starts processes in which every study is imported, and JAX has not looked for devices yet."""
+    """Starts processes in which every study and measurement is imported, and JAX has not looked for devices
+    yet."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(sorted({f"experiments.{study.study}" for study in STUDIES.values()}))
+    studies = sorted({f"experiments.{study.study}" for study in STUDIES.values()})
+    context.set_forkserver_preload([*studies, "experiments.endurance.command"])
     handler = signal.signal(signal.SIGINT, signal.SIG_IGN)  # while they import too
     multiprocessing.forkserver.ensure_running()
     signal.signal(signal.SIGINT, handler)

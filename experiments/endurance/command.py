@@ -7,6 +7,7 @@ from rich.console import Console
 
 from experiments.endurance.apart import check_devices
 from experiments.endurance.interruptions import Interruptions
+from experiments.endurance.jobs import Jobs
 from experiments.endurance.overhead import Overhead
 from experiments.endurance.placements import Placements
 from experiments.endurance.scaling import Scaling
@@ -22,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     def command(console: Console) -> int:
         subject = parsed(
-            Interruptions | Placements | Soak | Overhead | Scaling,
+            Interruptions | Jobs | Placements | Soak | Overhead | Scaling,
             sys.argv[1:] if arguments is None else arguments,
             prog="steepest endurance",
             description=DESCRIPTION,

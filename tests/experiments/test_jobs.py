@@ -81,6 +81,16 @@ def test_two_shell_workers_finish_a_search_with_a_job_that_knows_nothing_of_it(j
     assert all(0 < trial.told.value < 3 for trial in last)
 
 
+def test_a_worker_whose_value_is_refused_ends_and_runs_the_trial_no_more(jobs, environment):
+    told(jobs, 1)
+    command = ["sh", EXAMPLES / "worker.sh", jobs.path, "a", "sh", "-c", "echo step 1; echo 0.5"]
+    worker = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE)
+    assert worker.returncode == 1
+    assert worker.stderr.count("step 1") == 1
+    (trial,) = jobs.status().pending
+    assert trial.worker == "a"
+
+
 def test_the_file_of_a_trial_holds_the_schedule_of_its_family(jobs, capsys):
     assert main(["ask", str(jobs.path), "--worker", "a"]) == 0
     line = capsys.readouterr().out
