@@ -4,8 +4,12 @@ from optim.adaptive_batch import AdaptiveBatchState, adaptive_batch
 from optim.batch_control import BatchController, BatchState
 from optim.describe import Description, LeafPlan, describe
 from optim.equinox_modules import equinox_routing
+from optim.evaluation import evaluation_params
 from optim.flax_names import STACKED, by_name
 from optim.layerwise import Choice, scale_by_spec_sign, spec_sign
+from optim.lion_cub import LionCubState, distributed_signum, lion_cub
+from optim.local_methods import diloco, local_sgd, palsgd, post_local_sgd, snoo
+from optim.local_steps import LocalState, local_steps
 from optim.low_rank import compressed_specs, dion, orth_dion, scale_by_dion
 from optim.momentum import scale_by_momentum
 from optim.noise import NoiseIndex, NoiseState, record_noise
@@ -15,6 +19,7 @@ from optim.scales import SHAPE_SCALES, shape_scales
 from optim.sign import sign_descent, signum
 from optim.spectral import muon, scale_by_polar, spectral_descent
 from optim.step import Decay, descend
+from optim.workers import WorkersState, on_workers
 
 __all__ = [
     "SHAPE_SCALES",
@@ -26,19 +31,31 @@ __all__ = [
     "Decay",
     "Description",
     "LeafPlan",
+    "LionCubState",
+    "LocalState",
     "NoiseIndex",
     "NoiseState",
     "Route",
     "Routing",
+    "WorkersState",
     "adaptive_batch",
     "by_name",
     "compressed_specs",
     "descend",
     "describe",
+    "diloco",
     "dion",
+    "distributed_signum",
     "equinox_routing",
+    "evaluation_params",
+    "lion_cub",
+    "local_sgd",
+    "local_steps",
     "muon",
+    "on_workers",
     "orth_dion",
+    "palsgd",
+    "post_local_sgd",
     "record_noise",
     "routed",
     "scale_by_dion",
@@ -48,6 +65,7 @@ __all__ = [
     "shape_scales",
     "sign_descent",
     "signum",
+    "snoo",
     "spec_sign",
     "spectral_descent",
 ]

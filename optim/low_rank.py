@@ -22,6 +22,7 @@ from optim.routing import BY_NAME, Routing
 from optim.scales import SCALES
 from optim.sharding import call_in_auto_mode
 from optim.state import beside_params
+from optim.workers import own
 
 Right = Literal["normalize", "qr", "polar"]
 
@@ -103,7 +104,7 @@ def scale_by_dion(
         )
         tell_matrices(params, routing, scale)
         starts = _warm_starts(buffers, routing, rank_of, jax.random.key(seed))
-        return LowRankState(buffers, beside_params(starts, params))
+        return LowRankState(own(buffers, axis_name), beside_params(starts, params))
 
     def step(updates, buffers, warm_starts):
         sums = jax.tree.map(lambda m, g: m + g.astype(m.dtype) / HEADROOM, buffers, updates)

@@ -23,8 +23,8 @@ RANKS = ("rank_fraction", "rank_multiple")
 @dataclasses.dataclass(frozen=True)
 class Case:
     """A learning rate → transformation; how fast and how long it takes to optax's targets; and what has
-    hyperparameters to inject, with those that decide shapes; and whether it takes gradients in parts, and
-    steps with a state that all varies over ranks."""
+    hyperparameters to inject, with those that decide shapes; and whether it takes gradients in parts, steps
+    with a state that all varies over ranks, and begins without the parameters' values."""
 
     build: Callable
     rate: float = 0.03
@@ -33,6 +33,7 @@ class Case:
     static: tuple[str, ...] = ()
     parts: bool = False
     apart: bool = True
+    valueless: bool = True
 
 
 def matrices(*directions):
@@ -47,6 +48,15 @@ def adaptive(rate):
 
 def studied(name, factory, rate=0.03, steps=3000, static=()):
     return Case(lambda rate: OPTIMIZERS[name].build(rate, 0.0), rate, steps, factory, static)
+
+
+def anchored(method, **options):
+    return Case(lambda rate: method(optax.adam(rate), every=4, **options), 0.01, 6000, valueless=False)
+
+
+def agreed(method):
+    factory = functools.partial(method, axis_name=None, workers=1)
+    return Case(factory, 0.01, factory=factory, static=("workers",))
 
 
 CASES = {
@@ -68,6 +78,10 @@ CASES = {
         factory=functools.partial(optim.spec_sign, choice=TO_SPECTRAL),
     ),
     "adaptive_batch": Case(adaptive, steps=6000, apart=False),  # its ranks share one batch, by `axis_name`
+    "lion_cub": agreed(optim.lion_cub),
+    "distributed_signum": agreed(optim.distributed_signum),
+    "post_local_sgd": anchored(optim.post_local_sgd, start=10),
+    "palsgd": anchored(optim.palsgd, mix=0.02),
     "record_noise": Case(lambda rate: optax.chain(optim.record_noise(8), optax.adam(rate)), parts=True),
     "scale_by_dion": Case(matrices(optim.scale_by_dion(rank=2))),
     "scale_by_momentum": Case(matrices(optim.scale_by_momentum(0.9), optim.scale_by_polar())),
@@ -79,11 +93,14 @@ CASES = {
         )
     ),
 }
-INSIDE = {"descend", "routed", "scale_by_polar"}  # in those called `matrices`
+INSIDE = {  # those called `matrices` and `anchored`, and in test_workers.py
+    "descend", "diloco", "local_sgd", "local_steps", "on_workers", "routed", "scale_by_polar", "snoo",
+}  # fmt: skip
 NO_TRANSFORMATION = {
     "SHAPE_SCALES", "STACKED", "AdaptiveBatchState", "BatchController", "BatchState", "Choice", "Decay",
-    "Description", "LeafPlan", "NoiseIndex", "NoiseState", "Route", "Routing", "by_name", "compressed_specs",
-    "describe", "equinox_routing", "shape_scales",
+    "Description", "LeafPlan", "LionCubState", "LocalState", "NoiseIndex", "NoiseState", "Route", "Routing",
+    "WorkersState", "by_name", "compressed_specs", "describe", "equinox_routing", "evaluation_params",
+    "shape_scales",
 }  # fmt: skip
 
 
