@@ -12,7 +12,9 @@ from optim.noise import NoiseIndex, NoiseState, record_noise
 from optim.route import Route
 from optim.routing import Routing, routed
 from optim.scales import SHAPE_SCALES, shape_scales
+from optim.sharpness import sharpness_aware
 from optim.sign import sign_descent, signum
+from optim.smoothness import SmoothnessState, smoothness_adaptive
 from optim.spectral import muon, scale_by_polar, spectral_descent
 from optim.step import Decay, descend
 
@@ -30,6 +32,7 @@ __all__ = [
     "NoiseState",
     "Route",
     "Routing",
+    "SmoothnessState",
     "adaptive_batch",
     "by_name",
     "compressed_specs",
@@ -46,8 +49,10 @@ __all__ = [
     "scale_by_polar",
     "scale_by_spec_sign",
     "shape_scales",
+    "sharpness_aware",
     "sign_descent",
     "signum",
+    "smoothness_adaptive",
     "spec_sign",
     "spectral_descent",
 ]

@@ -23,8 +23,8 @@ RANKS = ("rank_fraction", "rank_multiple")
 @dataclasses.dataclass(frozen=True)
 class Case:
     """A learning rate → transformation; how fast and how long it takes to optax's targets; and what has
-    hyperparameters to inject, with those that decide shapes; and whether it takes gradients in parts, and
-    steps with a state that all varies over ranks."""
+    hyperparameters to inject, with those that decide shapes; and whether it takes gradients in parts, takes
+    them again elsewhere, of all parameters, and steps with a state that all varies over ranks."""
 
     build: Callable
     rate: float = 0.03
@@ -32,6 +32,7 @@ class Case:
     factory: Callable | None = None
     static: tuple[str, ...] = ()
     parts: bool = False
+    again: bool = False
     apart: bool = True
 
 
@@ -78,12 +79,14 @@ CASES = {
             kinds=("hidden", "embed", "head"),
         )
     ),
+    "sharpness_aware": Case(lambda rate: optim.sharpness_aware(optax.adam(rate), radius=1e-3), again=True),
+    "smoothness_adaptive": Case(lambda _: optim.smoothness_adaptive(1e-4), steps=30_000, again=True),
 }
 INSIDE = {"descend", "routed", "scale_by_polar"}  # in those called `matrices`
 NO_TRANSFORMATION = {
     "SHAPE_SCALES", "STACKED", "AdaptiveBatchState", "BatchController", "BatchState", "Choice", "Decay",
-    "Description", "LeafPlan", "NoiseIndex", "NoiseState", "Route", "Routing", "by_name", "compressed_specs",
-    "describe", "equinox_routing", "shape_scales",
+    "Description", "LeafPlan", "NoiseIndex", "NoiseState", "Route", "Routing", "SmoothnessState", "by_name",
+    "compressed_specs", "describe", "equinox_routing", "shape_scales",
 }  # fmt: skip
 
 
@@ -118,7 +121,11 @@ def drawn(seed, dtype=np.float32):
     return jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape), dtype), START)
 
 
-def extra(case, gradients):
-    if not case.parts:
-        return {}
-    return {"part_gradients": jax.tree.map(lambda g: jnp.stack([g - 0.1, g + 0.1]), gradients)}
+def extra(case, gradients, grad_fn=None):
+    """What its update takes beside; the gradient elsewhere is one of a quadratic unless told."""
+    arguments = {}
+    if case.parts:
+        arguments["part_gradients"] = jax.tree.map(lambda g: jnp.stack([g - 0.1, g + 0.1]), gradients)
+    if case.again:
+        arguments["grad_fn"] = grad_fn or (lambda params: jax.tree.map(jnp.add, gradients, params))
+    return arguments
