@@ -2,10 +2,12 @@
 
 from optim.adaptive_batch import AdaptiveBatchState, adaptive_batch
 from optim.batch_control import BatchController, BatchState
+from optim.conjugate import CONJUGATE_RULES, ConjugateState, conjugate_gradient
 from optim.describe import Description, LeafPlan, describe
 from optim.equinox_modules import equinox_routing
 from optim.flax_names import STACKED, by_name
 from optim.layerwise import Choice, scale_by_spec_sign, spec_sign
+from optim.look_ahead import extragradient
 from optim.low_rank import compressed_specs, dion, orth_dion, scale_by_dion
 from optim.momentum import scale_by_momentum
 from optim.noise import NoiseIndex, NoiseState, record_noise
@@ -19,12 +21,14 @@ from optim.spectral import muon, scale_by_polar, spectral_descent
 from optim.step import Decay, descend
 
 __all__ = [
+    "CONJUGATE_RULES",
     "SHAPE_SCALES",
     "STACKED",
     "AdaptiveBatchState",
     "BatchController",
     "BatchState",
     "Choice",
+    "ConjugateState",
     "Decay",
     "Description",
     "LeafPlan",
@@ -36,10 +40,12 @@ __all__ = [
     "adaptive_batch",
     "by_name",
     "compressed_specs",
+    "conjugate_gradient",
     "descend",
     "describe",
     "dion",
     "equinox_routing",
+    "extragradient",
     "muon",
     "orth_dion",
     "record_noise",

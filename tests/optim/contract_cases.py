@@ -81,12 +81,19 @@ CASES = {
     ),
     "sharpness_aware": Case(lambda rate: optim.sharpness_aware(optax.adam(rate), radius=1e-3), again=True),
     "smoothness_adaptive": Case(lambda _: optim.smoothness_adaptive(1e-4), steps=30_000, again=True),
+    "conjugate_gradient": Case(
+        lambda rate: optax.chain(optim.conjugate_gradient("hager_zhang"), optax.scale_by_learning_rate(rate)),
+        0.001,
+        12_000,
+    ),
+    "extragradient": Case(lambda rate: optim.extragradient(optax.adam(rate)), again=True),
 }
 INSIDE = {"descend", "routed", "scale_by_polar"}  # in those called `matrices`
 NO_TRANSFORMATION = {
-    "SHAPE_SCALES", "STACKED", "AdaptiveBatchState", "BatchController", "BatchState", "Choice", "Decay",
-    "Description", "LeafPlan", "NoiseIndex", "NoiseState", "Route", "Routing", "SmoothnessState", "by_name",
-    "compressed_specs", "describe", "equinox_routing", "shape_scales",
+    "CONJUGATE_RULES", "SHAPE_SCALES", "STACKED", "AdaptiveBatchState", "BatchController", "BatchState",
+    "Choice", "ConjugateState", "Decay", "Description", "LeafPlan", "NoiseIndex", "NoiseState", "Route",
+    "Routing", "SmoothnessState", "by_name", "compressed_specs", "describe", "equinox_routing",
+    "shape_scales",
 }  # fmt: skip
 
 
