@@ -2,6 +2,7 @@
 
 from optim.adaptive_batch import AdaptiveBatchState, adaptive_batch
 from optim.batch_control import BatchController, BatchState
+from optim.conjugate import CONJUGATE_RULES, ConjugateState, conjugate_gradient
 from optim.describe import Description, LeafPlan, describe
 from optim.equinox_modules import equinox_routing
 from optim.evaluation import evaluation_params
@@ -10,24 +11,29 @@ from optim.layerwise import Choice, scale_by_spec_sign, spec_sign
 from optim.lion_cub import LionCubState, distributed_signum, lion_cub
 from optim.local_methods import diloco, local_sgd, palsgd, post_local_sgd, snoo
 from optim.local_steps import LocalState, local_steps
+from optim.look_ahead import extragradient
 from optim.low_rank import compressed_specs, dion, orth_dion, scale_by_dion
 from optim.momentum import scale_by_momentum
 from optim.noise import NoiseIndex, NoiseState, record_noise
 from optim.route import Route
 from optim.routing import Routing, routed
 from optim.scales import SHAPE_SCALES, shape_scales
+from optim.sharpness import sharpness_aware
 from optim.sign import sign_descent, signum
+from optim.smoothness import SmoothnessState, smoothness_adaptive
 from optim.spectral import muon, scale_by_polar, spectral_descent
 from optim.step import Decay, descend
 from optim.workers import WorkersState, on_workers
 
 __all__ = [
+    "CONJUGATE_RULES",
     "SHAPE_SCALES",
     "STACKED",
     "AdaptiveBatchState",
     "BatchController",
     "BatchState",
     "Choice",
+    "ConjugateState",
     "Decay",
     "Description",
     "LeafPlan",
@@ -37,10 +43,12 @@ __all__ = [
     "NoiseState",
     "Route",
     "Routing",
+    "SmoothnessState",
     "WorkersState",
     "adaptive_batch",
     "by_name",
     "compressed_specs",
+    "conjugate_gradient",
     "descend",
     "describe",
     "diloco",
@@ -48,6 +56,7 @@ __all__ = [
     "distributed_signum",
     "equinox_routing",
     "evaluation_params",
+    "extragradient",
     "lion_cub",
     "local_sgd",
     "local_steps",
@@ -63,8 +72,10 @@ __all__ = [
     "scale_by_polar",
     "scale_by_spec_sign",
     "shape_scales",
+    "sharpness_aware",
     "sign_descent",
     "signum",
+    "smoothness_adaptive",
     "snoo",
     "spec_sign",
     "spectral_descent",

@@ -92,7 +92,7 @@ def routed(
             path: {"shape": tuple(shape), "route": routing.route(path, shape).kind}
             for path, shape in tree_shapes(params).items()
         }
-        if found and not any(facts["route"] in kinds for facts in found.values()) and _is_whole(params):
+        if found and not any(facts["route"] in kinds for facts in found.values()) and is_whole(params):
             warnings.warn(
                 f"no leaf is {' or '.join(kinds)}, so that all {len(found)} take the fallback; does a"
                 " transformation such as optax.flatten hide the matrices?",
@@ -112,7 +112,7 @@ def routed(
     return optax.GradientTransformationExtraArgs(init, partition.update)
 
 
-def _is_whole(params: PyTree) -> bool:
+def is_whole(params: PyTree) -> bool:
     """Whether no leaf was masked, as `optax.partition` does."""
     leaves = jax.tree.leaves(params, is_leaf=lambda node: isinstance(node, optax.MaskedNode))
     return not any(isinstance(leaf, optax.MaskedNode) for leaf in leaves)

@@ -23,8 +23,9 @@ RANKS = ("rank_fraction", "rank_multiple")
 @dataclasses.dataclass(frozen=True)
 class Case:
     """A learning rate → transformation; how fast and how long it takes to optax's targets; and what has
-    hyperparameters to inject, with those that decide shapes; and whether it takes gradients in parts, steps
-    with a state that all varies over ranks, and begins without the parameters' values."""
+    hyperparameters to inject, with those that decide shapes; and whether it takes gradients in parts, takes
+    them again elsewhere, of all parameters, steps with a state that all varies over ranks, and begins without
+    the parameters' values."""
 
     build: Callable
     rate: float = 0.03
@@ -32,6 +33,7 @@ class Case:
     factory: Callable | None = None
     static: tuple[str, ...] = ()
     parts: bool = False
+    again: bool = False
     apart: bool = True
     valueless: bool = True
 
@@ -92,15 +94,23 @@ CASES = {
             kinds=("hidden", "embed", "head"),
         )
     ),
+    "sharpness_aware": Case(lambda rate: optim.sharpness_aware(optax.adam(rate), radius=1e-3), again=True),
+    "smoothness_adaptive": Case(lambda _: optim.smoothness_adaptive(1e-4), steps=30_000, again=True),
+    "conjugate_gradient": Case(
+        lambda rate: optax.chain(optim.conjugate_gradient("hager_zhang"), optax.scale_by_learning_rate(rate)),
+        0.001,
+        12_000,
+    ),
+    "extragradient": Case(lambda rate: optim.extragradient(optax.adam(rate)), again=True),
 }
 INSIDE = {  # those called `matrices` and `anchored`, and in test_workers.py
     "descend", "diloco", "local_sgd", "local_steps", "on_workers", "routed", "scale_by_polar", "snoo",
 }  # fmt: skip
 NO_TRANSFORMATION = {
-    "SHAPE_SCALES", "STACKED", "AdaptiveBatchState", "BatchController", "BatchState", "Choice", "Decay",
-    "Description", "LeafPlan", "LionCubState", "LocalState", "NoiseIndex", "NoiseState", "Route", "Routing",
-    "WorkersState", "by_name", "compressed_specs", "describe", "equinox_routing", "evaluation_params",
-    "shape_scales",
+    "AdaptiveBatchState", "BatchController", "BatchState", "CONJUGATE_RULES", "Choice", "ConjugateState",
+    "Decay", "Description", "LeafPlan", "LionCubState", "LocalState", "NoiseIndex", "NoiseState", "Route",
+    "Routing", "SHAPE_SCALES", "STACKED", "SmoothnessState", "WorkersState", "by_name", "compressed_specs",
+    "describe", "equinox_routing", "evaluation_params", "shape_scales",
 }  # fmt: skip
 
 
@@ -135,7 +145,11 @@ def drawn(seed, dtype=np.float32):
     return jax.tree.map(lambda x: jnp.asarray(rng.normal(size=x.shape), dtype), START)
 
 
-def extra(case, gradients):
-    if not case.parts:
-        return {}
-    return {"part_gradients": jax.tree.map(lambda g: jnp.stack([g - 0.1, g + 0.1]), gradients)}
+def extra(case, gradients, grad_fn=None):
+    """What its update takes beside; the gradient elsewhere is one of a quadratic unless told."""
+    arguments = {}
+    if case.parts:
+        arguments["part_gradients"] = jax.tree.map(lambda g: jnp.stack([g - 0.1, g + 0.1]), gradients)
+    if case.again:
+        arguments["grad_fn"] = grad_fn or (lambda params: jax.tree.map(jnp.add, gradients, params))
+    return arguments

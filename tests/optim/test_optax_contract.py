@@ -60,8 +60,9 @@ def converges(case):
 
     def step(carry, rate):
         params, state = carry
-        gradients = jax.grad(objective)(params)
-        updates, state = case.build(rate).update(gradients, state, params, **extra(case, gradients))
+        gradient = jax.grad(objective)
+        gradients = gradient(params)
+        updates, state = case.build(rate).update(gradients, state, params, **extra(case, gradients, gradient))
         return (optax.apply_updates(params, updates), state), None
 
     def run(params):
@@ -99,6 +100,10 @@ def compiles_once_and_vmaps(case):
 def goes_inside_optax_wrappers(case):
     """A bad gradient is left out, two good ones make the update of their mean, in the chosen leaves alone."""
     tx, plain = compiled(case)
+    if case.again:  # but not what needs all leaves
+        with pytest.raises(ValueError, match="needs all parameters"):
+            optax.masked(tx, {**dict.fromkeys(START, True), "parabola": False}).init(START)
+        return
     inner = {
         "trained": optax.masked(
             tx, lambda p: {**jax.tree.map(lambda _: True, p), "parabola": {"bias": False}}
@@ -276,7 +281,7 @@ def is_restored_by_orbax(case, path):
 
     model, optimizer = Model(), in_nnx()
     gradients = nnx.state(model, nnx.Param)
-    optimizer.update(model, gradients, **extra(case, gradients))
+    optimizer.update(model, gradients, **extra(case, gradients, lambda params: params))
     states = {
         "nnx": (nnx.state(optimizer), nnx.state(nnx.eval_shape(in_nnx))),
         "bare": (bare(), jax.eval_shape(bare)),
