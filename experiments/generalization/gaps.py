@@ -9,7 +9,8 @@ from jaxtyping import Float, Int
 from experiments.generalization.config import MEASURE, Config, candidates, trials
 from experiments.generalization.measures import CHEAP, DENSE, num_parameters
 from experiments.study.options.metrics import curve_metric
-from experiments.study.statistics.resampled import Correlations, correlations, resamples_of
+from experiments.study.statistics.clusters import cluster_resamples
+from experiments.study.statistics.resampled import Correlations, correlations
 from experiments.study.storage.journal import Identity
 
 CRITERIA = tuple(f"{name} / n" for name in (*DENSE, *CHEAP))
@@ -73,9 +74,7 @@ def measured_gaps(config: Config, records: Mapping[Identity, Mapping[str, float]
 
 def rankings(measured: Gaps, confidence: float) -> Rankings:
     """The rank correlations, and those of resampled candidates: all runs of a candidate stay together."""
-    members = [np.flatnonzero(measured.candidates == number) for number in np.unique(measured.candidates)]
-    draws = [np.concatenate([members[k] for k in draw]) for draw in resamples_of(len(members))]
-    samples = [np.arange(len(measured.gaps)), *draws]
+    samples = [np.arange(len(measured.gaps)), *cluster_resamples(measured.candidates)]
 
     def ranking(samples: list[Int[np.ndarray, "rows"]]) -> Correlations:
         return correlations(measured.predictions, measured.gaps, samples[0], samples[1:], confidence)

@@ -1,0 +1,165 @@
+"""How a measure ranks runs: all of them, along one setting, in one environment; and what its choice loses.
+
+A larger measure is to mean a larger error. Where a measure is infinite or NaN it says nothing, and the run
+ranks last; `num_unranked` counts these.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Float, Int, Shaped
+from scipy import stats
+
+Runs = Float[np.ndarray, "runs"]
+Settings = Mapping[str, Shaped[np.ndarray, "runs"]]  # the hyper-parameters that runs differ in, by name
+
+
+class Environment(NamedTuple):
+    """Pairs of runs that differ in one setting alone, from this value to that one."""
+
+    setting: str
+    lower: float | str
+    upper: float | str
+
+
+class Choice(NamedTuple):
+    """What choosing the run of the least measure comes to; the mean where several share it.
+
+    Attributes:
+      hit: whether the choice is among the best runs.
+      regret: by how much its error is above the least, in units of the range of the errors; in [0, 1].
+    """
+
+    hit: float
+    regret: float
+
+
+def num_unranked(measure: Runs) -> int:
+    """The runs of which the measure says nothing.
+
+    >>> num_unranked(np.array([1.0, np.inf, np.nan, -np.inf]))
+    2
+    """
+    return int(np.sum(~(measure < np.inf)))
+
+
+def kendall(measure: Runs, errors: Runs) -> float:
+    """τ = Σ over i≠j of sgn(μᵢ - μⱼ) sgn(gᵢ - gⱼ) / N(N - 1), in [-1, 1]; a tie in either counts as 0.
+
+    SciPy's τ_b divides by the pairs that are not tied instead, and is not defined for a constant. Source:
+    arXiv:1912.02178.
+
+    >>> kendall(np.array([1.0, 1.0, 2.0]), np.array([0.1, 0.2, 0.3]))
+    0.6666666666666666
+    """
+    ranks = _ranks(measure), _ranks(errors)
+    every = len(errors) * (len(errors) - 1) / 2
+    untied = [
+        every - sum(count * (count - 1) / 2 for count in np.unique(r, return_counts=True)[1]) for r in ranks
+    ]
+    return (
+        float(stats.kendalltau(*ranks).statistic * np.sqrt(np.prod(untied)) / every) if all(untied) else 0.0
+    )
+
+
+def granulated(measure: Runs, errors: Runs, settings: Settings) -> dict[str, float]:
+    """ψ of every setting: the mean τ within the groups of runs that agree in all other settings.
+
+    Their mean, Ψ, tells a measure that explains the error from one that only follows a setting which explains
+    it. Source: arXiv:1912.02178.
+
+    Returns:
+      Without the settings that no two such runs differ in.
+    """
+    correlations = {}
+    for name in settings:
+        groups = [rows for rows in _groups(settings, name) if len(np.unique(settings[name][rows])) > 1]
+        if groups:
+            correlations[name] = float(np.mean([kendall(measure[rows], errors[rows]) for rows in groups]))
+    return correlations
+
+
+def sign_errors(measure: Runs, errors: Runs, settings: Settings, examples: int) -> dict[Environment, float]:
+    """The weighted share of pairs that a measure orders otherwise than the errors, in every environment.
+
+    Σ w ½(1 - sgn Δμ sgn Δg) / Σ w with the `hoeffding_weight` of Δg; ½ for a constant measure. The largest of
+    them is the measure's robust sign error. Source: arXiv:2010.11924.
+
+    Args:
+      measure, errors: of the runs.
+      settings: by name.
+      examples: that each error is a mean over.
+
+    Returns:
+      Without the environments in which no pair of errors can be told apart.
+    """
+    ranks, shares = _ranks(measure), {}
+    for name, values in settings.items():
+        lower, upper = _ordered_pairs(settings, name)
+        gaps = errors[upper] - errors[lower]
+        weights = hoeffding_weight(gaps, examples)
+        wrong = (1 - np.sign(ranks[upper] - ranks[lower]) * np.sign(gaps)) / 2
+        ends = list(zip(values[lower].tolist(), values[upper].tolist(), strict=True))
+        for change in sorted(set(ends)):
+            pairs = [place for place, end in enumerate(ends) if end == change]
+            if np.any(weights[pairs]):
+                shares[Environment(name, *change)] = float(np.average(wrong[pairs], weights=weights[pairs]))
+    return shares
+
+
+def hoeffding_weight(gap: ArrayLike, examples: int) -> Float[np.ndarray, "*shape"] | np.floating:
+    """max(0, 1 - 2 exp(-2n(Δ/2)²))², how surely two errors over n examples each differ as seen.
+
+    >>> hoeffding_weight(np.array([0.02, 0.05]), 10_000).round(3)
+    array([0.532, 1.   ])
+    """
+    return np.maximum(0, 1 - 2 * np.exp(-2 * examples * (np.asarray(gap) / 2) ** 2)) ** 2
+
+
+def least_gap(examples: int) -> float:
+    """The gap between two errors over n examples each below which `hoeffding_weight` is zero: √(2 ln 2 / n).
+
+    >>> round(least_gap(360), 3), round(least_gap(10_000), 4)
+    (0.062, 0.0118)
+    """
+    return float(np.sqrt(2 * np.log(2) / examples))
+
+
+def choice(measure: Runs, errors: Runs, best: float = 0.2) -> Choice:
+    """Whether the run of the least measure is among the share `best` of least errors, and what it loses.
+
+    >>> choice(np.array([3.0, 1.0, 2.0, 5.0, 4.0]), np.array([0.1, 0.2, 0.3, 0.4, 0.5]))
+    Choice(hit=0.0, regret=0.25)
+    """
+    ranks = _ranks(measure)
+    chosen = errors[ranks == np.min(ranks)]
+    bar = np.sort(errors)[max(1, int(best * len(errors))) - 1]
+    least, most = np.min(errors), np.max(errors)
+    regret = np.mean(chosen - least) / (most - least) if most > least else 0.0
+    return Choice(float(np.mean(chosen <= bar)), float(regret))
+
+
+def _ranks(values: Runs) -> Runs:
+    """From the least up, with what is NaN beside the infinite."""
+    return stats.rankdata(np.where(np.isnan(values), np.inf, values))
+
+
+def _groups(settings: Settings, name: str) -> Iterator[Int[np.ndarray, "members"]]:
+    """The rows of the runs that agree in all settings but that one."""
+    codes = [np.unique(values, return_inverse=True)[1] for other, values in settings.items() if other != name]
+    table = np.stack([np.zeros(len(settings[name]), int), *codes], axis=1)
+    places = np.unique(table, axis=0, return_inverse=True)[1].ravel()
+    return (np.flatnonzero(places == place) for place in range(np.max(places) + 1))
+
+
+def _ordered_pairs(
+    settings: Settings, name: str
+) -> tuple[Int[np.ndarray, "pairs"], Int[np.ndarray, "pairs"]]:
+    """The rows of all pairs of runs that differ in that setting alone, of its lower and its higher value."""
+    pairs = [np.zeros((2, 0), int)]
+    for rows in _groups(settings, name):
+        values = settings[name][rows]
+        pairs.append(rows[np.stack(np.nonzero(values[:, None] < values))])
+    return tuple(np.concatenate(pairs, axis=1))

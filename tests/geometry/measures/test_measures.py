@@ -1,0 +1,99 @@
+"""Every measure against plain NumPy in float64, and what it must not, or must, change with."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from geometry.measures import FAMILIES, MEASURES, Network, measured
+from tests.geometry.measures.numpy_measures import Reference, measures
+
+WIDTHS = ((4, 6, 3), (5, 4, 4, 3), (3, 8, 2))  # of three networks
+EXAMPLES = 43  # three of which fill no batch
+TOLERANCE = 1e-5
+networks = pytest.mark.parametrize("number", range(len(WIDTHS)))
+
+
+def outputs(params, inputs):
+    """The logits of a network whose layers are called by their numbers."""
+    x, last = inputs, str(len(params) - 1)
+    for name in sorted(params):
+        x = x @ params[name]["kernel"] + params[name]["bias"][None]
+        x = x if name == last else jax.nn.relu(x)
+    return x
+
+
+@functools.cache
+def case(number):
+    """A reference on examples of its own; weights before and after training, and of a twin half done."""
+    rng, widths = np.random.default_rng(number), WIDTHS[number]
+    labels = rng.integers(widths[-1], size=EXAMPLES)
+    centres = 4 * rng.normal(size=(widths[-1], widths[0]))
+    inputs = centres[labels] + 0.6 * rng.normal(size=(EXAMPLES, widths[0]))
+    reference = Reference(widths, inputs, labels)
+    initial, weights = reference.trained(seed=number)
+    _, twin = reference.trained(seed=number + 10, steps=2)
+    return reference, initial, weights, twin
+
+
+def tree(reference, weights, dtype=float):
+    return {
+        str(place): {"bias": jnp.asarray(bias, dtype), "kernel": jnp.asarray(kernel, dtype)}
+        for place, (bias, kernel) in enumerate(reference.layers(weights))
+    }
+
+
+def network(number, dtype=float):
+    reference, initial, weights, twin = case(number)
+    params, initial, twin = (tree(reference, w, dtype) for w in (weights, initial, twin))
+    inputs, labels = jnp.asarray(reference.inputs, dtype), jnp.asarray(reference.labels, jnp.int32)
+    return Network(outputs, params, initial, inputs, labels, twin, jax.random.key(number))
+
+
+@networks
+def test_every_measure_is_numpys(number):
+    reference, initial, weights, twin = case(number)
+    with jax.enable_x64(True):
+        found = jax.jit(lambda: measured(network(number)))()
+        root = jax.random.key(number)
+        keys = {family: jax.random.fold_in(root, place) for place, family in enumerate(FAMILIES)}
+        expected = measures(reference, weights, initial, twin, keys)
+    assert set(found) == set(expected) == set(MEASURES)
+    for name, value in expected.items():
+        assert np.isfinite(value)
+        assert float(found[name]) == pytest.approx(value, rel=TOLERANCE), name
+
+
+def test_a_family_that_there_is_not_is_refused():
+    with pytest.raises(ValueError, match=r"families: each must be one of \['norms', .*got 'sharp'"):
+        measured(network(0), ["sharp"])
+
+
+def test_eight_batches_need_eight_examples():
+    few = network(0)._replace(labels=jnp.arange(7), inputs=jnp.zeros((7, 4)))
+    with pytest.raises(ValueError, match="labels: at least 8 examples are needed, got 7"):
+        measured(few, ["gradients"])
+
+
+def test_a_network_that_misses_a_tenth_of_its_examples_has_infinite_measures_over_margin():
+    few = network(0)._replace(params=network(0).initial)
+    found = measured(few, ["norms", "margins", "paths"])
+    infinite = {name for name, value in found.items() if value == np.inf}
+    assert infinite == {
+        "log_product_spectral_over_margin",
+        "log_sum_spectral_over_margin",
+        "log_product_frobenius_over_margin",
+        "log_sum_frobenius_over_margin",
+        "log_spectral_bound_origin",
+        "inverse_square_margin",
+        "path_norm_over_margin",
+    }
+    assert all(np.isfinite(value) for name, value in found.items() if name not in infinite)
+
+
+def test_distances_are_minus_infinity_where_nothing_has_moved():
+    found = measured(network(0)._replace(initial=network(0).params), ["distances"])
+    assert set(found) == set(FAMILIES["distances"].measures)
+    assert all(value == -np.inf for value in found.values())
