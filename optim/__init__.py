@@ -12,6 +12,7 @@ from optim.noise import NoiseIndex, NoiseState, record_noise
 from optim.route import Route
 from optim.routing import Routing, routed
 from optim.scales import SHAPE_SCALES, shape_scales
+from optim.schedule_free import ScheduleFreeState, schedule_free
 from optim.sign import sign_descent, signum
 from optim.spectral import muon, scale_by_polar, spectral_descent
 from optim.step import Decay, descend
@@ -30,6 +31,7 @@ __all__ = [
     "NoiseState",
     "Route",
     "Routing",
+    "ScheduleFreeState",
     "adaptive_batch",
     "by_name",
     "compressed_specs",
@@ -45,6 +47,7 @@ __all__ = [
     "scale_by_momentum",
     "scale_by_polar",
     "scale_by_spec_sign",
+    "schedule_free",
     "shape_scales",
     "sign_descent",
     "signum",

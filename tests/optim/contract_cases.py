@@ -69,6 +69,9 @@ CASES = {
     ),
     "adaptive_batch": Case(adaptive, steps=6000, apart=False),  # its ranks share one batch, by `axis_name`
     "record_noise": Case(lambda rate: optax.chain(optim.record_noise(8), optax.adam(rate)), parts=True),
+    "schedule_free": Case(
+        functools.partial(optim.schedule_free, functools.partial(optax.adam, b1=0.0)), 0.1, 9000
+    ),
     "scale_by_dion": Case(matrices(optim.scale_by_dion(rank=2))),
     "scale_by_momentum": Case(matrices(optim.scale_by_momentum(0.9), optim.scale_by_polar())),
     "scale_by_spec_sign": Case(
@@ -82,8 +85,8 @@ CASES = {
 INSIDE = {"descend", "routed", "scale_by_polar"}  # in those called `matrices`
 NO_TRANSFORMATION = {
     "SHAPE_SCALES", "STACKED", "AdaptiveBatchState", "BatchController", "BatchState", "Choice", "Decay",
-    "Description", "LeafPlan", "NoiseIndex", "NoiseState", "Route", "Routing", "by_name", "compressed_specs",
-    "describe", "equinox_routing", "shape_scales",
+    "Description", "LeafPlan", "NoiseIndex", "NoiseState", "Route", "Routing", "ScheduleFreeState", "by_name",
+    "compressed_specs", "describe", "equinox_routing", "shape_scales",
 }  # fmt: skip
 
 
