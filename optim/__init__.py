@@ -18,6 +18,7 @@ from optim.noise import NoiseIndex, NoiseState, record_noise
 from optim.route import Route
 from optim.routing import Routing, routed
 from optim.scales import SHAPE_SCALES, shape_scales
+from optim.schedule_free import ScheduleFreeState, schedule_free
 from optim.sharpness import sharpness_aware
 from optim.sign import sign_descent, signum
 from optim.smoothness import SmoothnessState, smoothness_adaptive
@@ -43,6 +44,7 @@ __all__ = [
     "NoiseState",
     "Route",
     "Routing",
+    "ScheduleFreeState",
     "SmoothnessState",
     "WorkersState",
     "adaptive_batch",
@@ -71,6 +73,7 @@ __all__ = [
     "scale_by_momentum",
     "scale_by_polar",
     "scale_by_spec_sign",
+    "schedule_free",
     "shape_scales",
     "sharpness_aware",
     "sign_descent",

@@ -83,12 +83,19 @@ def _sqrt_fall(q: Float[Array, "*batch"]) -> Array:
     return power(q, 0.5)
 
 
+def _mirrored_cosine(q: Float[Array, "*batch"]) -> Array:
+    """The cosine reflected in the straight line: steep at both ends, flat in the middle."""
+    return 2 * q - warmup.cosine(q)
+
+
 DECAY_FORMS: Mapping[str, Callable[[Array], Array]] = MappingProxyType(
     # what is lost of the multiplier once a fraction q of the decay is done: warm-ups, mirrored
     {
         "linear": warmup.linear,
         "1-sqrt": _sqrt_fall,
         "cosine": warmup.cosine,
+        "mirrored_cosine": _mirrored_cosine,
+        "square": warmup.polynomial,
         "exponential": warmup.exponential,
     }
 )

@@ -1,5 +1,6 @@
 """What is trained, and the run itself."""
 
+from workloads.branches import Branching, branch_sweep
 from workloads.catalog import WORKLOADS, load
 from workloads.contract import contract_problems
 from workloads.fingerprint import fingerprint
@@ -15,12 +16,14 @@ from workloads.workload import Workload, epoch_indices, metric_names, subset_ind
 __all__ = [
     "WORKLOADS",
     "AtOnce",
+    "Branching",
     "LongSweep",
     "Run",
     "RunKeys",
     "Stages",
     "SweepState",
     "Workload",
+    "branch_sweep",
     "contract_problems",
     "epoch_indices",
     "fingerprint",

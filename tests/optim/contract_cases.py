@@ -85,6 +85,12 @@ CASES = {
     "post_local_sgd": anchored(optim.post_local_sgd, start=10),
     "palsgd": anchored(optim.palsgd, mix=0.02),
     "record_noise": Case(lambda rate: optax.chain(optim.record_noise(8), optax.adam(rate)), parts=True),
+    "schedule_free": Case(
+        functools.partial(optim.schedule_free, functools.partial(optax.adam, b1=0.0)),
+        0.1,
+        9000,
+        valueless=False,
+    ),
     "scale_by_dion": Case(matrices(optim.scale_by_dion(rank=2))),
     "scale_by_momentum": Case(matrices(optim.scale_by_momentum(0.9), optim.scale_by_polar())),
     "scale_by_spec_sign": Case(
@@ -109,8 +115,8 @@ INSIDE = {  # those called `matrices` and `anchored`, and in test_workers.py
 NO_TRANSFORMATION = {
     "AdaptiveBatchState", "BatchController", "BatchState", "CONJUGATE_RULES", "Choice", "ConjugateState",
     "Decay", "Description", "LeafPlan", "LionCubState", "LocalState", "NoiseIndex", "NoiseState", "Route",
-    "Routing", "SHAPE_SCALES", "STACKED", "SmoothnessState", "WorkersState", "by_name", "compressed_specs",
-    "describe", "equinox_routing", "evaluation_params", "shape_scales",
+    "Routing", "SHAPE_SCALES", "STACKED", "ScheduleFreeState", "SmoothnessState", "WorkersState", "by_name",
+    "compressed_specs", "describe", "equinox_routing", "evaluation_params", "shape_scales",
 }  # fmt: skip
 
 

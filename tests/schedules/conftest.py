@@ -30,6 +30,8 @@ WSD_DECAYS = {  # from 1 to 0 over a fraction q of the decay
     "linear": lambda q: 1 - q,
     "1-sqrt": lambda q: 1 - np.sqrt(q),
     "cosine": lambda q: (1 + np.cos(np.pi * q)) / 2,
+    "mirrored_cosine": lambda q: 2 * (1 - q) - (1 + np.cos(np.pi * q)) / 2,
+    "square": lambda q: 1 - q**2,
     "exponential": lambda q: (np.exp(-RATE * q) - np.exp(-RATE)) / (1 - np.exp(-RATE)),
 }
 

@@ -1,0 +1,94 @@
+"""Branches of a trunk against the same runs from scratch, on one device and on several."""
+
+import jax
+import numpy as np
+import optax
+import pytest
+
+from schedules import Cooldown, Trunk, branches
+from workloads import Branching, branch_sweep, load, long_sweep, run_keys, run_mesh, trainer
+
+HORIZONS = [8, 12, 20, 30]
+REGRESSION = load("linear_regression", dimension=6, exponent=0.5)
+SHARED = branches(Trunk(warmup=3), HORIZONS, Cooldown(0.25, "1-sqrt"))
+KEYS = jax.random.split(jax.random.key(3), 2)
+SEEDS = [0, 0, 0, 0, 1, 1, 1, 1]  # of the branches
+
+
+def stages(row, data):
+    keys = run_keys(row["key"])
+    return trainer(REGRESSION, data, optax.adam, row["rates"], keys, batch_size=2, average_decay=0.5)
+
+
+def table(multipliers):
+    return np.pad(0.1 * np.asarray(multipliers), (0, HORIZONS[-1] - len(multipliers)), constant_values=np.nan)
+
+
+def trunk_rows():
+    return {"rates": np.stack([table(SHARED.trunk)] * 2), "key": KEYS}
+
+
+def branch_rows():
+    tables = [table(SHARED.from_scratch(branch)) for branch in SHARED.branches]
+    return {"rates": np.stack(tables * 2), "key": KEYS[np.array(SEEDS)]}
+
+
+def branchings():
+    ends = [(branch.start, branch.horizon) for branch in SHARED.branches]
+    return [Branching(seed, *end) for seed, end in zip(SEEDS, ends * 2, strict=True)]
+
+
+@pytest.mark.bits
+@pytest.mark.parametrize("vectorize", [1, 3])
+@pytest.mark.parametrize("devices", [1, 2, 8])
+def test_a_branch_is_the_run_from_scratch_bit_for_bit(devices, vectorize):
+    options = {"mesh": run_mesh(devices), "vectorize": vectorize, "capacity": 32}
+    found = branch_sweep(stages, trunk_rows(), branch_rows(), branchings(), REGRESSION.data, **options)
+    for row, branching in enumerate(branchings()):
+        inputs = jax.tree.map(lambda leaf, row=row: leaf[row : row + 1], branch_rows())
+        scratch = long_sweep(stages, inputs, REGRESSION.data, **options).whole(branching.until)
+        jax.tree.map(lambda leaf, expected, row=row: np.testing.assert_array_equal(leaf[row], expected[0]),
+                     found, scratch)  # fmt: skip
+
+
+def test_branches_are_a_plain_loop_over_their_tables():
+    options = {"mesh": run_mesh(2), "capacity": 8}
+    found = branch_sweep(stages, trunk_rows(), branch_rows(), branchings(), REGRESSION.data, **options)
+    assert len(set(found.metrics["train_loss"][:, -1].tolist())) == 8
+    for row, (seed, branch) in enumerate(zip(SEEDS, [*SHARED.branches] * 2, strict=True)):
+        keys = run_keys(KEYS[seed])
+        params = REGRESSION.init(keys.init)
+        indices = REGRESSION.indices(keys.data, 2, HORIZONS[-1])
+        draws = jax.random.split(keys.loss, HORIZONS[-1])
+        optimizer = optax.inject_hyperparams(optax.adam)(0.0)
+        state = optimizer.init(params)
+        for step, rate in enumerate(0.1 * SHARED.from_scratch(branch)):
+            state.hyperparams["learning_rate"] = rate
+            batch = REGRESSION.batch(REGRESSION.data, indices[step])
+            gradient = jax.grad(REGRESSION.loss)(params, batch, draws[step])
+            updates, state = optimizer.update(gradient, state, params)
+            params = optax.apply_updates(params, updates)
+        jax.tree.map(
+            lambda leaf, expected, row=row: np.testing.assert_allclose(
+                leaf[row], expected, rtol=1e-4, atol=1e-5
+            ),
+            found.params,
+            params,
+        )
+
+
+@pytest.mark.parametrize(
+    ("branchings", "words"),
+    [
+        ([Branching(0, 1, 2)], "one for each of 2 rows of inputs, got 1"),
+        (
+            [Branching(0, 1, 2), Branching(2, 1, 2)],
+            "a trunk below 2 and .* got Branching.trunk=2, .* in row 1",
+        ),
+        ([Branching(0, 3, 2), Branching(0, 1, 2)], "0 <= start <= until, got .*start=3, until=2. in row 0"),
+    ],
+)
+def test_branchings_that_make_no_sense_are_refused(branchings, words):
+    rows = trunk_rows()
+    with pytest.raises(ValueError, match=words):
+        branch_sweep(stages, rows, rows, branchings, REGRESSION.data, capacity=2)
