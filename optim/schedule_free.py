@@ -74,9 +74,9 @@ def schedule_free(
 
     def init(params):
         fast, average = _wide(params), _wide(params)
-        none = jnp.zeros(())
-        state = inner_at(none).init(fast)
-        return ScheduleFreeState(fast, average, none, jnp.zeros(()), state, jnp.zeros((), jnp.int32))
+        zero = jnp.zeros(())
+        state = inner_at(zero).init(fast)
+        return ScheduleFreeState(fast, average, zero, jnp.zeros(()), state, jnp.zeros((), jnp.int32))
 
     def update(gradient, state, params=None, **extra):
         if params is None:

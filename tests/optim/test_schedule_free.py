@@ -57,8 +57,8 @@ def test_in_bfloat16_the_average_of_a_thousand_steps_is_right():
 
 def test_after_one_step_the_average_is_where_it_went_and_without_a_rate_nothing_moves():
     start = jnp.array([1.0, -1.0])
-    still, state = trained(optim.schedule_free(optax.sgd, 0.0), lambda y: y, start, 3)
-    np.testing.assert_array_equal(still, start)
+    resting, state = trained(optim.schedule_free(optax.sgd, 0.0), lambda y: y, start, 3)
+    np.testing.assert_array_equal(resting, start)
     np.testing.assert_array_equal(state.average, start)
     _, state = trained(optim.schedule_free(optax.sgd, 0.25), lambda y: y, start, 1)
     np.testing.assert_allclose(state.average, [0.75, -0.75], rtol=1e-6)
