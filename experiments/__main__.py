@@ -3,17 +3,22 @@
 import importlib
 import sys
 from collections.abc import Sequence
+from importlib.machinery import PathFinder
+from pathlib import Path
 
 from experiments.studies import COMMANDS, JOBS, QUESTIONS
 from experiments.study.options.errors import StudyError, choice_problem
 from experiments.study.running.entry import ended, jax_problem
 
 REPORT = "report"
+OWN = Path(__file__).resolve().parent
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the study named first with the arguments behind it, or report a folder; returns the exit status."""
     words = sys.argv[1:] if arguments is None else list(arguments)
+    if (other := _another()) is not None:
+        print(f"steepest: runs {OWN}, not {other}, which `python -m` would take here.", file=sys.stderr)
     return ended(lambda: _run(words))
 
 
@@ -37,6 +42,15 @@ def _run(words: Sequence[str]) -> int:
             problem = f"{error}: `steepest doctor` tells what is missing."
     print(f"error: {problem}")
     return 2
+
+
+def _another() -> Path | None:
+    """A package of this one's name that Python finds from the current folder, as many a checkout has one."""
+    spec = PathFinder.find_spec(OWN.name, ["", *sys.path])
+    if spec is None:
+        return None
+    place = Path(next(iter(spec.submodule_search_locations or [spec.origin]))).resolve()
+    return None if place == OWN else place
 
 
 def _usage() -> str:

@@ -45,34 +45,32 @@ def test_the_module_and_the_installed_command_are_the_same():
     assert process.returncode == 2
     assert "did you mean 'shape_search'" in process.stdout
     (installed,) = entry_points(group="console_scripts", name="steepest")
-    assert installed.value == "steepest_command:main"
+    assert installed.load() is studies.main
 
 
-@pytest.mark.parametrize("on_path", [True, False])
-def test_beside_a_package_of_the_same_name_the_command_says_so_and_runs_its_own(tmp_path, on_path):
+def test_beside_a_package_of_the_same_name_the_command_says_so_and_runs_its_own(tmp_path):
     other = tmp_path / "experiments"
     other.mkdir()
     (other / "__init__.py").write_text("raise SystemExit('the other one ran')")
-    process = installed_command(tmp_path, *[tmp_path] * on_path, ROOT)
+    process = installed_command(tmp_path)
     assert process.returncode == 0
     assert "shape_search" in process.stdout
-    assert process.stderr == (
-        f"steepest: runs {ROOT / 'experiments'}, not {other}, which Python would take here.\n"
-    )
+    told = f"steepest: runs {ROOT / 'experiments'}, not {other}, which `python -m` would take here.\n"
+    assert process.stderr == told
 
 
 def test_where_no_other_is_the_command_says_nothing_of_it(tmp_path):
     for folder in (tmp_path, ROOT):
-        process = installed_command(folder, ROOT)
+        process = installed_command(folder)
         assert (process.returncode, process.stderr) == (0, "")
         assert "shape_search" in process.stdout
 
 
-def installed_command(folder, *search_path):
+def installed_command(folder):
     """As the script that pip writes begins it, which has not the current folder on its path."""
-    program = "import sys; sys.path.pop(0); from steepest_command import main; sys.exit(main())"
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, search_path))}
+    program = "import sys; sys.path.pop(0); from experiments.__main__ import main; sys.exit(main())"
     command = [sys.executable, "-c", program]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
 
 
