@@ -19,6 +19,7 @@ from optim.sign import sign_descent, signum
 from optim.smoothness import SmoothnessState, smoothness_adaptive
 from optim.spectral import muon, scale_by_polar, spectral_descent
 from optim.step import Decay, descend
+from optim.variational import IvonState, ivon, posterior, sample
 
 __all__ = [
     "CONJUGATE_RULES",
@@ -31,6 +32,7 @@ __all__ = [
     "ConjugateState",
     "Decay",
     "Description",
+    "IvonState",
     "LeafPlan",
     "NoiseIndex",
     "NoiseState",
@@ -46,10 +48,13 @@ __all__ = [
     "dion",
     "equinox_routing",
     "extragradient",
+    "ivon",
     "muon",
     "orth_dion",
+    "posterior",
     "record_noise",
     "routed",
+    "sample",
     "scale_by_dion",
     "scale_by_momentum",
     "scale_by_polar",

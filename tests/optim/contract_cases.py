@@ -24,7 +24,7 @@ RANKS = ("rank_fraction", "rank_multiple")
 class Case:
     """A learning rate → transformation; how fast and how long it takes to optax's targets; and what has
     hyperparameters to inject, with those that decide shapes; and whether it takes gradients in parts, takes
-    them again elsewhere, of all parameters, and steps with a state that all varies over ranks."""
+    them again elsewhere, needs all parameters, and steps with a state that all varies over ranks."""
 
     build: Callable
     rate: float = 0.03
@@ -33,6 +33,7 @@ class Case:
     static: tuple[str, ...] = ()
     parts: bool = False
     again: bool = False
+    whole: bool = False
     apart: bool = True
 
 
@@ -44,6 +45,16 @@ def matrices(*directions):
 def adaptive(rate):
     controller = optim.BatchController(SPECTRAL, 8, 8, quantum=4, every=2)
     return optim.adaptive_batch(optim.muon, lambda _: rate, controller, microbatch_size=4)
+
+
+def sampled(tx):
+    """Drawn from before every update, as a training loop does; the gradient is taken at the mean."""
+
+    def update(updates, state, params, **extra):
+        _, state = optim.sample(jax.random.key(0), state, params)
+        return tx.update(updates, state, params, **extra)
+
+    return optax.GradientTransformationExtraArgs(tx.init, update)
 
 
 def studied(name, factory, rate=0.03, steps=3000, static=()):
@@ -79,21 +90,26 @@ CASES = {
             kinds=("hidden", "embed", "head"),
         )
     ),
-    "sharpness_aware": Case(lambda rate: optim.sharpness_aware(optax.adam(rate), radius=1e-3), again=True),
-    "smoothness_adaptive": Case(lambda _: optim.smoothness_adaptive(1e-4), steps=30_000, again=True),
+    "sharpness_aware": Case(
+        lambda rate: optim.sharpness_aware(optax.adam(rate), radius=1e-3), again=True, whole=True
+    ),
+    "smoothness_adaptive": Case(
+        lambda _: optim.smoothness_adaptive(1e-4), steps=30_000, again=True, whole=True
+    ),
     "conjugate_gradient": Case(
         lambda rate: optax.chain(optim.conjugate_gradient("hager_zhang"), optax.scale_by_learning_rate(rate)),
         0.001,
         12_000,
     ),
-    "extragradient": Case(lambda rate: optim.extragradient(optax.adam(rate)), again=True),
+    "extragradient": Case(lambda rate: optim.extragradient(optax.adam(rate)), again=True, whole=True),
+    "ivon": Case(lambda rate: sampled(optim.ivon(rate, examples=1e3)), 0.01, 6000, whole=True),
 }
 INSIDE = {"descend", "routed", "scale_by_polar"}  # in those called `matrices`
 NO_TRANSFORMATION = {
     "CONJUGATE_RULES", "SHAPE_SCALES", "STACKED", "AdaptiveBatchState", "BatchController", "BatchState",
-    "Choice", "ConjugateState", "Decay", "Description", "LeafPlan", "NoiseIndex", "NoiseState", "Route",
-    "Routing", "SmoothnessState", "by_name", "compressed_specs", "describe", "equinox_routing",
-    "shape_scales",
+    "Choice", "ConjugateState", "Decay", "Description", "IvonState", "LeafPlan", "NoiseIndex",
+    "NoiseState", "Route", "Routing", "SmoothnessState", "by_name", "compressed_specs", "describe",
+    "equinox_routing", "posterior", "sample", "shape_scales",
 }  # fmt: skip
 
 
