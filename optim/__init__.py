@@ -4,6 +4,7 @@ from optim.adaptive_batch import AdaptiveBatchState, adaptive_batch
 from optim.batch_control import BatchController, BatchState
 from optim.conjugate import CONJUGATE_RULES, ConjugateState, conjugate_gradient
 from optim.describe import Description, LeafPlan, describe
+from optim.difference import DiffGradState, scale_by_diffgrad
 from optim.equinox_modules import equinox_routing
 from optim.flax_names import STACKED, by_name
 from optim.layerwise import Choice, scale_by_spec_sign, spec_sign
@@ -11,6 +12,7 @@ from optim.look_ahead import extragradient
 from optim.low_rank import compressed_specs, dion, orth_dion, scale_by_dion
 from optim.momentum import scale_by_momentum
 from optim.noise import NoiseIndex, NoiseState, record_noise
+from optim.projection import NormControlState, norm_control, orthogonal_gradient
 from optim.route import Route
 from optim.routing import Routing, routed
 from optim.scales import SHAPE_SCALES, shape_scales
@@ -32,10 +34,12 @@ __all__ = [
     "ConjugateState",
     "Decay",
     "Description",
+    "DiffGradState",
     "IvonState",
     "LeafPlan",
     "NoiseIndex",
     "NoiseState",
+    "NormControlState",
     "Route",
     "Routing",
     "SmoothnessState",
@@ -50,11 +54,14 @@ __all__ = [
     "extragradient",
     "ivon",
     "muon",
+    "norm_control",
     "orth_dion",
+    "orthogonal_gradient",
     "posterior",
     "record_noise",
     "routed",
     "sample",
+    "scale_by_diffgrad",
     "scale_by_dion",
     "scale_by_momentum",
     "scale_by_polar",

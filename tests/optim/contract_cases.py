@@ -22,9 +22,10 @@ RANKS = ("rank_fraction", "rank_multiple")
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """A learning rate → transformation; how fast and how long it takes to optax's targets; and what has
-    hyperparameters to inject, with those that decide shapes; and whether it takes gradients in parts, takes
-    them again elsewhere, needs all parameters, and steps with a state that all varies over ranks."""
+    """A learning rate → transformation; how fast and how long it takes to optax's targets, 0 where it never
+    gets there; what has hyperparameters to inject, with those that decide shapes; and whether it takes
+    gradients in parts, takes them again elsewhere, needs all parameters, and steps with a state that all
+    varies over ranks."""
 
     build: Callable
     rate: float = 0.03
@@ -103,13 +104,20 @@ CASES = {
     ),
     "extragradient": Case(lambda rate: optim.extragradient(optax.adam(rate)), again=True, whole=True),
     "ivon": Case(lambda rate: sampled(optim.ivon(rate, examples=1e3)), 0.01, 6000, whole=True),
+    "orthogonal_gradient": Case(
+        lambda rate: optax.chain(optim.orthogonal_gradient(), optax.adam(rate)), steps=0
+    ),
+    "norm_control": Case(lambda rate: optim.norm_control(optax.adam(rate), decay=1e-7)),
+    "scale_by_diffgrad": Case(
+        lambda rate: optax.chain(optim.scale_by_diffgrad(), optax.scale_by_learning_rate(rate)), 0.06
+    ),
 }
 INSIDE = {"descend", "routed", "scale_by_polar"}  # in those called `matrices`
 NO_TRANSFORMATION = {
     "CONJUGATE_RULES", "SHAPE_SCALES", "STACKED", "AdaptiveBatchState", "BatchController", "BatchState",
-    "Choice", "ConjugateState", "Decay", "Description", "IvonState", "LeafPlan", "NoiseIndex",
-    "NoiseState", "Route", "Routing", "SmoothnessState", "by_name", "compressed_specs", "describe",
-    "equinox_routing", "posterior", "sample", "shape_scales",
+    "Choice", "ConjugateState", "Decay", "Description", "DiffGradState", "IvonState", "LeafPlan",
+    "NoiseIndex", "NoiseState", "NormControlState", "Route", "Routing", "SmoothnessState", "by_name",
+    "compressed_specs", "describe", "equinox_routing", "posterior", "sample", "shape_scales",
 }  # fmt: skip
 
 

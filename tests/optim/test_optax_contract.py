@@ -305,6 +305,7 @@ CHECKS = (
         for check in CHECKS
         for name, case in CASES.items()
         if case.factory or check is not injects
+        if case.steps or check is not converges
         if name != "optax_muon" or check is not is_sharded  # its products refuse Explicit axes
     ],
     ids=lambda value: value if isinstance(value, str) else value.__name__,
