@@ -4,6 +4,7 @@ from optim.adaptive_batch import AdaptiveBatchState, adaptive_batch
 from optim.batch_control import BatchController, BatchState
 from optim.conjugate import CONJUGATE_RULES, ConjugateState, conjugate_gradient
 from optim.describe import Description, LeafPlan, describe
+from optim.difference import DiffGradState, scale_by_diffgrad
 from optim.equinox_modules import equinox_routing
 from optim.evaluation import evaluation_params
 from optim.flax_names import STACKED, by_name
@@ -15,6 +16,7 @@ from optim.look_ahead import extragradient
 from optim.low_rank import compressed_specs, dion, orth_dion, scale_by_dion
 from optim.momentum import scale_by_momentum
 from optim.noise import NoiseIndex, NoiseState, record_noise
+from optim.projection import NormControlState, norm_control, orthogonal_gradient
 from optim.route import Route
 from optim.routing import Routing, routed
 from optim.scales import SHAPE_SCALES, shape_scales
@@ -24,6 +26,7 @@ from optim.sign import sign_descent, signum
 from optim.smoothness import SmoothnessState, smoothness_adaptive
 from optim.spectral import muon, scale_by_polar, spectral_descent
 from optim.step import Decay, descend
+from optim.variational import IvonState, ivon, posterior, sample
 from optim.workers import WorkersState, on_workers
 
 __all__ = [
@@ -37,11 +40,14 @@ __all__ = [
     "ConjugateState",
     "Decay",
     "Description",
+    "DiffGradState",
+    "IvonState",
     "LeafPlan",
     "LionCubState",
     "LocalState",
     "NoiseIndex",
     "NoiseState",
+    "NormControlState",
     "Route",
     "Routing",
     "ScheduleFreeState",
@@ -59,16 +65,22 @@ __all__ = [
     "equinox_routing",
     "evaluation_params",
     "extragradient",
+    "ivon",
     "lion_cub",
     "local_sgd",
     "local_steps",
     "muon",
+    "norm_control",
     "on_workers",
     "orth_dion",
+    "orthogonal_gradient",
     "palsgd",
     "post_local_sgd",
+    "posterior",
     "record_noise",
     "routed",
+    "sample",
+    "scale_by_diffgrad",
     "scale_by_dion",
     "scale_by_momentum",
     "scale_by_polar",

@@ -44,8 +44,8 @@ def check_whole(params: PyTree, method: str) -> None:
     """Raise ValueError where `optax.masked` or `optax.partition` hand over a part of the parameters alone."""
     if not is_whole(params):
         raise ValueError(
-            f"{method} needs all parameters, to take the gradient at others: put optax.masked and"
-            " optax.partition inside of it, around its inner optimizer, and not around it"
+            f"{method} needs all parameters, as it has gradients taken at others: optax.masked and"
+            " optax.partition go inside of it, if anywhere, and not around it"
         )
 
 

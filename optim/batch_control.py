@@ -6,14 +6,13 @@ from typing import Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
 from geometry import EUCLIDEAN, Geometry, NoiseAverage, NoiseScale
 from geometry.noise import NOISE_GEOMETRIES
-from optim.options import check_choice, check_number
+from optim.options import check_choice, check_fraction, check_number
 
 RateCoupling = Literal["sqrt", "linear", "none"]
 Measure = Callable[[], NoiseScale]
@@ -98,9 +97,8 @@ class BatchController:
             check_number(name, getattr(self, name), least, _INTEGERS)
         if not isinstance(self.batch_size, jax.core.Tracer):
             check_number("max_batch_size", self.max_batch_size, self.batch_size, _INTEGERS)
-        theta = self.theta
-        if theta is not None and not isinstance(theta, jax.core.Tracer) and not 0 < np.asarray(theta) < 1:
-            raise ValueError(f"theta must be between 0 and 1, got {theta}")
+        if self.theta is not None:
+            check_fraction("theta", self.theta)
         check_number("noise_decay", self.noise_decay, 0, 1)
         check_number("signal_decay", self.signal_decay, 0, 1)
         check_choice("coupling", self.coupling, get_args(RateCoupling))

@@ -1,11 +1,8 @@
 """Steps by the gradient where the step before would lead: for games, whose gradients go around."""
 
-from typing import Any
-
 import optax
-from jaxtyping import PyTree
 
-from optim.ascent import GradientFunction, check_gradient_function, check_whole
+from optim.ascent import check_gradient_function, check_whole
 
 
 def extragradient(inner: optax.GradientTransformation) -> optax.GradientTransformationExtraArgs:
@@ -26,14 +23,7 @@ def extragradient(inner: optax.GradientTransformation) -> optax.GradientTransfor
         check_whole(params, "extragradient")
         return inner.init(params)
 
-    def update(
-        updates: PyTree,
-        state: PyTree,
-        params: PyTree | None = None,
-        *,
-        grad_fn: GradientFunction | None = None,
-        **extra: Any,
-    ) -> tuple[PyTree, PyTree]:
+    def update(updates, state, params=None, *, grad_fn=None, **extra):
         check_gradient_function(params, grad_fn, "extragradient")
         first, _ = inner.update(updates, state, params, **extra)
         gradient = grad_fn(optax.apply_updates(params, first))

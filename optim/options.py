@@ -20,6 +20,18 @@ def check_number(
         raise ValueError(f"{name} must be in [{low:g}, {high:g}), got {value}")
 
 
+def check_positive(name: str, value: ArrayLike) -> None:
+    """Raise ValueError unless `value` is above 0 and finite; a traced value is not looked at."""
+    if not isinstance(value, jax.core.Tracer) and not 0 < np.asarray(value) < math.inf:
+        raise ValueError(f"{name} must be positive, got {value}")
+
+
+def check_fraction(name: str, value: ArrayLike) -> None:
+    """Raise ValueError unless `value` is between 0 and 1 and neither; a traced value is not looked at."""
+    if not isinstance(value, jax.core.Tracer) and not 0 < np.asarray(value) < 1:
+        raise ValueError(f"{name} must be between 0 and 1, got {value}")
+
+
 def is_real(value: object) -> bool:
     """Whether `value` is a real number, or an array of them."""
     dtype = np.asarray(value).dtype

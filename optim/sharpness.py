@@ -1,7 +1,5 @@
 """Sharpness-aware minimisation: the step that the gradient a little uphill asks for."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import optax
@@ -74,15 +72,7 @@ def sharpness_aware(
         check_whole(params, "sharpness_aware")
         return inner.init(params)
 
-    def update(
-        updates: PyTree,
-        state: PyTree,
-        params: PyTree | None = None,
-        *,
-        grad_fn: GradientFunction | None = None,
-        part_gradients: PyTree | None = None,
-        **extra: Any,
-    ) -> tuple[PyTree, PyTree]:
+    def update(updates, state, params=None, *, grad_fn=None, part_gradients=None, **extra):
         check_gradient_function(params, grad_fn, "sharpness_aware")
         if parts == 1:
             gradient = grad_fn(uphill(params, updates))

@@ -3,15 +3,15 @@
 import math
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, PyTree
 
-from optim.ascent import GradientFunction, ascended, check_gradient_function, check_whole, moved, tree_norm
-from optim.options import check_choice, check_number
+from optim.ascent import ascended, check_gradient_function, check_whole, moved, tree_norm
+from optim.options import check_choice, check_positive
 
 
 class _Constants(NamedTuple):
@@ -69,7 +69,7 @@ def smoothness_adaptive(
     """
     if callable(initial_rate):
         raise ValueError("initial_rate must be a number, got a schedule: the method finds the others itself")
-    check_number("initial_rate", initial_rate, jnp.finfo(jnp.float32).tiny)
+    check_positive("initial_rate", initial_rate)
     check_choice("form", form, tuple(_CONSTANTS))
     constants = _CONSTANTS[form]
 
@@ -79,14 +79,7 @@ def smoothness_adaptive(
         theta = jnp.full_like(eta, constants.first_ratio)
         return SmoothnessState(jnp.zeros([], jnp.int32), optax.tree.zeros_like(params), eta, theta)
 
-    def update(
-        updates: PyTree,
-        state: SmoothnessState,
-        params: PyTree | None = None,
-        *,
-        grad_fn: GradientFunction | None = None,
-        **extra: Any,
-    ) -> tuple[PyTree, SmoothnessState]:
+    def update(updates, state, params=None, *, grad_fn=None, **extra):
         check_gradient_function(params, grad_fn, "smoothness_adaptive")
         # before the first step there are no previous parameters: at these, nothing is measured
         previous = jax.tree.map(lambda old, w: jnp.where(state.count == 0, w, old), state.previous, params)

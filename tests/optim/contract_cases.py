@@ -22,10 +22,10 @@ RANKS = ("rank_fraction", "rank_multiple")
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """A learning rate → transformation; how fast and how long it takes to optax's targets; and what has
-    hyperparameters to inject, with those that decide shapes; and whether it takes gradients in parts, takes
-    them again elsewhere, of all parameters, steps with a state that all varies over ranks, and begins without
-    the parameters' values."""
+    """A learning rate → transformation; how fast and how long it takes to optax's targets, 0 where it never
+    gets there; what has hyperparameters to inject, with those that decide shapes; and whether it takes
+    gradients in parts, takes them again elsewhere, needs all parameters, steps with a state that all varies
+    over ranks, and begins without the parameters' values."""
 
     build: Callable
     rate: float = 0.03
@@ -34,6 +34,7 @@ class Case:
     static: tuple[str, ...] = ()
     parts: bool = False
     again: bool = False
+    whole: bool = False
     apart: bool = True
     valueless: bool = True
 
@@ -46,6 +47,16 @@ def matrices(*directions):
 def adaptive(rate):
     controller = optim.BatchController(SPECTRAL, 8, 8, quantum=4, every=2)
     return optim.adaptive_batch(optim.muon, lambda _: rate, controller, microbatch_size=4)
+
+
+def sampled(tx):
+    """Drawn from before every update, as a training loop does; the gradient is taken at the mean."""
+
+    def update(updates, state, params, **extra):
+        _, state = optim.sample(jax.random.key(0), state, params)
+        return tx.update(updates, state, params, **extra)
+
+    return optax.GradientTransformationExtraArgs(tx.init, update)
 
 
 def studied(name, factory, rate=0.03, steps=3000, static=()):
@@ -100,23 +111,36 @@ CASES = {
             kinds=("hidden", "embed", "head"),
         )
     ),
-    "sharpness_aware": Case(lambda rate: optim.sharpness_aware(optax.adam(rate), radius=1e-3), again=True),
-    "smoothness_adaptive": Case(lambda _: optim.smoothness_adaptive(1e-4), steps=30_000, again=True),
+    "sharpness_aware": Case(
+        lambda rate: optim.sharpness_aware(optax.adam(rate), radius=1e-3), again=True, whole=True
+    ),
+    "smoothness_adaptive": Case(
+        lambda _: optim.smoothness_adaptive(1e-4), steps=30_000, again=True, whole=True
+    ),
     "conjugate_gradient": Case(
         lambda rate: optax.chain(optim.conjugate_gradient("hager_zhang"), optax.scale_by_learning_rate(rate)),
         0.001,
         12_000,
     ),
-    "extragradient": Case(lambda rate: optim.extragradient(optax.adam(rate)), again=True),
+    "extragradient": Case(lambda rate: optim.extragradient(optax.adam(rate)), again=True, whole=True),
+    "ivon": Case(lambda rate: sampled(optim.ivon(rate, examples=1e3)), 0.01, 6000, whole=True),
+    "orthogonal_gradient": Case(
+        lambda rate: optax.chain(optim.orthogonal_gradient(), optax.adam(rate)), steps=0
+    ),
+    "norm_control": Case(lambda rate: optim.norm_control(optax.adam(rate), decay=1e-7)),
+    "scale_by_diffgrad": Case(
+        lambda rate: optax.chain(optim.scale_by_diffgrad(), optax.scale_by_learning_rate(rate)), 0.06
+    ),
 }
 INSIDE = {  # those called `matrices` and `anchored`, and in test_workers.py
     "descend", "diloco", "local_sgd", "local_steps", "on_workers", "routed", "scale_by_polar", "snoo",
 }  # fmt: skip
 NO_TRANSFORMATION = {
     "AdaptiveBatchState", "BatchController", "BatchState", "CONJUGATE_RULES", "Choice", "ConjugateState",
-    "Decay", "Description", "LeafPlan", "LionCubState", "LocalState", "NoiseIndex", "NoiseState", "Route",
-    "Routing", "SHAPE_SCALES", "STACKED", "ScheduleFreeState", "SmoothnessState", "WorkersState", "by_name",
-    "compressed_specs", "describe", "equinox_routing", "evaluation_params", "shape_scales",
+    "Decay", "Description", "DiffGradState", "IvonState", "LeafPlan", "LionCubState", "LocalState",
+    "NoiseIndex", "NoiseState", "NormControlState", "Route", "Routing", "SHAPE_SCALES", "STACKED",
+    "ScheduleFreeState", "SmoothnessState", "WorkersState", "by_name", "compressed_specs", "describe",
+    "equinox_routing", "evaluation_params", "posterior", "sample", "shape_scales",
 }  # fmt: skip
 
 

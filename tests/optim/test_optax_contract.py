@@ -100,7 +100,7 @@ def compiles_once_and_vmaps(case):
 def goes_inside_optax_wrappers(case):
     """A bad gradient is left out, two good ones make the update of their mean, in the chosen leaves alone."""
     tx, plain = compiled(case)
-    if case.again:  # but not what needs all leaves
+    if case.whole:  # but not what needs all leaves
         with pytest.raises(ValueError, match="needs all parameters"):
             optax.masked(tx, {**dict.fromkeys(START, True), "parabola": False}).init(START)
         return
@@ -306,6 +306,7 @@ CHECKS = (
         for check in CHECKS
         for name, case in CASES.items()
         if case.factory or check is not injects
+        if case.steps or check is not converges
         if name != "optax_muon" or check is not is_sharded  # its products refuse Explicit axes
     ],
     ids=lambda value: value if isinstance(value, str) else value.__name__,

@@ -145,8 +145,8 @@ def test_each_part_ascends_by_itself():
         update, _ = tx.update(
             w, tx.init(w), jnp.asarray(w), grad_fn=traced, part_gradients=jnp.asarray(gradients)
         )
-        above = [of_part(w + 0.2 * g / np.linalg.norm(g), part) for part, g in enumerate(gradients)]
-        np.testing.assert_allclose(update, -0.1 * np.mean(above, axis=0), rtol=1e-12)
+        uphill = [of_part(w + 0.2 * g / np.linalg.norm(g), part) for part, g in enumerate(gradients)]
+        np.testing.assert_allclose(update, -0.1 * np.mean(uphill, axis=0), rtol=1e-12)
 
 
 def test_a_schedule_inside_counts_every_step_once():

@@ -106,7 +106,7 @@ def test_it_follows_the_recursion(form):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"initial_rate": 0.0}, "initial_rate must be in"),
+        ({"initial_rate": 0.0}, "initial_rate must be positive, got 0.0"),
         ({"initial_rate": optax.constant_schedule(0.1)}, "initial_rate must be a number, got a schedule"),
         ({"form": "code"}, "form must be one of"),
     ],
