@@ -8,6 +8,7 @@ from workloads.mesh import run_mesh
 from workloads.precision import with_compute_dtype
 from workloads.rows import replicated
 from workloads.run import AtOnce, Run, RunKeys, Stages, run_keys
+from workloads.shards import even_shards, sharded, skewed_shards
 from workloads.sweep import sweep
 from workloads.training import train, trainer
 from workloads.workload import Workload, epoch_indices, metric_names, subset_indices
@@ -23,6 +24,7 @@ __all__ = [
     "Workload",
     "contract_problems",
     "epoch_indices",
+    "even_shards",
     "fingerprint",
     "load",
     "long_sweep",
@@ -30,6 +32,8 @@ __all__ = [
     "replicated",
     "run_keys",
     "run_mesh",
+    "sharded",
+    "skewed_shards",
     "subset_indices",
     "sweep",
     "train",
