@@ -9,6 +9,7 @@ from workloads.mesh import run_mesh
 from workloads.precision import with_compute_dtype
 from workloads.rows import replicated
 from workloads.run import AtOnce, Run, RunKeys, Stages, run_keys
+from workloads.shards import even_shards, sharded, skewed_shards
 from workloads.sweep import sweep
 from workloads.training import train, trainer
 from workloads.workload import Workload, epoch_indices, metric_names, subset_indices
@@ -26,6 +27,7 @@ __all__ = [
     "branch_sweep",
     "contract_problems",
     "epoch_indices",
+    "even_shards",
     "fingerprint",
     "load",
     "long_sweep",
@@ -33,6 +35,8 @@ __all__ = [
     "replicated",
     "run_keys",
     "run_mesh",
+    "sharded",
+    "skewed_shards",
     "subset_indices",
     "sweep",
     "train",

@@ -47,3 +47,18 @@ def part_gradients(workload: Workload, parts: int, microbatches: int) -> PartGra
         return jnp.mean(losses), stacked
 
     return whole if parts == 1 else split
+
+
+def worker_gradients(gradients: PartGradients, workers: int) -> PartGradients:
+    """Those of a stack of parameters: each worker's, of its equal part of the batch, on the second axis.
+
+    The loss is the mean of the workers'.
+    """
+    of_each = jax.vmap(gradients, in_axes=(0, None, 0, 0), out_axes=(0, 1))
+
+    def of_stack(params, data, indices, key):
+        shares = indices.reshape(workers, -1), jax.random.split(key, workers)
+        losses, stacked = of_each(params, data, *shares)
+        return jnp.mean(losses), stacked
+
+    return of_stack

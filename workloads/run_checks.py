@@ -1,6 +1,7 @@
 """What the options of a training run must be."""
 
 import itertools
+from collections.abc import Callable
 
 import jax
 from jaxtyping import ScalarLike
@@ -34,6 +35,17 @@ def check_pieces(batch_size: int, parts: int, microbatches: int) -> None:
         )
 
 
-def check_decay(decay: ScalarLike | None) -> None:
+def check_workers(batch_size: int, workers: int | None, evaluation_params: Callable | None) -> None:
+    if workers is None:
+        return
+    if workers < 1 or batch_size % workers:
+        raise ValueError(f"workers must be a positive divisor of batch_size={batch_size}, got {workers}")
+    if evaluation_params is None:
+        raise ValueError("evaluation_params must be given with workers, such as optim.evaluation_params")
+
+
+def check_evaluated(decay: ScalarLike | None, evaluation_params: Callable | None) -> None:
+    if decay is not None and evaluation_params is not None:
+        raise ValueError("average_decay must be None with evaluation_params: both say what is evaluated")
     if decay is not None and not isinstance(decay, jax.core.Tracer) and not 0 <= float(decay) < 1:
         raise ValueError(f"average_decay must be in [0, 1), got {decay}")

@@ -9,13 +9,15 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, Key, PRNGKeyArray, PyTree, ScalarLike
 
-from workloads.gradients import PartGradients, part_gradients
+from workloads.gradients import PartGradients, part_gradients, worker_gradients
 from workloads.records import empty_slots, record
 from workloads.run import Run, RunKeys, Stages
-from workloads.run_checks import check_decay, check_pieces, check_steps
+from workloads.run_checks import check_evaluated, check_pieces, check_steps, check_workers
 from workloads.workload import Workload
 
 Optimizer = Callable[[optax.Schedule], optax.GradientTransformation]
+# (optimizer state, params) → the parameters to evaluate
+EvaluationParams = Callable[[PyTree, PyTree], PyTree]
 # (params, optimizer state, batch, part gradients, key) → what to record, measured before the step's update
 Probe = Callable[[PyTree, PyTree, PyTree, PyTree, PRNGKeyArray], dict[str, PyTree]]
 
@@ -48,6 +50,8 @@ def trainer(
     parts: int = 1,
     microbatches: int = 1,
     average_decay: ScalarLike | None = None,
+    workers: int | None = None,
+    evaluation_params: EvaluationParams | None = None,
     probe: Probe | None = None,
     probe_every: int = 1,
 ) -> Stages:
@@ -74,28 +78,39 @@ def trainer(
       average_decay: evaluate an exponential moving average of the parameters, with this decay d in [0, 1)
         and without a bias towards the start: after t updates θ_s weighs d^(t-s) (1 - d) / (1 - d^t). The
         parameters themselves are evaluated when None.
+      workers: K, each with parameters of its own, stacked on a leading axis, which all begin as one. Of each
+        batch they take K equal parts, in order, see `sharded`, so that all together use `batch_size` examples
+        a step. The transformation is one of stacks, such as `optim.on_workers` makes; what it and a probe get
+        of part gradients has the axis of workers behind that of parts. One set of parameters when None.
+      evaluation_params: says what to evaluate by the optimizer's state, such as `optim.evaluation_params`;
+        needed with `workers`.
       probe: called at steps 0, probe_every, 2·probe_every, …; see `Probe`.
       probe_every: steps from one probe to the next.
 
     Raises:
-      ValueError: `evaluate_at`, `parts`, `microbatches`, `average_decay` or `probe_every` is not as
-        described, there are no steps, or devices that share a batch do not divide it.
+      ValueError: `evaluate_at`, `parts`, `microbatches`, `average_decay`, `workers` or `probe_every` is not
+        as described, there are no steps, devices that share a batch do not divide it, or two options say what
+        is evaluated.
     """
     num_steps = learning_rates.shape[0]
     evaluate_at = (num_steps,) if evaluate_at is None else tuple(evaluate_at)
     check_steps(num_steps, evaluate_at, probe_every)
-    check_pieces(batch_size, parts, microbatches)
-    check_decay(average_decay)
+    check_workers(batch_size, workers, evaluation_params)
+    check_pieces(batch_size // (workers or 1), parts, microbatches)
+    check_evaluated(average_decay, evaluation_params)
+    gradients = part_gradients(workload, parts, microbatches)
     run = _Training(
         workload=workload,
         data=data,
         transformation=optax.with_extra_args_support(optimizer(lambda count: learning_rates[count])),
-        gradients_of=part_gradients(workload, parts, microbatches),
+        gradients_of=gradients if workers is None else worker_gradients(gradients, workers),
         keys=keys,
         num_steps=num_steps,
         batch_size=batch_size,
         evaluate_at=evaluate_at,
         average_decay=average_decay,
+        workers=workers,
+        evaluation_params=evaluation_params or (lambda state, params: params),
         probe=probe or (lambda *_: {}),
         probe_at=range(0, num_steps, probe_every) if probe else (),
     )
@@ -115,11 +130,15 @@ class _Training:
     batch_size: int
     evaluate_at: Sequence[int]
     average_decay: ScalarLike | None
+    workers: int | None
+    evaluation_params: EvaluationParams
     probe: Probe
     probe_at: Sequence[int]
 
     def begin(self) -> Run:
         params = self.workload.init(self.keys.init)
+        if self.workers is not None:
+            params = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (self.workers, *leaf.shape)), params)
         average = None if self.average_decay is None else params
         run = Run(params, average, self.transformation.init(params), {}, jnp.zeros(0), {})
         metrics, loss, probed = jax.eval_shape(self._observe_first, run)
@@ -167,7 +186,8 @@ class _Training:
         return run._replace(params=params, average=average, optimizer_state=state)
 
     def _evaluate(self, run: Run) -> dict[str, Float[Array, ""]]:
-        return self.workload.evaluate(run.params if run.average is None else run.average, self.data)
+        trained = run.params if run.average is None else run.average
+        return self.workload.evaluate(self.evaluation_params(run.optimizer_state, trained), self.data)
 
     def _probe(self, run: Run, t: Int[Array, ""], indices: Int[Array, "batch"], gradients: PyTree):
         batch, key = self.workload.batch(self.data, indices), jax.random.fold_in(self.keys.probe, t)
