@@ -1,6 +1,7 @@
 """Every measure against plain NumPy in float64, and what it must not, or must, change with."""
 
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -97,3 +98,11 @@ def test_distances_are_minus_infinity_where_nothing_has_moved():
     found = measured(network(0)._replace(initial=network(0).params), ["distances"])
     assert set(found) == set(FAMILIES["distances"].measures)
     assert all(value == -np.inf for value in found.values())
+
+
+def test_every_measure_says_what_it_is_where_it_comes_from_and_what_a_larger_value_means():
+    assert len(MEASURES) == sum(len(family.measures) for family in FAMILIES.values()) == 49
+    for measure in MEASURES.values():
+        assert measure.formula
+        assert measure.source == "this module" or re.search(r"arXiv:\d{4}\.\d{5}", measure.source)
+        assert measure.sign in (-1, 1)
