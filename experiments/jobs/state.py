@@ -185,7 +185,8 @@ def _told(trial: JobTrial, content: Mapping[str, Any]) -> JobTrial:
 
 
 def _partial(trial: JobTrial, content: Mapping[str, Any]) -> JobTrial:
-    return trial._replace(partial=(*trial.partial, Partial(content["step"], _told_of(content))))
+    others = (partial for partial in trial.partial if partial.step != content["step"])
+    return trial._replace(partial=(*others, Partial(content["step"], _told_of(content))))
 
 
 def _diverged(trial: JobTrial, content: Mapping[str, Any]) -> JobTrial:

@@ -87,6 +87,16 @@ def test_a_value_on_the_way_is_kept_and_leaves_the_trial_pending(jobs, capsys):
     assert (shown["value"], shown["partial"]) == (0.7, [[5, 0.9]])
 
 
+def test_a_run_that_begins_again_tells_anew_what_it_told_on_the_way(jobs):
+    name = jobs.ask().id
+    for step, value in ((5, 0.9), (10, 0.8), (5, 0.91)):
+        jobs.tell(name, value, step=step, replace=True)
+    shown = {partial.step: partial.told.value for partial in trial_of(jobs, name).partial}
+    assert shown == {5: 0.91, 10: 0.8}
+    assert len(trial_of(jobs, name).partial) == 2
+    assert [kind for _, kind, _ in events(jobs)].count("partial") == 3
+
+
 def test_a_trial_that_never_came_back_goes_to_another_worker(jobs, monkeypatch):
     now = time.time()
     name = jobs.ask("lost").id

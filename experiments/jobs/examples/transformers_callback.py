@@ -40,6 +40,10 @@ class TrialCallback(TrainerCallback):
 
     def on_evaluate(self, args, state, control, metrics=None, **kwargs):
         loss = metrics["eval_loss"]
-        told = [str(loss), "--step", str(state.global_step)] if math.isfinite(loss) else ["--diverged"]
+        told = ["--diverged"]
+        if math.isfinite(loss):
+            told = [str(loss), "--step", str(state.global_step)]
+            if state.global_step < state.max_steps:
+                told.append("--replace")  # what an attempt that was cut short had told
         subprocess.run(["steepest", "tell", self.folder, self.trial["id"], *told], check=True)
         control.should_training_stop |= not math.isfinite(loss)
