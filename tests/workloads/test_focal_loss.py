@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from workloads.focal_loss import focal
+from workloads.losses import focal
 
 
 def of_lead(lead, gamma):
