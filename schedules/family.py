@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 import jax
 import jax.numpy as jnp
-import optax
+import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
@@ -21,6 +21,7 @@ from schedules.interval import Interval
 from schedules.warmup import WARMUPS
 
 Params = Mapping[str, ArrayLike]
+Schedule = Callable[[ArrayLike], Array]  # as optax has them, whose import takes as long as this project's
 
 # What a family's fixed options may be: the names of a form, or the interval of a number.
 OPTIONS: Mapping[str, tuple[str, ...] | Interval] = MappingProxyType(
@@ -88,7 +89,7 @@ class Family:
         _check_num_steps(num_steps)
         return _sample_curve(self, num_steps, dict(params))
 
-    def schedule(self, params: Params, base_lr: float, num_steps: int) -> optax.Schedule:
+    def schedule(self, params: Params, base_lr: float, num_steps: int) -> Schedule:
         """An optax schedule, count → base_lr · curve(count / num_steps); it holds its end after the horizon.
 
         >>> from schedules import FAMILIES
@@ -115,7 +116,7 @@ class Family:
         """`count` independent draws from the space, uniform, or log-uniform where it says so."""
         return self.from_unit(jax.random.uniform(key, (count, len(self.space))))
 
-    def from_unit(self, points: Float[Array, "count dims"]) -> dict[str, Float[Array, "count"]]:
+    def from_unit(self, points: Float[Array | np.ndarray, "count dims"]) -> dict[str, Float[Array, "count"]]:
         """Map points of the unit cube to parameters; the cube's axes are the space's parameters in order."""
         return {
             name: interval.from_unit(points[:, axis])

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 LARGEST_EXPONENT = 80.0  # e^80 is well within a float32
@@ -62,7 +63,7 @@ class Interval:
         """log(high / low), also where the ratio is beyond a number's range."""
         return math.log(self.high) - math.log(self.low)
 
-    def from_unit(self, fraction: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
+    def from_unit(self, fraction: Float[Array | np.ndarray, "*batch"]) -> Float[Array, "*batch"]:
         """Map a fraction in [0, 1] onto the interval: low + f·(high - low), or low·(high/low)^f where `log`.
 
         >>> Interval(0.01, 1.0, log=True).from_unit(jnp.asarray([0.0, 1.0])).tolist()

@@ -21,7 +21,8 @@ from experiments.study.options.checks import (
     at_most,
     entries,
 )
-from experiments.study.options.config import MOST_EXAMPLES, WorkloadConfig
+from experiments.study.options.config import MOST_EXAMPLES
+from experiments.study.options.workload_config import WorkloadConfig
 from experiments.study.training.optimizers import OPTIMIZERS
 from experiments.study.training.tuning import Budget, Decays, MoreRates
 from geometry import EUCLIDEAN, Geometry

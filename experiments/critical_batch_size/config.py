@@ -21,8 +21,9 @@ from experiments.study.options.checks import (
     at_most,
     entries,
 )
-from experiments.study.options.config import MOST_EXAMPLES, WorkloadConfig
+from experiments.study.options.config import MOST_EXAMPLES
 from experiments.study.options.groups import Trained
+from experiments.study.options.workload_config import WorkloadConfig
 from experiments.study.training.optimizers import OPTIMIZERS
 from experiments.study.training.tuning import Budget, MoreRates, RateBudget
 from geometry import Geometry, momentum_noise_factor

@@ -3,6 +3,7 @@
 import functools
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -30,6 +31,16 @@ def keep_small_programs() -> None:
     """Keep what is compiled for the next process, also what took no second: there are dozens of families."""
     keep_compiled_programs()
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class _RecordedCandidate(Candidate):
+    """A candidate whose table the model sees whole: it is read, not computed again."""
+
+    table: Float[np.ndarray, "*groups steps"]
+
+    def multipliers(self, num_steps: int) -> Float[np.ndarray, "*groups steps"]:
+        return self.table
 
 
 class Proposer:
@@ -70,30 +81,40 @@ class Proposer:
             return next_step(self._spaces, self._config.budget, self._key, history, once)
 
     def _history(self, state: State, transaction: Transaction) -> History:
-        num_steps, groups = self._config.budget.num_steps, self._config.groups
-        asked = {
-            Trial(trial.stage, self._candidate(trial), num_steps, trial.replicate): state.score(trial)
-            for trial in state.trials.values()
-        }
+        num_steps = self._config.budget.num_steps
+        asked = {}
+        for trial in state.trials.values():
+            candidate = self._candidate(trial, transaction)
+            asked[Trial(trial.stage, candidate, num_steps, trial.replicate)] = state.score(trial)
         told = {trial.identity: score for trial, score in asked.items() if score is not None}
         curves = [np.frombuffer(transaction.array(run.learning_rates), np.float32) for run in state.imported]
         values = np.array(
             [math.inf if run.value is None else state.sign * run.value for run in state.imported]
         )
-        shape = (len(groups), num_steps) if groups else (num_steps,)
-        return History(list(asked), told, np.reshape(curves, (len(curves), *shape)), values)
+        imported = np.reshape(curves, (len(curves), *self._shape))
+        return History(list(asked), told, imported, values)
 
-    def _candidate(self, trial: JobTrial) -> Candidate:
+    def _candidate(self, trial: JobTrial, transaction: Transaction) -> Candidate:
         if trial.id not in self._candidates:
             family = self._spaces[trial.family].family
-            self._candidates[trial.id] = Candidate(family, trial.number, trial.params, trial.base_lr)
+            candidate = Candidate(family, trial.number, trial.params, trial.base_lr)
+            if self._config.num_steps == self._config.budget.num_steps:
+                table = np.frombuffer(transaction.array(trial.multipliers), np.float32)
+                candidate = _RecordedCandidate(**vars(candidate), table=table.reshape(self._shape))
+            self._candidates[trial.id] = candidate
         return self._candidates[trial.id]
+
+    @property
+    def _shape(self) -> tuple[int, ...]:
+        """Of the learning rates of a run, as the model sees them."""
+        groups, num_steps = len(self._config.groups), self._config.budget.num_steps
+        return (groups, num_steps) if groups else (num_steps,)
 
     def described(self, trial: Trial, name: str, transaction: Transaction) -> dict[str, Any]:
         """A trial as an event holds it; its multipliers are kept."""
         candidate = trial.candidate
         seed = None if self._config.unseeded else self._seed(trial)
-        multipliers = np.asarray(candidate.family.multipliers(candidate.params, self._config.num_steps))
+        multipliers = candidate.multipliers(self._config.num_steps)
         return {
             "id": name,
             "stage": trial.stage,

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from experiments.study.options.checks import BelowOne, Count, NotNegative, Positive, Several
-from experiments.study.options.config import WorkloadConfig, batch_problems
 from experiments.study.options.groups import Probed, Scheduled, Trained
 from experiments.study.options.pairs import WorkloadOptions
+from experiments.study.options.workload_config import WorkloadConfig, batch_problems
 from experiments.study.training.tuning import Budget, Decays
 from workloads import Workload
 

@@ -6,8 +6,9 @@ from types import MappingProxyType
 from typing import Annotated, ClassVar
 
 from experiments.study.options.checks import EACH_ONCE, Between, Count, OneOf, Positive, Several, entries
-from experiments.study.options.config import Group, WorkloadConfig
+from experiments.study.options.config import Group
 from experiments.study.options.groups import Stepped, Trained
+from experiments.study.options.workload_config import WorkloadConfig
 from experiments.study.training.optimizers import OPTIMIZERS
 from schedules import FAMILIES
 

@@ -6,9 +6,9 @@ from types import MappingProxyType
 from typing import Annotated
 
 from experiments.study.options.checks import EACH_ONCE, Count, OneOf
-from experiments.study.options.config import WorkloadConfig
 from experiments.study.options.groups import Scheduled, Trained
 from experiments.study.options.pairs import WorkloadOptions
+from experiments.study.options.workload_config import WorkloadConfig
 from experiments.study.training.tuning import Budget
 
 REFERENCE = "adamw"  # in every comparison, as what the others are compared with

@@ -17,8 +17,9 @@ from experiments.study.options.checks import (
     Several,
     entries,
 )
-from experiments.study.options.config import Group, WorkloadConfig
+from experiments.study.options.config import Group
 from experiments.study.options.groups import Probed, Trained
+from experiments.study.options.workload_config import WorkloadConfig
 from experiments.study.training.optimizers import OPTIMIZERS
 from schedules import FAMILIES, Family, Interval
 from schedules.search import Budget, Race, Rung

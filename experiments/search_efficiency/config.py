@@ -17,9 +17,10 @@ from experiments.study.options.checks import (
     at_most,
     entries,
 )
-from experiments.study.options.config import Group, StudyConfig, WorkloadConfig
+from experiments.study.options.config import Group, StudyConfig
 from experiments.study.options.groups import Trained
 from experiments.study.options.pairs import Budgets
+from experiments.study.options.workload_config import WorkloadConfig
 from experiments.study.training.optimized import Optimized
 from schedules import FAMILIES, Interval
 from schedules.search import STRATEGIES, Race, Rung, SearchSpace

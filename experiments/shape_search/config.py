@@ -15,8 +15,9 @@ from experiments.study.options.checks import (
     at_least,
     at_most,
 )
-from experiments.study.options.config import Group, WorkloadConfig
+from experiments.study.options.config import Group
 from experiments.study.options.groups import Trained
+from experiments.study.options.workload_config import WorkloadConfig
 from experiments.study.training.optimized import Optimized
 from schedules import FAMILIES, Family, Interval
 from schedules.search import STRATEGIES, Budget, CheckBudget, CurveBudget, Race, Rung, SearchSpace

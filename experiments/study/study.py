@@ -12,8 +12,9 @@ import jax
 from rich.console import Console
 
 from experiments.study.command import Question, study_command
-from experiments.study.options.config import StudyConfig, WorkloadConfig
+from experiments.study.options.config import StudyConfig
 from experiments.study.options.errors import StudyError
+from experiments.study.options.workload_config import WorkloadConfig
 from experiments.study.running.execution import Execution, SavedExecution
 from experiments.study.running.processes import from_first
 from experiments.study.running.runs import Remembered, Runs, UnfinishedStudy

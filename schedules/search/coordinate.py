@@ -8,8 +8,8 @@ from itertools import count
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from jaxtyping import Float
-from scipy.stats import qmc
 
 from schedules.search.batches import first_new, whole_batches
 from schedules.search.keys import named_key
@@ -82,7 +82,7 @@ def _design_points(
     history: History, descent: Descent, done: int, batch: int
 ) -> Float[np.ndarray, "batch dims"]:
     key = named_key(history.key, "design", descent.begun)
-    sequence = qmc.Sobol(history.points.shape[1], rng=numpy_generator(key))
+    sequence = scipy.stats.qmc.Sobol(history.points.shape[1], rng=numpy_generator(key))
     length = (done + batch - 1).bit_length()
     return sequence.random_base2(length)[done : done + batch].astype(np.float32)
 

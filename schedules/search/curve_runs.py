@@ -7,8 +7,8 @@ from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from jaxtyping import Float, Int, Shaped
-from scipy.stats import norm
 
 from schedules.search.scale import Scale, as_scores
 
@@ -62,7 +62,7 @@ class Values(NamedTuple):
         probabilities: Float[np.ndarray, "probabilities"],
     ) -> Float[np.ndarray, "probabilities *shape"]:
         """Of the levels of normal values, exactly: a level grows with its value, but is not normal too."""
-        values = mean + self.sign * np.multiply.outer(norm.ppf(probabilities), sd)
+        values = mean + self.sign * np.multiply.outer(scipy.stats.norm.ppf(probabilities), sd)
         return self.levels(values, values)[0]
 
 

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy
 from jaxtyping import PRNGKeyArray
-from scipy.stats import qmc
 
 from schedules.search.curve_model import CurveModel
 from schedules.search.curve_runs import is_enough
@@ -188,7 +188,7 @@ def begun(
     """
     fewest = max(SIMPLE, min(space.dimensions for space in spaces.values()))
     simple = [name for name, space in spaces.items() if space.dimensions <= fewest]
-    sequence = qmc.Sobol(1 + fewest, rng=numpy_generator(named_key(key, "begin")))
+    sequence = scipy.stats.qmc.Sobol(1 + fewest, rng=numpy_generator(named_key(key, "begin")))
     points = sequence.random_base2((first + size - 1).bit_length())[first : first + size]
     proposals = []
     for point in points.astype(np.float32):

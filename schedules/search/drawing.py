@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import jax
 import numpy as np
+import scipy
 from jaxtyping import Float, Int, PRNGKeyArray
-from scipy.stats import qmc
 
 from schedules.search.keys import named_key
 from schedules.search.strategy import History, Strategy, numpy_generator, strategy_of
@@ -35,7 +35,7 @@ def sobol_search(dimensions: int, batch: int) -> Strategy:
         if dimensions == 1:
             return np.zeros((len(numbers), 0))
         length = int(numbers[-1]).bit_length()
-        sequence = qmc.Sobol(dimensions - 1, scramble=True, rng=numpy_generator(history.key))
+        sequence = scipy.stats.qmc.Sobol(dimensions - 1, scramble=True, rng=numpy_generator(history.key))
         return sequence.random_base2(length)[numbers]
 
     return _crossed(dimensions, batch, shapes)

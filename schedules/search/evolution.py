@@ -11,9 +11,9 @@ import math
 from itertools import repeat
 
 import numpy as np
+import scipy
 from cmaes import CMA
 from jaxtyping import Float
-from scipy.stats import rankdata
 
 from schedules.search.batches import first_new, whole_batches
 from schedules.search.keys import named_key
@@ -41,7 +41,9 @@ def _told(history: History, batch: int) -> CMA:
     library = _begun(history, start, batch, doublings)
     while (end := start + library.population_size) <= len(history.points):
         points = history.points[start:end].astype(np.float64)
-        library.tell(list(zip(points, rankdata(history.scores[start:end], method="min"), strict=True)))
+        library.tell(
+            list(zip(points, scipy.stats.rankdata(history.scores[start:end], method="min"), strict=True))
+        )
         start = end
         if library.should_stop() or np.max(np.ptp(points, axis=0)) < SMALLEST:
             doublings += 1

@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from jaxtyping import Float, PRNGKeyArray
-from scipy.stats import qmc
 
 from schedules.search.box import Box
 from schedules.search.keys import named_key
@@ -174,7 +174,7 @@ def _design(
     """Points that fill the box evenly."""
     dimensions, box = search.space.dimensions, search.box(search.current, search.halvings)
     count = math.ceil(per_coefficient * (dimensions + 1) * (dimensions + 2) / 2)
-    sequence = qmc.Sobol(dimensions, rng=numpy_generator(key))
+    sequence = scipy.stats.qmc.Sobol(dimensions, rng=numpy_generator(key))
     return box.unscaled(2 * sequence.random_base2((count - 1).bit_length())[:count] - 1)
 
 

@@ -116,9 +116,9 @@ def curves_at(
     padded = np.pad(points, ((0, -len(points) % CHUNK), (0, 0)))
     chunks = []
     for chunk in padded.reshape(-1, CHUNK, space.dimensions):  # all of one size, for each is compiled
-        rates = space.learning_rates.from_unit(jnp.asarray(chunk[:, -1]))
-        multipliers = _multipliers(space.family, num_steps, jnp.asarray(chunk[:, :-1]))
-        chunks.append(np.asarray(jnp.expand_dims(rates, range(1, multipliers.ndim)) * multipliers))
+        rates = np.asarray(space.learning_rates.from_unit(chunk[:, -1]))
+        multipliers = np.asarray(_multipliers(space.family, num_steps, chunk[:, :-1]))
+        chunks.append(np.expand_dims(rates, tuple(range(1, multipliers.ndim))) * multipliers)
     return np.concatenate(chunks)[: len(points)]
 
 

@@ -13,8 +13,8 @@ import warnings
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from jaxtyping import Float
-from scipy import stats
 
 from schedules.search.scale import Scale, as_scores
 
@@ -101,7 +101,7 @@ def between_order_statistics(values: Float[np.ndarray, "replicates"], confidence
     """
     ordered = np.sort(values)
     count = len(ordered)
-    rank = int(np.sum(2 * stats.binom.cdf(np.arange(count), count, 0.5) <= 1 - confidence))
+    rank = int(np.sum(2 * scipy.stats.binom.cdf(np.arange(count), count, 0.5) <= 1 - confidence))
     low, high = (ordered[rank - 1], ordered[-rank]) if rank > 0 else (-math.inf, math.inf)
     centre = ordered[(count - 1) // 2], ordered[count // 2]
     # as many below any number as above: no change, where these are changes
@@ -120,8 +120,8 @@ def expanded_confidence(confidence: float, replicates: int) -> float:
     """
     if replicates >= FEW:
         return confidence
-    student = stats.t.ppf((1 - confidence) / 2, replicates - 1)
-    return float(1 - 2 * stats.norm.cdf(math.sqrt(replicates / (replicates - 1)) * student))
+    student = scipy.stats.t.ppf((1 - confidence) / 2, replicates - 1)
+    return float(1 - 2 * scipy.stats.norm.cdf(math.sqrt(replicates / (replicates - 1)) * student))
 
 
 def least_replicates(confidence: float) -> int:
@@ -170,8 +170,8 @@ def _interval(
     statistic, samples: tuple[np.ndarray, ...], confidence: float, method: str
 ) -> tuple[float, float]:
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"), warnings.catch_warnings():
-        warnings.simplefilter("ignore", stats.DegenerateDataWarning)
-        result = stats.bootstrap(
+        warnings.simplefilter("ignore", scipy.stats.DegenerateDataWarning)
+        result = scipy.stats.bootstrap(
             tuple(np.nan_to_num(sample, posinf=HUGE) for sample in samples),
             statistic,
             paired=len(samples) > 1,

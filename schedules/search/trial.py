@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
@@ -28,6 +27,10 @@ class Candidate:
     def proposal(self) -> dict[str, Any]:
         """What it is tried with, as a JSON value that holds every bit."""
         return {"params": dict(self.params), "base_lr": self.base_lr}
+
+    def multipliers(self, num_steps: int) -> Float[np.ndarray, "*groups steps"]:
+        """The shape's table over so many steps."""
+        return _multipliers(self, num_steps)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +54,7 @@ class SearchSpace:
 
     def candidates(self, points: Float[np.ndarray, "batch dims"], first: int) -> tuple[Candidate, ...]:
         """The candidates at points of the cube, numbered from `first`."""
-        axes = jnp.asarray(points, jnp.float32)
+        axes = np.asarray(points, np.float32)
         named = self.family.from_unit(axes[:, :-1])
         rates = np.asarray(self.learning_rates.from_unit(axes[:, -1])).tolist()
         values = {name: np.asarray(column).tolist() for name, column in named.items()}
@@ -118,7 +121,7 @@ class Trial(NamedTuple):
     @property
     def learning_rates(self) -> Float[np.ndarray, "*groups steps"]:
         """base_lr · multipliers, in float32."""
-        return np.float32(self.base_lr) * _multipliers(self.candidate, self.num_steps)
+        return np.float32(self.base_lr) * self.candidate.multipliers(self.num_steps)
 
     def key(self, root: PRNGKeyArray) -> PRNGKeyArray:
         """The run's key: the same for every candidate of one replicate of one stage, so that candidates

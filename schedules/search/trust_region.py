@@ -9,8 +9,8 @@ import bisect
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from jaxtyping import Float
-from scipy.stats import qmc
 
 from schedules.search import surrogate
 from schedules.search.blas import on_one_thread
@@ -85,7 +85,7 @@ def _unit(best: float, ordered: list[float], scale: Scale) -> float:
 
 def _design(history: History, start: int, told: int, batch: int) -> Float[np.ndarray, "batch dims"]:
     """The next points of the Sobol sequence that a box begins with."""
-    sequence = qmc.Sobol(
+    sequence = scipy.stats.qmc.Sobol(
         history.points.shape[1], rng=numpy_generator(named_key(history.key, "design", start))
     )
     length = (told + batch - 1).bit_length()
@@ -126,7 +126,7 @@ def _candidates(
 ) -> Float[np.ndarray, "candidates dims"]:
     """Half of them all over the box, half near its centre; more than a batch takes."""
     length = max(LOG2_CANDIDATES, batch.bit_length())
-    points = low + (high - low) * qmc.Sobol(len(low), rng=generator).random_base2(length)
+    points = low + (high - low) * scipy.stats.qmc.Sobol(len(low), rng=generator).random_base2(length)
     far, close = np.split(points, 2)  # both halves of a Sobol sequence fill the box evenly
     return np.concatenate([far, np.clip(centre + NEAR * (close - centre), 0, 1)])
 

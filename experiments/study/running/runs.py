@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from experiments.study.options.config import StudyConfig, WorkloadConfig
+from experiments.study.options.config import StudyConfig
+from experiments.study.options.workload_config import WorkloadConfig
 from experiments.study.running.evaluation import Evaluate, RunTrials, Trial, known_scores
 from experiments.study.running.setup import load_workload
 from experiments.study.running.sweeping import Sweep

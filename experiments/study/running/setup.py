@@ -6,8 +6,9 @@ from typing import Any, TypeVar
 import jax
 
 import workloads
-from experiments.study.options.config import StudyConfig, WorkloadConfig
+from experiments.study.options.config import StudyConfig
 from experiments.study.options.errors import StudyError, choice_problem, raise_problems
+from experiments.study.options.workload_config import WorkloadConfig
 from experiments.study.running.devices import started_devices
 from experiments.study.running.processes import Cluster
 from workloads import Workload
