@@ -7,6 +7,7 @@ from optim.describe import Description, LeafPlan, describe
 from optim.difference import DiffGradState, scale_by_diffgrad
 from optim.equinox_modules import equinox_routing
 from optim.flax_names import STACKED, by_name
+from optim.kronecker import KroneckerFactors, natural_gradient
 from optim.layerwise import Choice, scale_by_spec_sign, spec_sign
 from optim.look_ahead import extragradient
 from optim.low_rank import compressed_specs, dion, orth_dion, scale_by_dion
@@ -36,6 +37,7 @@ __all__ = [
     "Description",
     "DiffGradState",
     "IvonState",
+    "KroneckerFactors",
     "LeafPlan",
     "NoiseIndex",
     "NoiseState",
@@ -54,6 +56,7 @@ __all__ = [
     "extragradient",
     "ivon",
     "muon",
+    "natural_gradient",
     "norm_control",
     "orth_dion",
     "orthogonal_gradient",

@@ -104,20 +104,18 @@ CASES = {
     ),
     "extragradient": Case(lambda rate: optim.extragradient(optax.adam(rate)), again=True, whole=True),
     "ivon": Case(lambda rate: sampled(optim.ivon(rate, examples=1e3)), 0.01, 6000, whole=True),
-    "orthogonal_gradient": Case(
-        lambda rate: optax.chain(optim.orthogonal_gradient(), optax.adam(rate)), steps=0
-    ),
+    "orthogonal_adamw": studied("orthogonal_adamw", None, steps=0),
     "norm_control": Case(lambda rate: optim.norm_control(optax.adam(rate), decay=1e-7)),
-    "scale_by_diffgrad": Case(
-        lambda rate: optax.chain(optim.scale_by_diffgrad(), optax.scale_by_learning_rate(rate)), 0.06
-    ),
+    "diffgrad": studied("diffgrad", None, 0.06),
 }
-INSIDE = {"descend", "routed", "scale_by_polar"}  # in those called `matrices`
+# in those called `matrices` and `studied`
+INSIDE = {"descend", "orthogonal_gradient", "routed", "scale_by_diffgrad", "scale_by_polar"}
 NO_TRANSFORMATION = {
     "CONJUGATE_RULES", "SHAPE_SCALES", "STACKED", "AdaptiveBatchState", "BatchController", "BatchState",
-    "Choice", "ConjugateState", "Decay", "Description", "DiffGradState", "IvonState", "LeafPlan",
-    "NoiseIndex", "NoiseState", "NormControlState", "Route", "Routing", "SmoothnessState", "by_name",
-    "compressed_specs", "describe", "equinox_routing", "posterior", "sample", "shape_scales",
+    "Choice", "ConjugateState", "Decay", "Description", "DiffGradState", "IvonState", "KroneckerFactors",
+    "LeafPlan", "NoiseIndex", "NoiseState", "NormControlState", "Route", "Routing", "SmoothnessState",
+    "by_name", "compressed_specs", "describe", "equinox_routing", "natural_gradient", "posterior",
+    "sample", "shape_scales",
 }  # fmt: skip
 
 
