@@ -1,4 +1,4 @@
-"""How to step: sign, spectral and low-rank spectral descent as optax transformations."""
+"""How to step: by sign, spectral or conjugate directions, to flat minima or a posterior, as optax does."""
 
 from optim.adaptive_batch import AdaptiveBatchState, adaptive_batch
 from optim.batch_control import BatchController, BatchState
