@@ -51,7 +51,7 @@ from geometry.information import (
     takeuchi_trace_ratio,
 )
 from geometry.matrices import PLAIN, MatrixView, plain_matrices
-from geometry.moments import Moments, noise_scale
+from geometry.moments import Moments, inner_product_scale, noise_scale
 from geometry.noise import NoiseAverage, NoiseScale, c4
 from geometry.norms import EUCLIDEAN, SIGN, SPECTRAL, Geometry, ky_fan
 from geometry.path import PathGeometry, path_geometry
@@ -110,6 +110,7 @@ __all__ = [
     "hessian_product",
     "hutchinson_diagonal",
     "hutchinson_trace",
+    "inner_product_scale",
     "isotropic_log_smoothness",
     "ky_fan",
     "momentum_noise_factor",

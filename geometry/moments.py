@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, PyTree
 
 from geometry.matrices import MatrixView, ViewRule, leaves_by_path, plain_matrices, tree_shapes
 from geometry.noise import NoiseScale, Spread, grams_of_leaf, leaf_scales, total_scale
-from geometry.norms import SPECTRAL, Geometry
+from geometry.norms import EUCLIDEAN, SPECTRAL, Geometry
 from geometry.precision import binary_unit, widened, widened_zeros
 
 Views = tuple[tuple[str, MatrixView], ...]
@@ -217,6 +217,38 @@ def noise_scale(
     moments = Moments.of(part_gradients, view if geometry == SPECTRAL else None)
     moments = moments if axis_name is None else moments.across(axis_name)
     return moments.estimate(batch_size, geometry, corrected=corrected)
+
+
+def inner_product_scale(part_gradients: PyTree, batch_size: ArrayLike) -> NoiseScale:
+    """The Euclidean noise along the mean gradient alone, √(Var⟨gᵢ, g⟩)/‖g‖ of an example, and the signal ‖g‖.
+
+    Its `value` is Var⟨gᵢ, g⟩/‖g‖⁴, the batch of the inner-product test at θ = 1 (arXiv:1710.11258), and no
+    larger than that of `noise_scale`. The variance is that of whole trees: leaf by leaf it would lack their
+    covariances.
+
+    >>> from geometry import EUCLIDEAN
+    >>> parts = jnp.array([[3.0, 1.0], [1.0, 5.0]])
+    >>> scales = inner_product_scale(parts, 2), noise_scale(parts, 2, EUCLIDEAN)
+    >>> [round(float(scale.value), 4) for scale in scales]
+    [0.1893, 0.7692]
+
+    Args:
+      part_gradients: a tree of gradients with the parts as leading axis; measured before any clipping.
+      batch_size: B, the number of examples in all parts together.
+
+    Raises:
+      ValueError: there are fewer than two parts.
+    """
+    parts = [jax.tree.map(widened, part) for part in unstacked(part_gradients)]
+    if len(parts) < 2:
+        raise ValueError(f"inner_product_scale needs the gradients of at least two parts, got {len(parts)}")
+    mean = jax.tree.map(lambda *leaves: sum(leaves) / len(parts), *parts)
+    signal = EUCLIDEAN.norm(jnp.asarray([EUCLIDEAN.norm(leaf) for leaf in jax.tree.leaves(mean)]))
+    unit = jax.tree.map(lambda leaf: leaf / jnp.where(signal > 0, signal, 1), mean)
+    products = [jax.tree.map(lambda u, g: jnp.sum(u * g), unit, part) for part in parts]
+    along = jnp.asarray([sum(jax.tree.leaves(product)) for product in products])
+    noise = jnp.sqrt(batch_size / len(parts)) * jnp.std(along, ddof=1)
+    return NoiseScale(noise, signal, EUCLIDEAN)
 
 
 def unstacked(part_gradients: PyTree) -> list[PyTree]:

@@ -1,4 +1,4 @@
-"""How to step: sign, spectral and low-rank spectral descent as optax transformations."""
+"""How to step: by sign, spectral or conjugate directions, to flat minima or a posterior, as optax does."""
 
 from optim.adaptive_batch import AdaptiveBatchState, adaptive_batch
 from optim.batch_control import BatchController, BatchState
@@ -8,6 +8,7 @@ from optim.difference import DiffGradState, scale_by_diffgrad
 from optim.equinox_modules import equinox_routing
 from optim.evaluation import evaluation_params
 from optim.flax_names import STACKED, by_name
+from optim.kronecker import KroneckerFactors, natural_gradient
 from optim.layerwise import Choice, scale_by_spec_sign, spec_sign
 from optim.lion_cub import LionCubState, distributed_signum, lion_cub
 from optim.local_methods import diloco, local_sgd, palsgd, post_local_sgd, snoo
@@ -42,6 +43,7 @@ __all__ = [
     "Description",
     "DiffGradState",
     "IvonState",
+    "KroneckerFactors",
     "LeafPlan",
     "LionCubState",
     "LocalState",
@@ -70,6 +72,7 @@ __all__ = [
     "local_sgd",
     "local_steps",
     "muon",
+    "natural_gradient",
     "norm_control",
     "on_workers",
     "orth_dion",

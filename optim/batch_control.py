@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -102,6 +102,22 @@ class BatchController:
         check_number("noise_decay", self.noise_decay, 0, 1)
         check_number("signal_decay", self.signal_decay, 0, 1)
         check_choice("coupling", self.coupling, get_args(RateCoupling))
+
+    @classmethod
+    def norm_test(cls, batch_size: ArrayLike, max_batch_size: ArrayLike, **options: Any) -> "BatchController":
+        """The norm test, B ← max(⌈tr Ĉ/(θ² ‖g‖²)⌉, B), as AdAdaGrad takes it after every batch
+        (arXiv:2402.11215): without averages, and with the learning rate as it is.
+
+        Where each `measure` is a `geometry.inner_product_scale` it is the inner-product test
+        (arXiv:1710.11258), ⌈Var⟨gᵢ, g⟩/(θ² ‖g‖⁴)⌉, which never asks for more.
+
+        Args:
+          batch_size: the examples of the first batch.
+          max_batch_size: the most.
+          **options: all others of a controller but the geometry.
+        """
+        test = {"every": 1, "noise_decay": 0.0, "signal_decay": 0.0, "coupling": "none"}
+        return cls(EUCLIDEAN, batch_size, max_batch_size, **test | options)
 
     def init(self) -> BatchState:
         """Before the first batch."""

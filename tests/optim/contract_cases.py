@@ -124,23 +124,21 @@ CASES = {
     ),
     "extragradient": Case(lambda rate: optim.extragradient(optax.adam(rate)), again=True, whole=True),
     "ivon": Case(lambda rate: sampled(optim.ivon(rate, examples=1e3)), 0.01, 6000, whole=True),
-    "orthogonal_gradient": Case(
-        lambda rate: optax.chain(optim.orthogonal_gradient(), optax.adam(rate)), steps=0
-    ),
+    "orthogonal_adamw": studied("orthogonal_adamw", None, steps=0),
     "norm_control": Case(lambda rate: optim.norm_control(optax.adam(rate), decay=1e-7)),
-    "scale_by_diffgrad": Case(
-        lambda rate: optax.chain(optim.scale_by_diffgrad(), optax.scale_by_learning_rate(rate)), 0.06
-    ),
+    "diffgrad": studied("diffgrad", None, 0.06),
 }
-INSIDE = {  # those called `matrices` and `anchored`, and in test_workers.py
-    "descend", "diloco", "local_sgd", "local_steps", "on_workers", "routed", "scale_by_polar", "snoo",
+INSIDE = {  # those called `matrices`, `studied` and `anchored`, and in test_workers.py
+    "descend", "diloco", "local_sgd", "local_steps", "on_workers", "orthogonal_gradient", "routed",
+    "scale_by_diffgrad", "scale_by_polar", "snoo",
 }  # fmt: skip
 NO_TRANSFORMATION = {
     "AdaptiveBatchState", "BatchController", "BatchState", "CONJUGATE_RULES", "Choice", "ConjugateState",
-    "Decay", "Description", "DiffGradState", "IvonState", "LeafPlan", "LionCubState", "LocalState",
-    "NoiseIndex", "NoiseState", "NormControlState", "Route", "Routing", "SHAPE_SCALES", "STACKED",
-    "ScheduleFreeState", "SmoothnessState", "WorkersState", "by_name", "compressed_specs", "describe",
-    "equinox_routing", "evaluation_params", "posterior", "sample", "shape_scales",
+    "Decay", "Description", "DiffGradState", "IvonState", "KroneckerFactors", "LeafPlan", "LionCubState",
+    "LocalState", "NoiseIndex", "NoiseState", "NormControlState", "Route", "Routing", "SHAPE_SCALES",
+    "STACKED", "ScheduleFreeState", "SmoothnessState", "WorkersState", "by_name", "compressed_specs",
+    "describe", "equinox_routing", "evaluation_params", "natural_gradient", "posterior", "sample",
+    "shape_scales",
 }  # fmt: skip
 
 

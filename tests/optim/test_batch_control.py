@@ -12,7 +12,7 @@ import numpy as np
 import optax
 import pytest
 
-from geometry import EUCLIDEAN, SIGN, SPECTRAL, Moments, NoiseScale, ky_fan
+from geometry import EUCLIDEAN, SIGN, SPECTRAL, Moments, NoiseScale, inner_product_scale, ky_fan, noise_scale
 from optim import BatchController, BatchState, adaptive_batch
 
 
@@ -201,6 +201,32 @@ def test_it_tells_which_batch_will_be_measured():
         assert grew == is_due
         due.append(bool(is_due))
     assert due == [False, False, True, False, False, True, False]
+
+
+def test_the_norm_and_the_inner_product_tests_ask_for_the_batches_of_their_definitions():
+    """⌈tr Ĉ/(θ²‖g‖²)⌉ and ⌈Var⟨gᵢ, g⟩/(θ²‖g‖⁴)⌉, of two leaves together, from gradients of one example."""
+    gradients = np.random.default_rng(0).normal(0.3, 2, (50, 6))
+    mean, covariance = gradients.mean(0), np.cov(gradients.T)
+    square, theta = mean @ mean, 0.4
+    expected = {
+        "norm": np.trace(covariance) / square / theta**2,
+        "inner product": mean @ covariance @ mean / square**2 / theta**2,
+    }
+    parts = {"a": jnp.float32(gradients[:, :2]), "b": jnp.float32(gradients[:, 2:]).reshape(50, 2, 2)}
+    controller = BatchController.norm_test(2, 100_000, theta=theta)
+    measures = {
+        "norm": lambda: noise_scale(parts, 50, EUCLIDEAN),
+        "inner product": lambda: inner_product_scale(parts, 50),
+    }
+    for name, measure in measures.items():
+        state = controller.update(controller.init(), measure)
+        assert state.batch_size == math.ceil(expected[name])
+        assert state.learning_rate_factor == 1
+    assert expected["inner product"] < expected["norm"]
+    state = controller.update(state, lambda: scale(1e3, 1, EUCLIDEAN))  # forgets what was before
+    assert state.batch_size == 100_000
+    with pytest.raises(ValueError, match="at least two parts, got 1"):
+        inner_product_scale(jnp.ones((1, 3)), 4)
 
 
 @pytest.mark.parametrize(

@@ -325,6 +325,8 @@ for tx in (
     optim.orth_dion(0.1), optim.spec_sign(0.1, choice=choice), optim.record_noise(8), optim.descend(0.1),
     optim.adaptive_batch(optim.muon, lambda _: 0.1, controller, microbatch_size=4),
     optim.palsgd(optax.adam(0.1), every=1, mix=0.1), optim.lion_cub(0.1, axis_name=None, workers=1),
+    optim.conjugate_gradient("dai_yuan"), optim.norm_control(optax.sgd(0.1)), optim.orthogonal_gradient(),
+    optim.scale_by_diffgrad(),
 ):
     parts, results = {"kernel": np.ones((2, 3, 2))}, []
     for one in (tx, cloudpickle.loads(cloudpickle.dumps(tx))):

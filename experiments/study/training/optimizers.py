@@ -102,21 +102,25 @@ def _matrix_method(name: str, momentum: float | None = 0.95) -> Optimizer:
     return _single(f"optim.{name}", SPECTRAL, momentum, scale="rms", fallback_weight_decay=DECAY)
 
 
-def _momentum_sgd() -> Optimizer:
-    steps = (
-        call("optax.trace", decay=0.9),
+def _stepped(direction: Call) -> tuple[Call, ...]:
+    """A direction, weight decay, and the learning rate of both."""
+    return (
+        direction,
         call("optax.add_decayed_weights", weight_decay=DECAY),
         call("optax.scale_by_learning_rate", learning_rate=SCHEDULE),
     )
-    return Optimizer(EUCLIDEAN, steps, momentum="decay", usual_momentum=0.9)
 
 
 OPTIMIZERS: Mapping[str, Optimizer] = MappingProxyType(
     {
         "sgd": Optimizer(EUCLIDEAN, (call("optax.sgd", learning_rate=SCHEDULE),)),
-        "momentum": _momentum_sgd(),
+        "momentum": Optimizer(EUCLIDEAN, _stepped(call("optax.trace", decay=0.9)), (), "decay", 0.9),
         "adam": Optimizer(SIGN, (call("optax.adam", learning_rate=SCHEDULE),), BETAS, "b1", 0.9),
         "adamw": _single("optax.adamw", SIGN)._replace(betas=BETAS, momentum="b1", usual_momentum=0.9),
+        "diffgrad": Optimizer(SIGN, _stepped(call("optim.scale_by_diffgrad")), BETAS, "b1", 0.9),
+        "orthogonal_adamw": Optimizer(
+            SIGN, (call("optim.orthogonal_gradient"), *_single("optax.adamw", SIGN).steps)
+        ),
         "lion": _single("optax.lion", SIGN)._replace(betas=BETAS),
         "optax_muon": _single("optax.contrib.muon", SPECTRAL, consistent_rms=0.2, adam_weight_decay=DECAY),
         "sign_descent": _single("optim.sign_descent", SIGN),
