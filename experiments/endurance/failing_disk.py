@@ -35,6 +35,9 @@ class Fault(NamedTuple):
     moment: str
     kind: str
 
+    def __str__(self) -> str:
+        return f"{self.kind} {self.moment} operation {self.operation}"
+
 
 class Disk:
     """Counts the operations on an SQLite file and on files of trials while it is mounted.
