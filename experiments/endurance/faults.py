@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from experiments.endurance.apart import forkserver, keep_all_programs
 from experiments.endurance.failing_disk import DEATH, KINDS, MOMENTS, Disk, Fault
-from experiments.endurance.small_jobs import SEARCH, events_of, score, trial_files
+from experiments.endurance.small_jobs import SEARCH, TRIALS, events_of, score, trial_files
 from experiments.jobs import main, open_jobs
 from experiments.jobs.creating import create_jobs
 from experiments.study.running.stopping import follow_parent
@@ -144,7 +144,7 @@ def _search(folder: Path) -> Iterator[tuple[str, ...]]:
     while not open_jobs(folder).status().finished:
         yield "ask", "--worker", "a"
         for trial in open_jobs(folder).status().pending:
-            described = json.loads((folder / "trials" / f"{trial.id}.json").read_text())
+            described = json.loads((folder / TRIALS / f"{trial.id}.json").read_text())
             yield "tell", trial.id, str(score(described["learning_rates"]))
 
 
