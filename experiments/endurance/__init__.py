@@ -1,4 +1,4 @@
-"""Whether studies last: through kills, through many runs, at what cost, on how many devices.
+"""Whether studies and jobs folders last: through kills, through many runs, at what cost, on how many devices.
 
 `steepest endurance SUBJECT` measures one of them, prints a table and says whether its bar held.
 """

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
+from experiments.endurance.small_jobs import TRIALS
+
 BEFORE, AFTER = MOMENTS = "before", "after"  # it is done
 DEATH = "death of the process"
 ERRORS = {  # by kind: what SQLite says, its code, and that of the system where a file is written
@@ -19,7 +21,6 @@ ERRORS = {  # by kind: what SQLite says, its code, and that of the system where 
     "locked": ("database is locked", sqlite3.SQLITE_BUSY, errno.EAGAIN),
 }
 KINDS = (*ERRORS, DEATH)
-TRIALS = "trials"  # the folder of trials' files
 
 
 class Fault(NamedTuple):
@@ -34,6 +35,9 @@ class Fault(NamedTuple):
     operation: int
     moment: str
     kind: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.moment} operation {self.operation}"
 
 
 class Disk:

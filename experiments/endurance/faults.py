@@ -7,13 +7,14 @@ import json
 import random
 import shutil
 import signal
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from experiments.endurance.apart import forkserver, keep_all_programs
 from experiments.endurance.failing_disk import DEATH, KINDS, MOMENTS, Disk, Fault
-from experiments.endurance.small_jobs import SEARCH, events_of, score, trial_files
+from experiments.endurance.small_jobs import SEARCH, TRIALS, events_of, score, trial_files
 from experiments.jobs import main, open_jobs
 from experiments.jobs.creating import create_jobs
 from experiments.study.running.stopping import follow_parent
@@ -85,20 +86,13 @@ def suffer(step: Step, fault: Fault, folder: Path, compiled: Path) -> Iterator[s
     shutil.rmtree(folder, ignore_errors=True)
     _copy(step.before, folder)
     if fault.kind == DEATH:
-        process = forkserver().Process(target=_run_apart, args=(step.words, folder, fault, compiled))
-        process.start()
-        process.join()
-        if process.exitcode != -signal.SIGKILL:
-            yield f"it ended with {process.exitcode} where it should have died"
+        yield from _die(step, fault, folder, compiled)
     else:
-        ended = run(step.words, folder, Disk(fault))
-        if ended.status != REFUSED or not _is_message(ended.message):
-            yield f"it ended with {ended.status} and said {ended.message!r}"
-    with contextlib.ExitStack() as opened:  # looking must not undo what SQLite has left half done
-        looked_at = _copy(folder, folder.with_name("looked at"))
-        opened.callback(shutil.rmtree, looked_at)
-        if events_of(looked_at) not in (events_of(step.before), events_of(step.after)):
-            yield "something was half recorded"
+        yield from _fail(step, fault, folder)
+    with tempfile.TemporaryDirectory() as place:  # in the folder, looking would undo what is half done
+        seen = events_of(_copy(folder, Path(place, "copy")))
+    if seen not in (events_of(step.before), events_of(step.after)):
+        yield "something was half recorded"
     again = run(step.words, folder, Disk())
     if again.status != step.status:
         yield f"again, it ended with {again.status} and said {again.message!r}"
@@ -106,6 +100,20 @@ def suffer(step: Step, fault: Fault, folder: Path, compiled: Path) -> Iterator[s
         yield "again, it recorded something else"
     if trial_files(folder) != trial_files(step.after):
         yield "again, it wrote other files"
+
+
+def _fail(step: Step, fault: Fault, folder: Path) -> Iterator[str]:
+    status, message = run(step.words, folder, Disk(fault))
+    if status != REFUSED or not message.startswith("error: ") or message.count("\n") != 1:
+        yield f"it ended with {status} and said {message!r}"
+
+
+def _die(step: Step, fault: Fault, folder: Path, compiled: Path) -> Iterator[str]:
+    process = forkserver().Process(target=_run_apart, args=(step.words, folder, fault, compiled))
+    process.start()
+    process.join()
+    if process.exitcode != -signal.SIGKILL:
+        yield f"it ended with {process.exitcode} where it should have died"
 
 
 def run(words: Sequence[str], folder: Path, disk: Disk) -> Ended:
@@ -136,12 +144,8 @@ def _search(folder: Path) -> Iterator[tuple[str, ...]]:
     while not open_jobs(folder).status().finished:
         yield "ask", "--worker", "a"
         for trial in open_jobs(folder).status().pending:
-            described = json.loads((folder / "trials" / f"{trial.id}.json").read_text())
+            described = json.loads((folder / TRIALS / f"{trial.id}.json").read_text())
             yield "tell", trial.id, str(score(described["learning_rates"]))
-
-
-def _is_message(text: str) -> bool:
-    return text.startswith("error: ") and text.count("\n") == 1
 
 
 def _run_apart(words: Sequence[str], folder: Path, fault: Fault, compiled: Path) -> None:

@@ -49,7 +49,7 @@ class Jobs(Checked):
 def fault_bar(suffered: Sequence[Suffered]) -> Bar:
     """That no fault has a problem."""
     failed = [
-        f"{found.fault} in {' '.join(found.step.words)}: {'; '.join(found.problems)}"
+        f"{found.fault} of {' '.join(found.step.words)}: {'; '.join(found.problems)}"
         for found in suffered
         if found.problems
     ]

@@ -52,11 +52,14 @@ def kill_all(count: int, workers: int, seed: int, place: Path, compiled: Path) -
     blank, whole = place / "blank", place / "whole"
     create_jobs(blank, SEARCH)
     shutil.copytree(blank, whole)
-    problems = Search(whole, Killer(0, seed), compiled).run(1)
-    killer, searches = Killer(count, seed), 0
+    undisturbed = Search(whole, Killer(0, seed), compiled)
+    undisturbed.run(1)
+    killer, searches, problems = Killer(count, seed), 0, undisturbed.problems
     while killer.remaining and not problems:
         folder = Path(shutil.copytree(blank, place / str(searches)))
-        problems = [*Search(folder, killer, compiled).run(workers), *differences(whole, folder)]
+        search = Search(folder, killer, compiled)
+        search.run(workers)
+        problems = [*search.problems, *differences(whole, folder)]
         searches += 1
     return Killed(searches, dict(killer.started), dict(killer.killed), tuple(problems))
 
@@ -86,9 +89,10 @@ class Killer:
             with self._turn:
                 process.start()
             self.started[kind] += 1
-            wait([process.sentinel], self._moment())
+            ended = wait([process.sentinel], self._moment())
             with self._turn:
-                process.kill()
+                if not ended:
+                    process.kill()
                 process.join()
             if process.exitcode != -signal.SIGKILL:
                 return process.exitcode
@@ -102,23 +106,26 @@ class Killer:
 
 
 class Search:
-    """A jobs folder that workers search at once, while what happens to its record is watched."""
+    """A jobs folder that workers search at once, while what happens to its record is watched.
+
+    Attributes:
+      problems: what went wrong on the way.
+    """
 
     def __init__(self, folder: Path, killer: Killer, compiled: Path):
         self._folder, self._killer, self._compiled = folder, killer, compiled
-        self._events, self._problems = events_of(folder), []
+        self._events, self.problems = events_of(folder), []
         self._turn = threading.Lock()
 
-    def run(self, workers: int) -> list[str]:
-        """Search to the end with so many workers; returns what went wrong on the way."""
+    def run(self, workers: int) -> None:
+        """Search to the end with so many workers, or to the first problem."""
         with ThreadPoolExecutor(workers) as threads:
             for _ in threads.map(self._work, range(workers)):
                 pass
-        return self._problems
 
     def _work(self, worker: int) -> None:
         step = self._step_by_commands if worker % BY_COMMANDS else self._step_by_itself
-        while not self._problems and step(str(worker)) != FINISHED:
+        while not self.problems and step(str(worker)) != FINISHED:
             time.sleep(PAUSE)
 
     def _step_by_commands(self, worker: str) -> int:
@@ -142,7 +149,7 @@ class Search:
     def _status(self, kind: str, target: Callable[..., None], *arguments: Any) -> int:
         status = self._killer.status(kind, target, *arguments, self._compiled)
         if status not in STATUSES[kind]:
-            self._problems.append(f"{kind} ended with {status}")
+            self.problems.append(f"{kind} ended with {status}")
         return status
 
     def _look(self, told: Collection[str]) -> None:
@@ -150,9 +157,9 @@ class Search:
         with self._turn:
             events = events_of(self._folder)
             if events[: len(self._events)] != self._events:
-                self._problems.append("what was recorded did not stay")
+                self.problems.append("what was recorded did not stay")
             recorded = set(_trials(events, "told"))
-            self._problems += [f"{trial} was reported as told, and lost" for trial in set(told) - recorded]
+            self.problems += [f"{trial} was reported as told, and lost" for trial in set(told) - recorded]
             self._events = events
 
     def _output(self, worker: str) -> Path:

@@ -12,7 +12,7 @@ from experiments.jobs.config import JobsConfig
 
 # the least that there is: what it asks for depends on no order in which results come
 SEARCH = JobsConfig(num_steps=20, learning_rates=(0.01, 1.0), families=("linear",), runs=24)
-RECORD = "jobs.sqlite"
+RECORD, TRIALS = "jobs.sqlite", "trials"  # in its folder
 LEFT_OUT = ("time", "worker")  # who came when
 
 
@@ -37,7 +37,7 @@ def events_of(folder: Path) -> list[Recorded]:
 
 def trial_files(folder: Path) -> dict[str, str]:
     """The text of every trial's file, by its name."""
-    return {path.name: path.read_text() for path in (folder / "trials").glob("*.json")}
+    return {path.name: path.read_text() for path in (folder / TRIALS).glob("*.json")}
 
 
 def _of_any_time(content: str) -> str:

@@ -29,7 +29,14 @@ def test_every_study_has_a_small_one():
 
 @pytest.mark.parametrize(
     "words",
-    ["interruptions --moments 0", "interruptions --jobs 0", "soak --runs 5000", "overhead --repeats 0"],
+    [
+        "interruptions --moments 0",
+        "interruptions --jobs 0",
+        "jobs --kills 0",
+        "jobs --faults 0",
+        "soak --runs 5000",
+        "overhead --repeats 0",
+    ],
 )
 def test_options_that_do_not_serve_are_named(words, capsys):
     assert main(words.split()) == 2
