@@ -59,8 +59,7 @@ def expected_calibration_error(
 
     Raises ValueError when `bins` is below 1.
     """
-    excess = _bin_sums(confidences - correct, _places(confidences, bins, edges), bins)
-    return jnp.sum(jnp.abs(excess)) / len(confidences)
+    return _total_excess(confidences - correct, _places(confidences, bins, edges), bins)
 
 
 def chance_calibration_error(
@@ -82,7 +81,7 @@ def chance_calibration_error(
 
     def error(draw_key):
         correct = jax.random.uniform(draw_key, confidences.shape, confidences.dtype) < confidences
-        return jnp.sum(jnp.abs(_bin_sums(confidences - correct, places, bins))) / len(confidences)
+        return _total_excess(confidences - correct, places, bins)
 
     return jnp.mean(jax.lax.map(error, jax.random.split(key, draws)))
 
@@ -122,29 +121,25 @@ def brier_score(
     Raises ValueError for what are no probabilities, where they are not traced, or `bins` below 1.
     """
     _check_probabilities(probabilities)
-    _check_bins(bins)
 
-    def of_class(forecasts, outcomes):
+    def class_score(forecasts, outcomes):
         places = _places(forecasts, bins, edges)
         counts = _bin_sums(jnp.ones_like(forecasts), places, bins)
         mean_forecasts, mean_outcomes = (
             _bin_sums(values, places, bins) / jnp.maximum(counts, 1) for values in (forecasts, outcomes)
         )
         base_rate, shares = jnp.mean(outcomes), counts / len(forecasts)
-        around_forecasts, around_outcomes = (
-            forecasts - mean_forecasts[places],
-            outcomes - mean_outcomes[places],
-        )
+        forecast_gaps, outcome_gaps = forecasts - mean_forecasts[places], outcomes - mean_outcomes[places]
         return BrierScore(
             jnp.mean((forecasts - outcomes) ** 2),
             jnp.sum(shares * (mean_forecasts - mean_outcomes) ** 2),
             jnp.sum(shares * (mean_outcomes - base_rate) ** 2),
             base_rate * (1 - base_rate),
-            jnp.mean(around_forecasts * (around_forecasts - 2 * around_outcomes)),
+            jnp.mean(forecast_gaps * (forecast_gaps - 2 * outcome_gaps)),
         )
 
     outcomes = jax.nn.one_hot(labels, probabilities.shape[1], dtype=probabilities.dtype)
-    return jax.tree.map(jnp.sum, jax.vmap(of_class, in_axes=1)(probabilities, outcomes))
+    return jax.tree.map(jnp.sum, jax.vmap(class_score, in_axes=1)(probabilities, outcomes))
 
 
 def negative_log_likelihood(logits: Float[Array, "n classes"], labels: Int[Array, "n"]) -> Float[Array, ""]:
@@ -181,17 +176,18 @@ def fitted_temperature(
 
 def _places(confidences: Float[Array, "n"], bins: int, edges: Edges) -> Int[Array, "n"]:
     """The bin of each."""
-    _check_bins(bins)
+    if bins < 1:
+        raise ValueError(f"bins must be at least 1, got {bins}")
     return jnp.searchsorted(edges(confidences, bins), confidences, side="left")
+
+
+def _total_excess(excess: Float[Array, "n"], places: Int[Array, "n"], bins: int) -> Float[Array, ""]:
+    """Σ_b |mean of the excess in b| n_b/n."""
+    return jnp.sum(jnp.abs(_bin_sums(excess, places, bins))) / len(excess)
 
 
 def _bin_sums(values: Float[Array, "n"], places: Int[Array, "n"], bins: int) -> Float[Array, "bins"]:
     return jax.ops.segment_sum(values, places, num_segments=bins)
-
-
-def _check_bins(bins: int) -> None:
-    if bins < 1:
-        raise ValueError(f"bins must be at least 1, got {bins}")
 
 
 def _check_probabilities(probabilities: Float[Array, "n classes"]) -> None:

@@ -47,6 +47,11 @@ class Norms(NamedTuple):
     log_square_margin: Float[Array, ""]
     parameters: Float[Array, ""]
 
+    def log_sum(self, log_product: Float[Array, ""]) -> Float[Array, ""]:
+        """ln (d (Π)^(1/d)), of the network that is rescaled to layers of equal norm."""
+        layers = len(self.kernels.spectral)
+        return math.log(layers) + log_product / layers
+
 
 def kernel_norms(params: PyTree) -> KernelNorms:
     """Of the leaves with two axes or more, whose last axis is the fan-out, as in Flax; biases do not count.
@@ -84,19 +89,16 @@ def _products_and_sums(
     def over_margin(norms: Norms) -> Float[Array, ""]:
         return plain(norms) - norms.log_square_margin
 
-    def balanced(product: Callable[[Norms], Float[Array, ""]]) -> Callable[[Norms], Float[Array, ""]]:
-        def log_sum(norms: Norms) -> Float[Array, ""]:
-            layers = len(chosen(norms.kernels))
-            return math.log(layers) + product(norms) / layers
-
-        return log_sum
-
     squares = f"Π‖W_l‖{symbol}²"
     return {
         f"log_product_{name}": Measure(plain, f"ln {squares}", JIANG),
         f"log_product_{name}_over_margin": Measure(over_margin, f"ln ({squares}/γ²)", JIANG),
-        f"log_sum_{name}": Measure(balanced(plain), f"ln (d ({squares})^(1/d))", JIANG),
-        f"log_sum_{name}_over_margin": Measure(balanced(over_margin), f"ln (d ({squares}/γ²)^(1/d))", JIANG),
+        f"log_sum_{name}": Measure(
+            lambda norms: norms.log_sum(plain(norms)), f"ln (d ({squares})^(1/d))", JIANG
+        ),
+        f"log_sum_{name}_over_margin": Measure(
+            lambda norms: norms.log_sum(over_margin(norms)), f"ln (d ({squares}/γ²)^(1/d))", JIANG
+        ),
     }
 
 
@@ -110,11 +112,8 @@ def frobenius_over_spectral(
 def log_spectral_bound(norms: Norms, frobenius: Float[Array, "layers"]) -> Float[Array, ""]:
     """ln (Π‖W_l‖₂² Σ‖·‖_F²/‖W_l‖₂² / γ²), the main term of a bound by spectral norms."""
     spectral = norms.kernels.spectral
-    return (
-        log_product(spectral)
-        + jnp.log(frobenius_over_spectral(frobenius, spectral))
-        - norms.log_square_margin
-    )
+    log_factor = jnp.log(frobenius_over_spectral(frobenius, spectral))
+    return log_product(spectral) + log_factor - norms.log_square_margin
 
 
 NORMS = Family(

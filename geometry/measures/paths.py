@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, PyTree
 from geometry.measures.margin import log_square_margin, low_margin
 from geometry.measures.measure import Family, Measure, Network
 
-JIANG = "arXiv:1503.00036, as in arXiv:1912.02178"
+NEYSHABUR = "arXiv:1503.00036, as in arXiv:1912.02178"
 
 
 class Paths(NamedTuple):
@@ -50,11 +50,11 @@ PATHS = Family(
     network_paths,
     MappingProxyType(
         {
-            "path_norm": Measure(lambda paths: paths.path_norm, "Σ over paths Π w²", JIANG),
+            "path_norm": Measure(lambda paths: paths.path_norm, "Σ over paths Π w²", NEYSHABUR),
             "path_norm_over_margin": Measure(
                 lambda paths: paths.path_norm * jnp.exp(-paths.log_square_margin),
                 "Σ over paths Π w² / γ²",
-                JIANG,
+                NEYSHABUR,
             ),
         }
     ),

@@ -1,7 +1,7 @@
 """How a measure ranks runs: all of them, along one setting, in one environment; and what its choice loses.
 
 A larger measure is to mean a larger error. Where a measure is infinite or NaN it says nothing, and the run
-ranks last; `num_unranked` counts these.
+ranks last; `num_unranked` counts these. Errors are finite.
 """
 
 from collections.abc import Iterator, Mapping
@@ -55,13 +55,10 @@ def kendall(measure: Runs, errors: Runs) -> float:
     0.6666666666666666
     """
     ranks = _ranks(measure), _ranks(errors)
-    every = len(errors) * (len(errors) - 1) / 2
-    untied = [
-        every - sum(count * (count - 1) / 2 for count in np.unique(r, return_counts=True)[1]) for r in ranks
-    ]
-    return (
-        float(stats.kendalltau(*ranks).statistic * np.sqrt(np.prod(untied)) / every) if all(untied) else 0.0
-    )
+    untied = [_num_pairs(len(r)) - sum(map(_num_pairs, np.unique_counts(r).counts)) for r in ranks]
+    if not all(untied):
+        return 0.0
+    return float(stats.kendalltau(*ranks).statistic * np.sqrt(np.prod(untied)) / _num_pairs(len(errors)))
 
 
 def granulated(measure: Runs, errors: Runs, settings: Settings) -> dict[str, float]:
@@ -127,15 +124,15 @@ def least_gap(examples: int) -> float:
     return float(np.sqrt(2 * np.log(2) / examples))
 
 
-def choice(measure: Runs, errors: Runs, best: float = 0.2) -> Choice:
-    """Whether the run of the least measure is among the share `best` of least errors, and what it loses.
+def choice(measure: Runs, errors: Runs, share: float = 0.2) -> Choice:
+    """Whether the run of the least measure is in the `share` of least errors, and what it loses.
 
     >>> choice(np.array([3.0, 1.0, 2.0, 5.0, 4.0]), np.array([0.1, 0.2, 0.3, 0.4, 0.5]))
     Choice(hit=0.0, regret=0.25)
     """
     ranks = _ranks(measure)
     chosen = errors[ranks == np.min(ranks)]
-    bar = np.sort(errors)[max(1, int(best * len(errors))) - 1]
+    bar = np.sort(errors)[max(1, int(share * len(errors))) - 1]
     least, most = np.min(errors), np.max(errors)
     regret = np.mean(chosen - least) / (most - least) if most > least else 0.0
     return Choice(float(np.mean(chosen <= bar)), float(regret))
@@ -144,6 +141,10 @@ def choice(measure: Runs, errors: Runs, best: float = 0.2) -> Choice:
 def _ranks(values: Runs) -> Runs:
     """From the least up, with what is NaN beside the infinite."""
     return stats.rankdata(np.where(np.isnan(values), np.inf, values))
+
+
+def _num_pairs(count: int) -> float:
+    return count * (count - 1) / 2
 
 
 def _groups(settings: Settings, name: str) -> Iterator[Int[np.ndarray, "members"]]:

@@ -67,6 +67,20 @@ def test_every_measure_is_numpys(number):
         assert float(found[name]) == pytest.approx(value, rel=TOLERANCE), name
 
 
+def test_networks_are_measured_side_by_side_as_alone():
+    trained, families = network(0), ["norms", "distances", "paths", "pac_bayes"]
+    half_trained = jax.tree.map(lambda w, w0: (w + w0) / 2, trained.params, trained.initial)
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), trained.params, half_trained)
+
+    def values(params):
+        return measured(trained._replace(params=params), families)
+
+    side_by_side = jax.jit(jax.vmap(values))(stacked)
+    for place, params in enumerate((trained.params, half_trained)):
+        for name, value in jax.jit(values)(params).items():
+            assert float(side_by_side[name][place]) == pytest.approx(float(value), rel=TOLERANCE), name
+
+
 def test_a_family_that_there_is_not_is_refused():
     with pytest.raises(ValueError, match=r"families: each must be one of \['norms', .*got 'sharp'"):
         measured(network(0), ["sharp"])
