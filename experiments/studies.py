@@ -14,6 +14,7 @@ QUESTIONS: Mapping[str, str] = MappingProxyType(
         "search_efficiency": "How many runs does a search need to find a near-optimal shape?",
         "optimizer_comparison": "Which optimizer, at equal tuning budget?",
         "critical_batch_size": "How large a batch pays, and what tells it?",
+        "local_steps": "How much communication do workers need, and what do steps of their own cost?",
         "adaptive_batch_size": "Does a batch that grows with the noise save steps?",
         "layer_geometry": "Which geometry on which layer?",
         "path_geometry": "Does training follow the geometry of its path?",

@@ -114,6 +114,17 @@ MISTAKES = {
         "decays": DECAYS,
         "timing_repeats": COUNT,
     },
+    "local_steps": {
+        **COMMON,
+        "metric": METRIC,
+        "methods": [*NAMES, [], ["diloco", "diloco"]],
+        "workers": [[], ["0"], ["3"], ["4", "4"], ["128"]],
+        "intervals": [*SIZES, ["257"]],
+        "mixes": POSITIVE,
+        "mix_probability": CONFIDENCE[:-1],
+        "first_rates": FIRST_RATES,
+        "confirm_replicates": COUNT,
+    },
     "layer_geometry": {
         **COMMON,
         "metric": METRIC,

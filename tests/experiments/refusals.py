@@ -135,6 +135,18 @@ REFUSALS = {
         "--euclidean-theta 0 --matched-theta 1": "euclidean_theta | matched_theta | 0 | 1",
         "--large-batch 1600 --samples 4800": "large_batch | 64 | 1600",
     },
+    "local_steps": {
+        "--workers 3": "workers | divide batch_size=16 | 3",
+        "--workers 128 --batch-size 128": "workers | at most 127 | 128",
+        "--workers 4 2": "workers | ascending | (4, 2)",
+        "--intervals 25": "intervals | num_steps=24 | 25",
+        "--curve-points 25": "curve_points | num_steps=24 | 25",
+        "--shards odd": "shards | odd",
+        "--methods dilco": "methods | 'dilco' | 'diloco'",
+        "--mix-probability 1 --late-share 0": "mix_probability | 1.0 | late_share | 0.0",
+        "--gigabits 0 --latency-seconds -1": "gigabits | positive | latency_seconds | not negative",
+        "--workload linear_regression": "workload | linear_regression | shared among workers",
+    },
     "layer_geometry": {
         "--parts 5": "parts | batch_size=32 | 5",
         "--microbatches 16": "parts | microbatches × data_parallel = 16 | 4",

@@ -1,0 +1,28 @@
+"""How much communication do workers need, and what do steps of their own cost?
+
+Every method is tuned with the same runs, for several numbers of workers, intervals and kinds of shards; its
+loss is told over steps, gradient evaluations, bytes and the time that links of several speeds would take.
+"""
+
+from experiments.local_steps.config import PRESETS, Config
+from experiments.local_steps.findings import present
+from experiments.local_steps.runs import Results, conclude
+from experiments.studies import QUESTIONS
+from experiments.study.study import Study
+
+__all__ = ["STUDY", "Config", "Results", "main"]
+
+STUDY = Study(
+    name="local_steps",
+    question=QUESTIONS["local_steps"],
+    presets=PRESETS,
+    conclude=conclude,
+    present=present,
+    small={
+        "local_steps": "--methods ddp diloco palsgd lion lion_cub --workers 2 --intervals 4 --shards skewed"
+        " --num-steps 24 --batch-size 16 --curve-points 4 --first-rates 3 --more-rates 1"
+        " --screen-replicates 1 --confirm-replicates 3"
+    },
+)
+
+main = STUDY.main

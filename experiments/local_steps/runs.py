@@ -1,0 +1,326 @@
+"""The runs of the study: every contestant tuned and confirmed, and what it costs to get to ddp's loss."""
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int, PyTree
+
+import optim
+import workloads
+from experiments.local_steps.config import REFERENCE, Config, Contestant, labels
+from experiments.local_steps.traffic import Traffic, traffic
+from experiments.study.options.metrics import curve_metric
+from experiments.study.running.evaluation import Evaluate
+from experiments.study.running.runs import Runner, Runs
+from experiments.study.statistics.curves import first_reached
+from experiments.study.storage.journal import Identity, Tally, label
+from experiments.study.training import tuning
+from experiments.study.training.programs import Program, final_metrics, trial_runner
+from experiments.study.training.tuning import CONFIRM, Tuned, tune
+from geometry.matrices import leaves_by_path
+from schedules.search import Estimate, Scale, median_change, median_estimate, named_key
+from workloads import Workload
+
+AXIS = "workers"
+DRIFT = "drift"  # of a run, as the journal calls it
+INNER = {"local": optax.adam, "lion": functools.partial(optax.lion, weight_decay=0.0)}
+SCALES = {"vote": "vote", "lion_cub": "l1"}
+
+
+class Trial(NamedTuple):
+    """A run of the tuning procedure, with the contestant that is tuned."""
+
+    contestant: Contestant
+    tuned: tuning.Trial
+
+    @property
+    def stage(self) -> str:
+        return self.tuned.stage
+
+    @property
+    def identity(self) -> Identity:
+        setting = self.tuned.setting
+        return self.stage, setting.name, 0, label(half_doublings=setting.half_doublings), self.tuned.replicate
+
+    @property
+    def base_lr(self) -> float:
+        return self.tuned.base_lr
+
+    @property
+    def params(self) -> dict[str, float]:
+        _, workers, _, every, mix_probability, mix = self.contestant
+        return {"workers": workers, "every": every, "mix_probability": mix_probability, "mix": mix}
+
+    def key(self, root: Array) -> Array:
+        """The run's key: the same for all contestants and rates of one replicate of one stage."""
+        return self.tuned.key(root)
+
+
+class Outcome(NamedTuple):
+    """A contestant at its best.
+
+    Attributes:
+      contestant: what was tuned.
+      tuned: its setting and the scores of the confirming runs.
+      traffic: what it sends.
+      curves: the metric of each confirming run, at each of `config.curve_steps`.
+      drift: how far workers are from their mean, over its norm, averaged along a run: the median of runs.
+      reference: the ddp that it is compared with; None for ddp itself.
+    """
+
+    contestant: Contestant
+    tuned: Tuned
+    traffic: Traffic
+    curves: Float[np.ndarray, "replicates points"]
+    drift: float
+    reference: "Outcome | None"
+
+    @property
+    def curve(self) -> Float[np.ndarray, "points"]:
+        """That of the median over confirming runs."""
+        return np.median(self.curves, axis=0)
+
+    def against(self, other: "Outcome") -> "Outcome":
+        """The same, compared with another one."""
+        return self._replace(reference=other)
+
+    def change(self, config: Config) -> Estimate | None:
+        """Of the median score against the reference's, relative."""
+        if self.reference is None:
+            return None
+        scores, others = self.tuned.scores, self.reference.tuned.scores
+        return median_change(scores, others, config.confidence, Scale.RELATIVE)
+
+    def share(self, cost: Callable[[Traffic, float], float], config: Config) -> Estimate:
+        """What the final median loss of the reference costs, as a share of what its whole run costs."""
+        reference = self if self.reference is None else self.reference
+        target, whole = np.median(reference.tuned.scores), cost(reference.traffic, config.num_steps)
+        steps = [first_reached(curve, config.curve_steps, target) for curve in self.curves]
+        shares = [cost(self.traffic, step) / whole if np.isfinite(step) else np.inf for step in steps]
+        return median_estimate(np.array(shares), config.confidence)
+
+
+class Results(NamedTuple):
+    """A finished study.
+
+    Attributes:
+      config: what was compared.
+      outcomes: of all contestants, by contestant.
+      tally: how many runs there were.
+    """
+
+    config: Config
+    outcomes: Mapping[Contestant, Outcome]
+    tally: Tally
+
+    def settings(self) -> dict[str, list[Outcome]]:
+        """By workers and their shards, the best outcome first."""
+        grouped: dict[str, list[Outcome]] = {}
+        for contestant, outcome in self.outcomes.items():
+            grouped.setdefault(f"{contestant.workers} workers, {contestant.shards} shards", []).append(
+                outcome
+            )
+        return {
+            title: sorted(group, key=lambda o: np.median(o.tuned.scores)) for title, group in grouped.items()
+        }
+
+
+def conclude(config: Config, runs: Runs) -> Results:
+    """Tune every contestant, and hold it against ddp with as many workers on such shards."""
+    numbers = runs.once("numbers", lambda: sent_numbers(config, runs.workload))
+
+    @functools.cache
+    def evaluator(family: str, workers: int, method: str | None) -> Evaluate:
+        make = functools.partial(runner, family, workers, method, config, runs)
+        return runs.evaluator(make, config.metric, config.chunk_runs)
+
+    outcomes: dict[Contestant, Outcome] = {}
+    for contestant in config.contestants:
+        family = contestant.rules.family
+        method = None if family in INNER else contestant.method
+        tuned = tune_contestant(contestant, config, evaluator(family, contestant.workers, method))
+        reference = outcomes.get(reference_of(contestant, config))
+        outcomes[contestant] = outcome(contestant, tuned, reference, config, runs, numbers)
+    return Results(config, outcomes, runs.journal.tally())
+
+
+def reference_of(contestant: Contestant, config: Config) -> Contestant:
+    """Its ddp: for one lonely worker, the first."""
+    if contestant.rules.lonely:
+        return Contestant(REFERENCE, config.workers[0], config.shards[0])
+    return Contestant(REFERENCE, contestant.workers, contestant.shards)
+
+
+def outcome(
+    contestant: Contestant,
+    tuned: Tuned,
+    reference: Outcome | None,
+    config: Config,
+    runs: Runs,
+    numbers: Mapping[str, int],
+) -> Outcome:
+    """What the journal holds of the confirming runs."""
+    rows = sorted(runs.journal.group(CONFIRM, contestant.name), key=lambda row: row.identity[-1])
+    points = [curve_metric(config.metric, step) for step in config.curve_steps]
+    curves = np.array([[row.metrics[point] for point in points] for row in rows])
+    return Outcome(
+        contestant,
+        tuned,
+        traffic(contestant, config, numbers),
+        curves,
+        float(np.median([row.metrics[DRIFT] for row in rows])),
+        reference,
+    )
+
+
+def tune_contestant(contestant: Contestant, config: Config, evaluate: Evaluate) -> Tuned:
+    """Its best learning rate, and the scores of fresh seeds at it."""
+
+    def evaluate_tuned(trials: Sequence[tuning.Trial]) -> dict[tuning.Trial, float]:
+        scores = evaluate([Trial(contestant, trial) for trial in trials])
+        return {trial.tuned: score for trial, score in scores.items()}
+
+    return tune(contestant.name, contestant.rules.centre, config.budget, evaluate_tuned)
+
+
+def runner(family: str, workers: int, method: str | None, config: Config, runs: Runs) -> Runner:
+    """What trains all contestants of a family with that many workers: one compiled program."""
+    train = functools.partial(trained, family, workers, method, config, runs.workload)
+    program = Program(train, functools.partial(columns, config))
+    data = runs.workload.data
+    shards = all_shards(workers, config, data)
+    return trial_runner(lambda stage: program, functools.partial(row_of, config, shards), data, config.seed)
+
+
+def all_shards(workers: int, config: Config, data: PyTree) -> dict[str, Int[np.ndarray, "workers shard"]]:
+    """The examples of each worker, by kind; the same for all seeds, which draw from them in their order."""
+    marks = jnp.asarray(labels(data))
+    key = named_key(jax.random.key(config.seed), "shards", workers)
+    return {
+        "even": np.asarray(workloads.even_shards(key, len(marks), workers)),
+        "skewed": np.asarray(workloads.skewed_shards(marks, workers)),
+    }
+
+
+def row_of(config: Config, shards: Mapping[str, np.ndarray], trial: Trial) -> dict[str, Any]:
+    """The numbers of a run."""
+    contestant = trial.contestant
+    rate, momentum = contestant.rules.outer
+    return {
+        "learning_rate": trial.base_lr,
+        "every": contestant.every,
+        "start": config.start(contestant),
+        "mix_probability": contestant.mix_probability,
+        "mix": contestant.mix,
+        "outer_rate": rate,
+        "outer_momentum": momentum,
+        "shards": shards[contestant.shards],
+    }
+
+
+def trained(
+    family: str,
+    workers: int,
+    method: str | None,
+    config: Config,
+    workload: Workload,
+    row: Mapping[str, Array],
+    data: PyTree,
+) -> tuple[dict[str, Float[Array, "evaluations"]], Float[Array, "steps"]]:
+    """The metrics along one run, and how far its workers drift before each step."""
+    coins = jax.random.fold_in(row["key"], 1)
+
+    def optimizer(schedule):
+        return optim.on_workers(transformation(family, workers, method, schedule, row, coins), workers, AXIS)
+
+    run = workloads.train(
+        workloads.sharded(workload, row["shards"]),
+        data,
+        optimizer,
+        row["learning_rate"] * config.multipliers,
+        workloads.run_keys(row["key"]),
+        batch_size=config.batch_size,
+        evaluate_at=config.curve_steps,
+        workers=workers,
+        evaluation_params=optim.evaluation_params,
+        probe=lambda params, *_: {DRIFT: drift(params)},
+    )
+    return run.metrics, run.probes[DRIFT]
+
+
+def transformation(
+    family: str,
+    workers: int,
+    method: str | None,
+    schedule: optax.Schedule,
+    row: Mapping[str, Array],
+    key: Array,
+) -> optax.GradientTransformation:
+    """That of one worker; of the families with boundaries, by the numbers of the run."""
+    if family == "signs":
+        return optim.lion_cub(
+            schedule, axis_name=AXIS, workers=workers, scale=SCALES[method], weight_decay=0.0
+        )
+    if family == "low_rank":
+        return getattr(optim, method)(schedule, axis_name=AXIS, scale="rms")
+    return optim.local_steps(
+        INNER[family],
+        optax.sgd(row["outer_rate"], row["outer_momentum"], nesterov=True),
+        learning_rate=schedule,
+        every=row["every"],
+        start=row["start"],
+        mix_probability=row["mix_probability"],
+        mix=lambda step: row["mix"] * schedule(step),
+        axis_name=AXIS,
+        workers=workers,
+        key=key,
+    )
+
+
+def drift(params: PyTree) -> Float[Array, ""]:
+    """The root mean square over workers of ‖x_k - x̄‖, over ‖x̄‖."""
+    mean = jax.tree.map(lambda stack: jnp.mean(stack, axis=0, keepdims=True), params)
+    away = jax.tree.map(lambda stack, centre: stack - centre, params, mean)
+    workers = jax.tree.leaves(params)[0].shape[0]
+    return optax.tree.norm(away) / (workers**0.5 * optax.tree.norm(mean))
+
+
+def columns(config: Config, results: tuple[Mapping[str, np.ndarray], np.ndarray]) -> dict[str, np.ndarray]:
+    """Of all runs: the metrics at the end, the scored one along the way, and the drift."""
+    metrics, drifts = results
+    curve = zip(config.curve_steps, metrics[config.metric].T, strict=True)
+    return (
+        final_metrics(metrics)
+        | {curve_metric(config.metric, step): values for step, values in curve}
+        | {DRIFT: drifts.mean(axis=1)}
+    )
+
+
+def sent_numbers(config: Config, workload: Workload) -> dict[str, int]:
+    """How many numbers are in one all-reduce: of all parameters, and of what low-rank methods send."""
+    params = jax.eval_shape(workload.init, jax.random.key(0))
+    methods = [name for name in config.methods if name in ("dion", "orth_dion")]
+    return {"params": _size(params), **{name: _thin_size(name, params) for name in methods}}
+
+
+def _thin_size(method: str, params: PyTree) -> int:
+    """Of M V and Mᵀ U of every matrix, (m + n) r, and of all other parameters."""
+    state = jax.eval_shape(getattr(optim, method)(0.1).init, params)
+    is_low_rank = lambda node: hasattr(node, "warm_starts")  # noqa: E731
+    (low_rank,) = [part for part in jax.tree.leaves(state, is_leaf=is_low_rank) if is_low_rank(part)]
+    sent = _size(params)
+    for path, buffer in leaves_by_path(low_rank.buffers).items():
+        starts = low_rank.warm_starts[path]
+        for matrices, long, rank in (start.shape for start in starts):
+            short = buffer.size // (len(starts) * matrices * long)
+            sent += matrices * ((long + short) * rank - long * short)
+    return sent
+
+
+def _size(tree: PyTree) -> int:
+    return sum(leaf.size for leaf in jax.tree.leaves(tree))
