@@ -73,8 +73,7 @@ def local_steps(
     Begin from parameters that are the same for all, and evaluate `evaluation_params`, the anchor.
 
     Sources: Local SGD (arXiv:1805.09767), post-local SGD (1808.07217), DiLoCo (2311.08105), PALSGD
-      (2504.18454),
-    SNOO (2510.15830), Lookahead (1907.08610).
+    (2504.18454), SNOO (2510.15830), Lookahead (1907.08610).
 
     Args:
       inner: what each worker steps by; or, with `learning_rate`, schedule → transformation, such as

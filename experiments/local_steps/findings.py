@@ -11,7 +11,7 @@ from experiments.study.showing.cells import change_cell, rate_text
 from experiments.study.showing.claims import Claim, at_most, below, holds, tally
 from experiments.study.showing.findings import Findings, Part, drawn, facts
 from experiments.study.showing.table import EVERYWHERE, REPORT, Column, Table, column
-from schedules.search import Scale, median_estimate
+from schedules.search import Estimate, Scale, median_estimate
 
 PRINTED = ("steps", "bytes")  # of the shares, for which a terminal has room
 PUBLISHED_SAVING = 0.18  # the least of PALSGD's three, of the time to DDP's loss
@@ -25,11 +25,12 @@ def present(results: Results) -> Findings:
         for title, outcomes in results.settings().items()
     ]
     judged = claims(results)
-    first = Part("", [*notes(results), *drawn(results, figures.over_steps, figures.over_bytes)])
+    images = drawn(results, figures.over_steps, figures.over_bytes)
+    first = Part("", [cheapest(results), *notes(results), *images])
     return Findings(
         f"{config.workload_text}, batch {config.batch_size}, {config.num_steps} steps,"
         f" {config.schedule} schedule",
-        f"{cheapest(results)} {tally(judged)}",
+        f"{verdict(results)} {tally(judged)}",
         [first, *parts],
         judged,
         facts(config, "workload", "metric", "confidence", "gigabits"),
@@ -67,14 +68,17 @@ def outcomes_table(title: str, outcomes: Sequence[Outcome], config: Config) -> T
                 change=lambda row: row.change(config),
             ),
             column("drift", drift=lambda row: row.drift, places=REPORT),
-            column("MB sent", megabytes=lambda row: float(row.traffic.bytes(config.num_steps)) / 1e6),
+            column(
+                "MB sent",
+                megabytes=lambda row: float(row.traffic.bytes(config.num_steps)) / 1e6,
+                places=REPORT,
+            ),
             share("steps to ddp's loss", "steps", lambda traffic, steps: steps),
             share("gradients", "gradients", Traffic.gradients),
             share("bytes", "bytes", Traffic.bytes),
             *times,
         ),
         outcomes,
-        title=title,
     )
 
 
@@ -91,13 +95,33 @@ def notes(results: Results) -> list[str]:
     ]
 
 
-def cheapest(results: Results) -> str:
-    """Who gets to ddp's loss with the fewest bytes, in the first setting."""
+def cheapest(results: Results) -> Table[tuple[str, Outcome]]:
+    """A row a setting: who gets to ddp's loss with the fewest bytes."""
     config = results.config
-    title, outcomes = next(iter(results.settings().items()))
-    shares = {o.contestant.title: o.share(Traffic.bytes, config) for o in outcomes}
-    name = min(shares, key=lambda name: shares[name].value)
-    return f"With {title}, {name} gets to ddp's loss with {shares[name].value:.1%} of its bytes."
+
+    def share(outcome: Outcome) -> Estimate:
+        return outcome.share(Traffic.bytes, config)
+
+    rows = [
+        (title, min(outcomes, key=lambda outcome: share(outcome).value))
+        for title, outcomes in results.settings().items()
+    ]
+    return Table(
+        "cheapest",
+        (
+            column("setting", setting=lambda row: row[0]),
+            column("fewest bytes to ddp's loss", method=lambda row: row[1].contestant.title),
+            column("of ddp's bytes", bytes=lambda row: share(row[1])),
+        ),
+        rows,
+    )
+
+
+def verdict(results: Results) -> str:
+    """That of the first setting."""
+    title, outcome = cheapest(results).rows[0]
+    share = outcome.share(Traffic.bytes, results.config).value
+    return f"With {title}, {outcome.contestant.title} gets to ddp's loss with {share:.1%} of its bytes."
 
 
 def claims(results: Results) -> list[Claim]:

@@ -285,9 +285,9 @@ def transformation(
 def drift(params: PyTree) -> Float[Array, ""]:
     """The root mean square over workers of ‖x_k - x̄‖, over ‖x̄‖."""
     mean = jax.tree.map(lambda stack: jnp.mean(stack, axis=0, keepdims=True), params)
-    away = jax.tree.map(lambda stack, centre: stack - centre, params, mean)
+    differences = jax.tree.map(lambda stack, centre: stack - centre, params, mean)
     workers = jax.tree.leaves(params)[0].shape[0]
-    return optax.tree.norm(away) / (workers**0.5 * optax.tree.norm(mean))
+    return optax.tree.norm(differences) / (workers**0.5 * optax.tree.norm(mean))
 
 
 def columns(config: Config, results: tuple[Mapping[str, np.ndarray], np.ndarray]) -> dict[str, np.ndarray]:

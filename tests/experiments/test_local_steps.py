@@ -8,7 +8,8 @@ import pytest
 
 import workloads
 from experiments.local_steps.config import PRESETS, Config, Contestant
-from experiments.local_steps.runs import Outcome, drift, sent_numbers
+from experiments.local_steps.findings import claims
+from experiments.local_steps.runs import Outcome, Results, drift, sent_numbers
 from experiments.local_steps.traffic import Traffic, traffic
 from experiments.study.training.tuning import Setting, Tuned
 
@@ -108,6 +109,28 @@ def test_the_cost_of_the_reference_s_loss_is_a_share_of_its_whole_run():
     assert ddp.share(Traffic.bytes, config).value == pytest.approx(1)
     assert local.change(config).value == pytest.approx(-0.5)
     assert ddp.change(config) is None
+
+
+def test_claims_are_judged_by_the_best_that_mixes_and_by_its_own_interval():
+    """PALSGD gets to ddp's loss in half its steps with four fifths of the gradients, and to DiLoCo's in 2.5 of
+    its four quarters; Lion Cub ends at what Lion ends at."""
+    config = dataclasses.replace(CONFIG, curve_points=4, gigabits=(1e9,), latency_seconds=0.0)
+    setting = {"workers": 8, "shards": "even"}
+    ends = {
+        Contestant("ddp", **setting): [4, 3, 2, 1],
+        Contestant("diloco", **setting, every=8): [4, 2, 1, 0.9],
+        Contestant("palsgd", 8, "even", 8, 0.2, 0.5): [2, 1, 0.8, 0.8],
+        Contestant("palsgd", 8, "even", 8, 0.2, 1.0): [4, 4, 4, 4],
+        Contestant("lion", **setting): [4, 4, 4, 4],
+        Contestant("lion_cub", **setting): [4, 4, 4, 4],
+    }
+    ddp = outcome(Contestant("ddp", **setting), [ends[Contestant("ddp", **setting)]] * 7)
+    outcomes = {c: outcome(c, [curve] * 7, None if c.method == "ddp" else ddp) for c, curve in ends.items()}
+    time, synchronisations, loss = claims(Results(config, outcomes, None))
+    assert (time.effect.value, time.held) == (pytest.approx(0.5 * 0.8), True)
+    assert (synchronisations.effect.value, synchronisations.held) == (pytest.approx(2.5 / 4), True)
+    assert (loss.effect.value, loss.held) == (0, True)
+    assert time.subject == "palsgd H=8 p=0.2 η=0.5 K=8 even, 1e+09 Gbit/s"
 
 
 def test_drift_is_the_distance_of_workers_from_their_mean():
