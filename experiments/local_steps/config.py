@@ -20,9 +20,9 @@ from experiments.study.options.checks import (
     at_most,
     entries,
 )
-from experiments.study.options.config import WorkloadConfig
 from experiments.study.options.groups import Scheduled
 from experiments.study.options.metrics import evaluation_steps
+from experiments.study.options.workload_config import WorkloadConfig
 from experiments.study.training.tuning import Budget, RateBudget
 from workloads import Workload
 
