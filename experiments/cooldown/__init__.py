@@ -20,7 +20,7 @@ STUDY = Study(
     present=present,
     small={
         "cooldown": "--workload linear_regression --workload-options dimension 8 --optimizer sgd"
-        " --batch-size 4 --horizons 8 12 16 --warmup 2 --forms linear --lengths 0.5 --searched 8"
+        " --batch-size 4 --horizons 5 10 20 --warmup 1 --forms linear --lengths 0.4 --searched 5"
         " --learning-rates 0.2 0.4 0.8 --average-decays 0.5 --screen-replicates 2"
         " --confirm-replicates 5 --confidence 0.9"
     },

@@ -1,9 +1,6 @@
 """The figures of a study of cooldowns, each as PNG bytes with its message as the title."""
 
-from collections.abc import Sequence
-
 import numpy as np
-from matplotlib.axes import Axes
 
 from experiments.cooldown.claims import change, scale_of
 from experiments.cooldown.endings import (
@@ -17,9 +14,9 @@ from experiments.cooldown.endings import (
     Cooled,
     Setting,
 )
-from experiments.cooldown.runs import Results, Scores
+from experiments.cooldown.runs import Results
 from experiments.study.showing.figures import ACCENT, CONTEXT, REFERENCE, chart, finished, log_scale, panels
-from schedules.search import median_estimate
+from schedules.search import Scale, median_estimate
 
 COLORS = {
     SEARCHED: "#7b3294",
@@ -36,40 +33,41 @@ def horizons(results: Results) -> bytes:
     config = results.config
     figure, ax = chart(8, 4.2)
     claimed = [results.confirmed[setting] for setting in results.contestants[CLAIMED]]
-    trunks = np.array(claimed)
-    ax.plot(config.horizons, trunks, color=CONTEXT, linewidth=0.7, zorder=0)
-    for losses, color, shift in (
-        (claimed, ACCENT, 0.985),
-        (list(results.scratch.values()), REFERENCE, 1.015),
-    ):
-        _intervals(ax, losses, [shift * horizon for horizon in config.horizons], color, config.confidence)
+    scratch = list(results.scratch.values())
+    ax.plot(config.horizons, np.array(claimed), color=CONTEXT, linewidth=0.7, zorder=0)
+    for losses, color, shift in ((claimed, ACCENT, 0.985), (scratch, REFERENCE, 1.015)):
+        for horizon, scores in zip(config.horizons, losses, strict=True):
+            value, low, high = median_estimate(scores, config.confidence)
+            ax.plot(shift * horizon, value, "o", color=color, markersize=5)
+            ax.vlines(shift * horizon, low, high, color=color, linewidth=2)
     log_scale(ax, "x", config.horizons)
-    log_scale(ax, "y", trunks.ravel())
+    log_scale(ax, "y", np.concatenate([*claimed, *scratch]))
     ax.set_xlabel("horizon in steps")
     ax.set_ylabel(config.metric)
-    colors = {"branches": ACCENT, "from scratch": REFERENCE, "the branches of one trunk": CONTEXT}
-    return finished(figure, "Loss against horizon, by branches of one trunk and from scratch", colors)
+    colors = {"branches": ACCENT, "from scratch": REFERENCE, "branches of one trunk": CONTEXT}
+    return finished(figure, "Does a branch end where a whole run does?", colors)
 
 
 def rivals(results: Results) -> bytes:
     """How far every contestant ends from the cosine tuned for its horizon."""
     config, scale = results.config, scale_of(results)
     figure, ax = chart(8, 4.2)
-    cosines, shifts = results.contestants[COSINE], np.linspace(0.93, 1.07, len(COLORS))
-    for (name, color), shift in zip(COLORS.items(), shifts, strict=True):
-        pairs = zip(results.contestants[name], cosines, strict=True)
-        changes = scale.in_unit(np.array([change(setting, cosine, results) for setting, cosine in pairs]))
-        steps = shift * np.array(config.horizons)
-        ax.plot(steps, changes[:, 0], "o", color=color, markersize=4)
-        ax.vlines(steps, *changes[:, 1:].T, color=color, linewidth=2)
-    ax.axhline(0, color=CONTEXT, zorder=0)
-    ax.set_yscale("symlog", linthresh=10)
+    equal = 1.0 if scale is Scale.RELATIVE else 0.0
+    ends = []
+    for (name, color), shift in zip(COLORS.items(), np.linspace(0.88, 1.12, len(COLORS)), strict=True):
+        pairs = zip(results.contestants[name], results.contestants[COSINE], strict=True)
+        found = equal + np.array([change(setting, cosine, results) for setting, cosine in pairs])
+        ax.plot(shift * np.array(config.horizons), found[:, 0], "o", color=color, markersize=4)
+        ax.vlines(shift * np.array(config.horizons), *found[:, 1:].T, color=color, linewidth=2)
+        ends += found.ravel().tolist()
+    ax.axhline(equal, color=CONTEXT, zorder=0)
+    log_scale(ax, "y", ends)
     ax.set_xscale("log")
-    ax.set_xticks(config.horizons, [str(horizon) for horizon in config.horizons])
+    ax.set_xticks(config.horizons, map(str, config.horizons))
     ax.minorticks_off()
     ax.set_xlabel("horizon in steps")
-    ax.set_ylabel(f"{config.metric} against the tuned cosine, {scale.unit}")
-    return finished(figure, "What each way to end a run costs against a cosine tuned for its horizon", COLORS)
+    ax.set_ylabel(f"{config.metric}, {'over' if equal else 'minus'} the tuned cosine's")
+    return finished(figure, "Which end of a run beats a cosine made for it?", COLORS)
 
 
 def cooldowns(results: Results) -> bytes:
@@ -87,19 +85,10 @@ def cooldowns(results: Results) -> bytes:
         log_scale(ax, "y", [loss for losses in shown.values() for loss in losses])
     figure.supxlabel("length of the cooldown, as a fraction of the horizon", fontsize=9)
     figure.supylabel(f"{config.metric} (screening, best learning rate)", fontsize=9)
-    return finished(figure, "How the loss depends on form and length of the cooldown", colors)
+    return finished(figure, "Which form and length of the cooldown?", colors)
 
 
 def _screened(form: str, length: float, horizon: int, results: Results) -> float:
     """The median loss of a cooldown at its best learning rate."""
     places = range(len(results.config.learning_rates))
     return min(results.screened[Setting(Cooled(form, length), horizon, place)] for place in places)
-
-
-def _intervals(
-    ax: Axes, losses: Sequence[Scores], steps: Sequence[float], color: str, confidence: float
-) -> None:
-    for step, scores in zip(steps, losses, strict=True):
-        value, low, high = median_estimate(scores, confidence)
-        ax.plot(step, value, "o", color=color, markersize=5)
-        ax.vlines(step, low, high, color=color, linewidth=2)
