@@ -4,12 +4,12 @@ All branches of a seed share its trunk, so that what happens to one horizon happ
 compared is paired by seed, and a slope over horizons is one number a seed.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Float
 
-from experiments.cooldown.config import FORM, LENGTH
+from experiments.cooldown.config import FORM, LENGTH, Config
 from experiments.cooldown.endings import (
     CLAIMED,
     COSINE,
@@ -37,7 +37,7 @@ def claims(results: Results) -> list[Claim]:
         Claim(
             "share of the steps of separate runs",
             f"a fifth, {len(results.config.horizons)} horizons",
-            exactly(step_share(LENGTH, results)),
+            exactly(step_share(LENGTH, results.config)),
             at_most(round(MOST_STEPS, 3)),
         ),
     ]
@@ -85,16 +85,15 @@ def scratch_slopes(results: Results) -> Float[np.ndarray, "replicates"]:
     return slopes(list(results.scratch.values()), results.config.horizons, scale_of(results))
 
 
-def step_share(length: float, results: Results) -> float:
+def step_share(length: float, config: Config) -> float:
     """The steps of all horizons from one trunk, over those of as many separate runs."""
-    config = results.config
     shared = branches(config.trunk, config.horizons, Cooldown(length))
     return shared.num_steps / sum(config.horizons)
 
 
-def search_share(horizon: int, results: Results) -> float:
+def search_share(horizon: int, config: Config) -> float:
     """The steps of a search of form and length through branches, over those through whole runs."""
-    by_branches, whole = search_steps(horizon, results.config)
+    by_branches, whole = search_steps(horizon, config)
     return by_branches / whole
 
 
@@ -102,25 +101,26 @@ def exactly(value: float) -> Estimate:
     return Estimate(value, value, value)
 
 
-def best_other(chosen: Mapping[str, Sequence[Setting]], name: str, place: int, results: Results) -> Setting:
-    """At a horizon, the best by the screening of all that was chosen under another name."""
-    others = [settings[place] for other, settings in chosen.items() if other != name]
-    return min(others, key=results.screened.__getitem__)
-
-
 def _cooldown_claims(results: Results) -> Iterator[Claim]:
     """That 1 - sqrt is the best form, and a fifth long enough."""
-    noun = scale_of(results).noun
-    for place, horizon in enumerate(results.config.horizons):
-        if len(results.forms) > 1:
-            other = best_other(results.forms, FORM, place, results)
-            effect = change(results.forms[FORM][place], other, results)
-            yield Claim(f"{noun} by {FORM} from the best other form", f"{horizon} steps", effect, at_most(0))
-    for setting, longer in zip(results.lengths[f"{LENGTH:g}"], results.longer, strict=False):
-        effect = change(setting, longer, results)
+    noun, fifth = scale_of(results).noun, results.lengths[LENGTH]
+    others = [settings for form, settings in results.forms.items() if form != FORM]
+    longer = [settings for length, settings in results.lengths.items() if length > LENGTH]
+    for setting, *rivals in zip(results.forms[FORM], *others, strict=True) if others else ():
+        effect = change(setting, _best(rivals, results), results)
+        yield Claim(
+            f"{noun} by {FORM} from the best other form", f"{setting.horizon} steps", effect, at_most(0)
+        )
+    for setting, *rivals in zip(fifth, *longer, strict=True) if longer else ():
+        effect = change(setting, _best(rivals, results), results)
         yield Claim(
             f"{noun} by a fifth from the best longer one", f"{setting.horizon} steps", effect, NOT_ABOVE
         )
+
+
+def _best(settings: Sequence[Setting], results: Results) -> Setting:
+    """By the screening."""
+    return min(settings, key=results.screened.__getitem__)
 
 
 def _scratch_claims(results: Results) -> Iterator[Claim]:
@@ -154,7 +154,7 @@ def _search_claims(results: Results) -> Iterator[Claim]:
             f"{noun} by the branches' winner from that of whole runs", f"{horizon} steps", effect, holds(0)
         )
     for horizon in results.wholes:
-        effect = exactly(search_share(horizon, results))
+        effect = exactly(search_share(horizon, results.config))
         yield Claim(
             "share of the search's steps through whole runs",
             f"{horizon} steps",

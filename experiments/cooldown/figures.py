@@ -26,6 +26,7 @@ COLORS = {
     CONSECUTIVE: "#e08214",
     AVERAGED: "#c51b7d",
 }
+FORM_COLORS = (ACCENT, "#e08214", "#1b7837", "#c51b7d", "#7b3294", REFERENCE)
 
 
 def horizons(results: Results) -> bytes:
@@ -74,9 +75,7 @@ def cooldowns(results: Results) -> bytes:
     """The screening loss of every form over lengths, at each horizon."""
     config = results.config
     figure, axes = panels([f"{horizon} steps" for horizon in config.horizons], columns=3, sharex=True)
-    colors = dict(
-        zip(config.all_forms, (ACCENT, *list(COLORS.values())[3:], REFERENCE, "#7b3294"), strict=False)
-    )
+    colors = dict(zip(config.all_forms, FORM_COLORS, strict=False))
     for ax, horizon in zip(axes, config.horizons, strict=True):
         shown = {form: [_screened(form, n, horizon, results) for n in config.all_lengths] for form in colors}
         for form, losses in shown.items():

@@ -149,21 +149,22 @@ def search_table(results: Results) -> Table[int]:
         ),
         column("steps of the search", "{branch_steps:,}".format, places=REPORT, branch_steps=steps(0)),
         column("of whole runs", "{whole_steps:,}".format, places=REPORT, whole_steps=steps(1)),
-        column("share", "{share:.0%}".format, share=lambda horizon: search_share(horizon, results)),
+        column("share", "{share:.0%}".format, share=lambda horizon: search_share(horizon, config)),
     )
     return Table("searches", columns, config.searched, title="The search of form and length")
 
 
 def step_table(results: Results) -> Table[float]:
     """A row a length of the cooldown."""
-    whole = sum(results.config.horizons)
+    config = results.config
+    whole = sum(config.horizons)
     columns = (
         column("length", "{length:.0%}".format, length=lambda length: length),
-        column("steps from one trunk", steps=lambda length: round(step_share(length, results) * whole)),
+        column("steps from one trunk", steps=lambda length: round(step_share(length, config) * whole)),
         column("of separate runs", separate_steps=lambda length: whole),
-        column("saved", "{saved:.1%}".format, saved=lambda length: 1 - step_share(length, results)),
+        column("saved", "{saved:.1%}".format, saved=lambda length: 1 - step_share(length, config)),
     )
-    return Table("steps", columns, results.config.all_lengths, title="Steps of one run for every horizon")
+    return Table("steps", columns, config.all_lengths, title="Steps of one run for every horizon")
 
 
 def form_table(results: Results) -> Table[str]:
@@ -211,7 +212,7 @@ def _change_table(
         return column(heading, shown=lambda name: cell(change=changes[name][place]))
 
     columns = (
-        column(kind, **{kind: lambda name: name}),
+        column(kind, shown=str, **{kind: lambda name: name}),
         *map(at_horizon, range(len(winners))),
         column(changes=changes.__getitem__),
         column(endings=lambda name: [str(setting.ending) for setting in chosen[name]]),

@@ -1,6 +1,7 @@
 """The runs of a study of cooldowns, and what they show: everything screened, what was chosen confirmed."""
 
 import functools
+import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
@@ -9,7 +10,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
-from experiments.cooldown.config import LENGTH, Config
+from experiments.cooldown.config import Config
 from experiments.cooldown.endings import (
     CLAIMED,
     CONFIRM,
@@ -32,7 +33,7 @@ from experiments.study.storage.journal import Tally
 from experiments.study.training.programs import Program, final_metrics, trainer, trial_runner
 
 Scores = Float[np.ndarray, "replicates"]
-Chosen = Mapping[str, tuple[Setting, ...]]  # by name, one a horizon
+Chosen = Mapping[str | float, tuple[Setting, ...]]  # by what is compared, one a horizon
 
 
 class Results(NamedTuple):
@@ -44,7 +45,6 @@ class Results(NamedTuple):
       contestants: what was chosen of each, by name.
       forms: of each form over all lengths.
       lengths: of each length over all forms.
-      longer: the best of those longer than a fifth; none where nothing is.
       wholes: by horizon, what the search through whole runs chose.
       confirmed: the losses of everything chosen, of the same fresh seeds.
       scratch: of the claimed cooldown, those of whole runs of other seeds, by horizon.
@@ -56,7 +56,6 @@ class Results(NamedTuple):
     contestants: Chosen
     forms: Chosen
     lengths: Chosen
-    longer: tuple[Setting, ...]
     wholes: Mapping[int, Setting]
     confirmed: Mapping[Setting, Scores]
     scratch: Mapping[int, Scores]
@@ -65,54 +64,57 @@ class Results(NamedTuple):
 
 def conclude(config: Config, runs: Runs) -> Results:
     """Screen everything, search through whole runs too, and score what was chosen with fresh seeds."""
-    places, horizons = range(len(config.learning_rates)), config.horizons
-    tuned = contestants(config)
-    endings = dict.fromkeys(ending for group in (*tuned.values(), cooldowns(config)) for ending in group)
-    losses = evaluated(config, runs)
+    losses, searched = evaluated(config, runs), cooldowns(config)
+    endings = dict.fromkeys(ending for group in contestants(config).values() for ending in group)
+    screened = medians(losses(SCREEN, settings(endings, config.horizons, config)))
+    by_whole_runs = medians(losses(WHOLE, settings(searched, config.searched, config)))
 
-    def settings(endings: Iterable[Ending], horizon: int) -> list[Setting]:
-        return [Setting(ending, horizon, place) for ending in endings for place in places]
+    def chosen(groups: Mapping[str | float, Sequence[Ending]]) -> dict[str | float, tuple[Setting, ...]]:
+        return {
+            name: tuple(best(group, horizon, screened) for horizon in config.horizons)
+            for name, group in groups.items()
+        }
 
-    def medians(stage: str, tried: Sequence[Setting]) -> dict[Setting, float]:
-        return {setting: float(np.median(scores)) for setting, scores in losses(stage, tried).items()}
-
-    screened = medians(SCREEN, [setting for horizon in horizons for setting in settings(endings, horizon)])
-    searched = [setting for horizon in config.searched for setting in settings(cooldowns(config), horizon)]
-    whole_medians = medians(WHOLE, searched) if searched else {}
-
-    def best(endings: Iterable[Ending], horizon: int, medians: Mapping[Setting, float] = screened) -> Setting:
-        return min(settings(endings, horizon), key=medians.__getitem__)
-
-    def chosen(groups: Mapping[str, Sequence[Ending]]) -> dict[str, tuple[Setting, ...]]:
-        return {name: tuple(best(group, horizon) for horizon in horizons) for name, group in groups.items()}
-
-    winners = chosen(tuned)
-    winners[ONE_RATE] = tuple(winners[CLAIMED][-1]._replace(horizon=horizon) for horizon in horizons)
-    forms = chosen({f: [c for c in cooldowns(config) if c.form == f] for f in config.all_forms})
-    lengths = chosen({f"{n:g}": [c for c in cooldowns(config) if c.length == n] for n in config.all_lengths})
-    long = [cooldown for cooldown in cooldowns(config) if cooldown.length > LENGTH]
-    longer = tuple(best(long, horizon) for horizon in horizons) if long else ()
-    wholes = {horizon: best(cooldowns(config), horizon, whole_medians) for horizon in config.searched}
-    groups = (*winners.values(), *forms.values(), *lengths.values(), longer, wholes.values())
-    confirmed = losses(CONFIRM, list(dict.fromkeys(setting for group in groups for setting in group)))
-    claimed = losses(SCRATCH, winners[CLAIMED])
-    scratch = {setting.horizon: scores for setting, scores in claimed.items()}
+    winners = chosen(contestants(config))
+    winners[ONE_RATE] = tuple(winners[CLAIMED][-1]._replace(horizon=horizon) for horizon in config.horizons)
+    forms = chosen({form: [c for c in searched if c.form == form] for form in config.all_forms})
+    lengths = chosen({length: [c for c in searched if c.length == length] for length in config.all_lengths})
+    wholes = {horizon: best(searched, horizon, by_whole_runs) for horizon in config.searched}
+    groups = (*winners.values(), *forms.values(), *lengths.values(), wholes.values())
+    confirmed = losses(CONFIRM, dict.fromkeys(itertools.chain.from_iterable(groups)))
+    scratch = losses(SCRATCH, winners[CLAIMED])
+    by_horizon = {setting.horizon: scores for setting, scores in scratch.items()}
     tally = runs.journal.tally()
-    return Results(config, screened, winners, forms, lengths, longer, wholes, confirmed, scratch, tally)
+    return Results(config, screened, winners, forms, lengths, wholes, confirmed, by_horizon, tally)
 
 
-def evaluated(config: Config, runs: Runs) -> Callable[[str, Sequence[Setting]], dict[Setting, Scores]]:
+def settings(endings: Iterable[Ending], horizons: Sequence[int], config: Config) -> list[Setting]:
+    """These endings at these horizons, each after a trunk of every learning rate."""
+    places = range(len(config.learning_rates))
+    return [Setting(*kind) for kind in itertools.product(endings, horizons, places)]
+
+
+def medians(losses: Mapping[Setting, Scores]) -> dict[Setting, float]:
+    return {setting: float(np.median(scores)) for setting, scores in losses.items()}
+
+
+def best(endings: Sequence[Ending], horizon: int, losses: Mapping[Setting, float]) -> Setting:
+    """The setting of the least loss among these endings at a horizon."""
+    candidates = (setting for setting in losses if setting.horizon == horizon and setting.ending in endings)
+    return min(candidates, key=losses.__getitem__)
+
+
+def evaluated(config: Config, runs: Runs) -> Callable[[str, Iterable[Setting]], dict[Setting, Scores]]:
     """(stage, settings) → the losses of each, a replicate each; +inf where a run diverged."""
-    confirming = (CONFIRM, SCRATCH)
     counts = dict.fromkeys((SCREEN, WHOLE), config.screen_replicates)
-    counts |= dict.fromkeys(confirming, config.confirm_replicates)
+    counts |= dict.fromkeys((CONFIRM, SCRATCH), config.confirm_replicates)
     evaluate = runs.evaluator(partial(runner, config, runs), config.metric, config.trunk_runs)
 
     def trials(stage: str, setting: Setting) -> list[Trial]:
         run, rate = setting.run(config), config.learning_rates[setting.place]
         return [Trial(stage, run, rate, replicate) for replicate in range(counts[stage])]
 
-    def losses(stage: str, settings: Sequence[Setting]) -> dict[Setting, Scores]:
+    def losses(stage: str, settings: Iterable[Setting]) -> dict[Setting, Scores]:
         for place in range(len(config.learning_rates)):  # trunks of one learning rate are trained together
             shared = [setting for setting in settings if setting.place == place]
             made = dict.fromkeys(trial for setting in shared for trial in trials(stage, setting))

@@ -82,29 +82,28 @@ def test_the_best_cooldown_is_that_of_the_screening(folder):
             scores.setdefault(kind, []).append(run["score"])
     medians = {kind: np.median(values) for kind, values in scores.items()}
     for row in content["horizons"]:
-        best = min((kind for kind in medians if kind[0] == row["horizon"]), key=medians.get)
-        assert best == tuple(row[name] for name in ("horizon", "form", "length", "learning_rate"))
+        chosen = tuple(row[name] for name in ("horizon", "form", "length", "learning_rate"))
+        assert medians[chosen] == min(medians[kind] for kind in medians if kind[0] == row["horizon"])
 
 
-def test_branches_of_a_seed_are_paired_and_runs_from_scratch_share_nothing(folder):
-    """The steps that two runs of a seed have in common have the same losses along them."""
-    runs = [run for run in runs_of(folder) if run["stage"] == "confirm" and run["replicate"] == 0]
-    trunks = [run["metrics"]["train_loss@5"] for run in runs if run["label"]["horizon"] == 20]
-    shared = [run for run in runs if run["group"] == "cooldown" and run["label"]["length"] == 0.2]
-    assert len({run["number"] for run in shared}) == 1
-    along = {run["metrics"]["train_loss@5"] for run in shared if run["label"]["horizon"] > 5}
-    assert len(along) == 1
-    assert trunks
+def test_branches_share_their_trunk_and_runs_from_scratch_nothing(folder):
+    """The loss after five steps, where all longer runs of a seed and a rate are still in the trunk."""
+
+    def losses_along(stage):
+        runs = [run for run in runs_of(folder) if (run["stage"], run["replicate"]) == (stage, 0)]
+        cooled = [run for run in runs if run["label"].get("length") in (0.2, 0.4)]
+        longer = [run for run in cooled if run["label"]["horizon"] > 5 and run["group"] == "cooldown"]
+        return [run["metrics"]["train_loss@5"] for run in longer], {run["number"] for run in longer}
+
+    branches, rates = losses_along("confirm")
+    assert len(set(branches)) == len(rates) < len(branches)
+    whole, _ = losses_along("scratch")
+    assert len(set(whole)) == len(whole) == 2
 
 
 def test_steps_are_those_of_the_oracles():
     """4,700 in place of 7,500, and for one form in lengths up to 40 % less than 45 % of whole runs'."""
-
-    class OnlyConfig:
-        config = Config(
-            horizons=(500, 1000, 2000, 4000), warmup=100, forms=("1-sqrt",), searched=(1000,)
-        )
-
-    assert step_share(0.2, OnlyConfig) == 4700 / 7500
+    config = Config(horizons=(500, 1000, 2000, 4000), warmup=100, forms=("1-sqrt",), searched=(1000,))
+    assert step_share(0.2, config) == 4700 / 7500
     # a trunk of 95 %, and cooldowns of 5, 10, 20 and 40 %, in place of four whole runs
-    assert search_share(1000, OnlyConfig) == (0.95 + 0.75) / 4
+    assert search_share(1000, config) == (0.95 + 0.75) / 4
