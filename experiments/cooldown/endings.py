@@ -1,4 +1,4 @@
-"""How runs end, as endings of one trunk: what is tried at a horizon, and the run that tries it."""
+"""How runs that share a trunk may end, and the trials of each end at each horizon and learning rate."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -12,10 +12,7 @@ from schedules import Cooldown, branches
 from schedules.search import named_key
 
 SCREEN, WHOLE, CONFIRM, SCRATCH = "screen", "whole", "confirm", "scratch"
-FROM_SCRATCH = (
-    WHOLE,
-    SCRATCH,
-)  # stages whose runs share nothing, and at each horizon have seeds of their own
+FROM_SCRATCH = (WHOLE, SCRATCH)  # whose runs share nothing, and have other seeds at every horizon
 ALL = 1.0  # the length of a cooldown that begins where the warm-up ends
 
 SEARCHED, CLAIMED, ONE_RATE = "best cooldown", "1-sqrt, a fifth", "at one rate"
@@ -31,7 +28,7 @@ class Course(NamedTuple):
 
 @dataclass(frozen=True)
 class Cooled:
-    """With a cooldown of one form, whose length is a fraction of the horizon; a run for each horizon."""
+    """A cooldown whose length is a fraction of the horizon, at the end of a run made for it."""
 
     form: str
     length: float
@@ -40,7 +37,7 @@ class Cooled:
     average_decay = None
 
     def run_horizon(self, horizon: int, config: Config) -> int:
-        """How long the run is that ends so at this horizon."""
+        """How long the run is that ends so at this horizon, or has it on its way."""
         return horizon
 
     def course(self, horizon: int, config: Config) -> Course:
@@ -50,12 +47,12 @@ class Cooled:
         return Course(shared.from_scratch(branch), branch.start)
 
     def __str__(self) -> str:
-        return self.form if self.length == ALL else f"{self.form} {self.length:.0%}"
+        return self.form if self.length == ALL else f"{self.form} {self.length:g}"
 
 
 @dataclass(frozen=True)
 class Consecutive:
-    """With a cooldown at every horizon of one run, which goes on from the cooled weights."""
+    """A cooldown at every horizon of one run, which goes on from the cooled weights."""
 
     form: str
     length: float
@@ -71,12 +68,12 @@ class Consecutive:
         return Course(shared.consecutive(), shared.branches[0].start)
 
     def __str__(self) -> str:
-        return f"{self.form} {self.length:.0%}"
+        return f"{self.form} {self.length:g}"
 
 
 @dataclass(frozen=True)
 class Averaged:
-    """With none: the trunk itself, whose average is evaluated at every horizon."""
+    """No cooldown: of the trunk itself an average is evaluated at every horizon."""
 
     average_decay: float
 
@@ -96,7 +93,7 @@ Ending = Cooled | Consecutive | Averaged
 
 
 class Setting(NamedTuple):
-    """An ending at a horizon, after a trunk of one learning rate, the `place`-th."""
+    """An ending at a horizon, after the trunk of a learning rate, told by its place among all of them."""
 
     ending: Ending
     horizon: int
@@ -108,7 +105,7 @@ class Setting(NamedTuple):
 
 
 class Trial(NamedTuple):
-    """One training run: the setting at its end, with a replicate's keys."""
+    """One training run: the setting at its end, the learning rate, and a replicate's keys."""
 
     stage: str
     setting: Setting

@@ -142,10 +142,11 @@ def runner(config: Config, runs: Runs) -> Runner:
 
     def numbers(trial: Trial) -> dict[str, ArrayLike]:
         ending, horizon, _ = trial.setting
+        own_decay = ending.average_decay
         rates = trial.base_lr * np.asarray(course(ending, horizon).multipliers)
         return {
             "learning_rates": np.pad(rates, (0, config.longest - horizon)).astype(np.float32),
-            "average_decay": ending.average_decay or config.average_decay or 0.0,
+            "average_decay": config.average_decay or 0.0 if own_decay is None else own_decay,
             "until": horizon,
         }
 
