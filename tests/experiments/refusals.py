@@ -81,6 +81,14 @@ REFUSALS = {
         "--exponents 1": "exponents | differ",
         "--batch-sizes 7": "batch_sizes | [1, 6] | 7",
     },
+    "cooldown": {
+        "--horizons 2 10 20 --searched 10": "horizons | a warm-up of 1 | got 2 with cooldowns of 0 to 0",
+        "--horizons 10 11 20 --searched 10": "horizons | room for a fifth | 10 and 11",
+        "--warmup 4 --lengths 0.5": "horizons | a warm-up of 4 | got 5 with cooldowns of 1 to 2",
+        "--searched 7": "searched | among horizons=(5, 10, 20) | (7,)",
+        "--forms 1-sqr": "'1-sqr' | '1-sqrt'",
+        "--microbatches 3": "batch_size | multiple of microbatches | 4",
+    },
     "loss_prediction": {
         "--curve-points 30 --num-steps 24": "num_steps | curve_points=30 | 24",
         "--best-fraction 0.1": "best_fraction | at least 3 of 12 | 0.1",

@@ -1,7 +1,7 @@
 """The sweeps of a study, which give way where memory runs out."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -13,11 +13,26 @@ import workloads
 from experiments.study.options.errors import StudyError
 from experiments.study.running.segments import Segments
 from experiments.study.storage.journal import Journal
-from workloads import Stages
+from workloads import Branching, Stages
 from workloads.mesh import RUNS
 
 NARROWED = "vectorize narrowed"  # an event of the journal
 OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "Out of memory", "MemoryError")  # accelerators, CPUs, and Python
+
+
+class Departure(NamedTuple):
+    """Where a run leaves what it shares with others, and where it ends.
+
+    Attributes:
+      trunk: what the runs of one trunk have in common; of those of a call, the inputs are equal up to the
+        earlier start.
+      start: after how many steps it leaves.
+      until: how many steps it has in all.
+    """
+
+    trunk: Hashable
+    start: int
+    until: int
 
 
 class Sweep:
@@ -74,6 +89,33 @@ class Sweep:
             return self._segments.results(sweep, num_steps) if self._segments else sweep.whole(num_steps)
 
         return self._computed(compute, stages, inputs, capacity, vectorize)
+
+    def branched(
+        self,
+        stages: Callable[[PyTree, PyTree], Stages],
+        inputs: PyTree,
+        data: PyTree,
+        departures: Sequence[Departure],
+        *,
+        capacity: int | None = None,
+        vectorize: int = 1,
+    ) -> PyTree:
+        """The results of `workloads.branch_sweep`: a trunk is trained once for all its rows that are computed
+        together."""
+
+        def compute(piece: tuple[PyTree, np.ndarray], **options: Any) -> PyTree:
+            rows, places = piece
+            chosen = [departures[place] for place in places]
+            # up to its last start, a trunk is the run that leaves it there
+            latest = {
+                chosen[row].trunk: row for row in sorted(range(len(chosen)), key=lambda k: chosen[k].start)
+            }
+            numbers = {trunk: number for number, trunk in enumerate(latest)}
+            trunks = jax.tree.map(lambda leaf: leaf[[*latest.values()]], rows)
+            ends = [Branching(numbers[trunk], start, until) for trunk, start, until in chosen]
+            return workloads.branch_sweep(stages, trunks, rows, ends, data, **options)
+
+        return self._computed(compute, stages, (inputs, np.arange(len(departures))), capacity, vectorize)
 
     def together(self, vectorize: int) -> int:
         """How many runs are computed at a time."""

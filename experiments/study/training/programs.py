@@ -14,7 +14,7 @@ import workloads
 from experiments.study.options.groups import Trained
 from experiments.study.running.evaluation import RunTrials
 from experiments.study.running.runs import Runner
-from experiments.study.running.sweeping import Sweep
+from experiments.study.running.sweeping import Departure, Sweep
 from workloads import Stages, Workload
 from workloads.training import Optimizer
 
@@ -30,11 +30,13 @@ class Program(NamedTuple):
         the way.
       columns: the results of all runs, each leaf with a leading axis of runs → every metric, a value a run.
       num_steps: of a run in stages.
+      departure: a trial → where its run, in stages, leaves its trunk; where runs share one.
     """
 
     train: Train
     columns: Callable[[PyTree], Mapping[str, ArrayLike]]
     num_steps: int | None = None
+    departure: Callable[[Any], Departure] | None = None
 
 
 def trial_runner(
@@ -60,12 +62,14 @@ def trial_runner(
 
         def run_trials(trials: Sequence[Any]) -> list[dict[str, float]]:
             (stage,) = {trial.stage for trial in trials}
-            train, columns, num_steps = programs(stage)
+            train, columns, num_steps, departure = programs(stage)
             train = keyed(train)
             room = max(capacity, len(trials))  # more were left half-way on more devices
             options = {"capacity": room, "vectorize": vectorize}
             inputs = _inputs(trials, numbers, root)
-            if num_steps is None:
+            if departure is not None:
+                results = sweep.branched(train, inputs, data, [*map(departure, trials)], **options)
+            elif num_steps is None:
                 results = sweep(train, inputs, data, **options)
             else:
                 results = sweep.staged(train, inputs, data, num_steps=num_steps, **options)
@@ -85,7 +89,8 @@ def trainer(
     key: PRNGKeyArray,
     **options: Any,
 ) -> Stages:
-    """`workloads.trainer` as the options say that all studies share."""
+    """`workloads.trainer` as the options say that all studies share; another `average_decay` may replace
+    theirs."""
     return workloads.trainer(
         workloads.with_compute_dtype(workload, config.precision),
         data,
@@ -93,8 +98,7 @@ def trainer(
         learning_rates,
         workloads.run_keys(key),
         microbatches=config.microbatches,
-        average_decay=config.average_decay,
-        **options,
+        **{"average_decay": config.average_decay, **options},
     )
 
 

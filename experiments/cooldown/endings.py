@@ -1,0 +1,157 @@
+"""How runs that share a trunk may end, and the trials of each end at each horizon and learning rate."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import NamedTuple
+
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from experiments.cooldown.config import FORM, LENGTH, Config
+from experiments.study.storage.journal import Identity, label
+from schedules import Cooldown, branches
+from schedules.search import named_key
+
+SCREEN, WHOLE, CONFIRM, SCRATCH = "screen", "whole", "confirm", "scratch"
+FROM_SCRATCH = (WHOLE, SCRATCH)  # whose runs share nothing, and have other seeds at every horizon
+ALL = 1.0  # the length of a cooldown that begins where the warm-up ends
+
+SEARCHED, CLAIMED, ONE_RATE = "best cooldown", "1-sqrt, a fifth", "at one rate"
+COSINE, LINEAR, CONSECUTIVE, AVERAGED = "cosine", "linear", "WSD-S", "averaged trunk"
+
+
+class Course(NamedTuple):
+    """A run's learning rates as multipliers of the peak, and after how many steps it leaves its trunk."""
+
+    multipliers: Float[Array, "steps"]
+    start: int
+
+
+@dataclass(frozen=True)
+class Cooled:
+    """A cooldown whose length is a fraction of the horizon, at the end of a run made for it."""
+
+    form: str
+    length: float
+
+    name = "cooldown"
+    average_decay = None
+
+    def run_horizon(self, horizon: int, config: Config) -> int:
+        """How long the run is that ends so at this horizon, or has it on its way."""
+        return horizon
+
+    def course(self, horizon: int, config: Config) -> Course:
+        length = horizon - config.warmup if self.length == ALL else self.length
+        shared = branches(config.trunk, [horizon], Cooldown(length, self.form))
+        (branch,) = shared.branches
+        return Course(shared.from_scratch(branch), branch.start)
+
+    def __str__(self) -> str:
+        return self.form if self.length == ALL else f"{self.form} {self.length:g}"
+
+
+@dataclass(frozen=True)
+class Consecutive:
+    """A cooldown at every horizon of one run, which goes on from the cooled weights."""
+
+    form: str
+    length: float
+
+    name = CONSECUTIVE
+    average_decay = None
+
+    def run_horizon(self, horizon: int, config: Config) -> int:
+        return config.longest
+
+    def course(self, horizon: int, config: Config) -> Course:
+        shared = branches(config.trunk, config.horizons, Cooldown(self.length, self.form))
+        return Course(shared.consecutive(), shared.branches[0].start)
+
+    def __str__(self) -> str:
+        return f"{self.form} {self.length:g}"
+
+
+@dataclass(frozen=True)
+class Averaged:
+    """No cooldown: of the trunk itself an average is evaluated at every horizon."""
+
+    average_decay: float
+
+    name = AVERAGED
+
+    def run_horizon(self, horizon: int, config: Config) -> int:
+        return config.longest
+
+    def course(self, horizon: int, config: Config) -> Course:
+        return Course(config.trunk.multipliers(config.longest), config.longest)
+
+    def __str__(self) -> str:
+        return f"decay {self.average_decay:g}"
+
+
+Ending = Cooled | Consecutive | Averaged
+
+
+class Setting(NamedTuple):
+    """An ending at a horizon, after the trunk of a learning rate, told by its place among all of them."""
+
+    ending: Ending
+    horizon: int
+    place: int
+
+    def run(self, config: Config) -> "Setting":
+        """That of the run which has this one on its way, or at its end."""
+        return self._replace(horizon=self.ending.run_horizon(self.horizon, config))
+
+
+class Trial(NamedTuple):
+    """One training run: the setting at its end, the learning rate, and a replicate's keys."""
+
+    stage: str
+    setting: Setting
+    base_lr: float
+    replicate: int
+
+    @property
+    def identity(self) -> Identity:
+        """What makes this trial the same one in a resumed study."""
+        ending, horizon, place = self.setting
+        return self.stage, ending.name, place, label(horizon=horizon, **self.params), self.replicate
+
+    @property
+    def params(self) -> dict[str, float | str]:
+        return asdict(self.setting.ending)
+
+    @property
+    def seed(self) -> tuple[str | int, ...]:
+        """What its key is called by: the same for all that share a trunk and for all learning rates."""
+        horizon = (self.setting.horizon,) if self.stage in FROM_SCRATCH else ()
+        return self.stage, *horizon, self.replicate
+
+    def key(self, root: PRNGKeyArray) -> PRNGKeyArray:
+        return named_key(root, *self.seed)
+
+
+def cooldowns(config: Config) -> list[Cooled]:
+    """All forms in all lengths."""
+    return [Cooled(form, length) for form in config.all_forms for length in config.all_lengths]
+
+
+def contestants(config: Config) -> dict[str, Sequence[Ending]]:
+    """By the name of what is compared, the endings among which it is tuned."""
+    return {
+        SEARCHED: cooldowns(config),
+        CLAIMED: [Cooled(FORM, LENGTH)],
+        COSINE: [Cooled("cosine", ALL)],
+        LINEAR: [Cooled("linear", ALL)],
+        CONSECUTIVE: [Consecutive(FORM, LENGTH)],
+        AVERAGED: [Averaged(decay) for decay in config.average_decays],
+    }
+
+
+def search_steps(horizon: int, config: Config) -> tuple[int, int]:
+    """How many steps a search of form and length takes at a horizon for each learning rate and seed: through
+    branches, and through whole runs."""
+    lengths = [Cooldown(length).steps(horizon) for length in config.all_lengths]
+    forms = len(config.all_forms)
+    return horizon - min(lengths) + forms * sum(lengths), forms * len(lengths) * horizon
