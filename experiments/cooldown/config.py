@@ -17,8 +17,8 @@ from experiments.study.options.checks import (
     Positive,
     entries,
 )
-from experiments.study.options.config import WorkloadConfig
 from experiments.study.options.groups import Trained
+from experiments.study.options.workload_config import WorkloadConfig
 from experiments.study.training.optimized import Optimized
 from schedules import Cooldown, Trunk
 from schedules.shapes import DECAY_FORMS
