@@ -41,7 +41,7 @@ def orthogonal_gradient() -> optax.GradientTransformation:
 
     def update(updates, state, params=None):
         _check_params(params, "orthogonal_gradient")
-        return jax.tree.map(projected, updates, params), state
+        return jax.tree.map(projected, updates, jax.tree.map(jnp.asarray, params)), state
 
     return optax.GradientTransformation(optax.init_empty_state, update)
 
@@ -105,7 +105,8 @@ def norm_control(
                 share = jnp.where(orthogonal, ratio * fraction, fraction)
             return (free - share * widened(weight)).astype(step.dtype)
 
-        tree = jax.tree_util.tree_map_with_path(controlled, stepped, updates, params)
+        weights = jax.tree.map(jnp.asarray, params)
+        tree = jax.tree_util.tree_map_with_path(controlled, stepped, updates, weights)
         return tree, NormControlState(optax.safe_increment(state.count), inner_state)
 
     return optax.GradientTransformationExtraArgs(init, update)

@@ -37,7 +37,7 @@ class Optimized:
             yield f"weight_decay: only {', '.join(decaying)} decay, not {self.optimizer}."
         for name in self.betas:
             if name not in OPTIMIZERS[self.optimizer].betas:
-                yield f"{name}: {self.optimizer} has none, only Adam and Lion have."
+                yield f"{name}: {self.optimizer} has none, only Adam, diffGrad and Lion have."
 
     def unused(self) -> Iterator[tuple[str, str]]:
         yield from super().unused()
