@@ -80,10 +80,7 @@ def branch_sweep(
             rows = np.flatnonzero((starts == start) & (ends == until))
             branch = long_sweep(stages, _at(rows, inputs), data, **options)
             begun = branch.restored(SweepState(saved.step, _at(roots[rows], saved.runs)))
-            # all devices have done their steps before they gather results: one that is far behind the others
-            # would be taken for dead
-            done = jax.block_until_ready(branch.advance(begun, until))
-            parts.append(branch.finish(done))
+            parts.append(branch.finish(branch.advance(begun, until)))
             order.append(rows)
     joined = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
     return _at(np.argsort(np.concatenate(order)), joined)

@@ -75,7 +75,8 @@ class LongSweep:
     def whole(self, num_steps: int) -> PyTree:
         """The results after that many steps, stacked in the order of the rows."""
         rows = self._placed(self.inputs)
-        return self._after(Segment.between(0, num_steps, begins=True, ends=True), rows, self._room(rows))[1]
+        segment = Segment.between(0, num_steps, begins=True, ends=True)
+        return taken(self._after(segment, rows, self._room(rows))[1], rows.kept)
 
     def begin(self) -> SweepState:
         """The state before the first step; every device holds that of its own rows."""
@@ -96,8 +97,11 @@ class LongSweep:
 
     def finish(self, state: SweepState) -> PyTree:
         """The results, stacked in the order of the rows, of a state after the last step, which is gone."""
-        _, results = self._each_after(Segment.between(state.step, state.step, ends=True), state.runs)
-        return results[0] if len(results) == 1 else jax.tree.map(_joined, *results)
+        # a device that waits for what another has not begun yet keeps the threads that this one needs
+        runs = jax.block_until_ready(state.runs)
+        _, results = self._each_after(Segment.between(state.step, state.step, ends=True), runs)
+        gathered = [taken(found, rows.kept) for found, rows in zip(results, self._groups, strict=True)]
+        return gathered[0] if len(gathered) == 1 else jax.tree.map(_joined, *gathered)
 
     def saved(self, state: SweepState) -> SweepState:
         """The state as NumPy arrays, the runs in the order of the rows, keys as their words.
@@ -173,8 +177,7 @@ class LongSweep:
     def _after(self, segment: Segment, rows: "_Rows", runs: PyTree) -> tuple[PyTree, PyTree]:
         """The states and the results of rows after a segment."""
         segment = replicated(segment, self.program.mesh)
-        runs, results = self.program(rows.used, rows.inputs, runs, segment, self.data)
-        return runs, taken(results, rows.kept)
+        return self.program(rows.used, rows.inputs, runs, segment, self.data)
 
     def _each_after(self, segment: Segment, runs: Sequence[PyTree]) -> tuple[tuple, tuple]:
         pairs = zip(self._groups, runs, strict=True)

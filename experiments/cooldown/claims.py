@@ -13,7 +13,6 @@ from experiments.cooldown.config import FORM, LENGTH, Config
 from experiments.cooldown.endings import (
     CLAIMED,
     COSINE,
-    ONE_RATE,
     SEARCHED,
     Setting,
     search_steps,
@@ -133,15 +132,10 @@ def _scratch_claims(results: Results) -> Iterator[Claim]:
 
 
 def _contest_claims(results: Results) -> Iterator[Claim]:
-    """That a branch is no worse than a cosine made for its horizon, even at one rate for all horizons."""
-    noun = scale_of(results).noun
-    kinds = {CLAIMED: "a branch", ONE_RATE: "a branch of the one trunk"}
-    for name, subject in kinds.items():
-        for setting, cosine in zip(results.contestants[name], results.contestants[COSINE], strict=True):
-            effect = change(setting, cosine, results)
-            yield Claim(
-                f"{noun} by {subject} from the tuned cosine", f"{setting.horizon} steps", effect, NOT_ABOVE
-            )
+    """That a branch is no worse than a cosine made for its horizon."""
+    statement = f"{scale_of(results).noun} by a branch from the tuned cosine"
+    for setting, cosine in zip(results.contestants[CLAIMED], results.contestants[COSINE], strict=True):
+        yield Claim(statement, f"{setting.horizon} steps", change(setting, cosine, results), NOT_ABOVE)
 
 
 def _search_claims(results: Results) -> Iterator[Claim]:

@@ -1,8 +1,11 @@
 """The figures of a study of cooldowns, each as PNG bytes with its message as the title."""
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import NullLocator
 
 from experiments.cooldown.claims import change, scale_of
+from experiments.cooldown.config import Config
 from experiments.cooldown.endings import (
     AVERAGED,
     CLAIMED,
@@ -41,9 +44,8 @@ def horizons(results: Results) -> bytes:
             value, low, high = median_estimate(scores, config.confidence)
             ax.plot(shift * horizon, value, "o", color=color, markersize=5)
             ax.vlines(shift * horizon, low, high, color=color, linewidth=2)
-    log_scale(ax, "x", config.horizons)
     log_scale(ax, "y", np.concatenate([*claimed, *scratch]))
-    ax.set_xlabel("horizon in steps")
+    _over_horizons(ax, config)
     ax.set_ylabel(config.metric)
     colors = {"branches": ACCENT, "from scratch": REFERENCE, "branches of one trunk": CONTEXT}
     return finished(figure, "Does a branch end where a whole run does?", colors)
@@ -63,10 +65,7 @@ def rivals(results: Results) -> bytes:
         ends += found.ravel().tolist()
     ax.axhline(equal, color=CONTEXT, zorder=0)
     log_scale(ax, "y", ends)
-    ax.set_xscale("log")
-    ax.set_xticks(config.horizons, map(str, config.horizons))
-    ax.minorticks_off()
-    ax.set_xlabel("horizon in steps")
+    _over_horizons(ax, config)
     ax.set_ylabel(f"{config.metric}, {'over' if equal else 'minus'} the tuned cosine's")
     return finished(figure, "Which end of a run beats a cosine made for it?", COLORS)
 
@@ -85,6 +84,13 @@ def cooldowns(results: Results) -> bytes:
     figure.supxlabel("length of the cooldown, as a fraction of the horizon", fontsize=9)
     figure.supylabel(f"{config.metric} (screening, best learning rate)", fontsize=9)
     return finished(figure, "Which form and length of the cooldown?", colors)
+
+
+def _over_horizons(ax: Axes, config: Config) -> None:
+    ax.set_xscale("log")
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.set_xticks(config.horizons, map(str, config.horizons))
+    ax.set_xlabel("horizon in steps")
 
 
 def _screened(form: str, length: float, horizon: int, results: Results) -> float:
