@@ -246,8 +246,8 @@ def inner_product_scale(part_gradients: PyTree, batch_size: ArrayLike) -> NoiseS
     signal = EUCLIDEAN.norm(jnp.asarray([EUCLIDEAN.norm(leaf) for leaf in jax.tree.leaves(mean)]))
     unit = jax.tree.map(lambda leaf: leaf / jnp.where(signal > 0, signal, 1), mean)
     products = [jax.tree.map(lambda u, g: jnp.sum(u * g), unit, part) for part in parts]
-    along = jnp.asarray([sum(jax.tree.leaves(product)) for product in products])
-    noise = jnp.sqrt(batch_size / len(parts)) * jnp.std(along, ddof=1)
+    projections = jnp.asarray([sum(jax.tree.leaves(product)) for product in products])
+    noise = jnp.sqrt(batch_size / len(parts)) * jnp.std(projections, ddof=1)
     return NoiseScale(noise, signal, EUCLIDEAN)
 
 

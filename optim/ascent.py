@@ -32,12 +32,15 @@ def ascended(
     params: PyTree, gradient: PyTree, radius: ArrayLike, *, adaptive: bool = False, axis_name: Axes = None
 ) -> PyTree:
     """w + ρ g/‖g‖, or w + ρ T² g/‖T g‖ with T = |w| where it is adaptive; w where that norm is 0."""
-    scales = jax.tree.map(jnp.abs, params)
-    scaled = jax.tree.map(jnp.multiply, scales, gradient) if adaptive else gradient
-    norm = tree_norm(scaled, axis_name)
+
+    def scaled(tree):
+        return jax.tree.map(lambda w, x: jnp.abs(w) * x, params, tree) if adaptive else tree
+
+    direction = scaled(gradient)
+    norm = tree_norm(direction, axis_name)
     # divided before it is multiplied: both may be near the ends of the range of floats
-    unit = jax.tree.map(lambda s: widened(s) / jnp.where(norm > 0, norm, 1), scaled)
-    return moved(params, jax.tree.map(jnp.multiply, scales, unit) if adaptive else unit, radius)
+    unit = jax.tree.map(lambda d: widened(d) / jnp.where(norm > 0, norm, 1), direction)
+    return moved(params, scaled(unit), radius)
 
 
 def check_whole(params: PyTree, method: str) -> None:
