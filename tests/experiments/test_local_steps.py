@@ -112,7 +112,7 @@ def test_the_cost_of_the_reference_s_loss_is_a_share_of_its_whole_run():
 
 
 def test_claims_are_judged_by_the_best_that_mixes_and_by_its_own_interval():
-    """PALSGD gets to ddp's loss in half its steps with four fifths of the gradients, and to DiLoCo's in 2.5 of
+    """PALSGD gets to ddp's loss in half its steps with four fifths of the gradients, to DiLoCo's in 2.5 of
     its four quarters; Lion Cub ends at what Lion ends at."""
     config = dataclasses.replace(CONFIG, curve_points=4, gigabits=(1e9,), latency_seconds=0.0)
     setting = {"workers": 8, "shards": "even"}
