@@ -137,9 +137,11 @@ class _LocalSteps(NamedTuple):
             updates, inner = self._mixed(updates, inner, state, params)
         state = state._replace(inner=inner, step=optax.safe_increment(state.step))
         due = (state.step >= 0) & (state.step % self.every == 0)
-        updates, anchor, outer = jax.lax.cond(
-            due, self._synchronise, lambda *_: (updates, state.anchor, state.outer), updates, state, params
+        anchor, outer = jax.lax.cond(
+            due, self._stepped_anchor, lambda *_: (state.anchor, state.outer), updates, state, params
         )
+        # outside of the branches, which would copy the updates at every step
+        updates = jax.tree.map(lambda u, a, x: jnp.where(due, a - x, u), updates, anchor, params)
         return updates, state._replace(anchor=anchor, outer=outer)
 
     def _averaged_before_start(self, gradient: PyTree, state: LocalState) -> PyTree:
@@ -168,10 +170,8 @@ class _LocalSteps(NamedTuple):
         key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
         return jax.random.uniform(jax.random.fold_in(key, worker)) < self.mix_probability
 
-    def _synchronise(
-        self, updates: PyTree, state: LocalState, params: PyTree
-    ) -> tuple[PyTree, PyTree, PyTree]:
-        """The updates that bring all workers to the anchor, which was stepped, and the outer state.
+    def _stepped_anchor(self, updates: PyTree, state: LocalState, params: PyTree) -> tuple[PyTree, PyTree]:
+        """The anchor after an outer step, to which all workers come, and the outer state.
 
         Before the first local step the anchor only comes to where all workers are.
         """
@@ -184,8 +184,7 @@ class _LocalSteps(NamedTuple):
             (outer_updates, outer),
             (jax.tree.map(jnp.negative, delta), state.outer),
         )
-        anchor = optax.apply_updates(state.anchor, outer_updates)
-        return jax.tree.map(jnp.subtract, anchor, params), anchor, outer
+        return optax.apply_updates(state.anchor, outer_updates), outer
 
     def _inner_optimizer(self, step: Int[Array, ""]) -> optax.GradientTransformationExtraArgs:
         if self.learning_rate is None:
