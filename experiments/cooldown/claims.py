@@ -74,8 +74,8 @@ def slopes(
 ) -> Float[np.ndarray, "replicates"]:
     """Of a straight line through log loss (the loss, where it may be negative) over log horizon, one a seed.
 
-    >>> slopes([np.array([4.0, 9.0]), np.array([1.0, 9.0])], [10, 40], Scale.RELATIVE).tolist()
-    [-1.0, 0.0]
+    >>> slopes([np.array([4.0, 9.0]), np.array([1.0, 18.0])], [10, 40], Scale.RELATIVE).round(9).tolist()
+    [-1.0, 0.5]
     """
     steps = np.log(horizons) - np.mean(np.log(horizons))
     with np.errstate(invalid="ignore"):
