@@ -4,22 +4,22 @@ All branches of a seed share its trunk, so that what happens to one horizon happ
 compared is paired by seed, and a slope over horizons is one number a seed.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float
 
-from experiments.cooldown.config import FORM, LENGTH, Config
+from experiments.cooldown.config import FORM, LENGTH
 from experiments.cooldown.endings import (
     CLAIMED,
     COSINE,
     SEARCHED,
     Setting,
+    horizon_steps,
     search_steps,
 )
-from experiments.cooldown.runs import Results, Scores
+from experiments.cooldown.runs import Chosen, Results, Scores
 from experiments.study.showing.claims import Bound, Claim, at_most, holds
-from schedules import Cooldown, branches
 from schedules.search import Estimate, Scale, median_change, median_difference
 
 NOT_ABOVE = Bound("not above 0 with its interval", lambda effect: effect.low <= 0)
@@ -36,7 +36,7 @@ def claims(results: Results) -> list[Claim]:
         Claim(
             "share of the steps of separate runs",
             f"a fifth, {len(results.config.horizons)} horizons",
-            exactly(step_share(LENGTH, results.config)),
+            exactly(horizon_steps(LENGTH, results.config).share),
             at_most(round(MOST_STEPS, 3)),
         ),
     ]
@@ -53,6 +53,16 @@ def change(setting: Setting, reference: Setting, results: Results) -> Estimate:
     return median_change(scores, others, results.config.confidence, scale_of(results))
 
 
+def changes(
+    chosen: Chosen, references: Sequence[Setting], results: Results
+) -> Mapping[str | float, list[Estimate]]:
+    """By what is compared, the change from the reference at each horizon."""
+    return {
+        name: [change(*pair, results) for pair in zip(settings, references, strict=True)]
+        for name, settings in chosen.items()
+    }
+
+
 def scratch_change(setting: Setting, results: Results) -> Estimate:
     """Of branches from runs from scratch, whose seeds are others: pairs of them have nothing in common."""
     scores, others = results.confirmed[setting], results.scratch[setting.horizon]
@@ -64,8 +74,8 @@ def slopes(
 ) -> Float[np.ndarray, "replicates"]:
     """Of a straight line through log loss (the loss, where it may be negative) over log horizon, one a seed.
 
-    >>> slopes([np.array([4.0, 9.0]), np.array([1.0, 9.0])], [10, 40], Scale.RELATIVE).tolist()
-    [-1.0, 0.0]
+    >>> slopes([np.array([4.0, 9.0]), np.array([1.0, 18.0])], [10, 40], Scale.RELATIVE).round(9).tolist()
+    [-1.0, 0.5]
     """
     steps = np.log(horizons) - np.mean(np.log(horizons))
     with np.errstate(invalid="ignore"):
@@ -82,18 +92,6 @@ def branch_slopes(results: Results) -> Float[np.ndarray, "replicates"]:
 def scratch_slopes(results: Results) -> Float[np.ndarray, "replicates"]:
     """Those of the same from scratch, each over runs that share nothing."""
     return slopes(list(results.scratch.values()), results.config.horizons, scale_of(results))
-
-
-def step_share(length: float, config: Config) -> float:
-    """The steps of all horizons from one trunk, over those of as many separate runs."""
-    shared = branches(config.trunk, config.horizons, Cooldown(length))
-    return shared.num_steps / sum(config.horizons)
-
-
-def search_share(horizon: int, config: Config) -> float:
-    """The steps of a search of form and length through branches, over those through whole runs."""
-    by_branches, whole = search_steps(horizon, config)
-    return by_branches / whole
 
 
 def exactly(value: float) -> Estimate:
@@ -148,7 +146,7 @@ def _search_claims(results: Results) -> Iterator[Claim]:
             f"{noun} by the branches' winner from that of whole runs", f"{horizon} steps", effect, holds(0)
         )
     for horizon in results.wholes:
-        effect = exactly(search_share(horizon, results.config))
+        effect = exactly(search_steps(horizon, results.config).share)
         yield Claim(
             "share of the search's steps through whole runs",
             f"{horizon} steps",

@@ -60,8 +60,8 @@ class Config(Trained, Optimized, WorkloadConfig):
     def joint_problems(self) -> Iterator[str]:
         yield from super().joint_problems()
         if self.sound("horizons", "searched"):
-            among = Check(f"among horizons={self.horizons}", lambda chosen: {*chosen} <= {*self.horizons})
-            yield from among.problems("searched", self.searched)
+            known = Check(f"among horizons={self.horizons}", lambda chosen: {*chosen} <= {*self.horizons})
+            yield from known.problems("searched", self.searched)
         if self.sound("horizons", "lengths", "warmup"):
             yield from self._horizon_problems()
 

@@ -149,9 +149,26 @@ def contestants(config: Config) -> dict[str, Sequence[Ending]]:
     }
 
 
-def search_steps(horizon: int, config: Config) -> tuple[int, int]:
-    """How many steps a search of form and length takes at a horizon for each learning rate and seed: through
-    branches, and through whole runs."""
+class Steps(NamedTuple):
+    """How many steps the same takes through the branches of one trunk, and through whole runs."""
+
+    by_branches: int
+    by_whole_runs: int
+
+    @property
+    def share(self) -> float:
+        return self.by_branches / self.by_whole_runs
+
+
+def horizon_steps(length: float, config: Config) -> Steps:
+    """A run for every horizon."""
+    shared = branches(config.trunk, config.horizons, Cooldown(length))
+    return Steps(shared.num_steps, sum(config.horizons))
+
+
+def search_steps(horizon: int, config: Config) -> Steps:
+    """The search of form and length at a horizon, with all its learning rates and seeds."""
     lengths = [Cooldown(length).steps(horizon) for length in config.all_lengths]
-    forms = len(config.all_forms)
-    return horizon - min(lengths) + forms * sum(lengths), forms * len(lengths) * horizon
+    forms, trunks = len(config.all_forms), len(config.learning_rates) * config.screen_replicates
+    by_branches = horizon - min(lengths) + forms * sum(lengths)
+    return Steps(trunks * by_branches, trunks * forms * len(lengths) * horizon)

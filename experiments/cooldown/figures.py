@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 
-from experiments.cooldown.claims import change, scale_of
+from experiments.cooldown.claims import changes, scale_of
 from experiments.cooldown.config import Config
 from experiments.cooldown.endings import (
     AVERAGED,
@@ -55,11 +55,11 @@ def rivals(results: Results) -> bytes:
     """How far every contestant ends from the cosine tuned for its horizon."""
     config, scale = results.config, scale_of(results)
     figure, ax = chart(8, 4.2)
+    against_cosine = changes(results.contestants, results.contestants[COSINE], results)
     equal = 1.0 if scale is Scale.RELATIVE else 0.0
     ends = []
     for (name, color), shift in zip(COLORS.items(), np.linspace(0.88, 1.12, len(COLORS)), strict=True):
-        pairs = zip(results.contestants[name], results.contestants[COSINE], strict=True)
-        found = equal + np.array([change(setting, cosine, results) for setting, cosine in pairs])
+        found = equal + np.array(against_cosine[name])
         ax.plot(shift * np.array(config.horizons), found[:, 0], "o", color=color, markersize=4)
         ax.vlines(shift * np.array(config.horizons), *found[:, 1:].T, color=color, linewidth=2)
         ends += found.ravel().tolist()

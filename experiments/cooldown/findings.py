@@ -1,21 +1,28 @@
 """What is told of cooldowns: the best at each horizon, its rivals, and the steps that branches save."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 
 from experiments.cooldown import figures
 from experiments.cooldown.claims import (
     branch_slopes,
     change,
+    changes,
     claims,
     scale_of,
     scratch_change,
     scratch_slopes,
-    search_share,
-    step_share,
 )
 from experiments.cooldown.config import FORM, LENGTH
-from experiments.cooldown.endings import CLAIMED, COSINE, SEARCHED, Setting, search_steps
-from experiments.cooldown.runs import Results
+from experiments.cooldown.endings import (
+    CLAIMED,
+    COSINE,
+    SEARCHED,
+    Setting,
+    Steps,
+    horizon_steps,
+    search_steps,
+)
+from experiments.cooldown.runs import Chosen, Results
 from experiments.study.showing.cells import as_text, change_cell, rate_text
 from experiments.study.showing.claims import tally
 from experiments.study.showing.findings import Findings, Part, drawn, facts
@@ -89,15 +96,12 @@ def contest_table(results: Results) -> Table[int]:
     """A row a horizon, by its place: the cosine tuned for it, and how far all others lie from it."""
     config, cosines = results.config, results.contestants[COSINE]
     cell = change_cell(scale_of(results))
-    changes = {
-        name: [change(setting, cosine, results) for setting, cosine in zip(settings, cosines, strict=True)]
-        for name, settings in results.contestants.items()
-        if name != COSINE
-    }
+    others = {name: chosen for name, chosen in results.contestants.items() if name != COSINE}
+    against_cosine = changes(others, cosines, results)
 
     def against(name: str) -> Column[int]:
         heading = f"{name}, {scale_of(results).unit}"
-        return column(heading, shown=lambda place: cell(change=changes[name][place]))
+        return column(heading, shown=lambda place: cell(change=against_cosine[name][place]))
 
     def settings(place: int) -> dict[str, dict[str, str | float]]:
         return {
@@ -113,8 +117,10 @@ def contest_table(results: Results) -> Table[int]:
         column(
             COSINE, cosine=lambda place: median_estimate(results.confirmed[cosines[place]], config.confidence)
         ),
-        *map(against, changes),
-        column(change_against_cosine=lambda place: {name: found[place] for name, found in changes.items()}),
+        *map(against, others),
+        column(
+            change_against_cosine=lambda place: {name: found[place] for name, found in against_cosine.items()}
+        ),
         column(settings=settings),
     )
     return Table(
@@ -126,7 +132,6 @@ def search_table(results: Results) -> Table[int]:
     """A row a horizon at which form and length were searched twice."""
     config = results.config
     winners = {setting.horizon: setting for setting in results.contestants[SEARCHED]}
-    runs = len(config.learning_rates) * config.screen_replicates
 
     def winner(heading: str, found: Mapping[int, Setting]) -> Column[int]:
         def text(horizon: int) -> str:
@@ -135,8 +140,8 @@ def search_table(results: Results) -> Table[int]:
 
         return column(heading, **{heading.replace(" ", "_"): lambda horizon: text(horizon)})
 
-    def steps(kind: int) -> Callable[[int], int]:
-        return lambda horizon: runs * search_steps(horizon, config)[kind]
+    def steps(horizon: int) -> Steps:
+        return search_steps(horizon, config)
 
     columns = (
         column("steps", horizon=lambda horizon: horizon),
@@ -147,9 +152,9 @@ def search_table(results: Results) -> Table[int]:
             change_cell(scale_of(results)),
             change=lambda horizon: change(winners[horizon], results.wholes[horizon], results),
         ),
-        column("steps of the search", "{branch_steps:,}".format, places=REPORT, branch_steps=steps(0)),
-        column("of whole runs", "{whole_steps:,}".format, places=REPORT, whole_steps=steps(1)),
-        column("share", "{share:.0%}".format, share=lambda horizon: search_share(horizon, config)),
+        column("steps of the search", "{branch_steps:,}".format, branch_steps=lambda h: steps(h).by_branches),
+        column("of whole runs", "{whole_steps:,}".format, whole_steps=lambda h: steps(h).by_whole_runs),
+        column("share", "{share:.0%}".format, share=lambda horizon: steps(horizon).share),
     )
     return Table("searches", columns, config.searched, title="The search of form and length")
 
@@ -157,22 +162,25 @@ def search_table(results: Results) -> Table[int]:
 def step_table(results: Results) -> Table[float]:
     """A row a length of the cooldown."""
     config = results.config
-    whole = sum(config.horizons)
+
+    def steps(length: float) -> Steps:
+        return horizon_steps(length, config)
+
     columns = (
         column("length", "{length:.0%}".format, length=lambda length: length),
-        column("steps from one trunk", steps=lambda length: round(step_share(length, config) * whole)),
-        column("of separate runs", separate_steps=lambda length: whole),
-        column("saved", "{saved:.1%}".format, saved=lambda length: 1 - step_share(length, config)),
+        column("steps from one trunk", steps=lambda length: steps(length).by_branches),
+        column("of separate runs", separate_steps=lambda length: steps(length).by_whole_runs),
+        column("saved", "{saved:.1%}".format, saved=lambda length: 1 - steps(length).share),
     )
     return Table("steps", columns, config.all_lengths, title="Steps of one run for every horizon")
 
 
-def form_table(results: Results) -> Table[str]:
+def form_table(results: Results) -> Table[str | float]:
     """A row a form, at its best length: the change from the best cooldown, at each horizon."""
     return _change_table("forms", "form", results.forms, results)
 
 
-def length_table(results: Results) -> Table[str]:
+def length_table(results: Results) -> Table[str | float]:
     """A row a length, in its best form, likewise."""
     return _change_table("lengths", "length", results.lengths, results)
 
@@ -198,23 +206,18 @@ def notes(results: Results) -> list[str]:
     ]
 
 
-def _change_table(
-    key: str, kind: str, chosen: Mapping[str, Sequence[Setting]], results: Results
-) -> Table[str]:
+def _change_table(key: str, kind: str, chosen: Chosen, results: Results) -> Table[str | float]:
     winners, cell = results.contestants[SEARCHED], change_cell(scale_of(results))
-    changes = {
-        name: [change(setting, best, results) for setting, best in zip(settings, winners, strict=True)]
-        for name, settings in chosen.items()
-    }
+    behind_best = changes(chosen, winners, results)
 
-    def at_horizon(place: int) -> Column[str]:
+    def at_horizon(place: int) -> Column[str | float]:
         heading = f"{results.config.horizons[place]} steps, {scale_of(results).unit}"
-        return column(heading, shown=lambda name: cell(change=changes[name][place]))
+        return column(heading, shown=lambda name: cell(change=behind_best[name][place]))
 
     columns = (
         column(kind, shown=str, **{kind: lambda name: name}),
         *map(at_horizon, range(len(winners))),
-        column(changes=changes.__getitem__),
+        column(changes=behind_best.__getitem__),
         column(endings=lambda name: [str(setting.ending) for setting in chosen[name]]),
     )
     return Table(key, columns, list(chosen), title=f"By {kind}: change from the best cooldown", places=REPORT)

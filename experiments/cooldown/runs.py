@@ -171,12 +171,12 @@ def runner(config: Config, runs: Runs) -> Runner:
 
     def columns(results):
         metrics, until = results
-        final, along = final_metrics(metrics), metrics[config.metric].T
+        final, evaluations = final_metrics(metrics), metrics[config.metric].T
         curve = {
             curve_metric(config.metric, step): np.select(
                 [until > step, until == step], [values, final[config.metric]], np.nan
             )
-            for step, values in zip(config.horizons, along, strict=True)
+            for step, values in zip(config.horizons, evaluations, strict=True)
         }
         return final | curve
 

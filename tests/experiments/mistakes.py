@@ -56,7 +56,6 @@ MISTAKES = {
     "cooldown": {
         **COMMON,
         "metric": METRIC,
-        "optimizer": NAMES,
         "batch_size": COUNT,
         "horizons": [["50", "100"], ["0", "100", "200"], ["100", "50", "200"], ["50", "100", *HUGE]],
         "warmup": [["-1"], HUGE],

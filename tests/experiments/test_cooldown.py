@@ -9,7 +9,7 @@ import pytest
 
 import workloads
 from experiments.cooldown import Config
-from experiments.cooldown.claims import search_share, step_share
+from experiments.cooldown.endings import horizon_steps, search_steps
 from tests.experiments.journals import runs_of
 
 DIMENSION, HORIZONS, WARMUP, BATCH = 8, (5, 10, 20), 1, 4
@@ -104,6 +104,6 @@ def test_branches_share_their_trunk_and_runs_from_scratch_nothing(folder):
 def test_steps_are_those_of_the_oracles():
     """4,700 in place of 7,500, and for one form in lengths up to 40 % less than 45 % of whole runs'."""
     config = Config(horizons=(500, 1000, 2000, 4000), warmup=100, forms=("1-sqrt",), searched=(1000,))
-    assert step_share(0.2, config) == 4700 / 7500
+    assert horizon_steps(0.2, config) == (4700, 7500)
     # a trunk of 95 %, and cooldowns of 5, 10, 20 and 40 %, in place of four whole runs
-    assert search_share(1000, config) == (0.95 + 0.75) / 4
+    assert search_steps(1000, config).share == (0.95 + 0.75) / 4

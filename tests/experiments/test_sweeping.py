@@ -3,13 +3,14 @@
 import io
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from rich.console import Console
 
 import workloads
 from experiments.study.options.errors import StudyError
-from experiments.study.running.sweeping import NARROWED, Sweep
+from experiments.study.running.sweeping import NARROWED, Departure, Sweep
 from experiments.study.storage.journal import Journal
 
 ROWS = np.linspace(0.1, 1.3, 50, dtype=np.float32)
@@ -102,3 +103,36 @@ def test_another_failure_passes_through(mesh, attempts):
     attempts(0, error=jax.errors.JaxRuntimeError("INVALID_ARGUMENT: shapes do not match"))
     with pytest.raises(jax.errors.JaxRuntimeError, match="INVALID_ARGUMENT"):
         Sweep(mesh)(run, ROWS[:8], FACTOR)
+
+
+def totals(row, factor):
+    """The stages of a run that adds up its rates."""
+
+    def advance(total, start, until):
+        return jax.lax.fori_loop(start, until, lambda t, total: total + factor * row[t], total)
+
+    return workloads.Stages(lambda: jnp.zeros(()), advance, lambda total: total)
+
+
+def test_branches_leave_the_run_that_is_longest_in_their_trunk(mesh, monkeypatch):
+    """In pieces too, of which each trains its trunks once."""
+    real, trained = workloads.branch_sweep, []
+
+    def branch_sweep(stages, trunks, inputs, ends, data, *, capacity, **options):
+        if capacity > 4:
+            raise MESSAGES[0]
+        trained.append({*trunks[:, -1].tolist()})
+        return real(stages, trunks, inputs, ends, data, capacity=capacity, **options)
+
+    monkeypatch.setattr(workloads, "branch_sweep", branch_sweep)
+    names, starts, untils = "baabab", [1, 3, 2, 4, 3, 0], [5, 4, 6, 6, 3, 2]
+    levels = {"a": 10.0, "b": 20.0}
+    rates = np.array([[row] * 6 for row in range(6)], np.float32)
+    for row, (name, start) in enumerate(zip(names, starts, strict=True)):
+        rates[row, :start] = levels[name]
+    departures = [Departure(*departure) for departure in zip(names, starts, untils, strict=True)]
+    found = Sweep(mesh).branched(totals, rates, np.float32(2), departures, capacity=8)
+    np.testing.assert_array_equal(
+        found, [2 * np.sum(row[:until]) for row, until in zip(rates, untils, strict=True)]
+    )
+    assert trained == [{1, 3}, {4, 5}]
