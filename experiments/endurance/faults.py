@@ -71,13 +71,13 @@ def sound_search(place: Path) -> list[Step]:
     """Every command of a search whose disk does not fail."""
     folder, steps = place / "sound", []
     create_jobs(folder, SEARCH)
-    before = _copy(folder, place / "0")
+    start = _copy(folder, place / "0")
     for number, words in enumerate(_search(folder), 1):
         disk = Disk()
         status, _ = run(words, folder, disk)
-        after = _copy(folder, place / str(number))
-        steps.append(Step(words, before, after, disk.operations, status))
-        before = after
+        end = _copy(folder, place / str(number))
+        steps.append(Step(words, start, end, disk.operations, status))
+        start = end
     return steps
 
 

@@ -78,9 +78,9 @@ def show(folder):
     reference = max(choices, key=lambda choice: choice["runs"])["loss"]
     for (contestant, runs), group in groupby(choices, lambda choice: (choice["contestant"], choice["runs"])):
         losses = np.sort([choice["loss"] for choice in group])
-        above = ", ".join(f"{100 * (loss / reference - 1):.1f}" for loss in losses)
-        near = sum(losses <= NEAR * reference)
-        print(f"{contestant}, {runs} runs: within 10 % {near} of {len(losses)}; % above: {above}")
+        excesses = ", ".join(f"{100 * (loss / reference - 1):.1f}" for loss in losses)
+        count = sum(losses <= NEAR * reference)
+        print(f"{contestant}, {runs} runs: within 10 % {count} of {len(losses)}; % above: {excesses}")
 
 
 if __name__ == "__main__":
