@@ -1,5 +1,6 @@
 """What is told of the study: what each method costs to get to ddp's loss, and the papers' claims."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
@@ -30,7 +31,7 @@ def present(results: Results) -> Findings:
     return Findings(
         f"{config.workload_text}, batch {config.batch_size}, {config.num_steps} steps,"
         f" {config.schedule} schedule",
-        f"{verdict(results)} {tally(judged)}",
+        " ".join([verdict(results), *([tally(judged)] if judged else [])]),
         [first, *parts],
         judged,
         facts(config, "workload", "metric", "confidence", "gigabits"),
@@ -121,6 +122,8 @@ def verdict(results: Results) -> str:
     """That of the first setting."""
     title, outcome = cheapest(results).rows[0]
     share = outcome.share(Traffic.bytes, results.config).value
+    if not math.isfinite(share):
+        return f"With {title}, no method gets to ddp's loss in most of its runs."
     return f"With {title}, {outcome.contestant.title} gets to ddp's loss with {share:.1%} of its bytes."
 
 

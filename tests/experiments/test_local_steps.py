@@ -8,7 +8,7 @@ import pytest
 
 import workloads
 from experiments.local_steps.config import PRESETS, Config, Contestant
-from experiments.local_steps.findings import claims
+from experiments.local_steps.findings import claims, verdict
 from experiments.local_steps.runs import Outcome, Results, drift, sent_numbers
 from experiments.local_steps.traffic import Traffic, traffic
 from experiments.study.training.tuning import Setting, Tuned
@@ -131,6 +131,17 @@ def test_claims_are_judged_by_the_best_that_mixes_and_by_its_own_interval():
     assert (synchronisations.effect.value, synchronisations.held) == (pytest.approx(2.5 / 4), True)
     assert (loss.effect.value, loss.held) == (0, True)
     assert time.subject == "palsgd H=8 p=0.2 η=0.5 K=8 even, 1e+09 Gbit/s"
+
+
+def test_a_loss_that_no_method_reaches_is_said():
+    """Of two runs of ddp alone, one ends above what is between them."""
+    config = dataclasses.replace(CONFIG, curve_points=4)
+    contestant = Contestant("ddp", 8, "even")
+    results = Results(config, {contestant: outcome(contestant, [[4, 3, 2, 1], [4, 3, 3, 3]])}, None)
+    assert (
+        verdict(results) == "With 8 workers, even shards, no method gets to ddp's loss in most of its runs."
+    )
+    assert claims(results) == []
 
 
 def test_drift_is_the_distance_of_workers_from_their_mean():
