@@ -23,7 +23,7 @@ from experiments.study.options.checks import (
 from experiments.study.options.groups import Scheduled
 from experiments.study.options.metrics import evaluation_steps
 from experiments.study.options.workload_config import WorkloadConfig
-from experiments.study.training.tuning import Budget, RateBudget
+from experiments.study.training.tuning import Budget, MoreRates, RateBudget
 from workloads import Workload
 
 REFERENCE = "ddp"
@@ -143,7 +143,7 @@ class Config(Scheduled, RateBudget, WorkloadConfig):
     num_steps: Count = 256
     curve_points: Count = 16
     """Evaluations along each run."""
-    more_rates: Annotated[int, at_most(60)] = 2
+    more_rates: MoreRates = 2
     screen_replicates: Count = 2
     confirm_replicates: Count = 8
 
