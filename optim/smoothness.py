@@ -55,9 +55,10 @@ def smoothness_adaptive(
     which would clip one of the two gradients that are compared.
 
     In the paper's form κ = 2, γ = 1, o = 0 and θ₀ = ∞: on ½ a ‖w‖² η = 1/(2a) from the first step measured,
-    and |w| ends at ρ/3. The published code has κ = 1, γ = 0.02, o = 1e-8, θ₀ = 1, and the radius √η_{t-1}:
-    there η grows by no more than 1 % a step, towards 1/a. While no quotient is finite, as on a linear loss,
-    η stays at `initial_rate`.
+    and |w| ends at ρ/3. In the valley of Rosenbrock's function it ends short of the minimum, in a cycle where
+    the curvature is 465 and not 1002. The published code has κ = 1, γ = 0.02, o = 1e-8, θ₀ = 1, and the
+    radius √η_{t-1}: there η grows by no more than 1 % a step, towards 1/a. While no quotient is finite, as
+    on a linear loss, η stays at `initial_rate`.
 
     Args:
       initial_rate: η of the first step.

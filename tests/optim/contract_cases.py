@@ -22,10 +22,10 @@ RANKS = ("rank_fraction", "rank_multiple")
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """A learning rate → transformation; how fast and how long it takes to optax's targets, 0 where it does
-    not get there for sure; what has hyperparameters to inject, with those that decide shapes; and whether it
-    takes gradients in parts, takes them again elsewhere, needs all parameters, steps with a state that all
-    varies over ranks, and begins without the parameters' values."""
+    """A learning rate → transformation; how fast and how long it takes to optax's targets, 0 where it never
+    gets there; what has hyperparameters to inject, with those that decide shapes; and whether it takes
+    gradients in parts, takes them again elsewhere, needs all parameters, steps with a state that all varies
+    over ranks, and begins without the parameters' values."""
 
     build: Callable
     rate: float = 0.03
@@ -114,7 +114,7 @@ CASES = {
     "sharpness_aware": Case(
         lambda rate: optim.sharpness_aware(optax.adam(rate), radius=1e-3), again=True, whole=True
     ),
-    "smoothness_adaptive": Case(  # in Rosenbrock's valley its steps, of no set size, depend on rounding
+    "smoothness_adaptive": Case(  # ends short of Rosenbrock's minimum, which its test has
         lambda _: optim.smoothness_adaptive(1e-4), steps=0, again=True, whole=True
     ),
     "conjugate_gradient": Case(

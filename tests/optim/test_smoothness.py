@@ -48,6 +48,34 @@ def test_on_any_quadratic_the_rate_lies_between_the_curvatures():
     assert np.all((rates >= 1 / (2 * 7) - 1e-12) & (rates <= 1 / (2 * 0.3) + 1e-12))
 
 
+def test_in_rosenbrock_s_valley_it_ends_where_the_curvature_is_half_that_at_the_minimum():
+    """In the two-cycle of a NumPy loop, short of (1, 1), from whatever first rate."""
+
+    def gradient(w):
+        x, y = w
+        return -2 * (1 - x) - 400 * x * (y - x * x), 200 * (y - x * x)
+
+    w, previous, eta, theta, ends = np.zeros(2), None, 0.05, math.inf, []
+    for _ in range(30_000):
+        g = np.array(gradient(w))
+        if previous is not None:
+            quotient = np.linalg.norm(w - previous) / (2 * np.linalg.norm(g - gradient(previous)))
+            rate = min(quotient, math.sqrt(1 + theta) * eta)
+            eta, theta = rate, rate / eta
+        previous = w
+        w = w - eta * np.array(gradient(w + math.sqrt(eta) * g / np.linalg.norm(g)))
+        ends = [*ends[-1:], w]
+    for first_rate in (0.05, 0.003):
+        tx = smoothness_adaptive(first_rate)
+        params, states = trajectory(tx, lambda w: jnp.stack(gradient(w)), np.zeros(2), 100_000)
+        np.testing.assert_allclose(sorted(params[-2:, 0]), sorted(end[0] for end in ends), rtol=1e-6)
+        np.testing.assert_allclose(states.eta[-1], eta, rtol=1e-6)
+    x, y = np.mean(ends, axis=0)
+    hessian = np.array([[2 - 400 * (y - 3 * x * x), -400 * x], [-400 * x, 200]])
+    assert np.linalg.eigvalsh(hessian)[-1] == pytest.approx(1 / (2 * eta), rel=1e-3)
+    assert 1 / (2 * eta) == pytest.approx(465.5, abs=0.1)  # at the minimum it is 1001.6
+
+
 def test_a_loss_times_nine_has_a_third_of_the_radius():
     """Measured at the same point, after a first step too short to matter."""
     tx = smoothness_adaptive(1e-9)
