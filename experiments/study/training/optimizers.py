@@ -28,6 +28,10 @@ class Call(NamedTuple):
         make = operator.attrgetter(self.function)(PACKAGES)
         return make(**{name: _made(value, schedule) for name, value in self.keywords.items()})
 
+    def changed(self, **keywords: Any) -> "Call":
+        """The same with these."""
+        return Call(self.function, {**self.keywords, **keywords})
+
     def __str__(self) -> str:
         return f"{self.function}({', '.join(f'{name}={_text(v)}' for name, v in self.keywords.items())})"
 
@@ -84,12 +88,10 @@ class Optimizer(NamedTuple):
         steps = Chain(
             tuple(
                 Call(f, {name: weight_decay if v is DECAY else v for name, v in keywords.items()})
-                for f, keywords in (Call(first.function, {**first.keywords, **changes}), *others)
+                for f, keywords in (first.changed(**changes), *others)
             )
         )
-        if self.around is None:
-            return steps
-        return Chain((Call(self.around.function, {"inner": steps, **self.around.keywords}),))
+        return steps if self.around is None else Chain((self.around.changed(inner=steps),))
 
     def build(
         self, schedule: optax.Schedule, weight_decay: ArrayLike, **changes: ArrayLike
