@@ -1,4 +1,4 @@
-"""The study of flat minima: a run of it by a plain loop in NumPy, who is compared with whom, and the claims."""
+"""The study of flat minima: a run of it by a plain loop in NumPy, what is compared, and the claims."""
 
 import zlib
 
@@ -48,9 +48,7 @@ def layers(params, x):
 
 
 def mean_loss(params, x, labels):
-    return np.mean(
-        special.logsumexp(layers(params, x)[1], axis=1) - layers(params, x)[1][range(len(x)), labels]
-    )
+    return -np.mean(special.log_softmax(layers(params, x)[1], axis=1)[range(len(x)), labels])
 
 
 def errors(params, x, labels):
@@ -152,18 +150,17 @@ def outcome(contestant, screened, error, curvature):
 def test_claims_are_judged_at_the_radius_that_the_screening_chose():
     """sam's second radius is chosen though its first errs less: flatter, worse; sa_sam is as bad as it."""
     config = Config(methods=("sam", "sa_sam"), flipped=(0.4,), radii=(0.1, 0.4), gradients=60, num_steps=20)
-    numbers = {
-        "momentum": [(1, 0.2, 4.0)],
-        "sam": [(1, 0.1, 9.0), (0, 0.3, 2.0)],
-        "sa_sam": [(np.inf, 0.3, 1.0)],
+    measured = {  # by method and radius: the screening's score, the test error, the curvature
+        ("momentum", 0.0): (1, 0.2, 4.0),
+        ("sam", 0.1): (1, 0.1, 9.0),
+        ("sam", 0.4): (0, 0.3, 2.0),
+        ("sa_sam", 0.0): (np.inf, 0.3, 1.0),
     }
-    outcomes = {}
-    for method, settings in numbers.items():
-        contestants = config.contestants(method)
-        for contestant, setting in zip(
-            contestants, settings * (len(contestants) // len(settings)), strict=True
-        ):
-            outcomes[contestant] = outcome(contestant, *setting)
+    outcomes = {
+        contestant: outcome(contestant, *measured[method, contestant.radius])
+        for method in config.compared
+        for contestant in config.contestants(method)
+    }
     found = {(c.statement.split(",")[0], c.subject): c for c in claims(Results(config, outcomes, None))}
     at_gradients = {
         (statement, subject.split(",")[0]): (claim.effect.value, claim.held)
