@@ -47,9 +47,9 @@ def sample(key: PRNGKeyArray, state: PyTree, params: PyTree) -> tuple[PyTree, Py
         return params, state
     if len(parts) > 1:
         raise ValueError(f"sample: one part of the state may draw, not {len(parts)}")
-    drawn, after = parts[0].sample(key, params)
+    drawn, part = parts[0].sample(key, params)
     return drawn, jax.tree.map(
-        lambda node: after if node is parts[0] else node, state, is_leaf=_offering("sample")
+        lambda node: part if node is parts[0] else node, state, is_leaf=_offering("sample")
     )
 
 

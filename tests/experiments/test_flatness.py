@@ -119,8 +119,8 @@ def test_a_run_is_a_plain_training_loop_and_its_measurements_are_numpys(finished
     }
     for name, value in expected.items():
         assert row["metrics"][name] == pytest.approx(value, rel=1e-3), name
-    beside = hessian - np.diag(np.diag(hessian))
-    deviation = np.sqrt(2 * np.sum(beside**2) / 16)  # of the mean over random signs
+    mixed = hessian - np.diag(np.diag(hessian))
+    deviation = np.sqrt(2 * np.sum(mixed**2) / 16)  # of the mean over random signs
     assert abs(row["metrics"]["trace"] - np.trace(hessian)) < 5 * deviation
     assert row["score"] == row["metrics"]["validation_error"]
 

@@ -14,7 +14,7 @@ from geometry import EUCLIDEAN, SIGN, SPECTRAL, Geometry
 PACKAGES = SimpleNamespace(optax=optax, optim=optim)
 SCHEDULE, DECAY = "schedule", "weight decay"  # what a call is given for these
 BETAS = ("b1", "b2")  # decay rates of Adam's moments, as optax calls them
-IVON_EXAMPLES = 1000  # as wide as its posterior of so many is its noise, whatever it is trained on
+IVON_EXAMPLES = 1000  # its noise is that of a posterior of so many, whatever it is trained on
 
 
 class Call(NamedTuple):
@@ -127,19 +127,6 @@ def _matrix_method(name: str, momentum: float | None = 0.95) -> Optimizer:
     return _single(f"optim.{name}", SPECTRAL, momentum, scale="rms", fallback_weight_decay=DECAY)
 
 
-def _sharpness_aware(**keywords: Any) -> Optimizer:
-    """SGD with momentum on the gradient a little uphill."""
-    asks = "its update takes grad_fn: params → the gradient of the same batch there, clipped as the first is"
-    return Optimizer(
-        EUCLIDEAN,
-        _stepped(MOMENTUM),
-        momentum="decay",
-        usual_momentum=0.9,
-        around=call("optim.sharpness_aware", **keywords),
-        asks=asks,
-    )
-
-
 def _stepped(direction: Call) -> tuple[Call, ...]:
     """A direction, weight decay, and the learning rate of both."""
     return (
@@ -149,15 +136,19 @@ def _stepped(direction: Call) -> tuple[Call, ...]:
     )
 
 
-MOMENTUM = call("optax.trace", decay=0.9)
+MOMENTUM = Optimizer(EUCLIDEAN, _stepped(call("optax.trace", decay=0.9)), (), "decay", 0.9)
+SAM = MOMENTUM._replace(
+    around=call("optim.sharpness_aware", radius=0.05),
+    asks="its update takes grad_fn: params → the gradient of the same batch there, clipped as the first is",
+)
 ADAM = Optimizer(SIGN, (call("optax.adam", learning_rate=SCHEDULE),), BETAS, "b1", 0.9)
 
 OPTIMIZERS: Mapping[str, Optimizer] = MappingProxyType(
     {
         "sgd": Optimizer(EUCLIDEAN, (call("optax.sgd", learning_rate=SCHEDULE),)),
-        "momentum": Optimizer(EUCLIDEAN, _stepped(MOMENTUM), (), "decay", 0.9),
-        "sam": _sharpness_aware(radius=0.05),
-        "asam": _sharpness_aware(radius=0.5, adaptive=True),
+        "momentum": MOMENTUM,
+        "sam": SAM,
+        "asam": SAM._replace(around=SAM.around.changed(radius=0.5, adaptive=True)),
         "adam": ADAM,
         "adamp": ADAM._replace(around=call("optim.norm_control")),
         "adamw": _single("optax.adamw", SIGN)._replace(betas=BETAS, momentum="b1", usual_momentum=0.9),
