@@ -166,7 +166,7 @@ def test_the_exported_optimizer_steps_as_the_study_s_does(name, options, tmp_pat
         for gradient in ([0.5, 2.0], [-1.0, 0.25], [3.0, 1.0]):
             _, state = optim.sample(jax.random.key(0), state, moved)
             gradients = {"w": jnp.array([gradient], jnp.float32)}
-            again = lambda at: jax.tree.map(lambda g, w: g + 9 * w, gradients, at)  # noqa: B023, E731
+            again = lambda point: jax.tree.map(lambda g, w: g + 9 * w, gradients, point)  # noqa: B023, E731
             updates, state = optimizer.update(gradients, state, moved, grad_fn=again)
             moved = optax.apply_updates(moved, updates)
         return moved["w"]

@@ -95,7 +95,7 @@ def test_gradients_that_are_taken_again_are_clipped_too():
     curvature, w = jnp.float32([1.0, 0.25]), jnp.float32([3.0, -4.0])
     build = clipped(lambda rate: optim.sharpness_aware(optax.sgd(rate), radius=0.5), 2.0)
     tx = build(1.0)
-    update, _ = tx.update(curvature * w, tx.init(w), w, grad_fn=lambda at: curvature * at)
+    update, _ = tx.update(curvature * w, tx.init(w), w, grad_fn=lambda point: curvature * point)
     uphill = np.array([1.0, 0.25]) * (np.array([3.0, -4.0]) + 0.5 * np.array([3.0, -1.0]) / np.sqrt(10))
     np.testing.assert_allclose(update, -2 * uphill / np.linalg.norm(uphill), rtol=1e-6)
 
