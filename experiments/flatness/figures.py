@@ -9,18 +9,19 @@ from experiments.flatness.runs import Outcome, Results
 from experiments.study.showing.figures import finished, log_scale, panels
 from schedules.search import median_estimate
 
-HUES = "#6baed6 #222222 #1b7837 #7b3294 #c2a5cf #e08214 #b2182b #8a8a8a #d5d5d5".split()  # noqa: SIM905
-COLORS = dict(zip(METHODS, HUES, strict=True))
+HUES = "#6baed6 #222222 #1b7837 #7b3294 #c2a5cf #e08214 #b2182b".split()  # noqa: SIM905
+COLORS = dict(zip(METHODS, HUES, strict=False))  # of those that are tuned
 
 
 def minima(results: Results) -> bytes:
-    """Every method's test error over the largest eigenvalue of its Hessian, a panel a share of flipped
-    labels, at equal gradients."""
+    """The test error of every method that was tuned over the largest eigenvalue of its Hessian, a panel a
+    share of flipped labels, at equal gradients."""
     config, drawn = results.config, []
+    methods = [method for method in config.compared if METHODS[method].centre is not None]
     figure, axes = panels([f"{flipped:.0%} flipped" for flipped in config.flipped], columns=3, sharex=True)
     for ax, flipped in zip(axes, config.flipped, strict=True):
         shown = []
-        for method in config.compared:
+        for method in methods:
             metrics = results.best(method, GRADIENTS, flipped).metrics
             flatness, error = (median_estimate(metrics[name], config.confidence) for name in (LARGEST, ERROR))
             ax.plot([flatness.low, flatness.high], [error.value] * 2, color=COLORS[method])
@@ -32,8 +33,8 @@ def minima(results: Results) -> bytes:
     log_scale(axes[0], "x", drawn)
     figure.supxlabel("largest eigenvalue of the Hessian")
     figure.supylabel("test error")
-    shown_colors = {method: COLORS[method] for method in config.compared}
-    return finished(figure, "Which methods end where it is flat, and which err least", shown_colors)
+    colors = {method: COLORS[method] for method in methods}
+    return finished(figure, "Which methods end where it is flat, and which err least", colors)
 
 
 def radii(results: Results) -> bytes:
@@ -53,6 +54,7 @@ def radii(results: Results) -> bytes:
             shown += curve
         log_scale(ax, "y", shown)
     log_scale(axes[0], "x", config.radii)
+    axes[0].set_xticks(config.radii, [f"{radius:g}" for radius in config.radii])
     figure.supxlabel("radius; a fifth of asam's")
     colors = {method: COLORS[method] for method in (REFERENCE, *methods)}
     return finished(figure, "What the radius does to the error and to the curvature", colors)
