@@ -6,8 +6,8 @@ from optim.conjugate import CONJUGATE_RULES, ConjugateState, conjugate_gradient
 from optim.describe import Description, LeafPlan, describe
 from optim.difference import DiffGradState, scale_by_diffgrad
 from optim.equinox_modules import equinox_routing
-from optim.evaluation import evaluation_params
 from optim.flax_names import STACKED, by_name
+from optim.hooks import evaluation_params, sample
 from optim.kronecker import KroneckerFactors, natural_gradient
 from optim.layerwise import Choice, scale_by_spec_sign, spec_sign
 from optim.lion_cub import LionCubState, distributed_signum, lion_cub
@@ -27,7 +27,7 @@ from optim.sign import sign_descent, signum
 from optim.smoothness import SmoothnessState, smoothness_adaptive
 from optim.spectral import muon, scale_by_polar, spectral_descent
 from optim.step import Decay, descend
-from optim.variational import IvonState, ivon, posterior, sample
+from optim.variational import IvonState, ivon, posterior
 from optim.workers import WorkersState, on_workers
 
 __all__ = [

@@ -169,6 +169,13 @@ REFUSALS = {
         "--batch-sizes 8 100000": "batch_sizes | 100000",
         "--workload linear_regression": "workload | train_labels | linear_regression",
     },
+    "flatness": {
+        "--methods sharp": "methods | 'sharp' | asam",
+        "--flipped 0.4 0": "flipped | ascending | (0.4, 0.0)",
+        "--radii 0": "radii | positive | 0",
+        "--train-size 15": "train_size | [16, 1756] | 15",
+        "--microbatches 3": "batch_size | multiple of microbatches | 16",
+    },
     "generalization": {
         "--train-sizes 48 64": "train_sizes | divisor | 48",
         "--train-sizes 8 64": "train_sizes | batch size | 16 | 8",

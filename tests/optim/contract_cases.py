@@ -132,6 +132,7 @@ INSIDE = {  # those called `matrices`, `studied` and `anchored`, and in test_wor
     "descend", "diloco", "local_sgd", "local_steps", "on_workers", "orthogonal_gradient", "routed",
     "scale_by_diffgrad", "scale_by_polar", "snoo",
 }  # fmt: skip
+AROUND = {"adamp", "asam", "sam"}  # `norm_control` and `sharpness_aware` around adam and momentum, all cases
 NO_TRANSFORMATION = {
     "AdaptiveBatchState", "BatchController", "BatchState", "CONJUGATE_RULES", "Choice", "ConjugateState",
     "Decay", "Description", "DiffGradState", "IvonState", "KroneckerFactors", "LeafPlan", "LionCubState",

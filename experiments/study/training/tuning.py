@@ -200,15 +200,22 @@ def tune(contestant: Contestant, centre: float, budget: RateBudget, evaluate: Ev
         screened |= screen([next_place(best_by_place(screened))])
     best = min(screened, key=screened.__getitem__)
     tried = [setting.half_doublings for setting in screened]
-    decay_number = budget.tuned_decays.index(best.decay)
-    trials = _trials(CONFIRM, contestant, best, decay_number, budget.confirm_replicates)
-    scores = evaluate(trials)
     return Tuned(
         best,
         min(tried) < best.half_doublings < max(tried) and bool(np.isfinite(screened[best])),
         screened,
-        np.array([scores[trial] for trial in trials]),
+        confirm(contestant, best, budget, evaluate),
     )
+
+
+def confirm(
+    contestant: Contestant, setting: Setting, budget: RateBudget, evaluate: Evaluate
+) -> Float[np.ndarray, "replicates"]:
+    """The scores of a contestant in a setting, by the budget's fresh seeds."""
+    decay_number = budget.tuned_decays.index(setting.decay)
+    trials = _trials(CONFIRM, contestant, setting, decay_number, budget.confirm_replicates)
+    scores = evaluate(trials)
+    return np.array([scores[trial] for trial in trials])
 
 
 def best_by_place(screened: Mapping[Setting, float]) -> dict[int, float]:
