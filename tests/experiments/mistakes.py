@@ -63,6 +63,7 @@ MISTAKES = {
         "lengths": [["0"], ["1"], ["nan"], [], ["0.1", "0.1"]],
         "learning_rates": [["0.1", "0.2"], ["3", "2", "1"], ["0", "1", "2"], ["1", "2", "inf"]],
         "average_decays": [*BELOW_ONE, [], ["0.5", "0.5"]],
+        "schedule_free_betas": [*BELOW_ONE, []],
         "screen_replicates": COUNT,
     },
     "loss_prediction": {

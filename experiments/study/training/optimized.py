@@ -1,6 +1,6 @@
 """The options that say what a schedule drives."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -52,12 +52,20 @@ class Optimized:
     @property
     def calls(self) -> list[Call]:
         """What makes the optimizer; independent decay is θ ← θ - decay · θ beside each update."""
-        optimizer = OPTIMIZERS[self.optimizer]
-        if self.decay_mode == "scaled":
-            return optimizer.calls(self.weight_decay, **self.betas)
-        decay = call("optax.add_decayed_weights", weight_decay=-self.weight_decay)
-        return [*optimizer.calls(0.0, **self.betas), decay]
+        return self._calls(self.betas)
 
     def transformation(self, schedule: optax.Schedule) -> optax.GradientTransformation:
         """What the schedule drives, but for clipping."""
         return chained(self.calls, schedule)
+
+    def without_momentum(self, schedule: optax.Schedule) -> optax.GradientTransformation:
+        """The same, its momentum 0 where it takes one: what goes inside methods that have their own."""
+        momentum = OPTIMIZERS[self.optimizer].momentum
+        return chained(self._calls({**self.betas, **({momentum: 0.0} if momentum else {})}), schedule)
+
+    def _calls(self, changes: Mapping[str, float]) -> list[Call]:
+        optimizer = OPTIMIZERS[self.optimizer]
+        if self.decay_mode == "scaled":
+            return optimizer.calls(self.weight_decay, **changes)
+        decay = call("optax.add_decayed_weights", weight_decay=-self.weight_decay)
+        return [*optimizer.calls(0.0, **changes), decay]
