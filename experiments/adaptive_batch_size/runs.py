@@ -22,7 +22,7 @@ from experiments.study.storage.journal import Journal, Tally
 from experiments.study.training.optimizers import OPTIMIZERS
 from experiments.study.training.programs import Program, Row, trial_runner
 from experiments.study.training.timing import in_turn
-from experiments.study.training.tuning import CONFIRM, Setting, Tuned, tune
+from experiments.study.training.tuning import CONFIRM, Named, Setting, Tuned, tune
 from schedules.search import Scale, named_key
 from workloads import Run, Stages, Workload
 
@@ -60,7 +60,7 @@ def conclude(config: Config, runs: Runs) -> Results:
     for contestant in contestants(config):
         make_runner = partial(runner, contestant, config, runs)
         evaluate = runs.evaluator(make_runner, config.metric, config.runs_per_rate)
-        tuned[contestant] = tune(str(contestant), contestant.centre(config), config, evaluate)
+        tuned[contestant] = tune(Named(str(contestant)), contestant.centre(config), config, evaluate)
     timings = runs.once("timings", lambda: measured_timings(tuned, config, runs.workload))
     scale = Scale.of(*(best.scores for best in tuned.values()))
 
@@ -100,7 +100,7 @@ def runner(contestant: Contestant, config: Config, runs: Runs) -> Runner:
     """What trains a contestant: all that is recorded of its runs, at the end and along the way."""
     train = partial(recorded_stages, contestant, config, runs.workload)
     program = Program(train, partial(columns, config), contestant.num_steps(config))
-    numbers = attrgetter("setting.numbers")
+    numbers = attrgetter("numbers")
     return trial_runner(lambda stage: program, numbers, runs.workload.data, config.seed)
 
 

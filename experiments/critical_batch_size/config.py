@@ -25,7 +25,7 @@ from experiments.study.options.config import MOST_EXAMPLES
 from experiments.study.options.groups import Trained
 from experiments.study.options.workload_config import WorkloadConfig
 from experiments.study.training.optimizers import OPTIMIZERS
-from experiments.study.training.tuning import Budget, MoreRates, RateBudget
+from experiments.study.training.tuning import MoreRates, RateBudget
 from geometry import Geometry, momentum_noise_factor
 from schedules.search.scoring import expanded_confidence
 
@@ -76,6 +76,22 @@ class Variant(NamedTuple):
         if self.optimizer == "momentum":  # heavy ball adds gradients up, where all others average them
             rate *= (1 - self.momentum) / (1 - OPTIMIZERS["momentum"].usual_momentum)
         return rate
+
+
+class Contestant(NamedTuple):
+    """A variant at a batch size."""
+
+    variant: Variant
+    batch_size: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.variant.name} @ {self.batch_size}"
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        _, momentum, weight_decay = self.variant
+        return {"batch_size": self.batch_size, "momentum": momentum, "weight_decay": weight_decay}
 
 
 LEAST_BATCHES = 3  # a law has two constants
@@ -183,22 +199,11 @@ class Config(Trained, RateBudget, WorkloadConfig):
         return range(0, horizon, math.ceil(horizon / self.noise_points))
 
     @property
-    def budget(self) -> Budget:
-        """What is spent on each variant at each batch size; decay is a variant's own, and not tuned."""
-        rates = self.first_rates, self.more_rates, self.screen_replicates, self.confirm_replicates
-        return Budget(*rates, decays=(0.0,))
-
-    @property
-    def chunk_runs(self) -> int:
-        """Runs that are trained and recorded together."""
-        return max(self.first_rates * self.screen_replicates, self.confirm_replicates)
-
-    @property
     def level(self) -> float:
         """Of percentiles over resampled seeds, at which their interval has the study's confidence."""
         return expanded_confidence(self.confidence, self.confirm_replicates)
 
     @property
     def planned_runs(self) -> int:
-        runs = self.budget.tuning_runs + self.confirm_replicates
+        runs = self.tuning_runs + self.confirm_replicates
         return len(self.variants) * len(self.batch_sizes) * runs

@@ -250,7 +250,7 @@ def notes(results: Results) -> list[str]:
         f" {config.batch_sizes[-1]}; {config.confidence:.0%} intervals over seeds, all batch sizes of a seed"
         f" together. By the bounds: that of the forms {' and '.join(form.name for form in FORMS[1:])}."
         " Fewest: where the median run took the fewest samples.",
-        f"Learning rates tuned for every optimizer at every batch size with {config.budget.tuning_runs} runs"
+        f"Learning rates tuned for every optimizer at every batch size with {config.tuning_runs} runs"
         " each; intervals do not cover what another tuning would have chosen.",
         f"Noise scales: of {config.noise_batch} fresh examples in {config.noise_parts} parts, the mean along"
         f" a run up to the target, medians over seeds and batch sizes. Own: {own}."

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 import workloads
-from experiments.critical_batch_size.config import Config, Variant
+from experiments.critical_batch_size.config import Config, Contestant, Variant
 from experiments.critical_batch_size.critical import (
     Critical,
     Curve,
@@ -26,11 +26,9 @@ from experiments.critical_batch_size.critical import (
     noise_to_target,
     predictions,
 )
-from experiments.study.running.evaluation import Evaluate
 from experiments.study.running.runs import Runner, Runs
 from experiments.study.statistics.curves import first_reached
-from experiments.study.storage.journal import Identity, Row, Tally, label
-from experiments.study.training import tuning
+from experiments.study.storage.journal import Row, Tally
 from experiments.study.training.optimizers import OPTIMIZERS
 from experiments.study.training.programs import Program, final_metrics, trainer, trial_runner
 from experiments.study.training.tuning import CONFIRM, Tuned, tune
@@ -69,36 +67,6 @@ class FreshNoise(NamedTuple):
 STEPS = "steps"  # to the target, as the journal calls them
 
 
-class Trial(NamedTuple):
-    """A run of the tuning procedure, with the variant and the batch size that are tuned."""
-
-    variant: Variant
-    batch_size: int
-    tuned: tuning.Trial
-
-    @property
-    def stage(self) -> str:
-        return self.tuned.stage
-
-    @property
-    def identity(self) -> Identity:
-        setting = self.tuned.setting
-        return self.stage, setting.name, 0, label(half_doublings=setting.half_doublings), self.tuned.replicate
-
-    @property
-    def base_lr(self) -> float:
-        return self.tuned.base_lr
-
-    @property
-    def params(self) -> dict[str, float]:
-        _, momentum, weight_decay = self.variant
-        return {"batch_size": self.batch_size, "momentum": momentum, "weight_decay": weight_decay}
-
-    def key(self, root: PRNGKeyArray) -> PRNGKeyArray:
-        """The run's key: the same for all variants, batch sizes and rates of one replicate of one stage."""
-        return self.tuned.key(root)
-
-
 class Results(NamedTuple):
     """A finished study.
 
@@ -131,25 +99,15 @@ def conclude(config: Config, runs: Runs) -> Results:
         evaluate = runs.evaluator(make_runner, STEPS, config.chunk_runs)
         for variant in config.variants:
             if variant.optimizer == optimizer:
-                tuned = tune_variant(variant, batch_size, config, evaluate)
-                rows = runs.journal.group(CONFIRM, tuned.setting.name)
+                contestant = Contestant(variant, batch_size)
+                tuned = tune(contestant, variant.centre(batch_size), config, evaluate)
+                rows = runs.journal.group(CONFIRM, contestant.name)
                 points[variant, batch_size] = measured(variant, batch_size, tuned, rows, config)
     curves = {variant: [points[variant, size] for size in config.batch_sizes] for variant in config.variants}
     criticals = {variant: critical_batch(curve, config) for variant, curve in curves.items()}
     by_momentum = [momentum_effects(name, criticals, config) for name in config.momentum_optimizers]
     effects = [*itertools.chain(*by_momentum), *decay_effects(criticals, config)]
     return Results(config, curves, criticals, effects, predictions(criticals), runs.journal.tally())
-
-
-def tune_variant(variant: Variant, batch_size: int, config: Config, evaluate: Evaluate) -> Tuned:
-    """The best learning rate of a variant at a batch size, and the steps that fresh seeds take at it."""
-
-    def evaluate_tuned(trials: Sequence[tuning.Trial]) -> dict[tuning.Trial, float]:
-        scores = evaluate([Trial(variant, batch_size, trial) for trial in trials])
-        return {trial.tuned: score for trial, score in scores.items()}
-
-    name = f"{variant.name} @ {batch_size}"
-    return tune(name, variant.centre(batch_size), config.budget, evaluate_tuned)
 
 
 def runner(optimizer: str, batch_size: int, config: Config, runs: Runs) -> Runner:
@@ -162,7 +120,7 @@ def runner(optimizer: str, batch_size: int, config: Config, runs: Runs) -> Runne
 
     return trial_runner(
         lambda stage: Program(train, partial(columns, stage, batch_size, config)),
-        lambda t: {**t.params, "learning_rate": t.base_lr, "measuring": t.stage == CONFIRM},
+        lambda t: {**t.numbers, "measuring": t.stage == CONFIRM},
         runs.workload.data,
         config.seed,
     )

@@ -20,7 +20,7 @@ from experiments.study.showing.claims import Claim
 from experiments.study.storage.journal import Tally, label
 from experiments.study.training.programs import Program, final_metrics, trainer, trial_runner
 from experiments.study.training.replay import MeasuredTrial
-from experiments.study.training.tuning import CONFIRM, tune
+from experiments.study.training.tuning import CONFIRM, Named, tune
 from schedules.search import Standing, standings
 
 
@@ -56,7 +56,7 @@ def conclude(config: Config, runs: Runs) -> Results:
     for name in CONTESTANTS:
         make_runner = partial(choosing_runner, name, config, runs)
         evaluate = runs.evaluator(make_runner, config.metric, config.runs_per_rate)
-        tuned[name] = tune(name, config.central_rate, config, evaluate)
+        tuned[name] = tune(Named(name), config.central_rate, config, evaluate)
     series = read_series(runs.journal, layers_of(runs.workload), config)
     ranked = standings(tuned, (SPECTRAL_ONLY,), config.confidence)
     claims = (*layer_claims(series, config), *choice_claims(ranked, config))
@@ -124,7 +124,7 @@ def choosing_runner(name: str, config: Config, runs: Runs) -> Runner:
             for place, step in enumerate(config.recorded_steps)
         }
 
-    program, numbers = Program(train, columns), attrgetter("setting.numbers")
+    program, numbers = Program(train, columns), attrgetter("numbers")
     return trial_runner(lambda stage: program, numbers, workload.data, config.seed)
 
 

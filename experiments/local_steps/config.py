@@ -23,7 +23,7 @@ from experiments.study.options.checks import (
 from experiments.study.options.groups import Scheduled
 from experiments.study.options.metrics import evaluation_steps
 from experiments.study.options.workload_config import WorkloadConfig
-from experiments.study.training.tuning import Budget, MoreRates, RateBudget
+from experiments.study.training.tuning import MoreRates, RateBudget
 from workloads import Workload
 
 REFERENCE = "ddp"
@@ -114,6 +114,11 @@ class Contestant(NamedTuple):
     def name(self) -> str:
         return f"{self.title} K={self.workers} {self.shards}"
 
+    @property
+    def numbers(self) -> dict[str, float]:
+        _, workers, _, every, mix_probability, mix = self
+        return {"workers": workers, "every": every, "mix_probability": mix_probability, "mix": mix}
+
 
 @dataclass(frozen=True)
 class Config(Scheduled, RateBudget, WorkloadConfig):
@@ -200,19 +205,8 @@ class Config(Scheduled, RateBudget, WorkloadConfig):
         return round(self.late_share * self.num_steps) if rules.begins_late else 0
 
     @property
-    def budget(self) -> Budget:
-        """What is spent on each contestant; there is no weight decay."""
-        rates = self.first_rates, self.more_rates, self.screen_replicates, self.confirm_replicates
-        return Budget(*rates, decays=(0.0,))
-
-    @property
-    def chunk_runs(self) -> int:
-        """Runs that are trained and recorded together."""
-        return max(self.first_rates * self.screen_replicates, self.confirm_replicates)
-
-    @property
     def planned_runs(self) -> int:
-        return len(self.contestants) * (self.budget.tuning_runs + self.confirm_replicates)
+        return len(self.contestants) * (self.tuning_runs + self.confirm_replicates)
 
 
 def labels(data: PyTree) -> Int[Array | np.ndarray, "examples"] | None:

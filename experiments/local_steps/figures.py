@@ -6,7 +6,8 @@ import numpy as np
 from jaxtyping import Float
 
 from experiments.local_steps.config import METHODS
-from experiments.local_steps.runs import Outcome, Results
+from experiments.local_steps.outcome import Outcome
+from experiments.local_steps.runs import Results
 from experiments.study.showing.figures import finished, log_scale, panels
 
 HUES = (

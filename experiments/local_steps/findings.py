@@ -6,7 +6,8 @@ from functools import partial
 
 from experiments.local_steps import figures
 from experiments.local_steps.config import Config, Contestant
-from experiments.local_steps.runs import Outcome, Results
+from experiments.local_steps.outcome import Outcome
+from experiments.local_steps.runs import Results
 from experiments.local_steps.traffic import Traffic
 from experiments.study.showing.cells import change_cell, rate_text
 from experiments.study.showing.claims import Claim, at_most, below, holds, tally
@@ -91,7 +92,7 @@ def notes(results: Results) -> list[str]:
         " the median of the confirming runs, infinite where most of them do not get there.",
         f"Time is simulated: {1e3 * config.gradient_seconds:g} ms a gradient,"
         f" {1e6 * config.latency_seconds:g} µs a hop of a ring, nothing at the same time as anything else.",
-        f"Every row was tuned with the same {config.budget.tuning_runs} runs; palsgd has one for each pull.",
+        f"Every row was tuned with the same {config.tuning_runs} runs; palsgd has one for each pull.",
         f"{results.tally}",
     ]
 

@@ -1,7 +1,7 @@
-"""The runs of the study: every contestant tuned and confirmed, and what it costs to get to ddp's loss."""
+"""The runs of the study: every contestant tuned and confirmed."""
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -13,96 +13,22 @@ from jaxtyping import Array, Float, Int, PyTree
 import optim
 import workloads
 from experiments.local_steps.config import REFERENCE, Config, Contestant, labels
-from experiments.local_steps.traffic import Traffic, traffic
+from experiments.local_steps.outcome import Outcome
+from experiments.local_steps.traffic import traffic
 from experiments.study.options.metrics import curve_metric
 from experiments.study.running.evaluation import Evaluate
 from experiments.study.running.runs import Runner, Runs
-from experiments.study.statistics.curves import first_reached
-from experiments.study.storage.journal import Identity, Tally, label
-from experiments.study.training import tuning
+from experiments.study.storage.journal import Tally
 from experiments.study.training.programs import Program, final_metrics, trial_runner
-from experiments.study.training.tuning import CONFIRM, Tuned, tune
+from experiments.study.training.tuning import CONFIRM, Trial, Tuned, tune
 from geometry.matrices import leaves_by_path
-from schedules.search import Estimate, Scale, median_change, median_estimate, named_key
+from schedules.search import named_key
 from workloads import Workload
 
 AXIS = "workers"
 DRIFT = "drift"  # of a run, as the journal calls it
 INNER = {"local": optax.adam, "lion": functools.partial(optax.lion, weight_decay=0.0)}
 SCALES = {"vote": "vote", "lion_cub": "l1"}
-
-
-class Trial(NamedTuple):
-    """A run of the tuning procedure, with the contestant that is tuned."""
-
-    contestant: Contestant
-    tuned: tuning.Trial
-
-    @property
-    def stage(self) -> str:
-        return self.tuned.stage
-
-    @property
-    def identity(self) -> Identity:
-        setting = self.tuned.setting
-        return self.stage, setting.name, 0, label(half_doublings=setting.half_doublings), self.tuned.replicate
-
-    @property
-    def base_lr(self) -> float:
-        return self.tuned.base_lr
-
-    @property
-    def params(self) -> dict[str, float]:
-        _, workers, _, every, mix_probability, mix = self.contestant
-        return {"workers": workers, "every": every, "mix_probability": mix_probability, "mix": mix}
-
-    def key(self, root: Array) -> Array:
-        """The run's key: the same for all contestants and rates of one replicate of one stage."""
-        return self.tuned.key(root)
-
-
-class Outcome(NamedTuple):
-    """A contestant at its best.
-
-    Attributes:
-      contestant: what was tuned.
-      tuned: its setting and the scores of the confirming runs.
-      traffic: what it sends.
-      curves: the metric of each confirming run, at each of `config.curve_steps`.
-      drift: how far workers are from their mean, over its norm, averaged along a run: the median of runs.
-      reference: the ddp that it is compared with; None for ddp itself.
-    """
-
-    contestant: Contestant
-    tuned: Tuned
-    traffic: Traffic
-    curves: Float[np.ndarray, "replicates points"]
-    drift: float
-    reference: "Outcome | None"
-
-    @property
-    def curve(self) -> Float[np.ndarray, "points"]:
-        """That of the median over confirming runs."""
-        return np.median(self.curves, axis=0)
-
-    def against(self, other: "Outcome") -> "Outcome":
-        """The same, compared with another one."""
-        return self._replace(reference=other)
-
-    def change(self, config: Config) -> Estimate | None:
-        """Of the median score against the reference's, relative."""
-        if self.reference is None:
-            return None
-        scores, others = self.tuned.scores, self.reference.tuned.scores
-        return median_change(scores, others, config.confidence, Scale.RELATIVE)
-
-    def share(self, cost: Callable[[Traffic, float], float], config: Config) -> Estimate:
-        """What the final median loss of the reference costs, as a share of what its whole run costs."""
-        reference = self if self.reference is None else self.reference
-        target, whole = np.median(reference.tuned.scores), cost(reference.traffic, config.num_steps)
-        steps = [first_reached(curve, config.curve_steps, target) for curve in self.curves]
-        shares = [cost(self.traffic, step) / whole if np.isfinite(step) else np.inf for step in steps]
-        return median_estimate(np.array(shares), config.confidence)
 
 
 class Results(NamedTuple):
@@ -143,7 +69,8 @@ def conclude(config: Config, runs: Runs) -> Results:
     for contestant in config.contestants:
         family = contestant.rules.family
         method = None if family in INNER else contestant.method
-        tuned = tune_contestant(contestant, config, evaluator(family, contestant.workers, method))
+        evaluate = evaluator(family, contestant.workers, method)
+        tuned = tune(contestant, contestant.rules.centre, config, evaluate)
         reference = outcomes.get(reference_of(contestant, config))
         outcomes[contestant] = outcome(contestant, tuned, reference, config, runs, numbers)
     return Results(config, outcomes, runs.journal.tally())
@@ -178,16 +105,6 @@ def outcome(
     )
 
 
-def tune_contestant(contestant: Contestant, config: Config, evaluate: Evaluate) -> Tuned:
-    """Its best learning rate, and the scores of fresh seeds at it."""
-
-    def evaluate_tuned(trials: Sequence[tuning.Trial]) -> dict[tuning.Trial, float]:
-        scores = evaluate([Trial(contestant, trial) for trial in trials])
-        return {trial.tuned: score for trial, score in scores.items()}
-
-    return tune(contestant.name, contestant.rules.centre, config.budget, evaluate_tuned)
-
-
 def runner(family: str, workers: int, method: str | None, config: Config, runs: Runs) -> Runner:
     """What trains all contestants of a family with that many workers: one compiled program."""
     train = functools.partial(trained, family, workers, method, config, runs.workload)
@@ -212,11 +129,8 @@ def row_of(config: Config, shards: Mapping[str, np.ndarray], trial: Trial) -> di
     contestant = trial.contestant
     rate, momentum = contestant.rules.outer
     return {
-        "learning_rate": trial.base_lr,
-        "every": contestant.every,
+        **trial.numbers,
         "start": config.start(contestant),
-        "mix_probability": contestant.mix_probability,
-        "mix": contestant.mix,
         "outer_rate": rate,
         "outer_momentum": momentum,
         "shards": shards[contestant.shards],

@@ -18,7 +18,7 @@ from experiments.study.storage.journal import Tally
 from experiments.study.training.optimizers import OPTIMIZERS
 from experiments.study.training.programs import Program, final_metrics, trainer, trial_runner
 from experiments.study.training.timing import in_turn
-from experiments.study.training.tuning import CONFIRM, SCREEN, Tuned, tune
+from experiments.study.training.tuning import CONFIRM, SCREEN, Named, Tuned, tune
 from schedules.search import Standing, standings
 from workloads import Workload
 
@@ -67,7 +67,7 @@ def conclude(config: Config, runs: Runs) -> Results:
     tuned = {}
     for name in config.compared:
         evaluate = runs.evaluator(partial(runner, name, config, runs), config.metric, config.runs_per_rate)
-        tuned[name] = tune(name, CENTRES[name], config, evaluate)
+        tuned[name] = tune(Named(name), CENTRES[name], config, evaluate)
     timings = runs.once("timings", lambda: step_seconds(tuned, config, runs.workload))
     ranked, journal = standings(tuned, (REFERENCE,), config.confidence), runs.journal
     pace = paces(journal.medians(CONFIRM), timings, config)
@@ -79,7 +79,7 @@ def runner(name: str, config: Config, runs: Runs) -> Runner:
     steps = {SCREEN: (config.num_steps,), CONFIRM: config.curve_steps}
     return trial_runner(
         lambda stage: program(name, config, runs.workload, steps[stage]),
-        attrgetter("setting.numbers"),
+        attrgetter("numbers"),
         runs.workload.data,
         config.seed,
     )

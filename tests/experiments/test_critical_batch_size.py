@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 import workloads
-from experiments.critical_batch_size import Config
-from experiments.critical_batch_size.runs import FreshNoise, Trial
-from experiments.study.training import tuning
+from experiments.critical_batch_size.config import Config, Contestant
+from experiments.critical_batch_size.runs import FreshNoise
 from experiments.study.training.optimizers import OPTIMIZERS
+from experiments.study.training.tuning import Setting, Trial
 
 DIMENSION, BATCHES, TARGET, REPLICATES = 16, (2, 4, 8), 0.06, 3
 NOISE_BATCH, PARTS = 16, 4
@@ -147,8 +147,7 @@ def test_seeds_are_shared_by_all_that_is_compared():
     root = jax.random.key(0)
 
     def key_of(variant, size, place, replicate):
-        setting = tuning.Setting("any", place, 0.1, 0.0)
-        trial = Trial(variant, size, tuning.Trial("confirm", setting, 0, replicate))
+        trial = Trial("confirm", Contestant(variant, size), Setting(place, 0.1), 0, replicate)
         return tuple(jax.random.key_data(trial.key(root)).tolist())
 
     variants = Config().variants

@@ -44,7 +44,7 @@ def made_up(law, noise=10.0):
     steps[steps > horizons] = math.inf
     constant = np.full(len(SEEDS), noise)
     scales = {name: k * constant for k, name in enumerate(("euclidean", "sign", "spectral"), start=1)}
-    setting = Setting("made up", 0, 0.1, 0.0)
+    setting = Setting(0, 0.1)
     return [
         Point(Variant.usual("muon"), size, Tuned(setting, True, {}, seeds), scales, diverged=0)
         for size, seeds in zip(CONFIG.batch_sizes, steps.T, strict=True)

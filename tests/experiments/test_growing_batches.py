@@ -75,7 +75,7 @@ def test_a_pace_tells_what_a_microbatch_an_update_and_measuring_take():
 def outcomes(**heights):
     """Made-up runs of signum: final losses by strategy, each reached in a straight line from 4."""
     ends = {"small": 24, "large": 6, "Euclidean": 12, "matched": 8}
-    setting, pace = Setting("", 0, 0.1, 0.0), Pace(1.0, 1.0, 0.0, None)
+    setting, pace = Setting(0, 0.1, 0.0), Pace(1.0, 1.0, 0.0, None)
     examples = np.linspace(0, 48, 5)
 
     def confirmed(strategy, updates):

@@ -9,7 +9,8 @@ import pytest
 import workloads
 from experiments.local_steps.config import PRESETS, Config, Contestant
 from experiments.local_steps.findings import claims, verdict
-from experiments.local_steps.runs import Outcome, Results, drift, sent_numbers
+from experiments.local_steps.outcome import Outcome
+from experiments.local_steps.runs import Results, drift, sent_numbers
 from experiments.local_steps.traffic import Traffic, traffic
 from experiments.study.training.tuning import Setting, Tuned
 
@@ -93,7 +94,7 @@ def test_every_method_has_its_settings_once():
 
 def outcome(contestant, curves, reference=None):
     curves = np.array(curves, float)
-    tuned = Tuned(Setting(contestant.name, 0, 0.1, 0.0), True, {}, curves[:, -1])
+    tuned = Tuned(Setting(0, 0.1), True, {}, curves[:, -1])
     numbers = {"params": 1000}
     return Outcome(contestant, tuned, traffic(contestant, CONFIG, numbers), curves, 0.0, reference)
 

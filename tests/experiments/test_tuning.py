@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from experiments.study.options.errors import StudyError
-from experiments.study.training.tuning import Budget, next_place, tune
+from experiments.study.training.tuning import Budget, Named, next_place, tune
 
 BUDGET = Budget(first_rates=5, more_rates=4, decays=(0.0, 1e-3), screen_replicates=3, confirm_replicates=4)
 CENTRE = 0.02
@@ -23,7 +23,7 @@ def tuned_on(score):
         asked.extend(trials)
         return {t: score(t.setting.half_doublings, t.setting.decay, t.stage, t.replicate) for t in trials}
 
-    return tune("muon", CENTRE, BUDGET, evaluate), asked
+    return tune(Named("muon"), CENTRE, BUDGET, evaluate), asked
 
 
 @given(st.floats(-5.4, 5.4), st.sampled_from([0.0, 1e-3]))

@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 from jaxtyping import Float, PRNGKeyArray
@@ -43,6 +43,25 @@ class RateBudget(Checked):
     confirm_replicates: Count = 30
     """Fresh seeds that score each at its best; only these scores are reported."""
 
+    @property
+    def tuned_decays(self) -> tuple[float | None, ...]:
+        """The decays that are tried at every rate; None alone where none is tuned."""
+        return (None,)
+
+    @property
+    def runs_per_rate(self) -> int:
+        return len(self.tuned_decays) * self.screen_replicates
+
+    @property
+    def tuning_runs(self) -> int:
+        """Runs that choose a setting; those that confirm it come on top."""
+        return (self.first_rates + self.more_rates) * self.runs_per_rate
+
+    @property
+    def chunk_runs(self) -> int:
+        """The most runs that are asked for at once."""
+        return max(self.first_rates * self.runs_per_rate, self.confirm_replicates)
+
 
 @dataclass(frozen=True)
 class Budget(RateBudget):
@@ -52,40 +71,63 @@ class Budget(RateBudget):
     """Fractions of a weight that a step at the peak learning rate removes, tried at every rate."""
 
     @property
-    def runs_per_rate(self) -> int:
-        return len(self.decays) * self.screen_replicates
+    def tuned_decays(self) -> tuple[float | None, ...]:
+        return self.decays
+
+
+class Contestant(Protocol):
+    """What is tuned, such as an optimizer: hashable.
+
+    Attributes:
+      name: the group of its runs in the journal.
+      numbers: those of its runs, beside the learning rate and the decay.
+    """
 
     @property
-    def tuning_runs(self) -> int:
-        """Runs that choose a setting; those that confirm it come on top."""
-        return (self.first_rates + self.more_rates) * self.runs_per_rate
+    def name(self) -> str: ...
+
+    @property
+    def numbers(self) -> Mapping[str, float]: ...
+
+
+class Named(NamedTuple):
+    """A contestant without numbers."""
+
+    name: str
+
+    @property
+    def numbers(self) -> Mapping[str, float]:
+        return {}
 
 
 class Setting(NamedTuple):
-    """A learning rate and a decay of something that is tuned.
+    """A learning rate, and a decay where one is tuned.
 
     Attributes:
-      name: what is tuned, such as an optimizer.
       half_doublings: where the learning rate lies, in factors of √2 from the central one.
       learning_rate: the same as a number.
       decay: the fraction of a weight that a step at the peak learning rate removes.
     """
 
-    name: str
     half_doublings: int
     learning_rate: float
-    decay: float
+    decay: float | None = None
+
+    @property
+    def params(self) -> dict[str, float]:
+        return {} if self.decay is None else {"decay": self.decay}
 
     @property
     def numbers(self) -> dict[str, float]:
         """Those of a run with it."""
-        return {"learning_rate": self.learning_rate, "decay": self.decay}
+        return {"learning_rate": self.learning_rate, **self.params}
 
 
 class Trial(NamedTuple):
-    """One training run: a setting, with a replicate's keys."""
+    """One training run: a contestant in a setting, with a replicate's keys."""
 
     stage: str
+    contestant: Contestant
     setting: Setting
     decay_number: int
     replicate: int
@@ -93,9 +135,8 @@ class Trial(NamedTuple):
     @property
     def identity(self) -> Identity:
         """What makes this trial the same one in a resumed study."""
-        setting = self.setting
-        place = label(half_doublings=setting.half_doublings, decay=setting.decay)
-        return self.stage, setting.name, self.decay_number, place, self.replicate
+        place = label(half_doublings=self.setting.half_doublings, **self.setting.params)
+        return self.stage, self.contestant.name, self.decay_number, place, self.replicate
 
     @property
     def base_lr(self) -> float:
@@ -103,10 +144,15 @@ class Trial(NamedTuple):
 
     @property
     def params(self) -> dict[str, float]:
-        return {"decay": self.setting.decay}
+        return {**self.contestant.numbers, **self.setting.params}
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """Those of its row."""
+        return {**self.contestant.numbers, **self.setting.numbers}
 
     def key(self, root: PRNGKeyArray) -> PRNGKeyArray:
-        """The run's key: the same for everything tuned and every setting of one replicate of one stage."""
+        """The run's key: the same for all contestants and settings of one replicate of one stage."""
         return named_key(root, self.stage, self.replicate)
 
 
@@ -125,7 +171,7 @@ class Tuned(NamedTuple):
     screened: Mapping[Setting, float]
     scores: Float[np.ndarray, "replicates"]
 
-    def curve(self, decay: float) -> list[tuple[float, float]]:
+    def curve(self, decay: float | None) -> list[tuple[float, float]]:
         """The learning rates tried with a decay, ascending, each with its median score."""
         return sorted(
             (setting.learning_rate, v) for setting, v in self.screened.items() if setting.decay == decay
@@ -135,18 +181,18 @@ class Tuned(NamedTuple):
 Evaluate = Callable[[Sequence[Trial]], Mapping[Trial, float]]
 
 
-def tune(name: str, centre: float, budget: Budget, evaluate: Evaluate) -> Tuned:
-    """Spend the budget on what is called `name`, and score its best setting with fresh seeds.
+def tune(contestant: Contestant, centre: float, budget: RateBudget, evaluate: Evaluate) -> Tuned:
+    """Spend the budget on a contestant, and score its best setting with fresh seeds.
 
     Args:
-      name: part of every trial's identity.
+      contestant: what is tuned.
       centre: the middle of the learning rates tried first.
-      budget: see `Budget`.
+      budget: see `RateBudget` and `Budget`.
       evaluate: trials → the score of each, +inf where it diverged.
     """
 
     def screen(places: Sequence[int]) -> dict[Setting, float]:
-        return _screen(name, centre, places, budget, evaluate)
+        return _screen(contestant, centre, places, budget, evaluate)
 
     half = budget.first_rates // 2
     screened = screen([2 * (k - half) for k in range(budget.first_rates)])
@@ -154,7 +200,8 @@ def tune(name: str, centre: float, budget: Budget, evaluate: Evaluate) -> Tuned:
         screened |= screen([next_place(best_by_place(screened))])
     best = min(screened, key=screened.__getitem__)
     tried = [setting.half_doublings for setting in screened]
-    trials = _trials(CONFIRM, best, budget.decays.index(best.decay), budget.confirm_replicates)
+    decay_number = budget.tuned_decays.index(best.decay)
+    trials = _trials(CONFIRM, contestant, best, decay_number, budget.confirm_replicates)
     scores = evaluate(trials)
     return Tuned(
         best,
@@ -195,17 +242,21 @@ def next_place(scores: Mapping[int, float]) -> int:
 
 
 def _screen(
-    name: str, centre: float, places: Sequence[int], budget: Budget, evaluate: Evaluate
+    contestant: Contestant, centre: float, places: Sequence[int], budget: RateBudget, evaluate: Evaluate
 ) -> dict[Setting, float]:
     settings = {
-        Setting(name, place, centre * 2 ** (place / 2), decay): number
+        Setting(place, centre * 2 ** (place / 2), decay): number
         for place in places
-        for number, decay in enumerate(budget.decays)
+        for number, decay in enumerate(budget.tuned_decays)
     }
-    trials = {s: _trials(SCREEN, s, number, budget.screen_replicates) for s, number in settings.items()}
+    trials = {
+        s: _trials(SCREEN, contestant, s, number, budget.screen_replicates) for s, number in settings.items()
+    }
     scores = evaluate([trial for of_setting in trials.values() for trial in of_setting])
     return {s: float(np.median([scores[t] for t in of_setting])) for s, of_setting in trials.items()}
 
 
-def _trials(stage: str, setting: Setting, decay_number: int, replicates: int) -> list[Trial]:
-    return [Trial(stage, setting, decay_number, replicate) for replicate in range(replicates)]
+def _trials(
+    stage: str, contestant: Contestant, setting: Setting, decay_number: int, replicates: int
+) -> list[Trial]:
+    return [Trial(stage, contestant, setting, decay_number, replicate) for replicate in range(replicates)]
