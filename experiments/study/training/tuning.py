@@ -181,6 +181,11 @@ class Tuned(NamedTuple):
 Evaluate = Callable[[Sequence[Trial]], Mapping[Trial, float]]
 
 
+def setting_at(half_doublings: int, centre: float, decay: float | None = None) -> Setting:
+    """The setting of that place around a centre."""
+    return Setting(half_doublings, centre * 2 ** (half_doublings / 2), decay)
+
+
 def tune(contestant: Contestant, centre: float, budget: RateBudget, evaluate: Evaluate) -> Tuned:
     """Spend the budget on a contestant, and score its best setting with fresh seeds.
 
@@ -200,15 +205,22 @@ def tune(contestant: Contestant, centre: float, budget: RateBudget, evaluate: Ev
         screened |= screen([next_place(best_by_place(screened))])
     best = min(screened, key=screened.__getitem__)
     tried = [setting.half_doublings for setting in screened]
-    decay_number = budget.tuned_decays.index(best.decay)
-    trials = _trials(CONFIRM, contestant, best, decay_number, budget.confirm_replicates)
-    scores = evaluate(trials)
     return Tuned(
         best,
         min(tried) < best.half_doublings < max(tried) and bool(np.isfinite(screened[best])),
         screened,
-        np.array([scores[trial] for trial in trials]),
+        confirmed(contestant, best, budget, evaluate),
     )
+
+
+def confirmed(
+    contestant: Contestant, setting: Setting, budget: RateBudget, evaluate: Evaluate
+) -> Float[np.ndarray, "replicates"]:
+    """The scores of the fresh seeds, which all contestants share, in a setting: the best, or another's."""
+    decay_number = budget.tuned_decays.index(setting.decay)
+    trials = _trials(CONFIRM, contestant, setting, decay_number, budget.confirm_replicates)
+    scores = evaluate(trials)
+    return np.array([scores[trial] for trial in trials])
 
 
 def best_by_place(screened: Mapping[Setting, float]) -> dict[int, float]:
@@ -245,7 +257,7 @@ def _screen(
     contestant: Contestant, centre: float, places: Sequence[int], budget: RateBudget, evaluate: Evaluate
 ) -> dict[Setting, float]:
     settings = {
-        Setting(place, centre * 2 ** (place / 2), decay): number
+        setting_at(place, centre, decay): number
         for place in places
         for number, decay in enumerate(budget.tuned_decays)
     }
