@@ -8,7 +8,7 @@ from experiments.reversal.config import REFERENCE
 from experiments.reversal.orders import FIRST, REFERENCES, Orders, Share, choice, orders
 from experiments.reversal.runs import Results
 from experiments.study.showing.cells import change_cell
-from experiments.study.showing.claims import Claim, at_most, tally
+from experiments.study.showing.claims import Claim, at_most, exactly, tally
 from experiments.study.showing.findings import Findings, Part, drawn, facts
 from experiments.study.showing.standings import naming_notes, rate_column
 from experiments.study.showing.table import REPORT, Table, column
@@ -74,7 +74,7 @@ def claims(shares: dict[Kind, Share], confidence: float) -> list[Claim]:
         Claim(
             "share of sure orders that surely reverse",
             f"{kind.optimizer}, at {kind.rate_of} rate",
-            Estimate(share.value, share.value, share.value),
+            exactly(share.value),
             bound,
         )
         for kind, share in shares.items()
