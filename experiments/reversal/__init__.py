@@ -20,8 +20,8 @@ STUDY = Study(
     present=present,
     small={
         "reversal": "--workload linear_regression --workload-options dimension 8 --families constant linear"
-        " inverse_sqrt --optimizers sgd --centres 1 --batch-size 4 --num-steps 20 --first-rates 3"
-        " --more-rates 1 --screen-replicates 2 --confirm-replicates 5 --confidence 0.9"
+        " inverse_sqrt --optimizers sgd --centres 2 --batch-size 4 --num-steps 20 --first-rates 3"
+        " --more-rates 3 --screen-replicates 2 --confirm-replicates 5 --confidence 0.9"
     },
 )
 

@@ -108,7 +108,7 @@ def share_table(shares: dict[Kind, Share]) -> Table[Kind]:
             nominal_share=lambda kind: shares[kind].nominally / shares[kind].compared,
         ),
     )
-    return Table("shares", columns, list(shares), title="How often does the order reverse?")
+    return Table("shares", columns, list(shares))
 
 
 def choice_table(results: Results) -> Table[str]:

@@ -113,9 +113,7 @@ def law_table(results: Results) -> Table[str]:
             f"{UNCHANGED}, {unit}", cell, unchanged=lambda family: results.extrapolated[family][UNCHANGED]
         ),
     )
-    return Table(
-        "laws", columns, list(fits), title="The law of the best rate: its exponents, and what it says"
-    )
+    return Table("laws", columns, list(fits))
 
 
 def transfer_table(results: Results) -> Table[Transfer]:
