@@ -34,8 +34,8 @@ class Config(Stepped, Trained, RateBudget, WorkloadConfig):
     """The middle of the learning rates tried first, one for each of the optimizers."""
     batch_size: Count = 16
     more_rates: MoreRates = 3
-    screen_replicates: Count = 4
-    confirm_replicates: Count = 12
+    screen_replicates: Count = 6
+    confirm_replicates: Count = 20
 
     def joint_problems(self) -> Iterator[str]:
         yield from super().joint_problems()
@@ -68,6 +68,8 @@ PRESETS: Mapping[str, Config] = MappingProxyType(
             centres=(0.02,),
             num_steps=200,
             more_rates=0,
+            screen_replicates=4,
+            confirm_replicates=12,
         ),
     }
 )

@@ -167,14 +167,14 @@ PRESETS: Mapping[str, Config] = MappingProxyType(
             workload="shakespeare",
             workload_options={"width": 32, "layers": 1, "heads": 2, "context": 32},
             metric="test_loss",
-            horizons=(50, 100, 200, 400, 800),
+            horizons=(25, 50, 100, 200, 400),
             batch_sizes=(16,),
             widths=(),
             families=("constant", "cosine", "linear", "wsd"),
             tolerance=0.01,
             more_rates=3,
             screen_replicates=3,
-            confirm_replicates=8,
+            confirm_replicates=12,
         ),
     }
 )
