@@ -15,7 +15,7 @@ from experiments.study.storage.journal import Tally
 from experiments.study.training.optimizers import OPTIMIZERS
 from experiments.study.training.programs import Program, final_metrics, trainer, trial_runner
 from experiments.study.training.tuning import Trial, Tuned, confirmed, tune
-from experiments.study.training.usual_shapes import usual_shape
+from experiments.study.training.usual_shapes import USUAL_SHAPES
 from schedules import FAMILIES
 from schedules.search import Scale
 
@@ -32,7 +32,7 @@ class Contestant(NamedTuple):
 
     @property
     def numbers(self) -> Mapping[str, float]:
-        return usual_shape(self.family)
+        return USUAL_SHAPES[self.family]
 
 
 class Results(NamedTuple):
@@ -84,7 +84,7 @@ def runner(optimizer: str, config: Config, runs: Runs) -> Runner:
 
     @functools.cache
     def multipliers(family: str) -> Float[np.ndarray, "steps"]:
-        return np.asarray(FAMILIES[family].multipliers(usual_shape(family), config.num_steps))
+        return np.asarray(FAMILIES[family].multipliers(USUAL_SHAPES[family], config.num_steps))
 
     def numbers(trial: Trial) -> dict[str, np.ndarray]:
         return {"learning_rates": np.float32(trial.base_lr) * multipliers(trial.contestant.family)}

@@ -23,7 +23,7 @@ from experiments.study.options.workload_config import WorkloadConfig
 from experiments.study.running.setup import load_workload
 from experiments.study.training.optimized import Optimized
 from experiments.study.training.tuning import RateBudget
-from experiments.study.training.usual_shapes import usual_shape
+from experiments.study.training.usual_shapes import USUAL_SHAPES
 from schedules import FAMILIES
 
 LEAST = 3  # of a number that varies: an exponent is to be known without any of them
@@ -68,12 +68,12 @@ class Contestant(NamedTuple):
 
     @property
     def numbers(self) -> dict[str, float]:
-        return {**self.size.numbers, **usual_shape(self.family)}
+        return {**self.size.numbers, **USUAL_SHAPES[self.family]}
 
     @property
     def multipliers(self) -> Float[Array, "steps"]:
         """The shape over the run."""
-        return FAMILIES[self.family].multipliers(usual_shape(self.family), self.size.num_steps)
+        return FAMILIES[self.family].multipliers(USUAL_SHAPES[self.family], self.size.num_steps)
 
     def at(self, size: Size) -> "Contestant":
         """The same shape there."""

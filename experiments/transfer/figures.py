@@ -6,7 +6,8 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from experiments.study.showing.figures import ACCENT, CONTEXT, REFERENCE, finished, log_scale, panels
-from experiments.transfer.runs import BOTH, RATE, SHAPE, Results
+from experiments.transfer.runs import Results
+from experiments.transfer.transfers import BOTH, RATE, SHAPE
 from schedules.search import Scale
 
 PALETTE = (ACCENT, "#e08214", "#1b7837", "#c51b7d", "#7b3294", REFERENCE, "#8c510a", "#35978f")
@@ -88,7 +89,7 @@ def costs(results: Results) -> bytes:
     config, scale = results.config, results.scale
     figure, axes = panels(list(config.axes), columns=3, sharey=True)
     for ax, (axis, values) in zip(axes, config.axes.items(), strict=True):
-        chosen = [transfer for transfer in results.transfers if transfer.axis == axis]
+        chosen = [transfer for transfer in results.transfers if transfer.pair.axis == axis]
         for (name, color), shift in zip(CARRIED.items(), (0.93, 1.0, 1.07), strict=True):
             changes = scale.in_unit(np.array([transfer.costs[name] for transfer in chosen]))
             places = shift * np.array(values[:-1])

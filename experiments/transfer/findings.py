@@ -2,6 +2,7 @@
 by what was found elsewhere."""
 
 from collections.abc import Iterator
+from operator import attrgetter
 
 from experiments.study.showing.cells import as_text, change_cell, rate_text
 from experiments.study.showing.claims import Claim, at_least, at_most, exactly, holds, tally
@@ -11,7 +12,8 @@ from experiments.study.showing.table import REPORT, Column, Table, column
 from experiments.transfer import figures
 from experiments.transfer.config import Config, Contestant, Size
 from experiments.transfer.law import RateFit
-from experiments.transfer.runs import BOTH, LAW, RATE, SHAPE, UNCHANGED, Results, Transfer
+from experiments.transfer.runs import Results
+from experiments.transfer.transfers import BOTH, LAW, RATE, SHAPE, UNCHANGED, Transfer, best_shape
 from schedules.search import Estimate, median_estimate
 
 SHARE = 0.8  # of the left-out sizes, at least
@@ -53,23 +55,12 @@ def claims(results: Results) -> Iterator[Claim]:
     for name in (BOTH, SHAPE, RATE):
         for transfer in results.transfers:
             statement = f"{noun} by what was found at a smaller size: {name}"
-            yield Claim(statement, subject(transfer), transfer.costs[name], at_most(config.tolerance))
+            yield Claim(statement, str(transfer.pair), transfer.costs[name], at_most(config.tolerance))
 
 
 def over_best(fit: RateFit, config: Config) -> Estimate:
     """What is predicted at the largest size over the best rate there."""
     return Estimate(*(end / fit.optima[config.largest].rate for end in fit.predicted[config.largest]))
-
-
-def subject(transfer: Transfer) -> str:
-    """The smaller of two sizes, and the larger.
-
-    >>> from experiments.transfer.config import Size
-    >>> subject(Transfer("batch_size", Size(100, 8, None), Size(100, 64, None), "cosine", {}))
-    'batch_size 8 for 64'
-    """
-    source, target = (getattr(size, transfer.axis) for size in (transfer.source, transfer.target))
-    return f"{transfer.axis} {source} for {target}"
 
 
 def verdict(results: Results) -> str:
@@ -124,8 +115,7 @@ def transfer_table(results: Results) -> Table[Transfer]:
         return column(f"{heading}, {unit}", cell, **{key: lambda transfer: transfer.costs[heading]})
 
     columns = (
-        column("found at", shown=subject, axis=lambda transfer: transfer.axis),
-        column(source=lambda transfer: transfer.source, target=lambda transfer: transfer.target),
+        column("found at", shown=lambda transfer: str(transfer.pair), pair=lambda transfer: transfer.pair),
         column("best shape", best=lambda transfer: transfer.best),
         carried(BOTH, "both"),
         carried(SHAPE, "shape"),
@@ -146,7 +136,7 @@ def rate_table(results: Results) -> Table[Size]:
         return column(f"{family}; predicted", shown=text)
 
     columns = (
-        column("size", shown=str, **{name: _number(name) for name in Size._fields}),
+        column("size", shown=str, **{name: attrgetter(name) for name in Size._fields}),
         *map(rate, fits),
         column(optima=lambda size: {family: fit.optima[size] for family, fit in fits.items()}),
         column(predicted=lambda size: {family: fit.predicted[size] for family, fit in fits.items()}),
@@ -165,8 +155,8 @@ def shape_table(results: Results) -> Table[Size]:
         return column(family, shown=lambda size: as_text(score(size, family)))
 
     columns = (
-        column("size", shown=str, **{name: _number(name) for name in Size._fields}),
-        column("best", best=lambda size: results.best(size).family),
+        column("size", shown=str, **{name: attrgetter(name) for name in Size._fields}),
+        column("best", best=lambda size: best_shape(size, results.tuned).family),
         *map(of_shape, config.families),
         column(scores=lambda size: {family: score(size, family) for family in config.families}),
     )
@@ -191,7 +181,3 @@ def notes(results: Results) -> list[str]:
         f"{results.tally}",
         *naming_notes({"Best rate at the edge of what was tried, left out of the law": censored}, "; "),
     ]
-
-
-def _number(name: str):
-    return lambda size: getattr(size, name)

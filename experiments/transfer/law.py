@@ -43,7 +43,7 @@ class RateLaw(NamedTuple):
       deviation: of a measured log η from the law, √(RSS / freedom).
       freedom: sizes less coefficients.
 
-    All are NaN but the last two where the sizes do not determine them.
+    All but the freedom is NaN where the sizes do not determine it.
     """
 
     coefficients: Float[np.ndarray, "coefficients"]
@@ -79,7 +79,8 @@ def fit_rate_law(sizes: Shaped[np.ndarray, "settings axes"], rates: Float[np.nda
     coefficients, _, rank, _ = np.linalg.lstsq(rows, np.log(rates), rcond=None)
     freedom = len(rows) - rows.shape[1]
     if rank < rows.shape[1] or freedom < 1:
-        return RateLaw(np.full(rows.shape[1], np.nan), np.zeros((rows.shape[1],) * 2), np.nan, 1)
+        unknown = np.full((rows.shape[1], rows.shape[1]), np.nan)
+        return RateLaw(unknown[0], unknown, np.nan, freedom)
     residual = np.sum((rows @ coefficients - np.log(rates)) ** 2)
     return RateLaw(coefficients, np.linalg.inv(rows.T @ rows), float(np.sqrt(residual / freedom)), freedom)
 

@@ -6,36 +6,18 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
 from experiments.study.running.runs import Runner, Runs
 from experiments.study.running.setup import load_workload
 from experiments.study.running.sweeping import Departure
 from experiments.study.storage.journal import Tally
 from experiments.study.training.programs import Program, final_metrics, trainer, trial_runner
-from experiments.study.training.tuning import Evaluate, Setting, Trial, Tuned, confirmed, setting_at, tune
+from experiments.study.training.tuning import Evaluate, Trial, Tuned, confirmed, tune
 from experiments.transfer.config import Config, Contestant, Size
 from experiments.transfer.law import RateFit, fit_rates, optimum, place_near
+from experiments.transfer.transfers import Trained, Transfer, best_shape, carried, extrapolated, pairs
 from schedules.search import Estimate, Scale, paired_change
-
-BOTH, SHAPE, RATE = "shape and rate", "shape, rate retuned", "rate of the best shape"  # that are carried over
-LAW, UNCHANGED = "the law's rate", "the central rate"
-
-
-class Transfer(NamedTuple):
-    """What was found at one size, used at a larger one.
-
-    Attributes:
-      axis: the number in which the sizes differ.
-      source, target: the sizes.
-      best: the shape that is the best of all at the source.
-      costs: by what is carried over, the change from what was found at the target.
-    """
-
-    axis: str
-    source: Size
-    target: Size
-    best: str
-    costs: Mapping[str, Estimate]
 
 
 class Results(NamedTuple):
@@ -60,10 +42,6 @@ class Results(NamedTuple):
     scale: Scale
     tally: Tally
 
-    def best(self, size: Size) -> Contestant:
-        """The shape that is the best of all there, by the screening."""
-        return best_shape(size, self.tuned)
-
 
 def conclude(config: Config, runs: Runs) -> Results:
     """Tune every shape at every size, fit the laws, and use at larger sizes what both say of them."""
@@ -71,46 +49,26 @@ def conclude(config: Config, runs: Runs) -> Results:
     tuned = {c: tune(c, config.centre, config, evaluate(c.size)) for c in config.contestants}
     scale = Scale.of(*(list(found.screened.values()) for found in tuned.values()))
 
-    def cost(contestant: Contestant, setting: Setting, best: Contestant) -> Estimate:
-        scores = confirmed(contestant, setting, config, evaluate(contestant.size))
-        return paired_change(scores, tuned[best].scores, config.confidence, scale)
-
-    def transfer(axis: str, source: Size, target: Size) -> Transfer:
-        found, best = best_shape(source, tuned), best_shape(target, tuned)
-        carried = {
-            BOTH: (found.at(target), tuned[found].setting),
-            SHAPE: (found.at(target), tuned[found.at(target)].setting),
-            RATE: (best, tuned[best.at(source)].setting),
+    def costs(carried: Mapping[str, Trained], best: Contestant) -> dict[str, Estimate]:
+        reference = tuned[best].scores
+        scores = {name: confirmed(*trained, config, evaluate(best.size)) for name, trained in carried.items()}
+        return {
+            name: paired_change(values, reference, config.confidence, scale)
+            for name, values in scores.items()
         }
-        costs = {name: cost(*trained, best) for name, trained in carried.items()}
-        return Transfer(axis, source, target, found.family, costs)
 
-    fits = {
-        family: fit_rates({size: optimum(tuned[family, size], scale) for size in config.sizes}, config)
-        for family in config.families
-    }
-    places = runs.once(
-        "places by the laws", lambda: {name: place_near(fit, config) for name, fit in fits.items()}
-    )
+    def fit(family: str) -> RateFit:
+        found = {size: optimum(tuned[Contestant(family, size)], scale) for size in config.sizes}
+        return fit_rates(found, config)
 
-    def extrapolated(family: str) -> dict[str, Estimate]:
-        largest, central = Contestant(family, config.largest), Contestant(family, config.central)
-        settings = {
-            LAW: setting_at(places[family], config.centre),
-            UNCHANGED: tuned[central].setting,
-        }
-        return {name: cost(largest, setting, largest) for name, setting in settings.items()}
-
-    steps = [(axis, *config.along(axis)) for axis in config.axes]
-    transfers = [transfer(axis, source, target) for axis, *sources, target in steps for source in sources]
-    beyond = {family: extrapolated(family) for family in config.families}
+    fits = {family: fit(family) for family in config.families}
+    places = runs.once("places by the laws", lambda: {name: place_near(fits[name], config) for name in fits})
+    transfers = [
+        Transfer(pair, best_shape(pair.source, tuned).family, costs(*carried(pair, tuned)))
+        for pair in pairs(config)
+    ]
+    beyond = {family: costs(*extrapolated(family, places[family], tuned, config)) for family in fits}
     return Results(config, tuned, fits, transfers, beyond, scale, runs.journal.tally())
-
-
-def best_shape(size: Size, tuned: Mapping[Contestant, Tuned]) -> Contestant:
-    """The one of the least median in the screening there."""
-    contestants = [contestant for contestant in tuned if contestant.size == size]
-    return min(contestants, key=lambda contestant: min(tuned[contestant].screened.values()))
 
 
 def evaluator(config: Config, runs: Runs) -> Callable[[Size], Evaluate]:
@@ -131,9 +89,12 @@ def runner(batch_size: int, width: int | None, config: Config, runs: Runs) -> Ru
         workload = load_workload(config.workload, config.options_at(width))
     longest = config.largest.num_steps
 
+    @functools.cache
+    def multipliers(contestant: Contestant) -> Float[np.ndarray, "steps"]:
+        return np.pad(contestant.multipliers, (0, longest - contestant.size.num_steps))
+
     def numbers(trial: Trial) -> dict[str, np.ndarray]:
-        rates = np.float32(trial.base_lr) * np.asarray(trial.contestant.multipliers)
-        return {"learning_rates": np.pad(rates, (0, longest - len(rates)))}
+        return {"learning_rates": np.float32(trial.base_lr) * multipliers(trial.contestant)}
 
     def departure(trial: Trial) -> Departure:
         return Departure(trial.replicate, start=0, until=trial.contestant.size.num_steps)

@@ -11,7 +11,7 @@ import pytest
 import workloads
 from experiments.reversal.orders import FIRST, REFERENCES, Contest, Share, choice, orders
 from experiments.study.training.tuning import Setting, Tuned
-from experiments.study.training.usual_shapes import usual_shape
+from experiments.study.training.usual_shapes import USUAL_SHAPES
 from schedules import FAMILIES
 from schedules.search import Scale
 from tests.experiments.journals import runs_of
@@ -36,7 +36,7 @@ def contest(table):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_usual_shapes_are_in_their_spaces_and_reach_their_peak(family):
-    shape = usual_shape(family)
+    shape = USUAL_SHAPES[family]
     assert all(value in FAMILIES[family].space[name] for name, value in shape.items())
     multipliers = np.asarray(FAMILIES[family].multipliers(shape, 1000))
     assert multipliers.max() > 0.99
@@ -100,7 +100,7 @@ def test_runs_are_plain_loops_over_the_usual_shapes(folder):
     runs = runs_of(folder)
     assert len({run["group"] for run in runs[::9]}) == 4
     for run in runs[::9]:
-        assert run["params"] == usual_shape(run["group"].removeprefix("sgd "))
+        assert run["params"] == USUAL_SHAPES[run["group"].removeprefix("sgd ")]
         assert run["score"] == pytest.approx(plain_loss(run), rel=1e-4)
 
 

@@ -10,7 +10,7 @@ from scipy import stats
 
 import workloads
 from experiments.study.training.tuning import Setting, Tuned
-from experiments.study.training.usual_shapes import usual_shape
+from experiments.study.training.usual_shapes import USUAL_SHAPES
 from experiments.transfer import Config
 from experiments.transfer.law import fit_rate_law, optimum
 from schedules import FAMILIES
@@ -110,7 +110,7 @@ def plain_loss(run):
     """The loss at the end of a row of the journal, by a plain loop in float64."""
     shape = {name: value for name, value in run["params"].items() if name not in ("num_steps", "batch_size")}
     family, steps = run["group"].split(",")[0], run["params"]["num_steps"]
-    assert shape == usual_shape(family)
+    assert shape == USUAL_SHAPES[family]
     rates = run["base_lr"] * np.asarray(FAMILIES[family].multipliers(shape, steps), np.float64)
     key = jax.random.fold_in(jax.random.key(0), zlib.crc32(run["stage"].encode()))
     init, order, _, _ = jax.random.split(jax.random.fold_in(key, run["replicate"]), 4)
@@ -168,8 +168,8 @@ def test_transfers_cost_what_the_journal_says(folder, found):
 
     own_shape, own_rate = best(40)
     for row in found["transfers"]:
-        shape, rate = best(row["source"]["num_steps"])
-        retuned, carried = best(40, shape)[1], best(row["source"]["num_steps"], own_shape)[1]
+        shape, rate = best(row["pair"]["source"]["num_steps"])
+        retuned, carried = best(40, shape)[1], best(row["pair"]["source"]["num_steps"], own_shape)[1]
         trained = {"both": (shape, rate), "shape": (shape, retuned), "rate": (own_shape, carried)}
         for name, (family, used) in trained.items():
             changes = confirmed[family, 40, used] / confirmed[own_shape, 40, own_rate] - 1

@@ -1,16 +1,15 @@
 """A shape of every family for runs that search none: what is usual where anything is, else the middle of what
 searches draw from."""
 
+import math
 from collections.abc import Mapping
 from types import MappingProxyType
 
-import numpy as np
-
-from schedules import FAMILIES
+from schedules import FAMILIES, Family, Interval
 from schedules.families import FREE_LEVELS, KNOTS
 
 WARMUP = 0.1  # of all that have one
-USUAL: Mapping[str, Mapping[str, float]] = MappingProxyType(
+CHOSEN: Mapping[str, Mapping[str, float]] = MappingProxyType(
     {
         "cosine_floor": {"floor": 0.1},
         "rex": {"beta": 0.5},  # Chen et al. (2021), arXiv:2107.04197
@@ -24,15 +23,17 @@ USUAL: Mapping[str, Mapping[str, float]] = MappingProxyType(
 )
 
 
-def usual_shape(family: str) -> dict[str, float]:
-    """The parameters, in three digits.
+def _usual(family: Family) -> dict[str, float]:
+    """The parameters, in three digits."""
+    chosen = {"warmup": WARMUP, **CHOSEN.get(family.name, {})}
+    return {name: chosen.get(name, _middle(interval)) for name, interval in family.space.items()}
 
-    >>> usual_shape("wsd")
-    {'warmup': 0.1, 'decay': 0.2, 'floor': 0.0}
-    >>> usual_shape("power")
-    {'warmup': 0.1, 'exponent': 0.707}
-    """
-    space = FAMILIES[family].space
-    chosen = {"warmup": WARMUP, **USUAL.get(family, {})}
-    middles = {name: float(interval.from_unit(np.array(0.5))) for name, interval in space.items()}
-    return {name: chosen.get(name, float(f"{middle:.3g}")) for name, middle in middles.items()}
+
+def _middle(interval: Interval) -> float:
+    low, high = interval.low, interval.high
+    return float(f"{math.sqrt(low * high) if interval.log else (low + high) / 2:.3g}")
+
+
+USUAL_SHAPES: Mapping[str, Mapping[str, float]] = MappingProxyType(
+    {name: MappingProxyType(_usual(family)) for name, family in FAMILIES.items()}
+)
