@@ -68,8 +68,8 @@ PRESETS: Mapping[str, Config] = MappingProxyType(
             centres=(0.02,),
             num_steps=200,
             more_rates=0,
-            screen_replicates=4,
-            confirm_replicates=12,
+            screen_replicates=3,
+            confirm_replicates=10,
         ),
     }
 )

@@ -18,17 +18,19 @@ def orders(results: Results) -> bytes:
     """Every pair of shapes: the change with both retuned, and at the first's rate; a panel an optimizer."""
     figure, axes = panels(list(results.contests), columns=3, sharex=True, sharey=True)
     equal = 1.0 if results.scale is Scale.RELATIVE else 0.0
+    shown = []
     for ax, contest in zip(axes, results.contests.values(), strict=True):
         pairs = compared_orders(contest, FIRST)
         for color, chosen in _by_color(pairs).items():
-            points = np.array([(p.retuned.value, p.untuned.value) for p in chosen]).reshape(-1, 2) + equal
+            points = equal + np.array([(p.retuned.value, p.untuned.value) for p in chosen]).reshape(-1, 2)
             if equal:
                 points = np.clip(points, 1 / SHOWN, SHOWN)
             ax.plot(*points.T, "o", color=color, markersize=3, alpha=0.7)
+            shown.append(points)
         ax.axhline(equal, color=CONTEXT, zorder=0)
         ax.axvline(equal, color=CONTEXT, zorder=0)
-        for side in "xy" if equal else "":
-            log_scale(ax, side, [1 / SHOWN, SHOWN])
+    for side, values in zip("xy", np.concatenate(shown).T, strict=True):
+        log_scale(axes[0], side, values)
     words = "over" if equal else "minus"
     figure.supxlabel(f"{results.config.metric} of the second {words} the first's, each at its best rate")
     figure.supylabel("both at the first's")

@@ -172,9 +172,9 @@ PRESETS: Mapping[str, Config] = MappingProxyType(
             widths=(),
             families=("constant", "cosine", "linear", "wsd"),
             tolerance=0.01,
-            more_rates=3,
-            screen_replicates=3,
-            confirm_replicates=12,
+            more_rates=2,
+            screen_replicates=2,
+            confirm_replicates=8,
         ),
     }
 )
