@@ -9,8 +9,10 @@ QUESTIONS: Mapping[str, str] = MappingProxyType(
     {
         "shape_search": "Which learning-rate shape is near-optimal?",
         "shape_dependence": "What does the best shape depend on, and what does another setting's shape cost?",
+        "reversal": "How often does the order of two shapes reverse where the peak rate is not retuned?",
         "optimal_schedule": "How far are schedule families from the best schedule?",
         "cooldown": "From one trunk, which cooldown is best at each horizon, and what does it save?",
+        "transfer": "Do the shape and the learning rate found in small runs serve large ones?",
         "loss_prediction": "Does a law fitted on a few loss curves predict unseen schedules?",
         "search_efficiency": "How many runs does a search need to find a near-optimal shape?",
         "optimizer_comparison": "Which optimizer, at equal tuning budget?",
