@@ -19,7 +19,7 @@ STUDY = Study(
     conclude=conclude,
     present=present,
     small={
-        "games": "--games bilinear --methods extragradient fletcher_reeves --num-steps 40 --first-rates 3"
+        "games": "--games bilinear --methods fletcher_reeves --num-steps 40 --first-rates 3"
         " --more-rates 1 --confirm-replicates 6"
     },
 )

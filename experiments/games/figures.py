@@ -5,8 +5,8 @@ import numpy as np
 from experiments.games.config import REFERENCE as BASELINE
 from experiments.games.methods import METHODS, RULES
 from experiments.games.runs import Results
-from experiments.games.selection import best_of
-from experiments.study.showing.figures import ACCENT, CONTEXT, REFERENCE, chart, finished, log_scale, panels
+from experiments.games.selection import best_mean
+from experiments.study.showing.figures import ACCENT, CONTEXT, REFERENCE, finished, log_scale, panels
 
 HUES = ("#0b6fb8", "#e08214", "#1b7837")  # of games
 
@@ -57,21 +57,22 @@ def rates(results: Results) -> bytes:
 
 
 def selection(results: Results) -> bytes:
-    """What the best of so many settings is expected to score, over what it scores of the few."""
-    config = results.config
-    figure, ax = chart(7, 3.6)
-    counts = np.unique(np.geomspace(config.averaged_settings, 2 * config.many_settings, 24).astype(int))
-    base = best_of(config.few_settings, config.averaged_settings)
-    advantages = [base - best_of(int(count), config.averaged_settings) for count in counts]
-    reach = base - best_of(config.many_settings, config.averaged_settings)
-    colors = dict(zip(results.gains, HUES, strict=False))
-    for game, color in colors.items():
-        deviation = -np.log1p(-results.gains[game].told.value) / reach
-        ax.plot(counts, np.exp(-deviation * np.array(advantages)), color=color)
-    for count in (config.few_settings, config.many_settings):
-        ax.axvline(count, color=CONTEXT, zorder=0)
-    ax.axhline(1, color=CONTEXT, zorder=0)
-    log_scale(ax, "x", counts)
-    ax.set_xlabel("settings among which the best are chosen")
-    ax.set_ylabel(f"expected distance over that of {config.few_settings}")
+    """The mean score of the best of so many settings over that of the few, a mean over methods."""
+    config, averaged = results.config, results.config.averaged_settings
+    figure, axes = panels([*results.standings], columns=3, sharey=True)
+    figure.set_size_inches(9, 3.2)
+    counts = np.unique(np.geomspace(averaged, 2 * config.many_settings, 24).astype(int))
+    for ax, scores in zip(axes, results.screened.values(), strict=True):
+        means = np.array([[best_mean(v, int(n), averaged) for n in counts] for v in scores.values()])
+        few = np.array([best_mean(v, config.few_settings, averaged) for v in scores.values()])
+        told, kept = np.nanmean(means / few[:, None, :], axis=0).T
+        ax.plot(counts, kept, color=REFERENCE)
+        ax.plot(counts, told, color=ACCENT)
+        ax.axhline(1, color=CONTEXT, zorder=0)
+        for count in (config.few_settings, config.many_settings):
+            ax.axvline(count, color=CONTEXT, zorder=0)
+        log_scale(ax, "x", counts)
+    figure.supxlabel(f"settings of which the best {averaged} are told", fontsize=9)
+    axes[0].set_ylabel(f"mean distance over that of {config.few_settings}", fontsize=9)
+    colors = {"by the runs that chose": ACCENT, "by other seeds": REFERENCE}
     return finished(figure, "What choosing among more settings is worth by itself", colors)

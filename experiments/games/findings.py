@@ -6,6 +6,7 @@ from experiments.games import figures
 from experiments.games.config import REFERENCE
 from experiments.games.methods import METHODS, RULES
 from experiments.games.runs import Results
+from experiments.games.selection import Gain, selection_gain
 from experiments.study.showing.cells import percent_cell
 from experiments.study.showing.claims import Claim, below, tally
 from experiments.study.showing.findings import Findings, Part, drawn, facts
@@ -64,15 +65,15 @@ def gain_table(results: Results) -> Table[str]:
     """A row a game."""
     columns = (
         column("game", game=str),
-        column("told, %", percent_cell, told=lambda game: results.gains[game].told),
-        column("kept, %", percent_cell, kept=lambda game: results.gains[game].kept),
+        column("told, %", percent_cell, told=lambda game: gain(game, results).told),
+        column("kept, %", percent_cell, kept=lambda game: gain(game, results).kept),
     )
     config = results.config
     title = (
         f"What selection alone is worth: the best {config.averaged_settings} of {config.many_settings}"
         f" settings below those of {config.few_settings}"
     )
-    return Table("selection", columns, list(results.gains), title=title)
+    return Table("selection", columns, list(results.standings), title=title)
 
 
 def notes(results: Results) -> list[str]:
@@ -88,10 +89,16 @@ def notes(results: Results) -> list[str]:
         f"Every method was tuned with the same {config.tuning_runs} runs in every game:"
         f" {config.first_rates + config.more_rates} learning rates, {config.screen_replicates} seeds. 'In the"
         " choice' is the distance that chose the learning rate.",
-        "Told is what the runs say that chose; kept is what other runs of the same settings say.",
+        "Selection is of one method among its own settings, a mean over methods: told is what the runs say"
+        " that chose, kept what other seeds of the same settings say.",
         f"{results.tally}",
         *not_bracketed(edges),
     ]
+
+
+def gain(game: str, results: Results) -> Gain:
+    """What selection alone is worth in a game."""
+    return selection_gain([*results.screened[game].values()], results.config, results.config.confidence)
 
 
 def screened(standing: Standing) -> float:
@@ -125,5 +132,5 @@ def _claims(game: str, results: Results) -> Iterator[Claim]:
         yield Claim(
             f"{game}: change by the best rule from the best other", f"{best}, {rival}", effect, below(0)
         )
-        told = results.gains[game].told.value
+        told = gain(game, results).told.value
         yield Claim(f"{from_reference} beyond selection", best, change(best, REFERENCE), below(-told))

@@ -32,9 +32,9 @@ def saddle(config: Config) -> Game:
 
 
 def bilinear(config: Config) -> Game:
-    """f = xᵀA y with singular values from 0.1 to 1, whose gradient turns around the equilibrium at 0."""
+    """f = xᵀA y with singular values from 0.3 to 1, whose gradient turns around the equilibrium at 0."""
     orthogonal = jax.random.orthogonal(jax.random.key(0), DIMENSION)
-    matrix = orthogonal * jnp.linspace(0.1, 1, DIMENSION)[None, :]
+    matrix = orthogonal * jnp.linspace(0.3, 1, DIMENSION)[None, :]
 
     def start(key):
         return tuple(jax.random.normal(key, (2, DIMENSION)))

@@ -7,12 +7,11 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
 
 from experiments.games.config import REFERENCE, Config, centre
 from experiments.games.games import GAMES
 from experiments.games.methods import METHODS
-from experiments.games.selection import Gain, selection_gain
+from experiments.games.selection import Scores
 from experiments.study.running.runs import Runner, Runs
 from experiments.study.storage.journal import Journal, Tally
 from experiments.study.training.programs import Program, trial_runner
@@ -21,7 +20,7 @@ from schedules.search import Standing, standings
 from workloads import play
 
 DISTANCE = "distance"  # what all games are scored by: from the equilibrium, or of samples
-VECTORIZE = 4  # a step is small: side by side, four take less than twice as long as one
+VECTORIZE = 4  # a step is small: side by side, four runs take half the time
 
 
 class Results(NamedTuple):
@@ -31,28 +30,27 @@ class Results(NamedTuple):
       config: what was compared.
       standings: by game, the methods, best first.
       medians: by game and method, those of all metrics of the confirming runs.
-      gains: by game, what choosing among more settings is worth by itself.
+      screened: by game and method, the scores of all its settings.
       tally: how many runs there were.
     """
 
     config: Config
     standings: Mapping[str, tuple[Standing, ...]]
     medians: Mapping[str, Mapping[str, Mapping[str, float]]]
-    gains: Mapping[str, Gain]
+    screened: Mapping[str, Mapping[str, Scores]]
     tally: Tally
 
 
 def conclude(config: Config, runs: Runs) -> Results:
     """Tune every method in every game, and rank them."""
-    ranked, medians, gains = {}, {}, {}
+    ranked, medians, scores = {}, {}, {}
     for game in config.games:
         tuned = {method: tuned_in(game, method, config, runs) for method in config.compared}
         ranked[game] = standings(tuned, (REFERENCE,), config.confidence)
         found = runs.journal.medians(CONFIRM)
         medians[game] = {method: found[contestant(game, method).name] for method in tuned}
-        scores = [screened(game, method, runs.journal) for method in tuned]
-        gains[game] = selection_gain(scores, config, config.confidence)
-    return Results(config, ranked, medians, gains, runs.journal.tally())
+        scores[game] = {method: screened(game, method, runs.journal) for method in tuned}
+    return Results(config, ranked, medians, scores, runs.journal.tally())
 
 
 def contestant(game: str, method: str) -> Named:
@@ -66,7 +64,7 @@ def tuned_in(game: str, method: str, config: Config, runs: Runs) -> Tuned:
     return tune(contestant(game, method), centre(game, method), config, evaluate)
 
 
-def screened(game: str, method: str, journal: Journal) -> Float[np.ndarray, "settings replicates"]:
+def screened(game: str, method: str, journal: Journal) -> Scores:
     """The scores of all settings of a method."""
     scores: dict[str, list[float]] = {}
     for row in journal.group(SCREEN, contestant(game, method).name):

@@ -1,81 +1,76 @@
-"""What choosing among more settings is worth by itself, where methods are equally good."""
+"""What choosing among more settings is worth by itself: no method is compared with another."""
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy import integrate, stats
+from scipy import stats
 
 from experiments.games.config import Selection
-from experiments.study.statistics.resampled import Resampled
-from schedules.search import Estimate
+from schedules.search import Estimate, mean_estimate
+
+UNKNOWN = Estimate(np.nan, np.nan, np.nan)
 
 Scores = Float[np.ndarray, "settings replicates"]
-Variances = Float[np.ndarray, "*resamples methods 2"]  # between settings, and between seeds
-
-UNKNOWN = Estimate(math.nan, math.nan, math.nan)
 
 
-class Gain(NamedTuple):
-    """1 - e^-g: by what fraction the best of many settings score less than the best of few.
+class BestMean(NamedTuple):
+    """The expected mean score of the best of some runs.
 
     Attributes:
       told: by the runs that chose them.
-      kept: by other runs of them.
+      kept: by the other seeds of the same settings.
     """
+
+    told: float
+    kept: float
+
+
+class Gain(NamedTuple):
+    """The fraction by which the best of many settings score less than the best of few; see `BestMean`."""
 
     told: Estimate
     kept: Estimate
 
 
 def selection_gain(scores: Sequence[Scores], options: Selection, confidence: float) -> Gain:
-    """By the spread that the scores of several methods have, with intervals over methods.
+    """The mean over methods, each of which is compared with itself; those that always diverged say
+    nothing."""
 
-    The logarithms of scores are taken as normal, between settings with variance u and between seeds with v,
-    and a setting as chosen by one run: told is g = √(u + v) Δ and kept g = u/√(u + v) Δ, where Δ is what
-    `best_of` gains. Not known where no method has two settings that never diverged.
-    """
-    found = [log_variances(values) for values in map(_finite, scores) if len(values) > 1]
-    if not found:
+    def least(count: int) -> Float[np.ndarray, "methods 2"]:
+        return np.array([best_mean(values, count, options.averaged_settings) for values in scores])
+
+    gains = 1 - least(options.many_settings) / least(options.few_settings)
+    gains = gains[np.isfinite(gains).all(axis=1)]
+    if not len(gains):
         return Gain(UNKNOWN, UNKNOWN)
-    few, many = (best_of(n, options.averaged_settings) for n in (options.few_settings, options.many_settings))
-
-    def gain(place: int) -> Estimate:
-        def statistic(variances: Variances) -> Float[np.ndarray, "*resamples"]:
-            settings, seeds = np.moveaxis(np.mean(variances, axis=-2), -1, 0)
-            told = np.sqrt(settings + seeds)
-            return -np.expm1(-(few - many) * (told, settings / told)[place])
-
-        return Resampled.of(statistic, np.array(found)).estimate(confidence)
-
-    return Gain(gain(0), gain(1))
+    return Gain(*(mean_estimate(values, confidence) for values in gains.T))
 
 
-def best_of(settings: int, averaged: int) -> float:
-    """The expected mean of the `averaged` least of so many standard normal numbers; of all where there are
-    fewer: ∫ x (n/k) φ(x) P(Binomial(n - 1, Φ(x)) < k) dx.
+def best_mean(scores: Scores, count: int, averaged: int) -> BestMean:
+    """Of `count` runs drawn from those of a method, the mean of the `averaged` best; of all where there are
+    fewer.
 
-    >>> round(best_of(25, 10), 2), round(best_of(75, 10), 2)
-    (-0.94, -1.59)
+    A run takes its expected share of the places: the i best of all m runs take E[min(k, Binomial(n, i/m))] of
+    k. Settings with a run that diverged are left out; NaN where there are no others.
+
+    >>> best_mean(np.array([[1.0, 3.0], [2.0, 2.0]]), 2, 1)
+    BestMean(told=1.625, kept=2.375)
     """
-    least = min(averaged, settings)
-
-    def integrand(x: float) -> float:
-        return x * stats.norm.pdf(x) * stats.binom.cdf(least - 1, settings - 1, stats.norm.cdf(x))
-
-    return settings / least * integrate.quad(integrand, -10, 10)[0]
-
-
-def log_variances(scores: Scores) -> Float[np.ndarray, "2"]:
-    """Of the logarithms of a method's scores: between its settings, less what seeds make of it and at least
-    0, and between the seeds of a setting."""
-    levels = np.log(scores)
-    seeds = np.mean(np.var(levels, axis=1, ddof=1))
-    settings = np.var(np.mean(levels, axis=1), ddof=1) - seeds / levels.shape[1]
-    return np.array([max(settings, 0.0), seeds])
+    finite = scores[np.isfinite(scores).all(axis=1)]
+    if not len(finite):
+        return BestMean(np.nan, np.nan)
+    others = (np.sum(finite, axis=1, keepdims=True) - finite) / (finite.shape[1] - 1)
+    order = np.argsort(finite, axis=None, kind="stable")
+    shares = _shares(len(order), count, min(averaged, count))
+    told, kept = (float(shares @ values.ravel()[order]) for values in (finite, others))
+    return BestMean(told, kept)
 
 
-def _finite(scores: Scores) -> Scores:
-    return scores[np.isfinite(scores).all(axis=1)]
+def _shares(runs: int, count: int, places: int) -> Float[np.ndarray, "runs"]:
+    """Of each run, the best first."""
+    chances = np.arange(runs + 1) / runs
+    # E[min(k, X)] = P(X ≥ 1) + … + P(X ≥ k)
+    filled = stats.binom.sf(np.arange(places)[:, None], count, chances[None, :]).sum(axis=0)
+    return np.diff(filled) / places
