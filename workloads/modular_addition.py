@@ -50,21 +50,10 @@ def softmax(logits: Float[Array, "batch classes"], labels: Int[Array, "batch"]) 
     return optax.softmax_cross_entropy(logits, jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype))
 
 
-def softmax_float64(
-    logits: Float[Array, "batch classes"], labels: Int[Array, "batch"]
-) -> Float[Array, "batch"]:
-    """The same in float64, where a label's logit that leads by up to 36 still has a gradient.
-
-    Raises ValueError without `jax.enable_x64`.
-    """
-    if not jax.config.jax_enable_x64:
-        raise ValueError("softmax_float64 needs jax.enable_x64(True)")
-    return softmax(logits.astype(jnp.float64), labels)
-
-
 LOSSES: Mapping[str, Callable[[Array, Array], Array]] = MappingProxyType(
-    {"softmax": softmax, "softmax_float64": softmax_float64, "stablemax": stablemax}
+    {"softmax": softmax, "stablemax": stablemax}
 )
+PRECISIONS = ("float32", "float64")
 
 
 def modular_addition(
@@ -73,6 +62,7 @@ def modular_addition(
     train_share: float = 0.4,
     width: int = 64,
     loss: str = "softmax",
+    loss_precision: str = "float32",
     split_seed: int = 0,
 ) -> Workload:
     """The workload: a + b mod p of all p² ordered pairs, by `PairMLP`.
@@ -86,11 +76,13 @@ def modular_addition(
       train_share: of the pairs, for training.
       width: of the hidden layer, twice that of the embedding.
       loss: what is descended on, one of `LOSSES`.
+      loss_precision: what it and the gradients of the logits are computed in, "float32" or "float64", for
+        which `jax.enable_x64` is needed; the network is of float32.
       split_seed: which pairs are for training.
 
     Raises:
       ValueError: `modulus` is not in [2, 1,000], `train_share` leaves no pair for training or testing,
-        `width` is not in [2, 10,000], there is no such loss, or `split_seed` is not in [0, 2^32).
+        `width` is not in [2, 10,000], there is no such loss or precision, or `split_seed` is not a uint32.
     """
     for name, value, low, high in (
         ("modulus", modulus, 2, LARGEST_MODULUS),
@@ -101,13 +93,17 @@ def modular_addition(
             raise ValueError(f"modular_addition: {name} must be in [{low}, {high}], got {value}")
     if not 1 <= train_share * modulus**2 < modulus**2:
         raise ValueError(f"modular_addition: train_share must leave pairs for both, got {train_share}")
-    if loss not in LOSSES:
-        raise ValueError(f"modular_addition: loss must be one of {[*LOSSES]}, got {loss!r}")
+    for name, value, allowed in (("loss", loss, LOSSES), ("loss_precision", loss_precision, PRECISIONS)):
+        if value not in allowed:
+            raise ValueError(f"modular_addition: {name} must be one of {[*allowed]}, got {value!r}")
     model, data = PairMLP(modulus, width), _split(modulus, train_share, split_seed)
 
     def batch_loss(params, batch, key):
+        if loss_precision == "float64" and not jax.config.jax_enable_x64:
+            raise ValueError("loss_precision float64 needs jax.enable_x64(True)")
         pairs, labels = batch
-        return jnp.mean(LOSSES[loss](model.apply(params, pairs), labels))
+        logits = model.apply(params, pairs).astype(loss_precision)
+        return jnp.mean(LOSSES[loss](logits, labels))
 
     def evaluate(params, data):
         metrics = {}

@@ -20,7 +20,7 @@ STUDY = Study(
     present=present,
     float64=True,
     small={
-        "grokking": "--modulus 7 --width 8 --optimizers adamw --remedies orthogonal decay --num-steps 60"
+        "grokking": "--modulus 7 --width 8 --optimizers adamw --remedies none decay --num-steps 60"
         " --curve-points 6 --first-rates 3 --more-rates 1 --screen-replicates 1 --confirm-replicates 6"
     },
 )

@@ -29,12 +29,14 @@ class Remedy(NamedTuple):
     """What is done about a network that fits and does not generalise.
 
     Attributes:
-      loss: what is descended on, by the workload's name.
+      loss: what is descended on, and
+      loss_precision: what that is computed in, as options of the workload.
       orthogonal: whether gradients lose their part along the weights.
       decays: whether weights decay.
     """
 
     loss: str = "softmax"
+    loss_precision: str = "float32"
     orthogonal: bool = False
     decays: bool = False
 
@@ -42,8 +44,8 @@ class Remedy(NamedTuple):
 REMEDIES: Mapping[str, Remedy] = MappingProxyType(
     {
         NO_REMEDY: Remedy(),
-        FLOAT64: Remedy(loss="softmax_float64"),
-        STABLEMAX: Remedy(loss="stablemax"),
+        FLOAT64: Remedy(loss_precision="float64"),
+        STABLEMAX: Remedy(loss="stablemax", loss_precision="float64"),
         ORTHOGONAL: Remedy(orthogonal=True),
         DECAY: Remedy(decays=True),
     }
@@ -80,14 +82,14 @@ class Config(RateBudget, StudyConfig):
     """Under which the remedies are tried."""
     remedies: Annotated[tuple[str, ...], OneOf(REMEDIES), EACH_ONCE, entries(1)] = tuple(REMEDIES)
     """What is tried: nothing, softmax in float64, StableMax, orthogonal gradients, weight decay."""
-    weight_decay: Positive = 1.0
+    weight_decay: Positive = 3.0
     """Of the remedy that decays, times the learning rate."""
     num_steps: Count = 2_000
     """Steps of a run: what has not generalised after them is told so."""
     curve_points: Count = 80
     """Evaluations along each run."""
     first_rates: FirstRates = 3
-    more_rates: MoreRates = 2
+    more_rates: MoreRates = 1
     screen_replicates: Count = 2
     confirm_replicates: Count = 8
 

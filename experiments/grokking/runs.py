@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 import optim
 import workloads
-from experiments.grokking.config import CENTRES, REMEDIES, Config, Contestant
+from experiments.grokking.config import CENTRES, REMEDIES, Config, Contestant, Remedy
 from experiments.study.options.metrics import curve_metric
 from experiments.study.running.evaluation import Evaluate
 from experiments.study.running.runs import Runner, Runs
@@ -70,14 +70,14 @@ def conclude(config: Config, runs: Runs) -> Results:
     """Tune every contestant, and look at its confirming runs."""
 
     @functools.cache
-    def evaluator(optimizer: str, loss: str, orthogonal: bool) -> Evaluate:
-        make = functools.partial(runner, optimizer, loss, orthogonal, config)
+    def evaluator(optimizer: str, remedy: Remedy) -> Evaluate:
+        make = functools.partial(runner, optimizer, remedy, config)
         return runs.evaluator(make, SCORE, config.chunk_runs)
 
     outcomes = {}
     for contestant in config.contestants:
-        loss, orthogonal, _ = REMEDIES[contestant.remedy]
-        evaluate = evaluator(contestant.optimizer, loss, orthogonal)
+        # a decay is a number of a row, so that the same program serves with it and without
+        evaluate = evaluator(contestant.optimizer, REMEDIES[contestant.remedy]._replace(decays=False))
         tuned = tune(contestant, CENTRES[contestant.optimizer], config, evaluate)
         rows = sorted(runs.journal.group(CONFIRM, contestant.name), key=lambda row: row.replicate)
         outcomes[contestant.optimizer, contestant.remedy] = outcome(contestant, tuned, rows, config)
@@ -98,20 +98,21 @@ def outcome(contestant: Contestant, tuned: Tuned, rows: Sequence[Row], config: C
     return Outcome(contestant, tuned, values(FITTED), values(GENERALISED), errors)
 
 
-def runner(optimizer: str, loss: str, orthogonal: bool, config: Config) -> Runner:
-    """What trains with that optimizer on that loss: one compiled program for all rates and decays."""
+def runner(optimizer: str, remedy: Remedy, config: Config) -> Runner:
+    """What trains with that optimizer and remedy: one compiled program for all rates and decays."""
     workload = workloads.load(
         "modular_addition",
         modulus=config.modulus,
         train_share=config.train_share,
         width=config.width,
-        loss=loss,
+        loss=remedy.loss,
+        loss_precision=remedy.loss_precision,
     )
 
     def train(row, data):
         def transformation(schedule):
             built = OPTIMIZERS[optimizer].build(schedule, row["weight_decay"])
-            return optax.chain(optim.orthogonal_gradient(), built) if orthogonal else built
+            return optax.chain(optim.orthogonal_gradient(), built) if remedy.orthogonal else built
 
         run = workloads.train(
             workload,
