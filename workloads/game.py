@@ -39,7 +39,7 @@ def play(
     learning_rates: Float[Array, "steps"],
     key: PRNGKeyArray,
     *,
-    turns: Turns = "alternating",
+    turns: str = "alternating",
 ) -> dict[str, Float[Array, ""]]:
     """What `game.evaluate` says after as many steps as there are learning rates.
 
@@ -54,7 +54,7 @@ def play(
       optimizer: schedule → gradient transformation, the same for both players.
       learning_rates: one a step, for both players; they may be traced.
       key: of the start, all batches and the evaluation.
-      turns: whether the players move one after the other.
+      turns: whether the players move one after the other, "alternating" or "simultaneous".
 
     Raises:
       ValueError: there are no such `turns`.

@@ -84,12 +84,12 @@ class Config(RateBudget, StudyConfig):
     """What is tried: nothing, softmax in float64, StableMax, orthogonal gradients, weight decay."""
     weight_decay: Positive = 3.0
     """Of the remedy that decays, times the learning rate."""
-    num_steps: Count = 2_000
+    num_steps: Count = 1_000
     """Steps of a run: what has not generalised after them is told so."""
     curve_points: Count = 80
     """Evaluations along each run."""
     first_rates: FirstRates = 3
-    more_rates: MoreRates = 1
+    more_rates: MoreRates = 2
     screen_replicates: Count = 2
     confirm_replicates: Count = 8
 
