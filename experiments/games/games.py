@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
@@ -10,10 +11,22 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from experiments.games.config import Config
 from experiments.games.samples import covered_modes, mixture, sliced_wasserstein
 from workloads import Game
-from workloads.images import MLP
 
 DIMENSION = 8  # of each player of the bilinear game
 DRAWN = 2_048  # samples that a generator is judged by
+
+
+class Network(nn.Module):
+    """Two hidden layers with ReLU, then the `head`."""
+
+    width: int
+    outputs: int
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "batch inputs"]) -> Float[Array, "batch outputs"]:
+        for _ in range(2):
+            x = nn.relu(nn.Dense(self.width)(x))
+        return nn.Dense(self.outputs, name="head")(x)
 
 
 def saddle(config: Config) -> Game:
@@ -45,8 +58,7 @@ def bilinear(config: Config) -> Game:
 def gan(config: Config) -> Game:
     """Eight Gaussians on a circle: the first player tells them from the second's samples, with the
     non-saturating losses of arXiv:1406.2661."""
-    hidden = (config.width, config.width)
-    discriminator, generator = MLP(1, hidden), MLP(2, hidden)
+    discriminator, generator = Network(config.width, 1), Network(config.width, 2)
 
     def init(key):
         keys = jax.random.split(key)
