@@ -8,11 +8,11 @@ import numpy as np
 from experiments.search_efficiency.all_shapes import figures
 from experiments.search_efficiency.all_shapes.judging import Excesses, difference, ratio
 from experiments.search_efficiency.all_shapes.runs import Results
-from experiments.search_efficiency.judging import fraction_estimate
 from experiments.study.showing.cells import NONE, change_text, shape_text
 from experiments.study.showing.claims import Claim, at_least, at_most, not_above, tally
 from experiments.study.showing.findings import Figure, Findings, Part
 from experiments.study.showing.table import REPORT, Column, Table, column
+from experiments.study.statistics.fractions import fraction_estimate
 from schedules.search import Estimate, Scale
 
 NEAR, NEAR_WORSE, ENOUGH = 0.10, 0.18, 0.9  # the claims: of the median search, of so many searches
