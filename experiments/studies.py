@@ -9,8 +9,10 @@ QUESTIONS: Mapping[str, str] = MappingProxyType(
     {
         "shape_search": "Which learning-rate shape is near-optimal?",
         "shape_dependence": "What does the best shape depend on, and what does another setting's shape cost?",
+        "reversal": "How often does the order of two shapes reverse where the peak rate is not retuned?",
         "optimal_schedule": "How far are schedule families from the best schedule?",
         "cooldown": "From one trunk, which cooldown is best at each horizon, and what does it save?",
+        "transfer": "Do the shape and the learning rate found in small runs serve large ones?",
         "loss_prediction": "Does a law fitted on a few loss curves predict unseen schedules?",
         "search_efficiency": "How many runs does a search need to find a near-optimal shape?",
         "optimizer_comparison": "Which optimizer, at equal tuning budget?",
@@ -20,6 +22,8 @@ QUESTIONS: Mapping[str, str] = MappingProxyType(
         "layer_geometry": "Which geometry on which layer?",
         "path_geometry": "Does training follow the geometry of its path?",
         "flatness": "Do methods that look for flat minima find them, and do they pay with wrong labels?",
+        "games": "Do conjugate gradients help two players, and what is selection alone worth?",
+        "grokking": "How long after fitting does a network generalise, and what shortens it?",
         "generalization": "Does the information criterion predict the gap, and does pruning by it pay?",
     }
 )

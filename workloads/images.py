@@ -121,16 +121,21 @@ def _cross_entropies(
     return optax.softmax_cross_entropy(logits.astype(jnp.float32), one_hot)
 
 
-def digits(*, model: str = "mlp") -> Workload:
+def digits(*, model: str = "mlp", width: int | None = None) -> Workload:
     """scikit-learn's 1,797 handwritten digits of 8×8 pixels, four fifths of them for training.
 
     Args:
       model: "mlp" (64-128-10) or "cnn" (3×3×16, 3×3×32, head).
+      width: hidden units of the MLP, where not 128.
 
     Raises:
-      ValueError: no such model.
+      ValueError: no such model, or a width below 1 or of the CNN.
     """
     chosen = _choose("digits", model, {"mlp": MLP_128, "cnn": SMALL_CNN})
+    if width is not None:
+        if model != "mlp" or width < 1:
+            raise ValueError(f"digits: width must be at least 1, and of the mlp, got {width} of the {model}")
+        chosen = MLP(NUM_CLASSES, hidden=(width,))
     return classification(_on_device(load_digits()), chosen)
 
 

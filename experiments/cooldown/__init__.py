@@ -21,7 +21,7 @@ STUDY = Study(
     small={
         "cooldown": "--workload linear_regression --workload-options dimension 8 --optimizer sgd"
         " --batch-size 4 --horizons 5 10 20 --warmup 1 --forms linear --lengths 0.4 --searched 5"
-        " --learning-rates 0.2 0.4 0.8 --average-decays 0.5 --screen-replicates 2"
+        " --learning-rates 0.2 0.4 0.8 --average-decays 0.5 --schedule-free-betas 0.5 --screen-replicates 2"
         " --confirm-replicates 5 --confidence 0.9"
     },
 )

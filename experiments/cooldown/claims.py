@@ -19,7 +19,7 @@ from experiments.cooldown.endings import (
     search_steps,
 )
 from experiments.cooldown.runs import Chosen, Results, Scores
-from experiments.study.showing.claims import Claim, at_most, holds, not_above
+from experiments.study.showing.claims import Claim, at_most, exactly, holds, not_above
 from schedules.search import Estimate, Scale, median_change, median_difference
 
 MOST_STEPS, MOST_SEARCH_STEPS = 2 / 3, 0.45  # of those of whole runs
@@ -91,10 +91,6 @@ def branch_slopes(results: Results) -> Float[np.ndarray, "replicates"]:
 def scratch_slopes(results: Results) -> Float[np.ndarray, "replicates"]:
     """Those of the same from scratch, each over runs that share nothing."""
     return slopes(list(results.scratch.values()), results.config.horizons, scale_of(results))
-
-
-def exactly(value: float) -> Estimate:
-    return Estimate(value, value, value)
 
 
 def _cooldown_claims(results: Results) -> Iterator[Claim]:

@@ -52,6 +52,8 @@ class Config(Trained, Optimized, WorkloadConfig):
     """Peak learning rates, ascending; everything is tuned over all of them."""
     average_decays: Annotated[tuple[BelowOne, ...], entries(1), EACH_ONCE] = (0.9, 0.97, 0.99)
     """Decays of the trunk's average that is evaluated in place of a cooldown."""
+    schedule_free_betas: Annotated[tuple[BelowOne, ...], entries(1), EACH_ONCE] = (0.9, 0.95, 0.98)
+    """β of schedule-free steps, whose average is evaluated in place of a cooldown; it is their momentum."""
     screen_replicates: Count = 3
     """Seeds for everything that is tried."""
     confirm_replicates: Count = 16
@@ -103,7 +105,7 @@ class Config(Trained, Optimized, WorkloadConfig):
 
     @property
     def trunk_runs(self) -> int:
-        """Runs of one learning rate, which are trained and recorded together."""
+        """Runs of one learning rate that share a program, trained and recorded together."""
         cooldowns = len(self.all_forms) * len(self.all_lengths)
         tuned = len(self.horizons) * (cooldowns + 2) + 1 + len(self.average_decays)
         return self.screen_replicates * tuned
@@ -112,5 +114,6 @@ class Config(Trained, Optimized, WorkloadConfig):
     def planned_runs(self) -> int:
         forms, lengths, horizons = len(self.all_forms), len(self.all_lengths), len(self.horizons)
         searched = self.screen_replicates * len(self.searched) * forms * lengths
-        chosen = self.confirm_replicates * horizons * (forms + lengths + 6)
-        return len(self.learning_rates) * (self.trunk_runs + searched) + chosen
+        free = self.screen_replicates * len(self.schedule_free_betas)
+        chosen = self.confirm_replicates * horizons * (forms + lengths + 7)
+        return len(self.learning_rates) * (self.trunk_runs + searched + free) + chosen

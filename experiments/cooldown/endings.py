@@ -1,7 +1,8 @@
 """How runs that share a trunk may end, and the trials of each end at each horizon and learning rate."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import NamedTuple
 
 from jaxtyping import Array, Float, PRNGKeyArray
@@ -16,7 +17,10 @@ FROM_SCRATCH = (WHOLE, SCRATCH)  # whose runs share nothing, and have other seed
 ALL = 1.0  # the length of a cooldown that begins where the warm-up ends
 
 SEARCHED, CLAIMED, ONE_RATE = "best cooldown", "1-sqrt, a fifth", "at one rate"
-COSINE, LINEAR, CONSECUTIVE, AVERAGED = "cosine", "linear", "WSD-S", "averaged trunk"
+COSINE, LINEAR, CONSECUTIVE = "cosine", "linear", "WSD-S"
+AVERAGED, SCHEDULE_FREE = "averaged trunk", "schedule-free"
+
+LAST_WEIGHTS: Mapping[str, float] = MappingProxyType({})  # no average is evaluated, or the study's own
 
 
 class Course(NamedTuple):
@@ -34,7 +38,7 @@ class Cooled:
     length: float
 
     name = "cooldown"
-    average_decay = None
+    average = LAST_WEIGHTS
 
     def run_horizon(self, horizon: int, config: Config) -> int:
         """How long the run is that ends so at this horizon, or has it on its way."""
@@ -58,7 +62,7 @@ class Consecutive:
     length: float
 
     name = CONSECUTIVE
-    average_decay = None
+    average = LAST_WEIGHTS
 
     def run_horizon(self, horizon: int, config: Config) -> int:
         return config.longest
@@ -71,13 +75,13 @@ class Consecutive:
         return f"{self.form} {self.length:g}"
 
 
-@dataclass(frozen=True)
-class Averaged:
-    """No cooldown: of the trunk itself an average is evaluated at every horizon."""
+class _Uncooled:
+    """No cooldown: the trunk goes on, and an average of its weights is evaluated at every horizon."""
 
-    average_decay: float
-
-    name = AVERAGED
+    @property
+    def average(self) -> Mapping[str, float]:
+        """The numbers that say which."""
+        return asdict(self)
 
     def run_horizon(self, horizon: int, config: Config) -> int:
         return config.longest
@@ -85,11 +89,32 @@ class Averaged:
     def course(self, horizon: int, config: Config) -> Course:
         return Course(config.trunk.multipliers(config.longest), config.longest)
 
+
+@dataclass(frozen=True)
+class Averaged(_Uncooled):
+    """The average forgets: it is exponential."""
+
+    average_decay: float
+
+    name = AVERAGED
+
     def __str__(self) -> str:
         return f"decay {self.average_decay:g}"
 
 
-Ending = Cooled | Consecutive | Averaged
+@dataclass(frozen=True)
+class ScheduleFree(_Uncooled):
+    """The average is that of all steps, which are schedule-free: gradients are taken near it."""
+
+    beta: float
+
+    name = SCHEDULE_FREE
+
+    def __str__(self) -> str:
+        return f"β {self.beta:g}"
+
+
+Ending = Cooled | Consecutive | Averaged | ScheduleFree
 
 
 class Setting(NamedTuple):
@@ -146,6 +171,7 @@ def contestants(config: Config) -> dict[str, Sequence[Ending]]:
         LINEAR: [Cooled("linear", ALL)],
         CONSECUTIVE: [Consecutive(FORM, LENGTH)],
         AVERAGED: [Averaged(decay) for decay in config.average_decays],
+        SCHEDULE_FREE: [ScheduleFree(beta) for beta in config.schedule_free_betas],
     }
 
 

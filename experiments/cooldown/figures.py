@@ -13,6 +13,7 @@ from experiments.cooldown.endings import (
     COSINE,
     LINEAR,
     ONE_RATE,
+    SCHEDULE_FREE,
     SEARCHED,
     Cooled,
     Setting,
@@ -28,6 +29,7 @@ COLORS = {
     LINEAR: "#1b7837",
     CONSECUTIVE: "#e08214",
     AVERAGED: "#c51b7d",
+    SCHEDULE_FREE: "#8c510a",
 }
 FORM_COLORS = (ACCENT, "#e08214", "#1b7837", "#c51b7d", "#7b3294", REFERENCE)
 

@@ -4,12 +4,13 @@ import functools
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Float
 
+import optim
 from experiments.cooldown.config import Config
 from experiments.cooldown.endings import (
     CLAIMED,
@@ -21,6 +22,7 @@ from experiments.cooldown.endings import (
     WHOLE,
     Course,
     Ending,
+    ScheduleFree,
     Setting,
     Trial,
     contestants,
@@ -30,9 +32,10 @@ from experiments.study.options.metrics import curve_metric
 from experiments.study.running.runs import Runner, Runs
 from experiments.study.running.sweeping import Departure
 from experiments.study.storage.journal import Tally
-from experiments.study.training.programs import Program, final_metrics, trainer, trial_runner
+from experiments.study.training.programs import Program, Row, final_metrics, trainer, trial_runner
 
 Scores = Float[np.ndarray, "replicates"]
+Training = Callable[[Config, Row], dict[str, Any]]
 Chosen = Mapping[str | float, tuple[Setting, ...]]  # by what is compared, one a horizon
 
 
@@ -108,18 +111,22 @@ def evaluated(config: Config, runs: Runs) -> Callable[[str, Iterable[Setting]], 
     """(stage, settings) → the losses of each, a replicate each; +inf where a run diverged."""
     counts = dict.fromkeys((SCREEN, WHOLE), config.screen_replicates)
     counts |= dict.fromkeys((CONFIRM, SCRATCH), config.confirm_replicates)
-    evaluate = runs.evaluator(partial(runner, config, runs), config.metric, config.trunk_runs)
+    evaluators = {
+        training: runs.evaluator(partial(runner, training, config, runs), config.metric, config.trunk_runs)
+        for training in (trunk_training, schedule_free_training)
+    }
 
     def trials(stage: str, setting: Setting) -> list[Trial]:
         run, rate = setting.run(config), config.learning_rates[setting.place]
         return [Trial(stage, run, rate, replicate) for replicate in range(counts[stage])]
 
     def losses(stage: str, settings: Iterable[Setting]) -> dict[Setting, Scores]:
-        for place in range(len(config.learning_rates)):  # trunks of one learning rate are trained together
-            shared = [setting for setting in settings if setting.place == place]
+        places = range(len(config.learning_rates))  # trunks of one learning rate are trained together
+        for place, training in itertools.product(places, evaluators):
+            shared = [s for s in settings if (s.place, training_of(s.ending)) == (place, training)]
             made = dict.fromkeys(trial for setting in shared for trial in trials(stage, setting))
             if made:
-                evaluate(list(made))
+                evaluators[training](list(made))
         found = runs.journal.metrics(stage)
 
         def scores(setting: Setting) -> Scores:
@@ -132,9 +139,9 @@ def evaluated(config: Config, runs: Runs) -> Callable[[str, Iterable[Setting]], 
     return losses
 
 
-def runner(config: Config, runs: Runs) -> Runner:
-    """What trains all endings with one program: learning rates, and how the weights are averaged, are numbers
-    of a row."""
+def runner(training: Training, config: Config, runs: Runs) -> Runner:
+    """What trains all endings of a kind with one program: learning rates, and how the weights are averaged,
+    are numbers of a row."""
 
     @functools.cache
     def course(ending: Ending, horizon: int) -> Course:
@@ -142,30 +149,29 @@ def runner(config: Config, runs: Runs) -> Runner:
 
     def numbers(trial: Trial) -> dict[str, ArrayLike]:
         ending, horizon, _ = trial.setting
-        own_decay = ending.average_decay
         rates = trial.base_lr * np.asarray(course(ending, horizon).multipliers)
         return {
             "learning_rates": np.pad(rates, (0, config.longest - horizon)).astype(np.float32),
-            "average_decay": config.average_decay or 0.0 if own_decay is None else own_decay,
+            "average_decay": config.average_decay or 0.0,
+            **ending.average,
             "until": horizon,
         }
 
     def departure(trial: Trial) -> Departure:
         ending, horizon, place = trial.setting
         start = 0 if trial.stage in FROM_SCRATCH else course(ending, horizon).start
-        return Departure((trial.seed, place, ending.average_decay), start, horizon)
+        return Departure((trial.seed, place, *ending.average.values()), start, horizon)
 
     def train(row, data):
         trained = trainer(
             config,
             runs.workload,
             data,
-            config.transformation,
-            row["learning_rates"],
-            row["key"],
+            learning_rates=row["learning_rates"],
+            key=row["key"],
             batch_size=config.batch_size,
             evaluate_at=config.horizons,
-            average_decay=row["average_decay"],
+            **training(config, row),
         )
         return trained._replace(finish=lambda run: (trained.finish(run).metrics, row["until"]))
 
@@ -182,3 +188,21 @@ def runner(config: Config, runs: Runs) -> Runner:
 
     program = Program(train, columns, departure=departure)
     return trial_runner(lambda stage: program, numbers, runs.workload.data, config.seed)
+
+
+def training_of(ending: Ending) -> Training:
+    """What trains the runs that end so."""
+    return schedule_free_training if isinstance(ending, ScheduleFree) else trunk_training
+
+
+def trunk_training(config: Config, row: Row) -> dict[str, Any]:
+    """The options of `trainer` for steps that a trunk and its cooldowns take."""
+    return {"optimizer": config.transformation, "average_decay": row["average_decay"]}
+
+
+def schedule_free_training(config: Config, row: Row) -> dict[str, Any]:
+    """Those for schedule-free steps, which keep the average that is evaluated."""
+    return {
+        "optimizer": lambda rate: optim.schedule_free(config.without_momentum, rate, beta=row["beta"]),
+        "average_decay": None,
+    }

@@ -118,7 +118,7 @@ def critical_table(results: Results) -> Table[Variant]:
         }
 
     def bounds(laws: Mapping[str, Mapping[str, Estimate]]) -> str:
-        return ", ".join(f"{laws[form.name]['critical_batch'].value:.3g}" for form in FORMS[1:])
+        return ", ".join(as_text(laws[form.name]["critical_batch"].value) for form in FORMS[1:])
 
     def noise(variant: Variant) -> dict[str, Estimate]:
         scales = results.criticals[variant].noise

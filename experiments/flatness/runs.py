@@ -21,7 +21,7 @@ from experiments.study.running.sweeping import Departure
 from experiments.study.storage.journal import Tally
 from experiments.study.training.optimizers import OPTIMIZERS
 from experiments.study.training.programs import Program, trainer, trial_runner
-from experiments.study.training.tuning import CONFIRM, Setting, Trial, confirm, tune
+from experiments.study.training.tuning import CONFIRM, Setting, Trial, confirmed, tune
 from schedules.search import named_key
 
 SCORE = "validation_error"
@@ -87,7 +87,7 @@ def outcome(contestant: Contestant, config: Config, evaluate: Evaluate, runs: Ru
     centre = contestant.rules.centre
     if centre is None:
         setting, bracketed, screened = Setting(0, FIRST_RATE), True, np.inf
-        confirm(contestant, setting, config, evaluate)
+        confirmed(contestant, setting, config, evaluate)
     else:
         tuned = tune(contestant, centre, config, evaluate)
         setting, bracketed, screened = tuned.setting, tuned.bracketed, min(tuned.screened.values())

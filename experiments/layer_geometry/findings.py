@@ -12,7 +12,7 @@ from experiments.layer_geometry.runs import Results
 from experiments.study.showing.cells import NONE, as_text
 from experiments.study.showing.claims import tally
 from experiments.study.showing.findings import Findings, Part, drawn, facts
-from experiments.study.showing.standings import marks_note, rate_columns, standing_columns
+from experiments.study.showing.standings import marks_note, standing_columns, tuned_columns
 from experiments.study.showing.table import Column, Table, column
 from experiments.study.statistics.curves import typical
 from schedules.search import Estimate, Standing, median_estimate, verdict
@@ -97,7 +97,7 @@ def ranking(results: Results) -> Table[Standing]:
         results.standings,
         results.medians,
         metric,
-        inserted=rate_columns(),
+        inserted=tuned_columns(),
     )
     return Table("winners", columns, results.standings, title=CHOICE)
 

@@ -9,8 +9,8 @@ from experiments.study.showing.findings import Findings, Part, drawn, facts
 from experiments.study.showing.standings import (
     marks_note,
     not_bracketed,
-    rate_columns,
     standing_columns,
+    tuned_columns,
 )
 from experiments.study.showing.table import Table, column
 from schedules.search import Standing, verdict
@@ -47,7 +47,7 @@ def ranking(results: Results) -> Table[Standing]:
             results.standings,
             results.medians,
             metric,
-            inserted=rate_columns(),
+            inserted=tuned_columns(),
         ),
         column(
             "ms a step",

@@ -69,7 +69,7 @@ def score_against_parameters(results: Results, standing: Standing) -> bytes:
         _with_winner(ax, values, standing, results)
         ax.set_xlim(interval.low, interval.high)
         if interval.log:
-            ax.set_xscale("log")
+            log_scale(ax, "x", [interval.low, interval.high])
         ax.set_xlabel(name)
     _score_axis(figure, axes[0], results)
     legend_beside(figure, {"winner": ACCENT, "screened candidate": REFERENCE})

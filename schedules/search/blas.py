@@ -1,9 +1,15 @@
 """The threads of the linear algebra."""
 
 import functools
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from typing import ParamSpec, TypeVar
+
+import numpy as np
+
+STRIP = 64  # rows of a matrix that are computed together: a cache holds them
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -22,6 +28,14 @@ def on_one_thread(function: Callable[Arguments, Result]) -> Callable[Arguments, 
             return function(*args, **kwargs)
 
     return limited
+
+
+def by_strips(function: Callable[[slice], np.ndarray], rows: int) -> np.ndarray:
+    """What the function makes of strips of so many rows, one below the other: they are computed side by side,
+    with the same bits on any number of cores."""
+    strips = [slice(first, min(first + STRIP, rows)) for first in range(0, rows, STRIP)]
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        return np.concatenate(list(threads.map(function, strips)))
 
 
 @functools.cache

@@ -11,8 +11,8 @@ from jaxtyping import Float
 from scipy.linalg import cho_solve, cholesky
 from scipy.linalg.lapack import dpotri
 from scipy.optimize import minimize
-from scipy.spatial.distance import cdist
 
+from schedules.search.blas import by_strips
 from schedules.search.curve_runs import SEGMENTS, Runs
 
 ITERATIONS = 60
@@ -23,7 +23,6 @@ AMPLITUDE, SEED, NOISE, LENGTH = (-0.7, 1.0), (-2.3, 1.0), (-1.9, 1.0), (1.1, 0.
 OWN = 0.3  # the spread of a segment's ℓ about what all of them share
 GROUP = (0.0, 1.0)  # of the ℓ of another group, whose curve moves as one: √10 of it are a segment's
 CONSTANT = 1.0  # the prior variance κ of the level that all curves share
-STRIP = 64  # rows of a covariance that are computed together: a cache holds them
 
 
 class Parameters(NamedTuple):
@@ -47,31 +46,39 @@ class Parameters(NamedTuple):
         self, places: Float[np.ndarray, "rows axes"], others: Float[np.ndarray, "columns axes"]
     ) -> Float[np.ndarray, "rows columns"]:
         """Of the latent values at places."""
-        r = self.distances(places, others)
-        decay = self.amplitude**2 * np.exp(-r)
-        r *= 1 + r / 3  # in place: of many rows, most time goes to memory
-        r += 1
-        r *= decay
-        r += CONSTANT
-        return r
+        return by_strips(lambda strip: self.kernel(places[strip], others)[0], len(places))
 
-    def distances(
+    def kernel(
         self, places: Float[np.ndarray, "rows axes"], others: Float[np.ndarray, "columns axes"]
-    ) -> Float[np.ndarray, "rows columns"]:
-        """√5·|(z - z')/ℓ|."""
-        return cdist(np.sqrt(5) / self.lengths * places, np.sqrt(5) / self.lengths * others)
+    ) -> tuple[Float[np.ndarray, "rows columns"], ...]:
+        """The same, of few places, with r = √5·|(z - z')/ℓ| and a²·e^(-r)."""
+        scale = np.sqrt(5) / self.lengths
+        r, scaled = scale * places, scale * others
+        squares = np.sum(r**2, axis=1, keepdims=True)
+        r = r @ (-2 * scaled.T)  # |z|² - 2zz' + |z'|², in place: most time goes to memory
+        r += squares
+        r += np.sum(scaled**2, axis=1)
+        np.sqrt(np.maximum(r, 0, out=r), out=r)
+        decay = self.amplitude**2 * np.exp(-r)
+        latent = r / 3
+        latent += 1
+        latent *= r
+        latent += 1
+        latent *= decay
+        latent += CONSTANT
+        return latent, r, decay
 
     def root(self, runs: Runs) -> Float[np.ndarray, "means means"]:
         """The lower Cholesky factor of the covariance of the means."""
-        count = len(runs.values)
-        upper = np.empty((count, count))  # the triangle below is never read
-        for first in range(0, count, STRIP):
-            strip, rest = slice(first, first + STRIP), slice(first, count)
-            latent = self.covariance(runs.places[strip], runs.places[rest])
-            upper[strip, rest] = latent + self.seed**2 * runs.shares[strip] @ runs.shares[rest].T
-        own = self.noise**2 / runs.counts + JITTER * self.amplitude**2
-        upper[np.diag_indices(count)] += own
-        return cholesky(upper.T, lower=True, overwrite_a=True, check_finite=False)
+        return self.factor(self.covariance(runs.places, runs.places), runs)
+
+    def factor(
+        self, latent: Float[np.ndarray, "means means"], runs: Runs
+    ) -> Float[np.ndarray, "means means"]:
+        """The same from the covariance of the latent values, which it overwrites."""
+        latent += (self.seed**2 * runs.shares) @ runs.shares.T
+        latent[np.diag_indices_from(latent)] += self.noise**2 / runs.counts + JITTER * self.amplitude**2
+        return cholesky(latent.T, lower=True, overwrite_a=True, check_finite=False)
 
 
 def prior(
@@ -114,16 +121,17 @@ def minus_log_posterior(
     """
     parameters = Parameters.of(logarithms)
     scaled = runs.places / parameters.lengths
-    r = parameters.distances(runs.places, runs.places)
-    decay = parameters.amplitude**2 * np.exp(-r)
-    root = parameters.root(runs)
+    latent, r, decay = parameters.kernel(runs.places, runs.places)
+    varied = latent - CONSTANT
+    root = parameters.factor(latent, runs)
     weights = cho_solve((root, True), runs.values)
-    lower, _ = dpotri(root, lower=True)  # a triangle of the inverse
-    inner = lower + np.tril(lower, -1).T - np.outer(weights, weights)
-    bent = inner * decay * 5 / 3 * (1 + r)
+    inner, _ = dpotri(root, lower=True)  # a triangle of the inverse
+    inner += np.tril(inner, -1).T
+    inner -= np.outer(weights, weights)
+    bent = 5 / 3 * inner * decay * (1 + r)
     gradient = np.concatenate(
         [
-            [np.sum(inner * decay * (1 + r + r**2 / 3)) + JITTER * parameters.amplitude**2 * np.trace(inner)],
+            [np.vdot(inner, varied) + JITTER * parameters.amplitude**2 * np.trace(inner)],
             [parameters.seed**2 * np.sum(runs.shares * (inner @ runs.shares))],
             [parameters.noise**2 * np.sum(np.diag(inner) / runs.counts)],
             bent.sum(axis=1) @ scaled**2 - np.sum(scaled * (bent @ scaled), axis=0),

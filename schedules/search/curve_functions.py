@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 from scipy.linalg import cho_solve, cholesky
 
-from schedules.search.blas import on_one_thread
+from schedules.search.blas import by_strips, on_one_thread
 from schedules.search.curve_fit import CONSTANT, JITTER, Parameters, minus_log_posterior, prior
 from schedules.search.curve_model import FITTED, CurveModel
 from schedules.search.curve_runs import Runs, Values, learning_rates, places_of
@@ -113,5 +113,10 @@ class _Group(NamedTuple):
         return group._replace(weights=cho_solve((model.root, True), rest))
 
     def __call__(self, places: Float[np.ndarray, "curves axes"]) -> Float[np.ndarray, "curves functions"]:
-        features = np.cos(places @ self.frequencies + self.phases) @ self.amplitudes + self.level
-        return features + self.parameters.covariance(places, self.runs.places) @ self.weights
+        def values(strip: slice) -> Float[np.ndarray, "rows functions"]:
+            # cosines of float64 take ten times as long, and the features are an approximation
+            angles = (places[strip] @ self.frequencies + self.phases).astype(np.float32)
+            latent, *_ = self.parameters.kernel(places[strip], self.runs.places)
+            return np.cos(angles) @ self.amplitudes + self.level + latent @ self.weights
+
+        return by_strips(values, len(places))

@@ -89,6 +89,18 @@ REFUSALS = {
         "--forms 1-sqr": "'1-sqr' | '1-sqrt'",
         "--microbatches 3": "batch_size | multiple of microbatches | 4",
     },
+    "reversal": {
+        "--centres 1 2": "centres: must be one for each of sgd | (1.0, 2.0)",
+        "--families cosin": "'cosin' | 'cosine'",
+        "--microbatches 3": "batch_size | multiple of microbatches | 4",
+    },
+    "transfer": {
+        "--horizons 10 20": "horizons | at least 3 | (10, 20)",
+        "--batch-sizes 4 8": "batch_sizes | one or at least 3 | (4, 8)",
+        "--widths 8": "widths | linear_regression: option must be one of | 'width'",
+        "--batch-sizes 9": "batch_sizes | [1, 8] | 9",
+        "--microbatches 3": "batch_sizes | multiple of microbatches | 4",
+    },
     "loss_prediction": {
         "--curve-points 30 --num-steps 24": "num_steps | curve_points=30 | 24",
         "--best-fraction 0.1": "best_fraction | at least 3 of 12 | 0.1",
@@ -154,6 +166,20 @@ REFUSALS = {
         "--mix-probability 1 --late-share 0": "mix_probability | 1.0 | late_share | 0.0",
         "--gigabits 0 --latency-seconds -1": "gigabits | positive | latency_seconds | not negative",
         "--workload linear_regression": "workload | linear_regression | shared among workers",
+    },
+    "games": {
+        "--games sadle": "games | 'sadle' | 'saddle'",
+        "--methods adm": "methods | 'adm' | 'adam'",
+        "--turns random": "turns | random | alternating",
+        "--screen-replicates 1": "screen_replicates | at least 2 | 1",
+        "--noise -1": "noise | not negative | -1.0",
+    },
+    "grokking": {
+        "--remedies prayer": "remedies | 'prayer' | stablemax",
+        "--optimizers lion": "optimizers | 'lion' | muon",
+        "--curve-points 61": "curve_points | num_steps=60 | 61",
+        "--modulus 2 --train-share 0.2": "train_share | modulus=2 | 0.2",
+        "--weight-decay 0": "weight_decay | positive | 0.0",
     },
     "layer_geometry": {
         "--parts 5": "parts | batch_size=32 | 5",

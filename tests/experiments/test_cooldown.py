@@ -27,10 +27,10 @@ def folder(finished_studies):
     return finished_studies("cooldown").folder
 
 
-def multipliers(name, horizon, form=None, length=None, average_decay=None):
+def multipliers(name, horizon, form=None, length=None, **averaged):
     """Of a run, by the formulas."""
     rates = np.minimum(np.arange(horizon) / WARMUP, 1)
-    cooled = {"cooldown": [horizon], "WSD-S": HORIZONS, "averaged trunk": []}[name]
+    cooled = {"cooldown": [horizon], "WSD-S": HORIZONS}.get(name, [])
     for end in cooled:
         steps = end - WARMUP if length == 1 else int(length * end + 1e-9)
         rates[end - steps : end] = FORMS[form](np.arange(steps) / steps)
@@ -48,12 +48,18 @@ def plain_losses(run):
     root = np.asarray(workload.data, np.float64)
     init, order, _, _ = jax.random.split(key, 4)
     weights = np.asarray(workload.init(init), np.float64)
-    decay, path, losses = label.get("average_decay", 0.0), [], []
+    beta, decay, path, losses = label.get("beta", 0.0), label.get("average_decay", 0.0), [], []
+    average = weights
     for rate, rows in zip(rates, np.asarray(workload.indices(order, BATCH, HORIZONS[-1])), strict=False):
-        weights = weights - rate * DIMENSION * root[rows].T @ (root[rows] @ weights) / BATCH
+        point = (1 - beta) * weights + beta * average
+        weights = weights - rate * DIMENSION * root[rows].T @ (root[rows] @ point) / BATCH
         path.append(weights)
-        ages = decay ** np.arange(len(path))[::-1]
-        losses.append(np.mean((root @ (ages @ np.array(path) / np.sum(ages))) ** 2) / 2)
+        if "beta" in label:  # schedule-free: steps weigh as the squares of the highest rates so far
+            shares = np.maximum.accumulate(rates[: len(path)]) ** 2
+        else:
+            shares = decay ** np.arange(len(path))[::-1]
+        average = shares @ np.array(path) / np.sum(shares) if np.any(shares) else average
+        losses.append(np.mean((root @ average) ** 2) / 2)
     return np.array(losses)
 
 
@@ -61,7 +67,9 @@ def plain_losses(run):
 def test_runs_are_plain_loops_over_their_schedules(folder, stage):
     runs = [run for run in runs_of(folder) if run["stage"] == stage]
     assert len(runs) >= 15
-    for run in runs[::7]:
+    free = [run for run in runs if run["group"] == "schedule-free"]
+    assert bool(free) == (stage in ("screen", "confirm"))
+    for run in (*runs[::7], *free[:2]):
         losses, until = plain_losses(run), run["label"]["horizon"]
         assert run["score"] == pytest.approx(losses[-1], rel=1e-4)
         for horizon in HORIZONS:

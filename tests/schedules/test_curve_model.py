@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal, norm
 
-from schedules.search import curve_fit
+from schedules.search import blas, curve_fit
 from schedules.search.curve_model import CurveModel
 from schedules.search.curve_runs import Runs
 from tests.schedules.dense_process import (
@@ -126,7 +126,7 @@ def test_drawn_functions_depend_on_the_key():
     assert not np.isin(first, second).any()
 
 
-@pytest.mark.parametrize("count", [1, curve_fit.STRIP, 2 * curve_fit.STRIP + 7])
+@pytest.mark.parametrize("count", [1, blas.STRIP, 2 * blas.STRIP + 7])
 def test_the_factor_that_is_made_in_strips_is_that_of_the_whole_covariance(count):
     places, seeds = segment_logarithms(drawn_curves(count, seed=0), 0.2), [run // 5 for run in range(count)]
     runs = Runs.of(places, np.zeros(count), seeds)

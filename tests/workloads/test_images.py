@@ -71,6 +71,14 @@ def test_models_have_these_many_parameters_and_a_head(model):
     assert params["head"]["kernel"].shape == ({"mlp": 128, "cnn": 128}[model], 10)
 
 
+def test_the_mlp_is_as_wide_as_it_is_told():
+    params = jax.eval_shape(load("digits", width=5).init, jax.random.key(0))
+    assert sum(leaf.size for leaf in jax.tree.leaves(params)) == 64 * 5 + 5 + 5 * 10 + 10
+    for wrong in ({"width": 0}, {"width": 5, "model": "cnn"}):
+        with pytest.raises(ValueError, match="width must be at least 1, and of the mlp, got"):
+            load("digits", **wrong)
+
+
 def test_metrics_of_the_mlp_equal_numpy_in_float64():
     workload = load("digits")
     params = jax.jit(workload.init)(jax.random.key(1))

@@ -21,9 +21,10 @@ def as_text(value: Any) -> str:
     """
     if isinstance(value, np.generic):
         value = value.item()
+    number = value.value if isinstance(value, Estimate) else value
+    if isinstance(number, float) and math.isnan(number):
+        return "not known"
     if isinstance(value, Estimate):
-        if math.isnan(value.value):
-            return "not known"
         return f"{value.value:.3g} [{value.low:.3g}, {value.high:.3g}]"
     if value is None:
         return NONE

@@ -49,6 +49,11 @@ def holds(value: float) -> Bound:
     return Bound(f"interval holds {value:g}", lambda effect: effect.low <= value <= effect.high)
 
 
+def exactly(value: float) -> Estimate:
+    """An effect that is counted, and has no interval."""
+    return Estimate(value, value, value)
+
+
 class Claim(NamedTuple):
     """A claim about one subject.
 

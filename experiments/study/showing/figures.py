@@ -65,9 +65,9 @@ def as_png(figure: Figure) -> bytes:
 
 
 def legend_beside(figure: Figure, colors: dict[str, str]) -> None:
-    """A legend to the right of the panels, outside the data."""
+    """A legend to the right of the panels, outside the data and below the message, which may be as wide."""
     handles = [Line2D([], [], color=color, linewidth=3, label=label) for label, color in colors.items()]
-    figure.legend(handles=handles, loc="outside right upper", frameon=False, fontsize=9)
+    figure.legend(handles=handles, loc="outside right center", frameon=False, fontsize=9)
 
 
 def ranking(standings: Sequence[Standing], baseline: str, score: str, message: str) -> bytes:

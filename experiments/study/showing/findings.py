@@ -22,7 +22,7 @@ table { border-collapse: collapse; font-size: 13px; margin: 1rem 0 }
 th, td { border-bottom: 1px solid #ddd; padding: .3rem .6rem; text-align: left; vertical-align: top }
 td:nth-child(n+3) { white-space: nowrap }
 th { background: #f5f5f5 }
-img { max-width: 100% }
+img { display: block; margin: 1rem 0; max-width: 100% }
 .verdict { font-size: 1.25rem; font-weight: 600 }
 .note { color: #666; margin: .2rem 0 }
 """

@@ -87,7 +87,7 @@ def shape_column(heading: str, candidate: Callable[[RowT], Candidate]) -> Column
     )
 
 
-def rate_columns() -> tuple[Column[Standing], ...]:
+def tuned_columns() -> tuple[Column[Standing], ...]:
     """The learning rate and decay of what was tuned."""
     return (
         rate_column(lambda standing: standing.winner),

@@ -1,6 +1,6 @@
 """The options that say what a schedule drives."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -53,12 +53,20 @@ class Optimized:
     @property
     def chain(self) -> Chain:
         """What makes the optimizer; independent decay is θ ← θ - decay · θ beside each update."""
-        optimizer = OPTIMIZERS[self.optimizer]
-        if self.decay_mode == "scaled":
-            return optimizer.chain(self.weight_decay, **self.betas)
-        decay = call("optax.add_decayed_weights", weight_decay=-self.weight_decay)
-        return Chain((*optimizer.chain(0.0, **self.betas).calls, decay))
+        return self._chain(self.betas)
 
     def transformation(self, schedule: optax.Schedule) -> optax.GradientTransformation:
         """What the schedule drives, but for clipping."""
         return self.chain(schedule)
+
+    def without_momentum(self, schedule: optax.Schedule) -> optax.GradientTransformation:
+        """The same, its momentum 0 where it takes one: what goes inside methods that have their own."""
+        momentum = OPTIMIZERS[self.optimizer].momentum
+        return self._chain({**self.betas, **({momentum: 0.0} if momentum else {})})(schedule)
+
+    def _chain(self, changes: Mapping[str, float]) -> Chain:
+        optimizer = OPTIMIZERS[self.optimizer]
+        if self.decay_mode == "scaled":
+            return optimizer.chain(self.weight_decay, **changes)
+        decay = call("optax.add_decayed_weights", weight_decay=-self.weight_decay)
+        return Chain((*optimizer.chain(0.0, **changes).calls, decay))

@@ -181,6 +181,11 @@ class Tuned(NamedTuple):
 Evaluate = Callable[[Sequence[Trial]], Mapping[Trial, float]]
 
 
+def setting_at(half_doublings: int, centre: float, decay: float | None = None) -> Setting:
+    """The setting of that place around a centre."""
+    return Setting(half_doublings, centre * 2 ** (half_doublings / 2), decay)
+
+
 def tune(contestant: Contestant, centre: float, budget: RateBudget, evaluate: Evaluate) -> Tuned:
     """Spend the budget on a contestant, and score its best setting with fresh seeds.
 
@@ -204,14 +209,14 @@ def tune(contestant: Contestant, centre: float, budget: RateBudget, evaluate: Ev
         best,
         min(tried) < best.half_doublings < max(tried) and bool(np.isfinite(screened[best])),
         screened,
-        confirm(contestant, best, budget, evaluate),
+        confirmed(contestant, best, budget, evaluate),
     )
 
 
-def confirm(
+def confirmed(
     contestant: Contestant, setting: Setting, budget: RateBudget, evaluate: Evaluate
 ) -> Float[np.ndarray, "replicates"]:
-    """The scores of a contestant in a setting, by the budget's fresh seeds."""
+    """The scores of the fresh seeds, which all contestants share, in a setting: the best, or another's."""
     decay_number = budget.tuned_decays.index(setting.decay)
     trials = _trials(CONFIRM, contestant, setting, decay_number, budget.confirm_replicates)
     scores = evaluate(trials)
@@ -252,7 +257,7 @@ def _screen(
     contestant: Contestant, centre: float, places: Sequence[int], budget: RateBudget, evaluate: Evaluate
 ) -> dict[Setting, float]:
     settings = {
-        Setting(place, centre * 2 ** (place / 2), decay): number
+        setting_at(place, centre, decay): number
         for place in places
         for number, decay in enumerate(budget.tuned_decays)
     }
