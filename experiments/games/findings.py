@@ -68,7 +68,7 @@ def rankings(results: Results) -> Table[Placed]:
         column("distance, interval", distance=lambda row: row.standing.score),
         *change_columns((REFERENCE,), Scale.RELATIVE, lambda row: row.standing),
         column("modes", modes=modes),
-        column("in the choice", chosen_by=lambda row: screened(row.standing)),
+        column("chosen by", chosen_by=lambda row: screened(row.standing)),
         column("diverged", diverged=lambda row: row.standing.diverged),
         column(ties_with_best=lambda row: row.standing.ties_with_best),
     )
@@ -101,8 +101,8 @@ def notes(results: Results) -> list[str]:
     return [
         marks_note(config.confirm_replicates, config.confidence),
         f"Every method was tuned with the same {config.tuning_runs} runs in every game:"
-        f" {config.first_rates + config.more_rates} learning rates, {config.screen_replicates} seeds. 'In the"
-        " choice' is the distance that chose the learning rate.",
+        f" {config.first_rates + config.more_rates} learning rates, {config.screen_replicates} seeds."
+        " 'Chosen by' is the distance there.",
         "Selection is of one method among its own settings, a mean over methods: told is what the runs say"
         " that chose, kept what other seeds of the same settings say.",
         f"{results.tally}",
