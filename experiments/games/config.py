@@ -1,6 +1,6 @@
 """What is compared: methods of both players, in several games."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Annotated, ClassVar, NamedTuple
@@ -12,6 +12,7 @@ from experiments.study.training.tuning import RateBudget
 from workloads.game import Turns
 
 REFERENCE = "sgd"
+SADDLE, BILINEAR, GAN = "saddle", "bilinear", "gan"
 
 
 class Centres(NamedTuple):
@@ -23,7 +24,7 @@ class Centres(NamedTuple):
 
 
 CENTRES: Mapping[str, Centres] = MappingProxyType(
-    {"saddle": Centres(0.002, 0.01), "bilinear": Centres(0.1, 0.01), "gan": Centres(0.02, 0.005)}
+    {SADDLE: Centres(0.002, 0.01), BILINEAR: Centres(0.1, 0.01), GAN: Centres(0.02, 0.005)}
 )
 
 
@@ -67,6 +68,20 @@ class Config(RateBudget, Selection, StudyConfig):
     """Steps in a run; in each, both players move."""
     screen_replicates: Several = 2
     confirm_replicates: Count = 16
+
+    def joint_problems(self) -> Iterator[str]:
+        yield from super().joint_problems()
+        if self.sound("few_settings", "many_settings") and self.many_settings <= self.few_settings:
+            yield (
+                f"many_settings: must be above few_settings={self.few_settings}, got {self.many_settings}."
+            )
+
+    def unused(self) -> Iterator[tuple[str, str]]:
+        yield from super().unused()
+        if GAN not in self.games:
+            yield from ((name, f"{GAN} is not among the games") for name in ("batch_size", "width"))
+        if self.games == (GAN,):
+            yield "noise", f"{GAN} has none"
 
     @property
     def compared(self) -> tuple[str, ...]:

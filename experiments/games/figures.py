@@ -57,20 +57,19 @@ def rates(results: Results) -> bytes:
 
 
 def selection(results: Results) -> bytes:
-    """The mean score of the best of so many settings over that of the few, a mean over methods."""
+    """The geometric mean score of the best of so many settings over that of the few, a mean over methods."""
     config, averaged = results.config, results.config.averaged_settings
     figure, axes = panels([*results.standings], columns=3, sharey=True)
     figure.set_size_inches(9, 3.2)
-    counts = np.unique(np.geomspace(averaged, 2 * config.many_settings, 24).astype(int))
+    counts = np.unique(np.geomspace(config.few_settings, 2 * config.many_settings, 24).astype(int))
     for ax, scores in zip(axes, results.screened.values(), strict=True):
-        means = np.array([[best_mean(v, int(n), averaged) for n in counts] for v in scores.values()])
-        few = np.array([best_mean(v, config.few_settings, averaged) for v in scores.values()])
-        told, kept = np.nanmean(means / few[:, None, :], axis=0).T
+        levels = [[best_mean(np.log(v), int(n), averaged) for n in counts] for v in scores.values()]
+        levels = np.array(levels) - np.array(levels)[:, :1]
+        told, kept = np.nanmean(np.exp(levels), axis=0).T
         ax.plot(counts, kept, color=REFERENCE)
         ax.plot(counts, told, color=ACCENT)
         ax.axhline(1, color=CONTEXT, zorder=0)
-        for count in (config.few_settings, config.many_settings):
-            ax.axvline(count, color=CONTEXT, zorder=0)
+        ax.axvline(config.many_settings, color=CONTEXT, zorder=0)
         log_scale(ax, "x", counts)
     figure.supxlabel(f"settings of which the best {averaged} are told", fontsize=9)
     axes[0].set_ylabel(f"mean distance over that of {config.few_settings}", fontsize=9)

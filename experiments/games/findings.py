@@ -1,6 +1,7 @@
 """What is told of the games: who comes nearest, whether conjugate gradients help, what selection is worth."""
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from experiments.games import figures
 from experiments.games.config import REFERENCE
@@ -23,15 +24,21 @@ from schedules.search import Estimate, Scale, Standing, median_change
 LOOKING_AHEAD = ("extragradient", "optimistic")
 
 
+class Placed(NamedTuple):
+    """A method's place in a game."""
+
+    game: str
+    standing: Standing
+
+
 def present(results: Results) -> Findings:
-    """A table a game, with what became of the claims."""
+    """The methods in every game, with what became of the claims."""
     config, judged = results.config, claims(results)
-    tables = [ranking(game, results) for game in results.standings]
     images = drawn(results, figures.scores, figures.rates, figures.selection)
     return Findings(
         f"{', '.join(config.games)}; {config.num_steps:,} {config.turns} steps",
         verdict(results, judged),
-        [Part("", [*tables, gain_table(results), *notes(results), *images])],
+        [Part("", [rankings(results), gain_table(results), *notes(results), *images])],
         judged,
         facts(config, "turns", "num_steps", "confidence"),
     )
@@ -43,22 +50,29 @@ def verdict(results: Results, judged: Sequence[Claim]) -> str:
     return f"Nearest: {', '.join(nearest)}. {tally(judged)}"
 
 
-def ranking(game: str, results: Results) -> Table[Standing]:
-    """A row a method, the nearest first."""
-    medians, ranked = results.medians[game], results.standings[game]
-    modes = column("modes", modes=lambda standing: medians[standing.name]["modes"])
+def rankings(results: Results) -> Table[Placed]:
+    """A row a method in a game, the nearest first in each."""
+    rows = [Placed(game, standing) for game, ranked in results.standings.items() for standing in ranked]
+
+    def modes(row: Placed) -> float | None:
+        return results.medians[row.game][row.standing.name].get("modes")
 
     columns = (
-        column("method", shown=marked_name, method=lambda standing: standing.name),
-        rate_column(lambda standing: standing.winner),
-        column("distance, interval", distance=lambda standing: standing.score),
-        *change_columns((REFERENCE,), ranked[0].scale),
-        *[modes] * ("modes" in medians[REFERENCE]),
-        column("in the choice", chosen_by=lambda standing: screened(standing)),
-        column("diverged", diverged=lambda standing: standing.diverged),
-        column(ties_with_best=lambda standing: standing.ties_with_best),
+        column("game", game=lambda row: row.game),
+        column(
+            "method",
+            shown=lambda row: marked_name(row.standing),
+            method=lambda row: row.standing.name,
+        ),
+        rate_column(lambda row: row.standing.winner),
+        column("distance, interval", distance=lambda row: row.standing.score),
+        *change_columns((REFERENCE,), Scale.RELATIVE, lambda row: row.standing),
+        column("modes", modes=modes),
+        column("chosen by", chosen_by=lambda row: screened(row.standing)),
+        column("diverged", diverged=lambda row: row.standing.diverged),
+        column(ties_with_best=lambda row: row.standing.ties_with_best),
     )
-    return Table(game, columns, ranked, title=game)
+    return Table("standings", columns, rows)
 
 
 def gain_table(results: Results) -> Table[str]:
@@ -87,8 +101,8 @@ def notes(results: Results) -> list[str]:
     return [
         marks_note(config.confirm_replicates, config.confidence),
         f"Every method was tuned with the same {config.tuning_runs} runs in every game:"
-        f" {config.first_rates + config.more_rates} learning rates, {config.screen_replicates} seeds. 'In the"
-        " choice' is the distance that chose the learning rate.",
+        f" {config.first_rates + config.more_rates} learning rates, {config.screen_replicates} seeds."
+        " 'Chosen by' is the distance there.",
         "Selection is of one method among its own settings, a mean over methods: told is what the runs say"
         " that chose, kept what other seeds of the same settings say.",
         f"{results.tally}",

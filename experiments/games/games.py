@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from experiments.games.config import Config
+from experiments.games.config import BILINEAR, GAN, SADDLE, Config
 from experiments.games.samples import covered_modes, mixture, sliced_wasserstein
 from workloads import Game
 
@@ -102,5 +102,5 @@ def _zero_sum(
 
 
 GAMES: Mapping[str, Callable[[Config], Game]] = MappingProxyType(
-    {"saddle": saddle, "bilinear": bilinear, "gan": gan}
+    {SADDLE: saddle, BILINEAR: bilinear, GAN: gan}
 )

@@ -16,7 +16,7 @@ from experiments.study.running.runs import Runner, Runs
 from experiments.study.storage.journal import Journal, Tally
 from experiments.study.training.programs import Program, trial_runner
 from experiments.study.training.tuning import CONFIRM, SCREEN, Named, Tuned, tune
-from schedules.search import Standing, standings
+from schedules.search import Scale, Standing, standings
 from workloads import play
 
 DISTANCE = "distance"  # what all games are scored by: from the equilibrium, or of samples
@@ -46,7 +46,7 @@ def conclude(config: Config, runs: Runs) -> Results:
     ranked, medians, scores = {}, {}, {}
     for game in config.games:
         tuned = {method: tuned_in(game, method, config, runs) for method in config.compared}
-        ranked[game] = standings(tuned, (REFERENCE,), config.confidence)
+        ranked[game] = standings(tuned, (REFERENCE,), config.confidence, Scale.RELATIVE)
         found = runs.journal.medians(CONFIRM)
         medians[game] = {method: found[contestant(game, method).name] for method in tuned}
         scores[game] = {method: screened(game, method, runs.journal) for method in tuned}

@@ -35,13 +35,13 @@ class Gain(NamedTuple):
 
 
 def selection_gain(scores: Sequence[Scores], options: Selection, confidence: float) -> Gain:
-    """The mean over methods, each of which is compared with itself; those that always diverged say
-    nothing."""
+    """The mean over methods, each of which is compared with itself by geometric means; those that always
+    diverged say nothing."""
 
     def least(count: int) -> Float[np.ndarray, "methods 2"]:
-        return np.array([best_mean(values, count, options.averaged_settings) for values in scores])
+        return np.array([best_mean(np.log(values), count, options.averaged_settings) for values in scores])
 
-    gains = 1 - least(options.many_settings) / least(options.few_settings)
+    gains = -np.expm1(least(options.many_settings) - least(options.few_settings))
     gains = gains[np.isfinite(gains).all(axis=1)]
     if not len(gains):
         return Gain(UNKNOWN, UNKNOWN)

@@ -100,6 +100,11 @@ class Config(RateBudget, StudyConfig):
         if self.sound("modulus", "train_share") and self.train_pairs < 1:
             yield f"train_share: must leave a pair of modulus={self.modulus}, got {self.train_share}."
 
+    def unused(self) -> Iterator[tuple[str, str]]:
+        yield from super().unused()
+        if DECAY not in self.remedies:
+            yield "weight_decay", f"{DECAY} is not among the remedies"
+
     @property
     def train_pairs(self) -> int:
         """How many, all of which are a batch."""

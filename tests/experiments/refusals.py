@@ -172,6 +172,7 @@ REFUSALS = {
         "--methods adm": "methods | 'adm' | 'adam'",
         "--turns random": "turns | random | alternating",
         "--screen-replicates 1": "screen_replicates | at least 2 | 1",
+        "--many-settings 25": "many_settings | few_settings=25 | 25",
         "--noise -1": "noise | not negative | -1.0",
     },
     "grokking": {
