@@ -7,6 +7,9 @@ It is the steepest-descent direction under the spectral norm. Three methods comp
   ("standard", K. Jordan, 2024) or a list of them;
 - `PolarExpress`: the same iteration with the coefficients that are optimal step by step
   (N. Amsel et al., arXiv:2505.16932).
+
+Both take their steps on the short square Gram matrix A where that is faster and as exact (Gram Newton–Schulz;
+J. Zhang, N. Amsel, B. Chen and T. Dao, 2026), and start from a fresh one before rounding errors explode.
 """
 
 import itertools

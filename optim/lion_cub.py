@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int, Int8, PyTree
 
 from optim.momentum import scale_by_momentum
 from optim.options import check_choice, check_number
-from optim.step import COUPLED, Decay, descend
+from optim.step import COUPLED, Decay
 from optim.workers import AxisName, check_axis, mean_over, own
 
 MOST = 127  # of an int8
@@ -97,7 +97,7 @@ def lion_cub(
             momentum = jax.lax.cond(count % sync_every == 0, average, lambda m: m, momentum)
         return optax.tree.cast_like(directions, updates), LionCubState(momentum, count)
 
-    step = descend(learning_rate, decay.fraction(weight_decay, learning_rate), decay.mask)
+    step = decay.step(learning_rate, weight_decay)
     return optax.chain(optax.GradientTransformation(init, update), step)
 
 
@@ -141,7 +141,7 @@ def distributed_signum(
         signs = _agreed_signs(averages, axis_name, workers, "vote")
         return optax.tree.cast_like(signs, updates), state
 
-    step = descend(learning_rate, decay.fraction(weight_decay, learning_rate), decay.mask)
+    step = decay.step(learning_rate, weight_decay)
     return optax.chain(optax.GradientTransformation(init, update), step)
 
 

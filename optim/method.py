@@ -8,7 +8,7 @@ from jax.typing import ArrayLike
 
 from optim.options import check_number
 from optim.routing import BY_NAME, Kind, Routing, routed
-from optim.step import COUPLED, Decay, descend
+from optim.step import COUPLED, Decay
 
 ADAM = optax.scale_by_adam()
 
@@ -37,14 +37,9 @@ def matrix_method(
         check_number("fallback_learning_rate", fallback_learning_rate, 0)
     other_rate = learning_rate if fallback_learning_rate is None else fallback_learning_rate
     followed = learning_rate if decay.coupling == "schedule" else other_rate
-
-    def step(rate, fraction):
-        return descend(rate, fraction, decay.mask, cautious=decay.cautious)
-
-    matrix_step = step(learning_rate, decay.fraction(weight_decay, learning_rate))
-    other_step = step(other_rate, decay.fraction(fallback_weight_decay, followed))
-    others = optax.chain(fallback, other_step)
-    return routed(optax.chain(*direction, matrix_step), others, routing, kinds=kinds)
+    step = decay.step(learning_rate, weight_decay)
+    other_step = decay.step(other_rate, fallback_weight_decay, followed)
+    return routed(optax.chain(*direction, step), optax.chain(fallback, other_step), routing, kinds=kinds)
 
 
 def with_arguments_of(target: Callable) -> Callable[[Callable], Callable]:

@@ -16,8 +16,9 @@ class Placement(NamedTuple):
       shape: rows and columns of each, as its leaf has them.
       matrices: how many they are.
       owned: how many of them a device computes, whose FLOPs are that share of those of one device alone.
-      collectives: that move the batch in a step, of leaves sharded over every axis of the mesh.
-      received: bytes that they bring to each device, its own part counted.
+      collectives: that move the batch in a step, where rows and columns, or what a low-rank method keeps of
+        them, are sharded over every axis of the mesh.
+      received: bytes that these bring to each device, its own part counted.
     """
 
     shape: tuple[int, int]

@@ -5,7 +5,7 @@ from jax.typing import ArrayLike
 
 from optim.momentum import scale_by_momentum
 from optim.options import check_number
-from optim.step import COUPLED, Decay, descend
+from optim.step import COUPLED, Decay
 
 
 def sign_descent(
@@ -61,5 +61,5 @@ def signum(
     return optax.chain(
         scale_by_momentum(momentum, nesterov=nesterov, dtype=momentum_dtype),
         optax.scale_by_sign(),
-        descend(learning_rate, decay.fraction(weight_decay, learning_rate), decay.mask),
+        decay.step(learning_rate, weight_decay),
     )

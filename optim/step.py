@@ -72,6 +72,16 @@ class Decay:
         check_number("the learning rate times weight_decay", factor * learning_rate, 0, 1)
         return factor * learning_rate
 
+    def step(
+        self,
+        learning_rate: optax.ScalarOrSchedule,
+        weight_decay: ArrayLike,
+        followed: optax.ScalarOrSchedule | None = None,
+    ) -> optax.GradientTransformation:
+        """`descend` with this decay, which follows another learning rate where one is `followed`."""
+        fraction = self.fraction(weight_decay, learning_rate if followed is None else followed)
+        return descend(learning_rate, fraction, self.mask, cautious=self.cautious)
+
 
 COUPLED = Decay()
 

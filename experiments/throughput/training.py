@@ -20,7 +20,7 @@ from workloads import Workload
 from workloads.convolution import image_patches
 from workloads.images import CIFAR_CNN, CNN, ImageData, classification
 from workloads.text import TextData, evenly_spread, language_model
-from workloads.transformer import SIZES, Transformer
+from workloads.transformer import SIZES, Size, Transformer
 from workloads.workload import subset_indices
 
 EXAMPLES = 1024  # in a random data set
@@ -44,9 +44,9 @@ def images(model: nn.Module, *shape: int) -> Workload:
     return classification(ImageData(pixels, labels, pixels[:1], labels[:1]), model)
 
 
-def tokens(num_tokens: int, size: str) -> Workload:
-    """A transformer of a named size on blocks of random tokens."""
-    model = Transformer(num_tokens, **SIZES[size]._asdict())
+def tokens(num_tokens: int, size: Size) -> Workload:
+    """A transformer of that size on blocks of random tokens."""
+    model = Transformer(num_tokens, **size._asdict())
     ids = np.random.default_rng(0).integers(0, num_tokens, (EXAMPLES, model.context + 1))
     blocks = jnp.asarray(ids, jnp.uint8 if num_tokens <= 256 else jnp.uint16)
     data = TextData(blocks, blocks[:1])
@@ -63,8 +63,8 @@ SETTINGS = (
     Setting("digits CNN", lambda: workloads.load("digits", model="cnn"), 64, 200),
     Setting("MNIST CNN", lambda: images(CIFAR_CNN, 28, 28, 1), 64, 60),
     Setting("CIFAR-10 CNN", cifar10_cnn, 64, 60),
-    Setting("transformer, width 64, 2 layers, context 64", lambda: tokens(84, "laptop"), 16, 60),
-    Setting("transformer, width 128, 6 layers, context 256", lambda: tokens(8192, "paper"), 4, 3),
+    Setting("transformer, width 64, 2 layers, context 64", lambda: tokens(84, SIZES["laptop"]), 16, 60),
+    Setting("transformer, width 128, 6 layers, context 256", lambda: tokens(8192, SIZES["paper"]), 4, 3),
 )
 
 

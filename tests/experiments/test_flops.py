@@ -77,7 +77,7 @@ def test_training_step_of_a_transformer():
     """Twelve width² weights a block, the head, and two products of attention, all three times."""
     vocabulary, batch = 50, 4
     width, layers, _, time = SIZES["laptop"]
-    setting = Setting("", lambda: tokens(vocabulary, "laptop"), batch, steps=1)
+    setting = Setting("", lambda: tokens(vocabulary, SIZES["laptop"]), batch, steps=1)
     weights = batch * time * (layers * 12 * width**2 + width * vocabulary)
     attention = layers * batch * 2 * time * time * width
     assert step_flops(setting) == 3 * 2 * (weights + attention)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec
 
 from geometry import NewtonSchulz
 from optim import describe, dion, muon, scale_by_polar
@@ -89,7 +89,7 @@ def test_experts_that_their_devices_own_already_stay_where_they_are(kind):
 def test_the_plan_of_twelve_layers_on_eight_devices():
     params = kernels(mesh_of((8,)), ROWS, ((12, (256, 256)), (12, (256, 1024))))
     with pytest.warns(UserWarning, match="no leaf was recognised as the output head"):
-        description = describe(muon(0.02), params)
+        description = describe(muon(0.02, polar=ONE_STEP), params)
     # two matrices there and back, in float32
     square, wide = (2 * 2 * 4 * 256 * columns for columns in (256, 1024))
     assert description.batches == (
@@ -100,6 +100,28 @@ def test_the_plan_of_twelve_layers_on_eight_devices():
         "12 of 256×1024  2         17%           2            4.19",
         "12 of 256×256   2         17%           2            1.05",
     ]
+
+
+def test_the_plan_of_a_scanned_mixture_of_experts():
+    """24 layers of 8 experts each, on a machine that need not be there."""
+    mesh = AbstractMesh((2, 4), ("x", "y"), axis_types=(AxisType.Auto,) * 2)
+    params = {
+        "layers": {
+            "query": {"kernel": leaf((24, 64, 4, 16), mesh, PartitionSpec(None, "x", "y"))},
+            "experts": {"wi": leaf((24, 8, 64, 256), mesh, PartitionSpec(None, None, "x", "y"))},
+        },
+        "head": {"kernel": leaf((64, 96), mesh, PartitionSpec("x", "y"))},
+    }
+    description = describe(muon(0.02, polar=ONE_STEP), params)
+    assert [(leaf.path, leaf.route) for leaf in description.leaves] == [
+        ("head/kernel", "head"),
+        ("layers/experts/wi", "hidden"),
+        ("layers/query/kernel", "hidden"),
+    ]
+    assert description.batches == (  # there and back over two axes, in float32
+        Placement((64, 256), 24 * 8, 24, 4, 4 * 24 * 4 * 64 * 256),
+        Placement((64, 64), 24, 3, 4, 4 * 3 * 4 * 64 * 64),
+    )
 
 
 def test_a_low_rank_method_moves_its_buffer_and_warm_starts_too():

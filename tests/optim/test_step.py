@@ -1,5 +1,7 @@
 """The last link of every method against its closed forms, and its weight decay's three couplings."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,7 @@ import optax
 import pytest
 from ml_dtypes import bfloat16
 
-from optim import Decay, descend
+from optim import Decay, descend, lion_cub, sign_descent, spectral_descent
 
 LAMBDA, PEAK = 0.25, 0.5
 
@@ -42,6 +44,17 @@ def test_cautious_decay_takes_only_from_weights_that_the_step_makes_smaller():
     tx = descend(0.25, Decay("independent").fraction(0.5, 0.25), cautious=True)
     update, _ = tx.update(jnp.asarray(direction), tx.init(jnp.asarray(weight)), jnp.asarray(weight))
     np.testing.assert_array_equal(update, expected)
+
+
+METHODS = (sign_descent, spectral_descent, functools.partial(lion_cub, axis_name=None, workers=1))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_decays_cautiously_where_told(method):
+    params, gradients = ({"dense": {"kernel": jnp.float32(row)}} for row in ([[2, -2]], [[1, 1]]))
+    kinds = (method(0.5, weight_decay=0.5, decay=Decay(cautious=True)), method(0.5, weight_decay=0.0))
+    cautious, plain = (tx.update(gradients, tx.init(params), params)[0]["dense"]["kernel"] for tx in kinds)
+    np.testing.assert_allclose(cautious - plain, [[-0.5, 0]], atol=1e-6)
 
 
 @pytest.mark.parametrize("coupling", FRACTIONS)
