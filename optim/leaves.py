@@ -76,10 +76,10 @@ def _in_batches(
     def turned(stack, *known):
         return function(wide(stack), *known)
 
-    apart = [place for place, stack in enumerate(stacks) if fills(mesh, len(stack))]
-    joined = [place for place in range(len(stacks)) if place not in apart]
+    filling = [place for place, stack in enumerate(stacks) if fills(mesh, len(stack))]
+    joined = [place for place in range(len(stacks)) if place not in filling]
     results: list[Any] = [None] * len(stacks)
-    for places in (joined, *([place] for place in apart)):
+    for places in (joined, *([place] for place in filling)):
         shared = by_owners(turned, mesh, joined=places is joined)
         chosen = [[column[place] for place in places] for column in (stacks, *columns)]
         for place, *parts in zip(places, *in_equal_batches(shared, *chosen), strict=True):

@@ -32,17 +32,17 @@ def delays(results: Results) -> bytes:
     config = results.config
     figure, ax = chart(8, 1.4 + 0.32 * len(results.outcomes))
     outcomes = sorted(results.outcomes.values(), key=lambda outcome: np.median(outcome.tuned.scores))
-    beyond = 1.25 * config.num_steps
+    edge = 1.25 * config.num_steps
 
     def shown(values):
-        return np.minimum(median_estimate(values, config.confidence), beyond)
+        return np.minimum(median_estimate(values, config.confidence), edge)
 
     for place, outcome in enumerate(outcomes):
         fitted, generalised = shown(outcome.fitted), shown(outcome.generalised)
         ax.plot([fitted[0], generalised[0]], [place, place], color=CONTEXT, linewidth=1, zorder=0)
         for (value, low, high), color in ((fitted, FITTED), (generalised, GENERALISED)):
             ax.plot([low, high], [place, place], color=color, linewidth=3)
-            ax.plot(value, place, "o" if value < beyond else ">", color=color)
+            ax.plot(value, place, "o" if value < edge else ">", color=color)
     ax.axvline(config.num_steps, color=CONTEXT, linestyle="--", zorder=0)
     ax.set_yticks(range(len(outcomes)), [outcome.contestant.name for outcome in outcomes])
     ax.invert_yaxis()

@@ -85,9 +85,9 @@ def verdict(shares: dict[Kind, Share]) -> str:
     """The share of all optimizers together, in a sentence."""
 
     def told(rate_of: str) -> str:
-        together = [share for kind, share in shares.items() if kind.rate_of == rate_of]
-        surely, sure = sum(share.surely for share in together), sum(share.sure for share in together)
-        return f"{surely} of {sure} at {rate_of}"
+        chosen = [share for kind, share in shares.items() if kind.rate_of == rate_of]
+        reversals, orders = sum(share.surely for share in chosen), sum(share.sure for share in chosen)
+        return f"{reversals} of {orders} at {rate_of}"
 
     return f"Sure orders that surely reverse without retuning: {', '.join(map(told, RATES))} rate."
 

@@ -27,11 +27,11 @@ def optimum(tuned: Tuned, scale: Scale) -> Optimum:
     """
     rates, scores = np.array(sorted((s.learning_rate, score) for s, score in tuned.screened.items())).T
     best = int(np.argmin(scores))
-    around = slice(best - 1, best + 2)
-    levels = scale.levels(scores)[around]
+    neighbours = slice(best - 1, best + 2)
+    levels = scale.levels(scores)[neighbours]
     if not tuned.bracketed or not np.isfinite(levels).all():
         return Optimum(float(rates[best]), not tuned.bracketed)
-    return Optimum(float(np.exp(_vertex(np.log(rates[around]), levels))), censored=False)
+    return Optimum(float(np.exp(_vertex(np.log(rates[neighbours]), levels))), censored=False)
 
 
 class RateLaw(NamedTuple):
@@ -140,8 +140,8 @@ def _row(size: Size, config: Config) -> list[int]:
 
 def _vertex(x: Float[np.ndarray, "3"], y: Float[np.ndarray, "3"]) -> float:
     """Where the parabola through three points, the middle one not above the others, is lowest."""
-    before, after = (y[1] - y[0]) / (x[1] - x[0]), (y[2] - y[1]) / (x[2] - x[1])  # slopes
-    if after <= before:
+    rise, next_rise = (y[1] - y[0]) / (x[1] - x[0]), (y[2] - y[1]) / (x[2] - x[1])  # slopes
+    if next_rise <= rise:
         return float(x[1])  # all three are equal
     middles = (x[0] + x[1]) / 2, (x[1] + x[2]) / 2
-    return float(middles[0] - before * (middles[1] - middles[0]) / (after - before))
+    return float(middles[0] - rise * (middles[1] - middles[0]) / (next_rise - rise))

@@ -67,8 +67,8 @@ def conclude(config: Config, runs: Runs) -> Results:
         Transfer(pair, best_shape(pair.source, tuned).family, costs(*carried(pair, tuned)))
         for pair in pairs(config)
     ]
-    beyond = {family: costs(*extrapolated(family, places[family], tuned, config)) for family in fits}
-    return Results(config, tuned, fits, transfers, beyond, scale, runs.journal.tally())
+    extrapolations = {family: costs(*extrapolated(family, places[family], tuned, config)) for family in fits}
+    return Results(config, tuned, fits, transfers, extrapolations, scale, runs.journal.tally())
 
 
 def evaluator(config: Config, runs: Runs) -> Callable[[Size], Evaluate]:

@@ -66,10 +66,10 @@ def carried(pair: Pair, tuned: Mapping[Contestant, Tuned]) -> tuple[dict[str, Tr
     the best at the larger with its rate from the smaller.
     """
     found, best = best_shape(pair.source, tuned), best_shape(pair.target, tuned)
-    there = found.at(pair.target)
+    carried_shape = found.at(pair.target)
     trained = {
-        BOTH: (there, tuned[found].setting),
-        SHAPE: (there, tuned[there].setting),
+        BOTH: (carried_shape, tuned[found].setting),
+        SHAPE: (carried_shape, tuned[carried_shape].setting),
         RATE: (best, tuned[best.at(pair.source)].setting),
     }
     return trained, best

@@ -57,13 +57,13 @@ def test_the_transformers_logits_end_at_the_threshold():
         _, state = model.apply({"params": params}, ids, mutable="intermediates")
         return state["intermediates"]
 
-    before = largest(params)
-    (logits,) = jax.tree.leaves(before)
+    logits_of_both = largest(params)
+    (logits,) = jax.tree.leaves(logits_of_both)
     tx = qk_clip(float(np.min(logits)) / 2)
     zeros = jax.tree.map(jnp.zeros_like, params)
-    stepped, _ = tx.update(zeros, tx.init(params), params, max_logits=before)
-    (after,) = jax.tree.leaves(largest(optax.apply_updates(params, stepped)))
-    np.testing.assert_allclose(after, np.full(2, np.min(logits) / 2), rtol=1e-4)
+    stepped, _ = tx.update(zeros, tx.init(params), params, max_logits=logits_of_both)
+    (clipped,) = jax.tree.leaves(largest(optax.apply_updates(params, stepped)))
+    np.testing.assert_allclose(clipped, np.full(2, np.min(logits) / 2), rtol=1e-4)
 
 
 def test_the_largest_logits_are_those_of_the_past():

@@ -31,8 +31,8 @@ def leaf(shape, mesh, spec):
 def communicated(tx, params):
     """How often each collective stands in the compiled update, and the bytes that each device receives."""
     state = jax.eval_shape(tx.init, params)
-    out = jax.tree.map(lambda p: p.sharding, params)
-    update = jax.jit(lambda updates, state: tx.update(updates, state)[0], out_shardings=out)
+    layout = jax.tree.map(lambda p: p.sharding, params)
+    update = jax.jit(lambda updates, state: tx.update(updates, state)[0], out_shardings=layout)
     found = COLLECTIVE.findall(update.lower(params, state).compile().as_text())
     arrays = [array for shapes, _ in found for array in re.findall(r"(\w+)\[([\d,]*)\]", shapes)]
     received = sum(
