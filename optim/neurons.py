@@ -12,6 +12,7 @@ from geometry.matrices import leaf_path, leaves_by_path
 from geometry.precision import widened
 from optim.options import check_number
 from optim.routing import BY_NAME, Routing
+from optim.sharding import call_in_auto_mode
 from optim.state import beside_params
 
 
@@ -52,12 +53,12 @@ def scale_by_neuron_rms(
             zeros[path] = jnp.zeros(shape, jnp.promote_types(leaves[path].dtype, jnp.float32))
         return NeuronState(beside_params(zeros, params))
 
-    def update(updates, state, params=None):
+    def step(updates, mean_square):
         leaves, kept, directions = leaves_by_path(updates), {}, {}
         for path, view in routing.views(updates).items():
             direction, matrix = widened(jnp.asarray(leaves[path])), (*view.rows, *view.columns)
             square = jnp.mean(direction**2, axis=view.rows, keepdims=True)
-            kept[path] = decay * state.mean_square[path] + (1 - decay) * square
+            kept[path] = decay * mean_square[path] + (1 - decay) * square
             even = direction / (jnp.sqrt(kept[path]) + eps)
             norms = [jnp.sqrt(jnp.sum(x**2, axis=matrix, keepdims=True)) for x in (direction, even)]
             directions[path] = norms[0] / jnp.where(norms[1] > 0, norms[1], 1) * even
@@ -65,7 +66,11 @@ def scale_by_neuron_rms(
         def scaled(key_path, update):
             return directions[leaf_path(key_path)].astype(update.dtype)
 
-        tree = jax.tree_util.tree_map_with_path(scaled, updates)
-        return tree, NeuronState(beside_params(kept, updates))
+        return jax.tree_util.tree_map_with_path(scaled, updates), beside_params(kept, updates)
+
+    def update(updates, state, params=None):
+        like = (updates, state.mean_square)
+        directions, kept = call_in_auto_mode(step, *like, like=like)
+        return directions, NeuronState(kept)
 
     return optax.GradientTransformation(init, update)

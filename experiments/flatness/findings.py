@@ -15,7 +15,7 @@ from schedules.search import Estimate, median_estimate
 
 
 def present(results: Results) -> Findings:
-    """A table for each comparison and share of flipped labels, with what became of the claims."""
+    """The errors, a table for each comparison and share of flipped labels, and what became of the claims."""
     config, judged = results.config, claims(results)
     tables = [outcomes_table(results, view, flipped) for view in VIEWS for flipped in config.flipped]
     images = drawn(results, figures.minima, figures.radii)
@@ -24,7 +24,7 @@ def present(results: Results) -> Findings:
         f" {config.batch_size}; {config.gradients} gradients or {config.num_steps} steps,"
         f" {config.schedule} schedule",
         f"{tally(judged)} {winners_text(results)}",
-        [Part("", [*tables, *notes(results), *images])],
+        [Part("", [errors_table(results), *tables, *notes(results), *images])],
         judged,
         facts(config, "confidence"),
     )
@@ -42,6 +42,24 @@ def winners_text(results: Results) -> str:
         for flipped in results.config.flipped
     ]
     return f"Least test error at {GRADIENTS}: {', '.join(found)}."
+
+
+def errors_table(results: Results) -> Table[str]:
+    """A row a method, the least test error at the largest share of flipped labels first."""
+    config = results.config
+
+    def error(flipped: float) -> Column[str]:
+        def estimate(method: str) -> Estimate:
+            scores = results.best(method, GRADIENTS, flipped).metrics[ERROR]
+            return median_estimate(scores, config.confidence)
+
+        return column(
+            f"test error, %, {flipped:.0%} flipped", percent_cell, **{f"test_error_{flipped:g}": estimate}
+        )
+
+    methods = [outcome.contestant.method for outcome in ranked(results, GRADIENTS, config.flipped[-1])]
+    columns = column("method", method=lambda method: method), *map(error, config.flipped)
+    return Table("errors", columns, methods)
 
 
 def outcomes_table(results: Results, view: str, flipped: float) -> Table[Outcome]:
