@@ -100,8 +100,7 @@ def contest_table(results: Results) -> Table[int]:
     against_cosine = changes(others, cosines, results)
 
     def against(name: str) -> Column[int]:
-        heading = f"{name}, {scale_of(results).unit}"
-        return column(heading, shown=lambda place: cell(change=against_cosine[name][place]))
+        return column(name, shown=lambda place: cell(change=against_cosine[name][place]))
 
     def settings(place: int) -> dict[str, dict[str, str | float]]:
         return {
@@ -123,9 +122,8 @@ def contest_table(results: Results) -> Table[int]:
         ),
         column(settings=settings),
     )
-    return Table(
-        "contest", columns, range(len(config.horizons)), title="Against a cosine tuned for its horizon"
-    )
+    title = f"Against a cosine tuned for its horizon, {scale_of(results).unit}"
+    return Table("contest", columns, range(len(config.horizons)), title=title)
 
 
 def search_table(results: Results) -> Table[int]:
