@@ -74,12 +74,12 @@ def screened(game: str, method: str, journal: Journal) -> Scores:
 
 def runner(game: str, method: str, config: Config) -> Runner:
     """What plays with that method: one compiled program, whose learning rate is a number of a row."""
-    played, rules = GAMES[game](config), METHODS[method]
+    played, chosen = GAMES[game](config), METHODS[method]
 
     def train(row, data):
         rates = jnp.full(config.num_steps, row["learning_rate"])
-        turns = "simultaneous" if rules.together else config.turns
-        return play(played, rules.build, rates, row["key"], turns=turns)
+        turns = "simultaneous" if chosen.together else config.turns
+        return play(played, chosen.build, rates, row["key"], turns=turns)
 
     program = Program(train, lambda metrics: metrics)
     return trial_runner(lambda stage: program, attrgetter("numbers"), (), config.seed, VECTORIZE)

@@ -32,21 +32,21 @@ def delays(results: Results) -> bytes:
     config = results.config
     figure, ax = chart(8, 1.4 + 0.32 * len(results.outcomes))
     outcomes = sorted(results.outcomes.values(), key=lambda outcome: np.median(outcome.tuned.scores))
-    edge = 1.25 * config.num_steps
+    limit = 1.25 * config.num_steps
 
     def shown(values):
-        return np.minimum(median_estimate(values, config.confidence), edge)
+        return np.minimum(median_estimate(values, config.confidence), limit)
 
     for place, outcome in enumerate(outcomes):
         fitted, generalised = shown(outcome.fitted), shown(outcome.generalised)
         ax.plot([fitted[0], generalised[0]], [place, place], color=CONTEXT, linewidth=1, zorder=0)
         for (value, low, high), color in ((fitted, FITTED), (generalised, GENERALISED)):
             ax.plot([low, high], [place, place], color=color, linewidth=3)
-            ax.plot(value, place, "o" if value < edge else ">", color=color)
+            ax.plot(value, place, "o" if value < limit else ">", color=color)
     ax.axvline(config.num_steps, color=CONTEXT, linestyle="--", zorder=0)
     ax.set_yticks(range(len(outcomes)), [outcome.contestant.name for outcome in outcomes])
     ax.invert_yaxis()
-    log_scale(ax, "x", [*config.curve_steps, beyond])
+    log_scale(ax, "x", [*config.curve_steps, limit])
     ax.set_xlabel(f"steps, median of {config.confirm_replicates} fresh seeds; > is beyond the horizon")
     return finished(
         figure, "How long from fitting to generalising?", {"fits": FITTED, "generalises": GENERALISED}

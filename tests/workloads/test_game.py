@@ -51,8 +51,8 @@ def extragradient(schedule):
 
     def update(updates, state, params, *, grad_fn):
         rate = schedule(state)
-        extrapolated = jax.tree.map(lambda w, g: w - rate * g, params, updates)
-        return jax.tree.map(lambda g: -rate * g, grad_fn(extrapolated)), state + 1
+        place = jax.tree.map(lambda w, g: w - rate * g, params, updates)
+        return jax.tree.map(lambda g: -rate * g, grad_fn(place)), state + 1
 
     return optax.GradientTransformationExtraArgs(lambda params: jnp.int32(0), update)
 
