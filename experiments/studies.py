@@ -21,6 +21,9 @@ QUESTIONS: Mapping[str, str] = MappingProxyType(
         "adaptive_batch_size": "Does a batch that grows with the noise save steps?",
         "layer_geometry": "Which geometry on which layer?",
         "path_geometry": "Does training follow the geometry of its path?",
+        "flatness": "Do methods that look for flat minima find them, and do they pay with wrong labels?",
+        "games": "Do conjugate gradients help two players, and what is selection alone worth?",
+        "grokking": "How long after fitting does a network generalise, and what shortens it?",
         "generalization": "Does the information criterion predict the gap, and does pruning by it pay?",
     }
 )

@@ -13,11 +13,13 @@ import optax
 from jaxtyping import PyTree
 
 from geometry.matrices import MatrixView, tree_shapes
+from optim.placement import Placement
 from optim.plan import Facts, heard
 from optim.step import StepState
 
 _FAN_OUT_FIRST = re.compile(r"(^|/)weight(_[ih]h)?$")
 HEADINGS = ("leaf", "shape", "route", "matrices", "scale", "learning rate", "decay")
+BATCH_HEADINGS = ("batch", "a device", "of its FLOPs", "collectives", "MB to a device")
 
 
 class LeafPlan(NamedTuple):
@@ -56,14 +58,16 @@ class LeafPlan(NamedTuple):
 
 @dataclass(frozen=True)
 class Description:
-    """The plan of every leaf; printed as a table."""
+    """The plan of every leaf, and of every batch of equal matrices on a mesh; printed as tables."""
 
     leaves: tuple[LeafPlan, ...]
+    batches: tuple[Placement, ...] = ()
 
     def __str__(self) -> str:
-        rows = [HEADINGS, *(leaf.cells for leaf in self.leaves)]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+        leaves = _table([HEADINGS, *(leaf.cells for leaf in self.leaves)])
+        if not self.batches:
+            return leaves
+        return f"{leaves}\n\n{_table([BATCH_HEADINGS, *map(_batch_cells, self.batches)])}"
 
 
 def describe(
@@ -86,14 +90,16 @@ def describe(
     """
     rates = _first_rates(tx, params) if state is None else _rates(state)
     facts: dict[str, dict[str, Any]] = {path: {"shape": shape} for path, shape in tree_shapes(params).items()}
-    for told in _told(tx, params):
+    of_leaves, batches = _told(tx, params)
+    for told in of_leaves:
         for path, fields in told.items():
             facts[path].update(fields)
     for fields in facts.values():
         if fields.get("step") is not None:
             eta, delta = rates[fields["step"]]
             fields.update(learning_rate=float(eta), decay=float(delta) if fields["decays"] else 0.0)
-    description = Description(tuple(_leaf_plan(path, fields) for path, fields in facts.items()))
+    leaves = tuple(_leaf_plan(path, fields) for path, fields in facts.items())
+    description = Description(leaves, tuple(batches))
     for message in _doubts(description.leaves):
         warnings.warn(f"describe: {message}", stacklevel=2)
     return description
@@ -133,18 +139,22 @@ def _leaf_plan(path: str, fields: dict[str, Any]) -> LeafPlan:
     )
 
 
-def _told(tx: optax.GradientTransformation, params: PyTree) -> list[Facts]:
-    """What the transformations tell; in place of the state of its last step, that one's place in the tree."""
-    told = []
+def _told(tx: optax.GradientTransformation, params: PyTree) -> tuple[list[Facts], list[Placement]]:
+    """What the transformations tell of leaves, where in place of the state of its last step that one's place
+    in the tree stands, and of batches."""
+    of_leaves, batches = [], []
 
     def init(params):
         with heard() as facts, jax.disable_jit():  # or an `init` that was compiled before would tell nothing
             places = {id(step): place for place, step in enumerate(_steps(tx.init(params)))}
-        for leaves in facts:
-            told.append({path: _placed(fields, places) for path, fields in leaves.items()})
+        for told in facts:
+            if isinstance(told, Placement):
+                batches.append(told)
+            else:
+                of_leaves.append({path: _placed(fields, places) for path, fields in told.items()})
 
     jax.eval_shape(init, params)
-    return told
+    return of_leaves, batches
 
 
 def _placed(fields: Mapping[str, Any], places: Mapping[int, int]) -> dict[str, Any]:
@@ -168,6 +178,21 @@ def _first_rates(tx: optax.GradientTransformation, params: PyTree) -> list[tuple
         return _rates(tx.init(jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), params)))
 
     return rates()
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+
+
+def _batch_cells(batch: Placement) -> tuple[str, ...]:
+    return (
+        f"{batch.matrices} of {_sizes(batch.shape)}",
+        str(batch.owned),
+        f"{batch.owned / batch.matrices:.0%}",
+        str(batch.collectives),
+        f"{batch.received / 1e6:.3g}",
+    )
 
 
 def _matrices(view: MatrixView, shape: tuple[int, ...]) -> str:

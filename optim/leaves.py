@@ -2,15 +2,18 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain, islice
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from geometry.matrices import MatrixView, in_equal_batches, leaves_by_path, tree_shapes, wide
+from optim.placement import fills, shared_mesh
 from optim.plan import tell
 from optim.routing import Routing
 from optim.scales import shape_scales
+from optim.sharding import by_owners
 
 Parts = Mapping[str, tuple[Array, ...]]  # path → an array for each block of the leaf, its matrices leading
 
@@ -54,9 +57,34 @@ def on_matrices(
 
     # in the tree's order, which is not that of the sorted paths
     columns = [list(chain.from_iterable(part[path] for path in views)) for part in parts]
-    results = in_equal_batches(function, list(map(wide, stacks)), *columns)
+    results = _in_batches(function, stacks, columns)
     trees = map(joined, results, scales)
     return (*trees, *(dict(zip(views, by_leaf(arrays), strict=True)) for arrays in results[len(scales) :]))
+
+
+def _in_batches(
+    function: Callable[..., tuple[Array, ...]], stacks: Sequence[Array], columns: Sequence[Sequence[Array]]
+) -> Sequence[Sequence[Array]]:
+    """`in_equal_batches` of the matrices turned to be wide, shared out over the devices of their mesh.
+
+    There those that stand and those that lie are batches apart: turned, their shards lie across each other.
+    """
+    mesh = shared_mesh(stacks)
+    if mesh is None:
+        return in_equal_batches(function, list(map(wide, stacks)), *columns)
+
+    def turned(stack, *known):
+        return function(wide(stack), *known)
+
+    apart = [place for place, stack in enumerate(stacks) if fills(mesh, len(stack))]
+    joined = [place for place in range(len(stacks)) if place not in apart]
+    results: list[Any] = [None] * len(stacks)
+    for places in (joined, *([place] for place in apart)):
+        shared = by_owners(turned, mesh, joined=places is joined)
+        chosen = [[column[place] for place in places] for column in (stacks, *columns)]
+        for place, *parts in zip(places, *in_equal_batches(shared, *chosen), strict=True):
+            results[place] = parts
+    return list(zip(*results, strict=True))
 
 
 def _join(view: MatrixView, blocks: Sequence[Array], leaf: Array, scale: str | None) -> Array:

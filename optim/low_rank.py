@@ -17,6 +17,7 @@ from geometry.precision import unit_peak
 from optim.leaves import on_matrices, tell_matrices
 from optim.method import ADAM, matrix_method, with_arguments_of
 from optim.options import check_choice, check_number
+from optim.plan import rehearse
 from optim.ranks import rank_rule
 from optim.routing import BY_NAME, Routing
 from optim.scales import SCALES
@@ -104,6 +105,7 @@ def scale_by_dion(
         )
         tell_matrices(params, routing, scale)
         starts = _warm_starts(buffers, routing, rank_of, jax.random.key(seed))
+        rehearse(in_auto_mode, params, buffers, starts)
         return LowRankState(own(buffers, axis_name), beside_params(starts, params))
 
     def step(updates, buffers, warm_starts):
@@ -113,10 +115,12 @@ def scale_by_dion(
         )
         return optax.tree.cast_like(directions, updates), fed_back, new_starts
 
+    def in_auto_mode(*trees):
+        return call_in_auto_mode(step, *trees, like=trees)
+
     def update(updates, state, params=None):
-        like = (updates, state.buffers, state.warm_starts)
-        directions, buffers, starts = call_in_auto_mode(step, *like, like=like)
-        return directions, LowRankState(buffers, starts)
+        directions, *kept = in_auto_mode(updates, state.buffers, state.warm_starts)
+        return directions, LowRankState(*kept)
 
     return optax.GradientTransformation(init, update)
 

@@ -37,9 +37,14 @@ def matrix_method(
         check_number("fallback_learning_rate", fallback_learning_rate, 0)
     other_rate = learning_rate if fallback_learning_rate is None else fallback_learning_rate
     followed = learning_rate if decay.coupling == "schedule" else other_rate
-    step = descend(learning_rate, decay.fraction(weight_decay, learning_rate), decay.mask)
-    other_step = descend(other_rate, decay.fraction(fallback_weight_decay, followed), decay.mask)
-    return routed(optax.chain(*direction, step), optax.chain(fallback, other_step), routing, kinds=kinds)
+
+    def step(rate, fraction):
+        return descend(rate, fraction, decay.mask, cautious=decay.cautious)
+
+    matrix_step = step(learning_rate, decay.fraction(weight_decay, learning_rate))
+    other_step = step(other_rate, decay.fraction(fallback_weight_decay, followed))
+    others = optax.chain(fallback, other_step)
+    return routed(optax.chain(*direction, matrix_step), others, routing, kinds=kinds)
 
 
 def with_arguments_of(target: Callable) -> Callable[[Callable], Callable]:

@@ -1,10 +1,57 @@
-"""Matrix algebra on parameters that are sharded over Explicit mesh axes."""
+"""Matrix algebra on sharded parameters: whole matrices a device, and Explicit mesh axes."""
 
+import functools
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec
 from jaxtyping import Array, PyTree
+
+from optim.placement import Placement, free_axes, num_owners, owner_axes
+from optim.plan import tell
+
+_ANY = PartitionSpec.UNCONSTRAINED
+
+
+def by_owners(
+    function: Callable[..., tuple[Array, ...]], mesh: AbstractMesh, *, joined: bool
+) -> Callable[..., tuple[Array, ...]]:
+    """`function` of stacks of matrices, each matrix computed whole by the device that owns it.
+
+    The stacks' leading axis is sharded over the mesh, filled up with zeros where that does not divide it.
+    Inside `function` nothing is communicated; each stack is moved once before it and each result once after,
+    by every mesh axis. A single matrix is computed by all devices, of which none has to send it back.
+
+    Args:
+      function: stacks → a tuple of stacks, matrix by matrix.
+      mesh: as `shared_mesh` finds it.
+      joined: whether the stacks were put together from leaves, each of which has all of its matrices on all
+        devices. A leaf's own stack may be sharded by matrices, and then it stays where it is.
+    """
+
+    def placed(*stacks):
+        count = len(stacks[0])
+        axes = owner_axes(mesh, count)
+        owned = PartitionSpec(axes or None)
+        compute = jax.shard_map(
+            function, mesh=mesh, in_specs=owned, out_specs=owned, axis_names=set(free_axes(mesh))
+        )
+        compute = jax.jit(compute)  # outside any jit, every operation would be compiled on its own
+        # axis by axis: the partitioner moves one at a time well, and for several replicates the whole stack
+        stages = range(0 if joined else 1, len(axes))
+        moves = [NamedSharding(mesh, PartitionSpec(axes[:stage] or None, _ANY, _ANY)) for stage in stages]
+
+        def moved(stack, moves):
+            return functools.reduce(jax.lax.with_sharding_constraint, moves, stack)
+
+        missing = -count % num_owners(mesh, count)
+        filled = [jnp.pad(stack, ((0, missing), (0, 0), (0, 0))) for stack in stacks]
+        results = compute(*(moved(stack, moves) for stack in filled))
+        tell(Placement.of(mesh, stacks, results))
+        return tuple(moved(result, moves[::-1])[:count] for result in results)
+
+    return placed
 
 
 def call_in_auto_mode(function: Callable[..., PyTree], *arguments: PyTree, like: PyTree) -> PyTree:

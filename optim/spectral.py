@@ -11,6 +11,7 @@ from optim.leaves import on_matrices, tell_matrices
 from optim.method import matrix_method, with_arguments_of
 from optim.momentum import scale_by_momentum
 from optim.options import check_choice
+from optim.plan import rehearse
 from optim.routing import BY_NAME, Routing
 from optim.scales import SCALES
 from optim.sharding import call_in_auto_mode
@@ -39,12 +40,16 @@ def scale_by_polar(
     def factors(tree):
         return polar_factors(tree, method, scale, routing)
 
+    def step(updates):
+        return call_in_auto_mode(factors, updates, like=updates)
+
     def init(params):
         tell_matrices(params, routing, scale)
+        rehearse(step, params)
         return optax.EmptyState()
 
     def update(updates, state, params=None):
-        return call_in_auto_mode(factors, updates, like=updates), state
+        return step(updates), state
 
     return optax.GradientTransformation(init, update)
 

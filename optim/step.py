@@ -36,11 +36,14 @@ class Decay:
       mask: a tree of booleans shaped as the parameters or as their beginning, where one boolean stands for
         all leaves below it, or a function from the parameters to such a tree; leaves that are False do not
         decay. All do when None.
+      cautious: whether only those weights decay that the step makes smaller, or leaves as they are
+        (arXiv:2510.12402).
     """
 
     coupling: Coupling = "learning_rate"
     peak_learning_rate: float | None = None
     mask: Mask | None = None
+    cautious: bool = False
 
     def __post_init__(self):
         check_choice("coupling", self.coupling, get_args(Coupling))
@@ -89,6 +92,8 @@ def descend(
     learning_rate: optax.ScalarOrSchedule,
     decay: optax.ScalarOrSchedule | ArrayLike = 0.0,
     mask: Mask | None = None,
+    *,
+    cautious: bool = False,
 ) -> optax.GradientTransformation:
     """Turn a direction D into the update -η_t D - δ_t W, in float32 or wider, kept in the dtype of D.
 
@@ -96,6 +101,7 @@ def descend(
       learning_rate: η, a number or a schedule.
       decay: δ, the fraction of a weight that a step removes, a number or a schedule; see `Decay.fraction`.
       mask: which leaves decay; see `Decay`.
+      cautious: whether δ counts only where D · W ≥ 0.
 
     Raises:
       ValueError: a number is negative or infinite, or δ is 1 or more; or, in an update, decay without params.
@@ -127,6 +133,8 @@ def descend(
             stepped = -eta * direction
             if decays_at_all and decaying[leaf_path(key_path)]:
                 lost = jnp.where(delta == 0, 0, jnp.nan) if weight is None else delta * weight
+                if cautious and weight is not None:
+                    lost = jnp.where(jnp.sign(direction) * jnp.sign(weight) >= 0, lost, 0)
                 stepped -= lost
             return stepped.astype(direction.dtype)
 

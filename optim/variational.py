@@ -1,7 +1,7 @@
 """IVON: a Gaussian over the weights, learnt at the cost of Adam."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree, UInt32
 
 from geometry.precision import widened, widened_zeros
 from optim.ascent import GradientFunction, check_gradient_function, check_whole
+from optim.hooks import offers
 from optim.options import at_step, check_choice, check_number, check_positive
 
 REPARAMETRISATION, HUTCHINSON = "reparametrisation", "hutchinson"
@@ -35,6 +36,18 @@ class IvonState(NamedTuple):
     precision: Float[Array, "2"]
     keys: UInt32[Array, "samples words"]
     pending: Bool[Array, ""]
+
+    def sample(self, key: PRNGKeyArray, params: PyTree) -> tuple[PyTree, "IvonState"]:
+        """What is drawn around `params`, several samples stacked, and the state that knows of them."""
+        keys = jax.random.key_data(jax.random.split(key, len(self.keys)))
+        state = self._replace(keys=keys, pending=jnp.ones_like(self.pending))
+        drawn = jax.vmap(_displaced, (None, 0))(params, _noises(state))
+        return jax.tree.map(lambda leaf: leaf[0], drawn) if len(keys) == 1 else drawn, state
+
+    def deviations(self) -> PyTree:
+        """Of every weight."""
+        examples, weight_decay = self.precision
+        return jax.tree.map(lambda h: jax.lax.rsqrt(examples * (h + weight_decay)), self.hessian)
 
 
 def ivon(
@@ -154,54 +167,20 @@ def ivon(
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-def sample(key: PRNGKeyArray, state: PyTree, params: PyTree) -> tuple[PyTree, PyTree]:
-    """Weights drawn from the Gaussian around `params`, and the optimizer's state that knows of them.
-
-    The one hook of a training loop, before the gradient of every step, whatever the optimizer: without
-    `ivon` in its state the parameters are what is drawn. With several samples they are stacked on a leading
-    axis. To predict, draw as well, and forget the state that comes back.
-    """
-    if not (gaussians := _gaussians(state)):
-        return params, state
-    (gaussian,) = gaussians
-    keys = jax.random.key_data(jax.random.split(key, len(gaussian.keys)))
-    gaussian = gaussian._replace(keys=keys, pending=jnp.ones_like(gaussian.pending))
-    drawn = jax.vmap(_displaced, (None, 0))(params, _noises(gaussian))
-    if len(keys) == 1:
-        drawn = jax.tree.map(lambda leaf: leaf[0], drawn)
-    return drawn, jax.tree.map(
-        lambda node: gaussian if _is_gaussian(node) else node, state, is_leaf=_is_gaussian
-    )
-
-
 def posterior(state: PyTree) -> PyTree:
     """The standard deviation of every weight, 1/√(N (h + δ)); the parameters are the means.
 
     Raises ValueError where `ivon` is not in the optimizer's state.
     """
-    if not (gaussians := _gaussians(state)):
+    if not (gaussians := offers(state, "deviations")):
         raise ValueError("posterior: there is no ivon in this state")
-    return _deviations(*gaussians)
-
-
-def _is_gaussian(node: Any) -> bool:
-    return isinstance(node, IvonState)
-
-
-def _gaussians(state: PyTree) -> list[PyTree]:
-    """Those in an optimizer's state: one, or none."""
-    return [node for node in jax.tree.leaves(state, is_leaf=_is_gaussian) if _is_gaussian(node)]
-
-
-def _deviations(state: IvonState) -> PyTree:
-    examples, weight_decay = state.precision
-    return jax.tree.map(lambda h: jax.lax.rsqrt(examples * (h + weight_decay)), state.hessian)
+    return gaussians[0].deviations()
 
 
 def _noises(state: IvonState) -> PyTree:
     """w - m of each sample, stacked; the same from the same keys."""
     normal = jax.vmap(lambda words: _random(jax.random.normal, words, state.hessian))(state.keys)
-    return jax.tree.map(lambda z, deviation: z * deviation[None], normal, _deviations(state))
+    return jax.tree.map(lambda z, deviation: z * deviation[None], normal, state.deviations())
 
 
 def _random(draw: Callable[..., Array], words: UInt32[Array, "words"], like: PyTree) -> PyTree:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import PyTree
 
-from optim.evaluation import evaluation_params
+from optim.hooks import evaluation_params, offers
 from optim.options import check_number
 
 AxisName = str | tuple[str, ...]
@@ -42,13 +42,16 @@ def on_workers(
       axis_name: of the axis of workers.
 
     Raises:
-      ValueError: `workers` is below 1; or, in an update, the leading axis is another.
+      ValueError: `workers` is below 1; at init, the transformation wants to draw weights, as `ivon` does,
+        which a training loop of workers does not; or, in an update, the leading axis is another.
     """
     check_number("workers", workers, 1)
     transformation = optax.with_extra_args_support(transformation)
 
     def init(params):
         state = transformation.init(jax.tree.map(lambda stack: stack[0], params))
+        if offers(state, "sample"):
+            raise ValueError("on_workers: no weights are drawn for workers, as ivon in them needs it")
         repeat = lambda leaf: jnp.broadcast_to(leaf, (workers, *jnp.shape(leaf)))  # noqa: E731
         parts, structure = jax.tree.flatten(worker_axes(state), is_leaf=lambda axis: axis is None)
         stacked = [

@@ -4,6 +4,7 @@ from workloads.branches import Branching, branch_sweep
 from workloads.catalog import WORKLOADS, load
 from workloads.contract import contract_problems
 from workloads.fingerprint import fingerprint
+from workloads.game import Game, play
 from workloads.long_sweep import LongSweep, SweepState, long_sweep
 from workloads.mesh import run_mesh
 from workloads.precision import with_compute_dtype
@@ -18,6 +19,7 @@ __all__ = [
     "WORKLOADS",
     "AtOnce",
     "Branching",
+    "Game",
     "LongSweep",
     "Run",
     "RunKeys",
@@ -32,6 +34,7 @@ __all__ = [
     "load",
     "long_sweep",
     "metric_names",
+    "play",
     "replicated",
     "run_keys",
     "run_mesh",

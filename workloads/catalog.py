@@ -7,12 +7,14 @@ from typing import Any, get_args
 
 from workloads.images import cifar10, digits, fashion_mnist, mnist
 from workloads.linear_regression import linear_regression
+from workloads.modular_addition import modular_addition
 from workloads.text import shakespeare, wikitext103
 from workloads.workload import Workload
 
 WORKLOADS: Mapping[str, Callable[..., Workload]] = MappingProxyType(
     {
         "linear_regression": linear_regression,
+        "modular_addition": modular_addition,
         "digits": digits,
         "mnist": mnist,
         "fashion_mnist": fashion_mnist,

@@ -11,6 +11,8 @@ from workloads.workload import Workload
 
 # (params, data, the batch's examples, key) → the batch's loss, and its parts' gradients on a leading axis
 PartGradients = Callable[[PyTree, PyTree, Int[Array, "batch"], PRNGKeyArray], tuple[Float[Array, ""], PyTree]]
+# params → the gradient of the batch there; (params, part) → that of a part
+GradientFunction = Callable[..., PyTree]
 
 
 def part_gradients(workload: Workload, parts: int, microbatches: int) -> PartGradients:
@@ -19,6 +21,61 @@ def part_gradients(workload: Workload, parts: int, microbatches: int) -> PartGra
     Only a micro-batch of each part is in memory at a time. Where the mesh in scope has an axis "data", its
     devices share every micro-batch.
     """
+    gradients = _accumulated(workload, microbatches)
+
+    def whole(params, data, indices, key):
+        loss, gradient = gradients(params, data, indices, key)
+        return loss, jax.tree.map(lambda leaf: leaf[None], gradient)
+
+    def split(params, data, indices, key):
+        of_each = jax.vmap(gradients, in_axes=(None, None, 0, 0))
+        losses, stacked = of_each(params, data, indices.reshape(parts, -1), jax.random.split(key, parts))
+        return jnp.mean(losses), stacked
+
+    return whole if parts == 1 else split
+
+
+def gradient_functions(
+    workload: Workload, parts: int, microbatches: int
+) -> Callable[[PyTree, Int[Array, "batch"], PRNGKeyArray], GradientFunction]:
+    """(data, the batch's examples, key) → what takes the gradient of that batch, with that key, anywhere."""
+    of_parts, of_part = part_gradients(workload, parts, microbatches), _accumulated(workload, microbatches)
+
+    def of_batch(data, indices, key):
+        def gradient(params, part=None):
+            if part is None:
+                return mean_of_parts(of_parts(params, data, indices, key)[1])
+            share = indices.reshape(parts, -1)[part], jax.random.split(key, parts)[part]
+            return of_part(params, data, *share)[1]
+
+        return gradient
+
+    return of_batch
+
+
+def mean_of_parts(gradients: PyTree) -> PyTree:
+    """That over the leading axis of every leaf."""
+    # a chain of sums is one fused loop; on a CPU, XLA's mean over a leading axis is thirty times slower
+    return jax.tree.map(lambda stack: sum(jnp.unstack(stack)) / len(stack), gradients)
+
+
+def worker_gradients(gradients: PartGradients, workers: int) -> PartGradients:
+    """Those of a stack of parameters: each worker's, of its equal part of the batch, on the second axis.
+
+    The loss is the mean of the workers'.
+    """
+    of_each = jax.vmap(gradients, in_axes=(0, None, 0, 0), out_axes=(0, 1))
+
+    def of_stack(params, data, indices, key):
+        shares = indices.reshape(workers, -1), jax.random.split(key, workers)
+        losses, stacked = of_each(params, data, *shares)
+        return jnp.mean(losses), stacked
+
+    return of_stack
+
+
+def _accumulated(workload: Workload, microbatches: int) -> Callable[..., tuple[Float[Array, ""], PyTree]]:
+    """(params, data, examples, key) → the loss of the examples and its gradient, over equal micro-batches."""
 
     def of_examples(params, data, indices, key):
         batch = workload.batch(data, split_over_data(indices, axis=0))
@@ -35,30 +92,4 @@ def part_gradients(workload: Workload, parts: int, microbatches: int) -> PartGra
         total, _ = jax.lax.scan(add, zeros, examples)
         return jax.tree.map(lambda leaf: leaf / microbatches, total)
 
-    gradients = of_examples if microbatches == 1 else of_part
-
-    def whole(params, data, indices, key):
-        loss, gradient = gradients(params, data, indices, key)
-        return loss, jax.tree.map(lambda leaf: leaf[None], gradient)
-
-    def split(params, data, indices, key):
-        of_each = jax.vmap(gradients, in_axes=(None, None, 0, 0))
-        losses, stacked = of_each(params, data, indices.reshape(parts, -1), jax.random.split(key, parts))
-        return jnp.mean(losses), stacked
-
-    return whole if parts == 1 else split
-
-
-def worker_gradients(gradients: PartGradients, workers: int) -> PartGradients:
-    """Those of a stack of parameters: each worker's, of its equal part of the batch, on the second axis.
-
-    The loss is the mean of the workers'.
-    """
-    of_each = jax.vmap(gradients, in_axes=(0, None, 0, 0), out_axes=(0, 1))
-
-    def of_stack(params, data, indices, key):
-        shares = indices.reshape(workers, -1), jax.random.split(key, workers)
-        losses, stacked = of_each(params, data, *shares)
-        return jnp.mean(losses), stacked
-
-    return of_stack
+    return of_examples if microbatches == 1 else of_part

@@ -100,6 +100,7 @@ class LongSweep:
         # a device that waits for what another has not begun yet keeps the threads that this one needs
         runs = jax.block_until_ready(state.runs)
         _, results = self._each_after(Segment.between(state.step, state.step, ends=True), runs)
+        results = jax.block_until_ready(results)  # nor do they wait in vain where ending takes long
         gathered = [taken(found, rows.kept) for found, rows in zip(results, self._groups, strict=True)]
         return gathered[0] if len(gathered) == 1 else jax.tree.map(_joined, *gathered)
 

@@ -9,12 +9,13 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 
 class RunKeys(NamedTuple):
-    """What a run draws from: initialisation, data order, the loss's own noise, and probes."""
+    """What a run draws from: initialisation, data order, the loss's own noise, probes, sampled weights."""
 
     init: PRNGKeyArray
     data: PRNGKeyArray
     loss: PRNGKeyArray
     probe: PRNGKeyArray
+    sample: PRNGKeyArray
 
 
 def run_keys(key: PRNGKeyArray) -> RunKeys:

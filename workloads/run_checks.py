@@ -1,11 +1,12 @@
 """What the options of a training run must be."""
 
 import itertools
-from collections.abc import Callable
 
 import jax
-from jaxtyping import ScalarLike
+import jax.numpy as jnp
+from jaxtyping import PyTree, ScalarLike
 
+from workloads.hooks import Hooks
 from workloads.mesh import data_shards
 
 
@@ -35,17 +36,25 @@ def check_pieces(batch_size: int, parts: int, microbatches: int) -> None:
         )
 
 
-def check_workers(batch_size: int, workers: int | None, evaluation_params: Callable | None) -> None:
+def check_workers(batch_size: int, workers: int | None, hooks: Hooks | None) -> None:
     if workers is None:
         return
     if workers < 1 or batch_size % workers:
         raise ValueError(f"workers must be a positive divisor of batch_size={batch_size}, got {workers}")
-    if evaluation_params is None:
-        raise ValueError("evaluation_params must be given with workers, such as optim.evaluation_params")
+    if hooks is None:
+        raise ValueError("hooks must be given with workers, such as optim")
 
 
-def check_evaluated(decay: ScalarLike | None, evaluation_params: Callable | None) -> None:
-    if decay is not None and evaluation_params is not None:
-        raise ValueError("average_decay must be None with evaluation_params: both say what is evaluated")
+def check_average_decay(decay: ScalarLike | None) -> None:
     if decay is not None and not isinstance(decay, jax.core.Tracer) and not 0 <= float(decay) < 1:
         raise ValueError(f"average_decay must be in [0, 1), got {decay}")
+
+
+def check_evaluated(hooks: Hooks, state: PyTree, params: PyTree) -> None:
+    if hooks.evaluation_params(state, params) is not params:
+        raise ValueError("average_decay must be None where the optimizer's state says what is evaluated")
+
+
+def check_drawn(drawn: PyTree, params: PyTree) -> None:
+    if jax.tree.map(jnp.shape, drawn) != jax.tree.map(jnp.shape, params):
+        raise ValueError("hooks must draw parameters of the same shapes: of ivon, one sample a step")

@@ -9,15 +9,28 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, Key, PRNGKeyArray, PyTree, ScalarLike
 
-from workloads.gradients import PartGradients, part_gradients, worker_gradients
+from workloads.gradients import (
+    GradientFunction,
+    PartGradients,
+    gradient_functions,
+    mean_of_parts,
+    part_gradients,
+    worker_gradients,
+)
+from workloads.hooks import Hooks, Plain
 from workloads.records import empty_slots, record
 from workloads.run import Run, RunKeys, Stages
-from workloads.run_checks import check_evaluated, check_pieces, check_steps, check_workers
+from workloads.run_checks import (
+    check_average_decay,
+    check_drawn,
+    check_evaluated,
+    check_pieces,
+    check_steps,
+    check_workers,
+)
 from workloads.workload import Workload
 
 Optimizer = Callable[[optax.Schedule], optax.GradientTransformation]
-# (optimizer state, params) → the parameters to evaluate
-EvaluationParams = Callable[[PyTree, PyTree], PyTree]
 # (params, optimizer state, batch, part gradients, key) → what to record, measured before the step's update
 Probe = Callable[[PyTree, PyTree, PyTree, PyTree, PRNGKeyArray], dict[str, PyTree]]
 
@@ -51,7 +64,7 @@ def trainer(
     microbatches: int = 1,
     average_decay: ScalarLike | None = None,
     workers: int | None = None,
-    evaluation_params: EvaluationParams | None = None,
+    hooks: Hooks | None = None,
     probe: Probe | None = None,
     probe_every: int = 1,
 ) -> Stages:
@@ -65,7 +78,9 @@ def trainer(
       data: the data to train on, shaped as `workload.data`.
       optimizer: schedule → gradient transformation, such as `optax.adam`; built inside the run, so that
         learning rates (and whatever else the function closes over) may be traced. Gradients are clipped by a
-        transformation in its chain, such as `optax.clip_by_global_norm`.
+        transformation in its chain, such as `optax.clip_by_global_norm`. Its `update` may take the gradient
+        of the same batch again, as `grad_fn(params)`, and that of one of its parts, as `grad_fn(params,
+        part)`; with workers it gets None.
       learning_rates: one a step.
       keys: see `run_keys`.
       batch_size: examples a step.
@@ -82,35 +97,39 @@ def trainer(
         batch they take K equal parts, in order, see `sharded`, so that all together use `batch_size` examples
         a step. The transformation is one of stacks, such as `optim.on_workers` makes; what it and a probe get
         of part gradients has the axis of workers behind that of parts. One set of parameters when None.
-      evaluation_params: says what to evaluate by the optimizer's state, such as `optim.evaluation_params`;
-        needed with `workers`.
+      hooks: says by the optimizer's state at which parameters a step's gradient is taken and which are
+        evaluated, see `Hooks`; `optim` does for all methods there, and they are needed with `workers`. The
+        parameters themselves when None.
       probe: called at steps 0, probe_every, 2·probe_every, …; see `Probe`.
       probe_every: steps from one probe to the next.
 
     Raises:
       ValueError: `evaluate_at`, `parts`, `microbatches`, `average_decay`, `workers` or `probe_every` is not
         as described, there are no steps, devices that share a batch do not divide it, or two options say what
-        is evaluated.
+        is evaluated; or, in the run, the hooks draw parameters of other shapes.
     """
     num_steps = learning_rates.shape[0]
     evaluate_at = (num_steps,) if evaluate_at is None else tuple(evaluate_at)
     check_steps(num_steps, evaluate_at, probe_every)
-    check_workers(batch_size, workers, evaluation_params)
+    check_workers(batch_size, workers, hooks)
     check_pieces(batch_size // (workers or 1), parts, microbatches)
-    check_evaluated(average_decay, evaluation_params)
+    check_average_decay(average_decay)
     gradients = part_gradients(workload, parts, microbatches)
     run = _Training(
         workload=workload,
         data=data,
         transformation=optax.with_extra_args_support(optimizer(lambda count: learning_rates[count])),
         gradients_of=gradients if workers is None else worker_gradients(gradients, workers),
+        gradient_function_of=(
+            gradient_functions(workload, parts, microbatches) if workers is None else lambda *_: None
+        ),
         keys=keys,
         num_steps=num_steps,
         batch_size=batch_size,
         evaluate_at=evaluate_at,
         average_decay=average_decay,
         workers=workers,
-        evaluation_params=evaluation_params or (lambda state, params: params),
+        hooks=hooks or Plain,
         probe=probe or (lambda *_: {}),
         probe_at=range(0, num_steps, probe_every) if probe else (),
     )
@@ -125,13 +144,14 @@ class _Training:
     data: PyTree
     transformation: optax.GradientTransformationExtraArgs
     gradients_of: PartGradients
+    gradient_function_of: Callable[..., GradientFunction | None]
     keys: RunKeys
     num_steps: int
     batch_size: int
     evaluate_at: Sequence[int]
     average_decay: ScalarLike | None
     workers: int | None
-    evaluation_params: EvaluationParams
+    hooks: Hooks
     probe: Probe
     probe_at: Sequence[int]
 
@@ -140,7 +160,10 @@ class _Training:
         if self.workers is not None:
             params = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (self.workers, *leaf.shape)), params)
         average = None if self.average_decay is None else params
-        run = Run(params, average, self.transformation.init(params), {}, jnp.zeros(0), {})
+        state = self.transformation.init(params)
+        if average is not None:
+            check_evaluated(self.hooks, state, params)
+        run = Run(params, average, state, {}, jnp.zeros(0), {})
         metrics, loss, probed = jax.eval_shape(self._observe_first, run)
         run = run._replace(
             metrics=empty_slots(len(self.evaluate_at), metrics),
@@ -167,19 +190,32 @@ class _Training:
 
     def _step(self, run: Run, t: Int[Array, ""], indices: Int[Array, "batch"], key: PRNGKeyArray) -> Run:
         """Record what is due, then update."""
-        loss, gradients = self.gradients_of(run.params, self.data, indices, key)
+        drawn, state = self._sample(run, t)
+        loss, gradients = self.gradients_of(drawn, self.data, indices, key)
         metrics = record(run.metrics, self.evaluate_at, t, self.num_steps, lambda: self._evaluate(run))
         probes = record(
             run.probes, self.probe_at, t, self.num_steps, lambda: self._probe(run, t, indices, gradients)
         )
         losses = jax.lax.dynamic_update_index_in_dim(run.losses, loss, t, axis=0)
-        return self._update(run._replace(metrics=metrics, losses=losses, probes=probes), t, gradients)
+        recorded = run._replace(optimizer_state=state, metrics=metrics, losses=losses, probes=probes)
+        return self._update(recorded, t, indices, key, gradients)
 
-    def _update(self, run: Run, t: Int[Array, ""], gradients: PyTree) -> Run:
-        # a chain of sums is one fused loop; on a CPU, XLA's mean over a leading axis is thirty times slower
-        mean = jax.tree.map(lambda stack: sum(jnp.unstack(stack)) / len(stack), gradients)
+    def _sample(self, run: Run, t: Int[Array, ""]) -> tuple[PyTree, PyTree]:
+        """The parameters to take the step's gradient at, and the optimizer's state that knows of them."""
+        key = jax.random.fold_in(self.keys.sample, t)
+        drawn, state = self.hooks.sample(key, run.optimizer_state, run.params)
+        check_drawn(drawn, run.params)
+        return drawn, state
+
+    def _update(
+        self, run: Run, t: Int[Array, ""], indices: Int[Array, "batch"], key: PRNGKeyArray, gradients: PyTree
+    ) -> Run:
         updates, state = self.transformation.update(
-            mean, run.optimizer_state, run.params, part_gradients=gradients
+            mean_of_parts(gradients),
+            run.optimizer_state,
+            run.params,
+            part_gradients=gradients,
+            grad_fn=self.gradient_function_of(self.data, indices, key),
         )
         params = optax.apply_updates(run.params, updates)
         average = _averaged(run.average, params, t, self.average_decay)
@@ -187,7 +223,7 @@ class _Training:
 
     def _evaluate(self, run: Run) -> dict[str, Float[Array, ""]]:
         trained = run.params if run.average is None else run.average
-        return self.workload.evaluate(self.evaluation_params(run.optimizer_state, trained), self.data)
+        return self.workload.evaluate(self.hooks.evaluation_params(run.optimizer_state, trained), self.data)
 
     def _probe(self, run: Run, t: Int[Array, ""], indices: Int[Array, "batch"], gradients: PyTree):
         batch, key = self.workload.batch(self.data, indices), jax.random.fold_in(self.keys.probe, t)

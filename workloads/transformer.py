@@ -43,7 +43,8 @@ SIZES: Mapping[str, Size] = MappingProxyType(
 class Block(nn.Module):
     """x ← x + attention(norm(x)), then x ← x + MLP(norm(x)), the MLP of 4·width GELU units.
 
-    Given a key called "dropout", this fraction of what each branch adds is dropped.
+    Given a key called "dropout", this fraction of what each branch adds is dropped. Where "intermediates" are
+    mutable, `max_logits` are among them.
     """
 
     heads: int
@@ -54,6 +55,10 @@ class Block(nn.Module):
         width = x.shape[-1]
         drop = nn.Dropout(self.dropout, deterministic=not self.has_rng("dropout"))
         qkv = dense(3 * width, use_bias=False, name="qkv")(nn.LayerNorm(name="attention_norm")(x))
+        if self.is_mutable_collection("intermediates"):
+            self.sow(
+                "intermediates", "max_logits", max_logits(qkv, self.heads), lambda _, new: new, lambda: ()
+            )
         x += drop(dense(width, use_bias=False, name="out")(causal_attention(qkv, self.heads)))
         hidden = nn.gelu(dense(4 * width, name="up")(nn.LayerNorm(name="mlp_norm")(x)))
         return x + drop(dense(width, name="down")(hidden))
@@ -135,12 +140,27 @@ def causal_attention(
     The channels of `qkv` are all queries, then all keys, then all values, each grouped by head.
     """
     batch, time, channels = qkv.shape
+    logits, v = _logits_and_values(qkv, heads)
+    weights = jax.nn.softmax(logits, axis=-1).astype(v.dtype)
+    return jnp.einsum("bhqk,bkhd->bqhd", weights, v).reshape(batch, time, channels // 3)
+
+
+def max_logits(qkv: Float[Array, "batch time three_widths"], heads: int) -> Float[Array, "heads"]:
+    """The largest logit of `causal_attention` in each head, which `optim.qk_clip` takes."""
+    logits, _ = _logits_and_values(qkv, heads)
+    return jnp.max(logits, axis=(0, 2, 3))
+
+
+def _logits_and_values(
+    qkv: Float[Array, "batch time three_widths"], heads: int
+) -> tuple[Float[Array, "batch heads time time"], Float[Array, "batch time heads channels"]]:
+    """q kᵀ / √d, -∞ for what comes later, and v."""
+    batch, time, channels = qkv.shape
     split = qkv.reshape(batch, time, 3, heads, channels // (3 * heads))
     q, k, v = split[:, :, 0], split[:, :, 1], split[:, :, 2]
     scores = _at_least_float32(jnp.einsum("bqhd,bkhd->bhqk", q, k)) / np.sqrt(q.shape[-1])
     past = np.tril(np.ones((1, 1, time, time), bool))
-    weights = jax.nn.softmax(jnp.where(past, scores, -jnp.inf), axis=-1).astype(v.dtype)
-    return jnp.einsum("bhqk,bkhd->bqhd", weights, v).reshape(batch, time, channels // 3)
+    return jnp.where(past, scores, -jnp.inf), v
 
 
 def sinusoids(length: int, width: int) -> Float[Array, "length width"]:

@@ -19,10 +19,9 @@ from experiments.cooldown.endings import (
     search_steps,
 )
 from experiments.cooldown.runs import Chosen, Results, Scores
-from experiments.study.showing.claims import Bound, Claim, at_most, exactly, holds
+from experiments.study.showing.claims import Claim, at_most, exactly, holds, not_above
 from schedules.search import Estimate, Scale, median_change, median_difference
 
-NOT_ABOVE = Bound("not above 0 with its interval", lambda effect: effect.low <= 0)
 MOST_STEPS, MOST_SEARCH_STEPS = 2 / 3, 0.45  # of those of whole runs
 
 
@@ -107,7 +106,7 @@ def _cooldown_claims(results: Results) -> Iterator[Claim]:
     for setting, *rivals in zip(fifth, *longer, strict=True) if longer else ():
         effect = change(setting, _best(rivals, results), results)
         yield Claim(
-            f"{noun} by a fifth from the best longer one", f"{setting.horizon} steps", effect, NOT_ABOVE
+            f"{noun} by a fifth from the best longer one", f"{setting.horizon} steps", effect, not_above(0)
         )
 
 
@@ -129,7 +128,7 @@ def _contest_claims(results: Results) -> Iterator[Claim]:
     """That a branch is no worse than a cosine made for its horizon."""
     statement = f"{scale_of(results).noun} by a branch from the tuned cosine"
     for setting, cosine in zip(results.contestants[CLAIMED], results.contestants[COSINE], strict=True):
-        yield Claim(statement, f"{setting.horizon} steps", change(setting, cosine, results), NOT_ABOVE)
+        yield Claim(statement, f"{setting.horizon} steps", change(setting, cosine, results), not_above(0))
 
 
 def _search_claims(results: Results) -> Iterator[Claim]:

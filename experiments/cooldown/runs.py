@@ -205,5 +205,4 @@ def schedule_free_training(config: Config, row: Row) -> dict[str, Any]:
     return {
         "optimizer": lambda rate: optim.schedule_free(config.without_momentum, rate, beta=row["beta"]),
         "average_decay": None,
-        "evaluation_params": optim.evaluation_params,
     }

@@ -56,6 +56,7 @@ def _wikitext103() -> str:
 DATA: Mapping[str, Callable[[], str]] = MappingProxyType(
     {
         "linear_regression": lambda: "drawn from its key, needs no files",
+        "modular_addition": lambda: "all pairs of numbers, needs no files",
         "digits": lambda: _images(load_digits),
         "mnist": lambda: _images(load_idx, "mnist"),
         "fashion_mnist": lambda: _images(load_idx, "fashion_mnist"),

@@ -56,9 +56,13 @@ class Disk:
     def mounted(self) -> Iterator[None]:
         """Within the `with` statement, this process has no other disk."""
 
+        class Cursor(sqlite3.Cursor):
+            execute = self._failing(sqlite3.Cursor.execute, _sqlite_error)
+            executemany = self._failing(sqlite3.Cursor.executemany, _sqlite_error)
+
         class Connection(sqlite3.Connection):
-            execute = self._failing(sqlite3.Connection.execute, _sqlite_error)
-            executemany = self._failing(sqlite3.Connection.executemany, _sqlite_error)
+            def cursor(self) -> Cursor:  # those of `execute` too
+                return super().cursor(Cursor)
 
         def of_trials(method: Callable) -> Callable:
             failing = self._failing(method, _file_error)

@@ -4,7 +4,7 @@ from experiments.export.schedule import Schedule
 from experiments.studies import QUESTIONS, load
 from experiments.study.storage.folder import STUDY, read_config
 from experiments.study.training.optimized import Optimized
-from experiments.study.training.optimizers import call, chain_code
+from experiments.study.training.optimizers import OPTIMIZERS, Chain, call
 
 IN_A_LINE = 8  # entries of a table
 
@@ -14,7 +14,7 @@ def optax_code(schedule: Schedule) -> str:
     family, params, base_lr, num_steps = schedule.winner
     options = ", ".join(f"{name}={value!r}" for name, value in family.options.items())
     optimizer = _optimizer_code(schedule)
-    packages = [name for name in ("optax", "optim") if f"{name}." in optimizer]
+    packages = [name for name in ("optax", "optim") if f"{name}." in "".join(optimizer)]
     return "\n".join(
         [
             f"# {schedule.origin}",
@@ -24,7 +24,7 @@ def optax_code(schedule: Schedule) -> str:
             + (f".with_options({options})" if options else ""),
             f"params = {dict(params)!r}",
             f"schedule = family.schedule(params, base_lr={base_lr!r}, num_steps={num_steps})",
-            *([f"optimizer = {optimizer}"] if optimizer else []),
+            *optimizer,
         ]
     )
 
@@ -64,17 +64,19 @@ def transformers_code(schedule: Schedule) -> str:
     )
 
 
-def _optimizer_code(schedule: Schedule) -> str:
-    """The optimizer of the study with its clipping; empty where the folder names no study that has one."""
+def _optimizer_code(schedule: Schedule) -> list[str]:
+    """The lines that define the optimizer of the study with its clipping, under what it asks of a training
+    loop; none where the folder names no study that has one."""
     folder = schedule.folder
     content = read_config(folder) if folder.config.exists() else {}
     if content.get(STUDY) not in QUESTIONS:
-        return ""
+        return []
     config = load(content[STUDY]).config_of(content, folder)
     if not isinstance(config, Optimized):
-        return ""
+        return []
     clipping = [call("optax.clip_by_global_norm", max_norm=config.clip_norm)] if config.clip_norm else []
-    return chain_code([*clipping, *config.calls])
+    asked = OPTIMIZERS[config.optimizer].asks
+    return [*([f"# {asked}"] if asked else []), f"optimizer = {Chain((*clipping, *config.chain.calls))}"]
 
 
 def _table_code(schedule: Schedule, *imports: str) -> list[str]:

@@ -64,9 +64,9 @@ class Event(NamedTuple):
 class Transaction:
     """All events so far, and those that are appended when it ends well."""
 
-    def __init__(self, path: Path, connection: sqlite3.Connection):
-        self._path, self._connection = path, connection
-        self._recorded, self._last = _verified(path, connection)
+    def __init__(self, path: Path, cursor: sqlite3.Cursor):
+        self._path, self._cursor = path, cursor
+        self._recorded, self._last = _verified(path, cursor)
         self._appended: list[Event] = []
 
     @property
@@ -80,12 +80,12 @@ class Transaction:
     def keep(self, content: bytes) -> str:
         """The digest under which the bytes of an array are kept from now on."""
         digest = hashlib.sha256(content).hexdigest()
-        self._connection.execute("INSERT OR IGNORE INTO arrays VALUES (?, ?)", (digest, content))
+        self._cursor.execute("INSERT OR IGNORE INTO arrays VALUES (?, ?)", (digest, content))
         return digest
 
     def array(self, digest: str) -> bytes:
         """The bytes that were kept. Raises StudyError where they are not what they were."""
-        row = self._connection.execute("SELECT content FROM arrays WHERE digest = ?", (digest,)).fetchone()
+        row = self._cursor.execute("SELECT content FROM arrays WHERE digest = ?", (digest,)).fetchone()
         if row is None or hashlib.sha256(row[0]).hexdigest() != digest:
             raise damaged(self._path, f"the array {digest[:8]} is not as it was recorded")
         return row[0]
@@ -98,11 +98,11 @@ class Transaction:
             for number, event in enumerate(self._appended, len(self._recorded) + 1)
         ]
         link = next_link(self._last, [("events", row) for row in numbered])
-        self._connection.executemany(
+        self._cursor.executemany(
             "INSERT INTO events VALUES (?, ?, ?, ?)", [(*row, link.number) for row in numbered]
         )
-        self._connection.execute("INSERT INTO chunks VALUES (?, ?)", link)
-        self._connection.execute("COMMIT")
+        self._cursor.execute("INSERT INTO chunks VALUES (?, ?)", link)
+        self._cursor.execute("COMMIT")
 
 
 @contextlib.contextmanager
@@ -118,26 +118,31 @@ def transaction(path: Path, write: bool = True) -> Iterator[Transaction]:
     """
     with _TURN, explained_errors(path):
         check_header(path, RECORD)
-        with contextlib.closing(sqlite3.connect(path, timeout=WAIT, isolation_level=None)) as connection:
+        with (
+            contextlib.closing(sqlite3.connect(path, timeout=WAIT, isolation_level=None)) as connection,
+            # the only one: a half-read cursor, which a traceback may hold for long, would keep the lock
+            contextlib.closing(connection.cursor()) as cursor,
+        ):
             set_durable(connection)
             try:
-                connection.execute("BEGIN IMMEDIATE" if write else "BEGIN")
-                if not RECORD.is_that_of(connection):
+                cursor.execute("BEGIN IMMEDIATE" if write else "BEGIN")
+                if not RECORD.is_that_of(cursor):
                     raise damaged(path, "its tables are not those of a record")
-                opened = Transaction(path, connection)
+                opened = Transaction(path, cursor)
                 yield opened
                 opened.commit()
-            finally:  # closing alone keeps the lock while a traceback holds a cursor
+            finally:
                 if connection.in_transaction:
-                    connection.execute("ROLLBACK")
+                    cursor.execute("ROLLBACK")
 
 
 def new_record(kind: str, **content: Any) -> bytes:
     """The bytes of a record whose first event this is."""
     with contextlib.closing(RECORD.in_memory()) as connection:
         connection.isolation_level = None
-        connection.execute("BEGIN")
-        created = Transaction(Path(), connection)
+        cursor = connection.cursor()
+        cursor.execute("BEGIN")
+        created = Transaction(Path(), cursor)
         created.append(kind, **content)
         created.commit()
         return connection.serialize()
@@ -160,10 +165,10 @@ def check_locks(path: Path) -> None:
         )
 
 
-def _verified(path: Path, connection: sqlite3.Connection) -> tuple[list[Event], Link]:
+def _verified(path: Path, cursor: sqlite3.Cursor) -> tuple[list[Event], Link]:
     """All events, and where the chain goes on."""
-    rows = connection.execute("SELECT chunk, number, kind, content FROM events ORDER BY number").fetchall()
-    chunks = connection.execute("SELECT number, digest FROM chunks ORDER BY number")
+    rows = cursor.execute("SELECT chunk, number, kind, content FROM events ORDER BY number").fetchall()
+    chunks = cursor.execute("SELECT number, digest FROM chunks ORDER BY number")
     link = START
     for stored, group in zip_longest(chunks, groupby(rows, key=itemgetter(0))):
         link = next_link(link, [("events", row[1:]) for row in group[1]] if group else ())

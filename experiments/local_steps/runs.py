@@ -161,7 +161,7 @@ def trained(
         batch_size=config.batch_size,
         evaluate_at=config.curve_steps,
         workers=workers,
-        evaluation_params=optim.evaluation_params,
+        hooks=optim,
         probe=lambda params, *_: {DRIFT: drift(params)},
     )
     return run.metrics, run.probes[DRIFT]

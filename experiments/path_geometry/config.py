@@ -27,6 +27,7 @@ from workloads import Workload
 
 PRESCRIBED, UNTUNED = "prescribed", "prescribed, untuned"
 BASELINE = "cosine"  # searched in every study, as what the prescribed schedule is compared with
+MEASURED = [name for name, optimizer in OPTIMIZERS.items() if not optimizer.asks]  # steps of a gradient alone
 SGD_AMONG_THEM = Check("names with sgd among them", lambda names: "sgd" in names)
 
 
@@ -75,7 +76,7 @@ class Searched:
 class Config(Trained, Probed, Searched, WorkloadConfig):
     """What is measured."""
 
-    optimizers: Annotated[tuple[str, ...], OneOf(OPTIMIZERS), EACH_ONCE, SGD_AMONG_THEM] = (
+    optimizers: Annotated[tuple[str, ...], OneOf(MEASURED), EACH_ONCE, SGD_AMONG_THEM] = (
         "sgd",
         "momentum",
         "adam",

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from scipy import stats
 
 from experiments.search_efficiency.searches import Incumbents, Search
+from experiments.study.statistics.fractions import fraction_estimate
 from schedules.search import Estimate, Scale, median_change, median_estimate
 
 
@@ -139,16 +140,6 @@ def bias(judged: Judged, confidence: float) -> Bias | None:
         student_estimate(scale.changes([score.value for score in fresh], truths), confidence),
         fraction_estimate(int(held), len(winners), confidence),
     )
-
-
-def fraction_estimate(successes: int, trials: int, confidence: float) -> Estimate:
-    """A fraction with its exact binomial interval (Clopper and Pearson).
-
-    >>> [round(x, 3) for x in fraction_estimate(20, 20, 0.95)]
-    [1.0, 0.832, 1.0]
-    """
-    interval = stats.binomtest(successes, trials).proportion_ci(confidence)
-    return Estimate(successes / trials, float(interval.low), float(interval.high))
 
 
 def student_estimate(values: Float[np.ndarray, "values"], confidence: float) -> Estimate:

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy.optimize import minimize
 
-from experiments.search_efficiency.config import Landscape
+from experiments.search_efficiency.config import DEFAULT, Landscape
 from experiments.search_efficiency.judging import Judged, Known
 from experiments.search_efficiency.searches import CURVES, DRAWN, Incumbents, Search, improvements
 from experiments.study.running.runs import Runs
@@ -26,11 +26,13 @@ from workloads.linear_regression import expected_losses, power_law_spectrum
 
 CAPACITY = 4096  # points of one call of the program, and what strategies that draw are asked for
 VECTORIZE = 256
+MODELLED = 32  # evaluations after which a model of curves hands over
 POLISH = "polish"
 METRIC = "expected_loss"
 
 Loss = Callable[[Float[Array, "dims"], Float[Array, "dim"]], Float[Array, ""]]
 Losses = Callable[[Float[np.ndarray, "points dims"]], Float[np.ndarray, "points"]]
+Evaluations = tuple[Float[np.ndarray, "told dims"], Float[np.ndarray, "told"]]
 
 
 def judge(config: Landscape, runs: Runs) -> Judged:
@@ -80,32 +82,33 @@ def search_rows(search: Search, config: Landscape, loss: Loss, sweep: Sweep) -> 
     begun = time.perf_counter()
     losses = batch_losses(config, loss, sweep)
     space, budget = config.spaces[search.family], config.budgets[search.strategy]
-    search_space = _by_curves if search.asks == CURVES else _by_strategy
-    points, scores = search_space(search, config, space, losses)
+    modelled = _by_curves(search, config, space, losses) if search.asks == CURVES else None
+    points, scores = _by_strategy(search, config, space, losses, modelled)
     numbers = sorted({*improvements(scores).tolist(), budget - 1})
     evaluations = [(number, points[number], scores[number]) for number in numbers]
     return _rows(search.name, space, evaluations, config, (time.perf_counter() - begun) / len(numbers))
 
 
 def _by_strategy(
-    search: Search, config: Landscape, space: SearchSpace, losses: Losses
-) -> tuple[Float[np.ndarray, "told dims"], Float[np.ndarray, "told"]]:
-    """The points asked for, and their losses."""
-    budget = config.budgets[search.strategy]
-    strategy = STRATEGIES[search.asks](space.dimensions, CAPACITY if search.asks in DRAWN else config.batch)
+    search: Search, config: Landscape, space: SearchSpace, losses: Losses, modelled: Evaluations | None
+) -> Evaluations:
+    """The points asked for, and their losses: all of them by one strategy, or by the default one after those
+    that a model asked for."""
+    budget, asked = config.budgets[search.strategy], DEFAULT if modelled else search.asks
+    strategy = STRATEGIES[asked](space.dimensions, CAPACITY if asked in DRAWN else config.batch)
     history = strategy.init(search.key(jax.random.key(config.seed)))
+    if modelled:
+        history = strategy.tell(history, *modelled)
     while (told := len(history.scores)) < budget:
         points = strategy.ask(history)[: budget - told]
         history = strategy.tell(history, points, losses(points))
     return history.points, history.scores
 
 
-def _by_curves(
-    search: Search, config: Landscape, space: SearchSpace, losses: Losses
-) -> tuple[Float[np.ndarray, "told dims"], Float[np.ndarray, "told"]]:
-    """The same by the model of curves."""
+def _by_curves(search: Search, config: Landscape, space: SearchSpace, losses: Losses) -> Evaluations:
+    """The first evaluations by the model of curves, whose ten means find the region but not the curve."""
     key = search.key(jax.random.key(config.seed))
-    runs = config.budgets[search.strategy]
+    runs = min(MODELLED, config.budgets[search.strategy])
     budget = Exploration(runs, config.batch, rounds=0, top=1, num_steps=config.num_steps)
 
     def points_of(trials: Iterable[Trial]) -> Float[np.ndarray, "trials dims"]:

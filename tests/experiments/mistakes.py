@@ -180,6 +180,17 @@ MISTAKES = {
         "base_learning_rates": [["0", "1"], ["1", "0.5"], ["nan", "1"]],
         "top": COUNT,
     },
+    "flatness": {
+        **COMMON,
+        "methods": [*NAMES, ["sam", "sam"]],
+        "flipped": [[], ["1"], ["-0.1"], ["0.4", "0.2"], ["nan"]],
+        "radii": [*POSITIVE, [], ["0.4", "0.2"]],
+        "gradients": [*COUNT, ["2"]],
+        "train_size": [*COUNT, ["1541"]],
+        "validation_size": [["0"], ["1796"], HUGE],
+        "first_rates": FIRST_RATES,
+        "confirm_replicates": COUNT,
+    },
     "generalization": {
         **COMMON,
         "widths": [[], ["0"], ["4", "4"], HUGE],

@@ -167,6 +167,20 @@ REFUSALS = {
         "--gigabits 0 --latency-seconds -1": "gigabits | positive | latency_seconds | not negative",
         "--workload linear_regression": "workload | linear_regression | shared among workers",
     },
+    "games": {
+        "--games sadle": "games | 'sadle' | 'saddle'",
+        "--methods adm": "methods | 'adm' | 'adam'",
+        "--turns random": "turns | random | alternating",
+        "--screen-replicates 1": "screen_replicates | at least 2 | 1",
+        "--noise -1": "noise | not negative | -1.0",
+    },
+    "grokking": {
+        "--remedies prayer": "remedies | 'prayer' | stablemax",
+        "--optimizers lion": "optimizers | 'lion' | muon",
+        "--curve-points 61": "curve_points | num_steps=60 | 61",
+        "--modulus 2 --train-share 0.2": "train_share | modulus=2 | 0.2",
+        "--weight-decay 0": "weight_decay | positive | 0.0",
+    },
     "layer_geometry": {
         "--parts 5": "parts | batch_size=32 | 5",
         "--microbatches 16": "parts | microbatches × data_parallel = 16 | 4",
@@ -180,6 +194,13 @@ REFUSALS = {
         "--microbatches 3": "batch_sizes | microbatches | 8",
         "--batch-sizes 8 100000": "batch_sizes | 100000",
         "--workload linear_regression": "workload | train_labels | linear_regression",
+    },
+    "flatness": {
+        "--methods sharp": "methods | 'sharp' | asam",
+        "--flipped 0.4 0": "flipped | ascending | (0.4, 0.0)",
+        "--radii 0": "radii | positive | 0",
+        "--train-size 15": "train_size | [16, 1756] | 15",
+        "--microbatches 3": "batch_size | multiple of microbatches | 16",
     },
     "generalization": {
         "--train-sizes 48 64": "train_sizes | divisor | 48",

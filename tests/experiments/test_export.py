@@ -5,12 +5,14 @@ import sys
 from types import ModuleType, SimpleNamespace
 from unittest import mock
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
 import experiments.__main__ as steepest
+import optim
 from experiments import export
 from experiments.shape_search import STUDY, Config
 from experiments.study.training.optimizers import OPTIMIZERS
@@ -156,18 +158,32 @@ INDEPENDENT = {"weight_decay": 0.1, "decay_mode": "independent"}
 )
 def test_the_exported_optimizer_steps_as_the_study_s_does(name, options, tmp_path):
     defined, config = optax_of(tmp_path, optimizer=name, **options)
-    params = {"w": np.array([[1.0, -2.0]], np.float32)}
+    params = {"w": jnp.array([[1.0, -2.0]], jnp.float32)}
 
     def three_steps(optimizer):
-        state, moved = optimizer.init(params), params
+        optimizer, moved = optax.with_extra_args_support(optimizer), params
+        state = optimizer.init(params)
         for gradient in ([0.5, 2.0], [-1.0, 0.25], [3.0, 1.0]):
-            updates, state = optimizer.update({"w": jnp.array([gradient], jnp.float32)}, state, moved)
+            _, state = optim.sample(jax.random.key(0), state, moved)
+            gradients = {"w": jnp.array([gradient], jnp.float32)}
+            again = lambda point: jax.tree.map(lambda g, w: g + 9 * w, gradients, point)  # noqa: B023, E731
+            updates, state = optimizer.update(gradients, state, moved, grad_fn=again)
             moved = optax.apply_updates(moved, updates)
         return moved["w"]
 
     mine = config.transformation(defined["schedule"])
     np.testing.assert_array_equal(three_steps(defined["optimizer"]), three_steps(mine))
     assert np.all(three_steps(mine) != params["w"])
+
+
+@pytest.mark.parametrize(("name", "asked"), [("asam", "takes grad_fn"), ("ivon", "optim.sample(key, state")])
+def test_what_an_optimizer_asks_of_a_training_loop_stands_above_it(name, asked, tmp_path):
+    folder = winners_folder(tmp_path / "study", entry("linear"))
+    (folder / "config.json").write_text(json.dumps(STUDY.fields(Config(num_steps=17, optimizer=name))))
+    *_, comment, optimizer = exported(folder, "optax").splitlines()
+    assert comment.startswith("# ")
+    assert asked in comment
+    assert optimizer.startswith("optimizer = optim.")
 
 
 def test_gradients_are_clipped_before_the_exported_optimizer_steps(tmp_path):

@@ -13,7 +13,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from experiments.jobs import folder, open_jobs, store, trial_files
+from experiments.endurance.failing_disk import DEATH, MOMENTS, Disk, Fault
+from experiments.jobs import folder, open_jobs, store
 from experiments.jobs.creating import create_jobs
 from experiments.jobs.store import transaction
 from experiments.study.options.errors import StudyError
@@ -81,54 +82,36 @@ def commands(token):
     ]
 
 
-class Operations:
-    """Counts what is done to the disk, and ends the command before the one of a number."""
+class KillingDisk(Disk):
+    """A disk at one of whose operations the command is killed, and this process lives on."""
 
-    def __init__(self, monkeypatch):
-        self.count, self.fatal = 0, None
-        outer = self
-
-        class Connection(sqlite3.Connection):
-            def execute(self, *arguments):
-                return outer.done(lambda: super(Connection, self).execute(*arguments))
-
-            def executemany(self, *arguments):
-                return outer.done(lambda: super(Connection, self).executemany(*arguments))
-
-        connect, replace = sqlite3.connect, trial_files._replace
-        monkeypatch.setattr(
-            store.sqlite3, "connect", lambda *names, **options: connect(*names, factory=Connection, **options)
-        )
-        monkeypatch.setattr(trial_files, "_replace", lambda *names: self.done(lambda: replace(*names)))
-
-    def done(self, operation):
-        self.count += 1
-        if self.count == self.fatal:
-            raise Killed
-        return operation()
+    def _fail(self, error):
+        raise Killed
 
 
 def test_killed_at_any_operation_and_repeated_the_record_is_the_same(tmp_path, monkeypatch, jobs):
     blank, token = jobs.record.read_bytes(), jobs.status().token
     monkeypatch.setattr(store, "WAIT", 5.0)  # for locks that are never let go
-    operations = Operations(monkeypatch)
-    for command in commands(token):
-        command(jobs)
-    total, expected = operations.count, recorded(jobs)
+    sound = Disk()
+    with sound.mounted():
+        for command in commands(token):
+            command(jobs)
+    expected = recorded(jobs)
     files = {path.name: path.read_bytes() for path in (jobs.path / "trials").glob("*.json")}
-    assert total > 40
-    for fatal in range(1, total + 1):
+    assert sound.operations > 40
+    for fatal, moment in itertools.product(range(sound.operations), MOMENTS):
         jobs.record.write_bytes(blank)
         jobs.record.with_name(f"{jobs.record.name}-journal").unlink(missing_ok=True)
-        operations.count, operations.fatal, kills = 0, fatal, 0
-        for command in commands(token):
-            with contextlib.suppress(Killed):
-                command(jobs)
-                continue
-            kills += 1
-            command(jobs)
-        assert kills == 1
-        assert recorded(jobs) == expected, fatal
+        kills = []
+        with KillingDisk(Fault(fatal, moment, DEATH)).mounted():
+            for command in commands(token):
+                try:
+                    command(jobs)
+                except Killed as kill:
+                    kills.append(kill)  # with its traceback, which holds all that was open
+                    command(jobs)
+        assert len(kills) == 1
+        assert recorded(jobs) == expected, (fatal, moment)
     assert {path.name: path.read_bytes() for path in (jobs.path / "trials").glob("*.json")} == files
 
 

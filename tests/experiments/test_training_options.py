@@ -4,14 +4,17 @@ import json
 
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
+import optim
 from experiments.shape_search import STUDY
 from experiments.shape_search.presets import PAPER_FAMILIES, PRESETS
 from experiments.shape_search.runs import with_widest_vectorize
 from experiments.study.options.errors import StudyError
 from experiments.study.options.metrics import evaluation_steps
 from experiments.study.running.execution import Execution
+from experiments.study.training.programs import clipped
 from schedules import FAMILIES
 from workloads import Workload
 
@@ -85,6 +88,16 @@ def test_clipped_runs_and_averaged_weights(tmp_path, parabola_config, journal_ro
         p = visited(rates, clip=2.0)[1:]
         average = np.average(p, axis=0, weights=0.8 ** np.arange(len(p))[::-1])
         assert row["score"] == pytest.approx(np.sum([1.0, 0.25] * average**2) / 2, rel=1e-3)
+
+
+def test_gradients_that_are_taken_again_are_clipped_too():
+    """SAM's on the parabola at (3, -4), which is H (w + ε) with ε of length ½ along H w = (3, -1)."""
+    curvature, w = jnp.float32([1.0, 0.25]), jnp.float32([3.0, -4.0])
+    build = clipped(lambda rate: optim.sharpness_aware(optax.sgd(rate), radius=0.5), 2.0)
+    tx = build(1.0)
+    update, _ = tx.update(curvature * w, tx.init(w), w, grad_fn=lambda point: curvature * point)
+    uphill = np.array([1.0, 0.25]) * (np.array([3.0, -4.0]) + 0.5 * np.array([3.0, -1.0]) / np.sqrt(10))
+    np.testing.assert_allclose(update, -2 * uphill / np.linalg.norm(uphill), rtol=1e-6)
 
 
 @pytest.mark.bits

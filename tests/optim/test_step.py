@@ -36,6 +36,14 @@ def test_an_update_is_rate_times_direction_plus_fraction_of_the_weight(delta):
     np.testing.assert_array_equal(update, -0.25 * direction - delta * weight)
 
 
+def test_cautious_decay_takes_only_from_weights_that_the_step_makes_smaller():
+    weight, direction = np.float32([2, -2, 2, -2, 2]), np.float32([1, -1, -1, 1, 0])
+    expected = [-0.25 * d - (0.5 * w if d * w >= 0 else 0) for w, d in zip(weight, direction, strict=True)]
+    tx = descend(0.25, Decay("independent").fraction(0.5, 0.25), cautious=True)
+    update, _ = tx.update(jnp.asarray(direction), tx.init(jnp.asarray(weight)), jnp.asarray(weight))
+    np.testing.assert_array_equal(update, expected)
+
+
 @pytest.mark.parametrize("coupling", FRACTIONS)
 def test_weights_without_a_gradient_shrink_by_the_product_of_the_kept_fractions(coupling, run):
     tx = descend(rate, coupled(coupling).fraction(LAMBDA, rate))

@@ -9,6 +9,7 @@ from workloads.linear_regression import LARGEST_DIMENSION, LARGEST_EXPONENT, lin
 
 METRICS = {
     "linear_regression": {"train_loss"},
+    "modular_addition": {"train_loss", "train_error", "test_loss", "test_error"},
     "digits": {"train_loss", "train_error", "test_loss", "test_error"},
     "shakespeare": {"train_loss", "train_error", "test_loss", "test_error"},
 }

@@ -53,7 +53,7 @@ def test_the_part_gradients_are_those_of_the_same_step(parts):
     def keeping(rate):
         """Gradient descent on the mean of the parts; its state holds what it was given last."""
 
-        def update(gradient, state, params, *, part_gradients):
+        def update(gradient, state, params, *, part_gradients, **others):
             step = -rate(state["count"]) * jnp.mean(part_gradients, axis=0)
             return step, {"count": state["count"] + 1, "gradient": gradient, "parts": part_gradients}
 

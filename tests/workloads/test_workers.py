@@ -6,7 +6,8 @@ import numpy as np
 import optax
 import pytest
 
-from optim import distributed_signum, evaluation_params, local_sgd, on_workers, post_local_sgd
+import optim
+from optim import distributed_signum, local_sgd, on_workers, post_local_sgd
 from workloads import (
     even_shards,
     load,
@@ -23,7 +24,7 @@ WORKERS, BATCH, STEPS, EVERY = 4, 8, 12, 3
 REGRESSION = load("linear_regression", dimension=24, exponent=0.5)
 RATES = jnp.asarray(np.float32(np.linspace(0.1, 0.02, STEPS)))
 KEY = jax.random.key(3)
-OPTIONS = {"batch_size": BATCH, "workers": WORKERS, "evaluation_params": evaluation_params}
+OPTIONS = {"batch_size": BATCH, "workers": WORKERS, "hooks": optim}
 
 
 def local(schedule):
@@ -83,14 +84,14 @@ def test_workers_that_average_every_gradient_are_one_large_batch(options):
         post_local_sgd(optax.adam(schedule), every=EVERY, start=STEPS, axis_name="workers"), WORKERS
     )
     found = trained(averaging, **options)
-    expected = trained(optax.adam, workers=None, evaluation_params=None)
+    expected = trained(optax.adam, workers=None, hooks=None)
     close((found.metrics, found.losses), (expected.metrics, expected.losses))
     close(found.params, jax.tree.map(lambda leaf: jnp.stack([leaf] * WORKERS), expected.params))
 
 
 def test_one_worker_is_a_run_without_workers():
     stack_of_one = trained(lambda schedule: on_workers(optax.adam(schedule), 1), workers=1)
-    plain = trained(optax.adam, workers=None, evaluation_params=None)
+    plain = trained(optax.adam, workers=None, hooks=None)
     close(stack_of_one.metrics, plain.metrics)
 
 
@@ -158,8 +159,8 @@ def test_each_worker_goes_through_its_own_shard_every_epoch():
         ({"workers": 0}, "workers must be a positive divisor of batch_size=8, got 0"),
         ({"workers": 3}, "workers must be a positive divisor of batch_size=8, got 3"),
         ({"parts": 4}, "parts must be a positive divisor of batch_size=2, got 4"),
-        ({"evaluation_params": None}, "evaluation_params must be given with workers"),
-        ({"average_decay": 0.5}, "average_decay must be None with evaluation_params"),
+        ({"hooks": None}, "hooks must be given with workers"),
+        ({"average_decay": 0.5}, "average_decay must be None where the optimizer"),
     ],
 )
 def test_meaningless_options_are_refused_by_name(options, message):

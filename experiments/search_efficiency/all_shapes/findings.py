@@ -8,17 +8,16 @@ import numpy as np
 from experiments.search_efficiency.all_shapes import figures
 from experiments.search_efficiency.all_shapes.judging import Excesses, difference, ratio
 from experiments.search_efficiency.all_shapes.runs import Results
-from experiments.search_efficiency.judging import fraction_estimate
 from experiments.study.showing.cells import NONE, change_text, shape_text
-from experiments.study.showing.claims import Bound, Claim, at_least, at_most, tally
+from experiments.study.showing.claims import Claim, at_least, at_most, not_above, tally
 from experiments.study.showing.findings import Figure, Findings, Part
 from experiments.study.showing.table import REPORT, Column, Table, column
+from experiments.study.statistics.fractions import fraction_estimate
 from schedules.search import Estimate, Scale
 
 NEAR, NEAR_WORSE, ENOUGH = 0.10, 0.18, 0.9  # the claims: of the median search, of so many searches
 AIM, AIM_WORSE = 0.05, 0.10
 SPREAD, SPREAD_FROM = 0.5, 60  # of the incumbents' 90th percentile, from so many runs on
-NOT_ABOVE = Bound("not above 0 with its interval", lambda effect: effect.low <= 0)
 
 
 class AtCheckpoint(NamedTuple):
@@ -94,7 +93,7 @@ def incumbent_claims(results: Results) -> list[Claim]:
         luckiest, steadiest = results.luckiest(place), results.steadiest(place)
         gap = difference(default, luckiest, place, confidence)
         subject = f"{luckiest.contestant} at {runs}"
-        claimed.append(Claim("median less that of Optuna's luckiest", subject, gap, NOT_ABOVE))
+        claimed.append(Claim("median less that of Optuna's luckiest", subject, gap, not_above(0)))
         if runs >= SPREAD_FROM:
             spread = ratio(default, steadiest, place, confidence)
             subject = f"{steadiest.contestant} at {runs}"

@@ -28,7 +28,8 @@ class WorkloadConfig(StudyConfig):
     evaluations = 1  # unless it is an option: a ClassVar would take its place among the fields
 
     workload: str = "digits"
-    """What to train: digits, cifar10, fashion_mnist, mnist, shakespeare, wikitext103 or linear_regression."""
+    """What to train: digits, cifar10, fashion_mnist, mnist, shakespeare, wikitext103, linear_regression or
+    modular_addition."""
     workload_options: WorkloadOptions = field(default_factory=dict)
     """Options of the workload, as NAME VALUE pairs, such as: model cnn."""
     metric: str = "train_loss"

@@ -24,6 +24,11 @@ def below(bound: float) -> Bound:
     return Bound(f"below {bound:g}", lambda effect: effect.high < bound)
 
 
+def not_above(bound: float) -> Bound:
+    """With its whole interval."""
+    return Bound(f"not above {bound:g} with its interval", lambda effect: effect.low <= bound)
+
+
 def at_most(bound: float) -> Bound:
     """Of the value alone; its interval tells how sure that is."""
     return Bound(f"at most {bound:g}", lambda effect: effect.value <= bound)

@@ -52,9 +52,9 @@ class Layout(NamedTuple):
         connection.executescript(";\n".join((*settings, *self.tables)))
         return connection
 
-    def is_that_of(self, connection: sqlite3.Connection) -> bool:
+    def is_that_of(self, cursor: sqlite3.Cursor) -> bool:
         """Whether a database has the tables of this kind."""
-        tables = connection.execute("SELECT sql FROM sqlite_master ORDER BY rootpage").fetchall()
+        tables = cursor.execute("SELECT sql FROM sqlite_master ORDER BY rootpage").fetchall()
         return tables == [(table,) for table in self.tables]
 
 

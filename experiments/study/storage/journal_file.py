@@ -80,7 +80,7 @@ def open_copy(content: bytes) -> sqlite3.Connection:
 
 def _problem(path: Path, connection: sqlite3.Connection) -> str | None:
     """What is wrong with a database, whose transactions are complete once it has been read from."""
-    tables = JOURNAL.is_that_of(connection)
+    tables = JOURNAL.is_that_of(connection.cursor())
     if path.stat().st_size % PAGE_SIZE:  # SQLite itself fills up a last page that was cut short
         return "its last page is cut short"
     if not tables:

@@ -8,7 +8,7 @@ import optax
 
 from experiments.study.options.checks import BelowOne, NotNegative
 from experiments.study.options.config import Group
-from experiments.study.training.optimizers import BETAS, OPTIMIZERS, Call, call, chained
+from experiments.study.training.optimizers import BETAS, OPTIMIZERS, Chain, call
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,8 @@ class Optimized:
     group: ClassVar[Group] = "training"
 
     optimizer: Literal[tuple(OPTIMIZERS)] = "adam"
-    """What the schedule drives; momentum is SGD with 0.9, the matrix methods have Adam's root mean square."""
+    """What the schedule drives; momentum, sam and asam have one of 0.9, the matrix methods Adam's root mean
+    square."""
     weight_decay: NotNegative = 0.0
     """Decoupled weight decay; sgd and adam have none."""
     decay_mode: Literal["scaled", "independent"] = "scaled"
@@ -37,7 +38,7 @@ class Optimized:
             yield f"weight_decay: only {', '.join(decaying)} decay, not {self.optimizer}."
         for name in self.betas:
             if name not in OPTIMIZERS[self.optimizer].betas:
-                yield f"{name}: {self.optimizer} has none, only Adam, diffGrad and Lion have."
+                yield f"{name}: {self.optimizer} has none, only Adam, AdamP, diffGrad, IVON and Lion have."
 
     def unused(self) -> Iterator[tuple[str, str]]:
         yield from super().unused()
@@ -50,22 +51,22 @@ class Optimized:
         return {name: getattr(self, name) for name in BETAS if getattr(self, name) is not None}
 
     @property
-    def calls(self) -> list[Call]:
+    def chain(self) -> Chain:
         """What makes the optimizer; independent decay is θ ← θ - decay · θ beside each update."""
-        return self._calls(self.betas)
+        return self._chain(self.betas)
 
     def transformation(self, schedule: optax.Schedule) -> optax.GradientTransformation:
         """What the schedule drives, but for clipping."""
-        return chained(self.calls, schedule)
+        return self.chain(schedule)
 
     def without_momentum(self, schedule: optax.Schedule) -> optax.GradientTransformation:
         """The same, its momentum 0 where it takes one: what goes inside methods that have their own."""
         momentum = OPTIMIZERS[self.optimizer].momentum
-        return chained(self._calls({**self.betas, **({momentum: 0.0} if momentum else {})}), schedule)
+        return self._chain({**self.betas, **({momentum: 0.0} if momentum else {})})(schedule)
 
-    def _calls(self, changes: Mapping[str, float]) -> list[Call]:
+    def _chain(self, changes: Mapping[str, float]) -> Chain:
         optimizer = OPTIMIZERS[self.optimizer]
         if self.decay_mode == "scaled":
-            return optimizer.calls(self.weight_decay, **changes)
+            return optimizer.chain(self.weight_decay, **changes)
         decay = call("optax.add_decayed_weights", weight_decay=-self.weight_decay)
-        return [*optimizer.calls(0.0, **changes), decay]
+        return Chain((*optimizer.chain(0.0, **changes).calls, decay))

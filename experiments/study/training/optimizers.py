@@ -1,7 +1,7 @@
 """The optimizers that studies train with, as the calls that make them: to be made, or written as code."""
 
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import MappingProxyType, SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -14,21 +14,39 @@ from geometry import EUCLIDEAN, SIGN, SPECTRAL, Geometry
 PACKAGES = SimpleNamespace(optax=optax, optim=optim)
 SCHEDULE, DECAY = "schedule", "weight decay"  # what a call is given for these
 BETAS = ("b1", "b2")  # decay rates of Adam's moments, as optax calls them
+IVON_EXAMPLES = 1000  # its noise is that of a posterior of so many, whatever it is trained on
 
 
 class Call(NamedTuple):
-    """A transformation: its function, as users find it, and what that is called with."""
+    """A transformation: its function, as users find it, and what that is called with: values, and the
+    transformations inside of it."""
 
     function: str
     keywords: Mapping[str, Any]
 
     def __call__(self, schedule: optax.Schedule) -> optax.GradientTransformation:
         make = operator.attrgetter(self.function)(PACKAGES)
-        return make(**{name: schedule if v is SCHEDULE else v for name, v in self.keywords.items()})
+        return make(**{name: _made(value, schedule) for name, value in self.keywords.items()})
+
+    def changed(self, **keywords: Any) -> "Call":
+        """The same with these."""
+        return Call(self.function, {**self.keywords, **keywords})
 
     def __str__(self) -> str:
-        values = {name: v if v is SCHEDULE else repr(v) for name, v in self.keywords.items()}
-        return f"{self.function}({', '.join(f'{name}={text}' for name, text in values.items())})"
+        return f"{self.function}({', '.join(f'{name}={_text(v)}' for name, v in self.keywords.items())})"
+
+
+class Chain(NamedTuple):
+    """Transformations one after the other; written as code, the schedule is called so."""
+
+    calls: tuple[Call, ...]
+
+    def __call__(self, schedule: optax.Schedule) -> optax.GradientTransformation:
+        made = [call(schedule) for call in self.calls]
+        return optax.chain(*made) if len(made) > 1 else made[0]
+
+    def __str__(self) -> str:
+        return f"optax.chain({', '.join(map(str, self.calls))})" if len(self.calls) > 1 else str(*self.calls)
 
 
 def call(function: str, **keywords: Any) -> Call:
@@ -46,6 +64,9 @@ class Optimizer(NamedTuple):
       momentum: the name under which it takes its momentum, the decay rate of its average of gradients, a
         number or a traced one; None where it has none.
       usual_momentum: the one it has otherwise.
+      around: what is called with the chain of the steps as its `inner`, if anything is.
+      asks: what it asks of a training loop beside the gradient, in words; `workloads.trainer` with the hooks
+        of `optim` gives it.
     """
 
     geometry: Geometry
@@ -53,25 +74,30 @@ class Optimizer(NamedTuple):
     betas: tuple[str, ...] = ()
     momentum: str | None = None
     usual_momentum: float = 0.0
+    around: Call | None = None
+    asks: str = ""
 
     @property
     def decays(self) -> bool:
         """Whether it has weight decay; where not, it ignores it."""
         return any(DECAY in step.keywords.values() for step in self.steps)
 
-    def calls(self, weight_decay: ArrayLike, **changes: ArrayLike) -> list[Call]:
-        """Its steps with that decay, which the learning rate multiplies, and other betas or momentum."""
+    def chain(self, weight_decay: ArrayLike, **changes: ArrayLike) -> Chain:
+        """It with that decay, which the learning rate multiplies, and other betas or momentum."""
         first, *others = self.steps
-        return [
-            Call(f, {name: weight_decay if v is DECAY else v for name, v in keywords.items()})
-            for f, keywords in (Call(first.function, {**first.keywords, **changes}), *others)
-        ]
+        steps = Chain(
+            tuple(
+                Call(f, {name: weight_decay if v is DECAY else v for name, v in keywords.items()})
+                for f, keywords in (first.changed(**changes), *others)
+            )
+        )
+        return steps if self.around is None else Chain((self.around.changed(inner=steps),))
 
     def build(
         self, schedule: optax.Schedule, weight_decay: ArrayLike, **changes: ArrayLike
     ) -> optax.GradientTransformation:
         """The transformation that the schedule drives."""
-        return chained(self.calls(weight_decay, **changes), schedule)
+        return self.chain(weight_decay, **changes)(schedule)
 
     def with_momentum(
         self, schedule: optax.Schedule, weight_decay: ArrayLike, momentum: ArrayLike
@@ -80,15 +106,14 @@ class Optimizer(NamedTuple):
         return self.build(schedule, weight_decay, **{self.momentum: momentum})
 
 
-def chained(calls: Sequence[Call], schedule: optax.Schedule) -> optax.GradientTransformation:
-    """The transformation that they make one after the other."""
-    made = [call(schedule) for call in calls]
-    return optax.chain(*made) if len(made) > 1 else made[0]
+def _made(value: Any, schedule: optax.Schedule) -> Any:
+    if isinstance(value, Call | Chain):
+        return value(schedule)
+    return schedule if value is SCHEDULE else value
 
 
-def chain_code(calls: Sequence[Call]) -> str:
-    """The same as source text, where the schedule is called so."""
-    return f"optax.chain({', '.join(map(str, calls))})" if len(calls) > 1 else str(calls[0])
+def _text(value: Any) -> str:
+    return str(value) if isinstance(value, Call | Chain) or value is SCHEDULE else repr(value)
 
 
 def _single(function: str, geometry: Geometry, momentum: float | None = None, **keywords: Any) -> Optimizer:
@@ -111,15 +136,31 @@ def _stepped(direction: Call) -> tuple[Call, ...]:
     )
 
 
+MOMENTUM = Optimizer(EUCLIDEAN, _stepped(call("optax.trace", decay=0.9)), (), "decay", 0.9)
+SAM = MOMENTUM._replace(
+    around=call("optim.sharpness_aware", radius=0.05),
+    asks="its update takes grad_fn: params → the gradient of the same batch there, clipped as the first is",
+)
+ADAM = Optimizer(SIGN, (call("optax.adam", learning_rate=SCHEDULE),), BETAS, "b1", 0.9)
+
 OPTIMIZERS: Mapping[str, Optimizer] = MappingProxyType(
     {
         "sgd": Optimizer(EUCLIDEAN, (call("optax.sgd", learning_rate=SCHEDULE),)),
-        "momentum": Optimizer(EUCLIDEAN, _stepped(call("optax.trace", decay=0.9)), (), "decay", 0.9),
-        "adam": Optimizer(SIGN, (call("optax.adam", learning_rate=SCHEDULE),), BETAS, "b1", 0.9),
+        "momentum": MOMENTUM,
+        "sam": SAM,
+        "asam": SAM._replace(around=SAM.around.changed(radius=0.5, adaptive=True)),
+        "adam": ADAM,
+        "adamp": ADAM._replace(around=call("optim.norm_control")),
         "adamw": _single("optax.adamw", SIGN)._replace(betas=BETAS, momentum="b1", usual_momentum=0.9),
         "diffgrad": Optimizer(SIGN, _stepped(call("optim.scale_by_diffgrad")), BETAS, "b1", 0.9),
         "orthogonal_adamw": Optimizer(
             SIGN, (call("optim.orthogonal_gradient"), *_single("optax.adamw", SIGN).steps)
+        ),
+        "ivon": _single("optim.ivon", EUCLIDEAN, examples=IVON_EXAMPLES)._replace(
+            betas=BETAS,
+            momentum="b1",
+            usual_momentum=0.9,
+            asks="each gradient is taken at what optim.sample(key, state, params) draws before",
         ),
         "lion": _single("optax.lion", SIGN)._replace(betas=BETAS),
         "optax_muon": _single("optax.contrib.muon", SPECTRAL, consistent_rms=0.2, adam_weight_decay=DECAY),

@@ -10,6 +10,7 @@ import optax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
+import optim
 import workloads
 from experiments.study.options.groups import Trained
 from experiments.study.running.evaluation import RunTrials
@@ -89,8 +90,8 @@ def trainer(
     key: PRNGKeyArray,
     **options: Any,
 ) -> Stages:
-    """`workloads.trainer` as the options say that all studies share; another `average_decay` may replace
-    theirs."""
+    """`workloads.trainer` as the options say that all studies share, with what methods ask of it; another
+    `average_decay` may replace theirs."""
     return workloads.trainer(
         workloads.with_compute_dtype(workload, config.precision),
         data,
@@ -98,16 +99,30 @@ def trainer(
         learning_rates,
         workloads.run_keys(key),
         microbatches=config.microbatches,
+        hooks=optim,
         **{"average_decay": config.average_decay, **options},
     )
 
 
 def clipped(optimizer: Optimizer, clip_norm: float | None) -> Optimizer:
-    """The optimizer, of gradients scaled down to that norm where theirs is larger; of all as they are when
-    None."""
+    """The optimizer, of gradients scaled down to that norm where theirs is larger, those too that it takes
+    again; of all as they are when None."""
     if clip_norm is None:
         return optimizer
-    return lambda schedule: optax.chain(optax.clip_by_global_norm(clip_norm), optimizer(schedule))
+    clip = optax.clip_by_global_norm(clip_norm)
+
+    def build(schedule: optax.Schedule) -> optax.GradientTransformationExtraArgs:
+        chain = optax.chain(clip, optax.with_extra_args_support(optimizer(schedule)))
+
+        def update(updates, state, params=None, *, grad_fn=None, **extra):
+            def again(*place):
+                return clip.update(grad_fn(*place), clip.init(None))[0]
+
+            return chain.update(updates, state, params, grad_fn=again, **extra)
+
+        return optax.GradientTransformationExtraArgs(chain.init, update)
+
+    return build
 
 
 def final_metrics(metrics: Mapping[str, Float[np.ndarray, "runs evaluations"]]) -> dict[str, np.ndarray]:

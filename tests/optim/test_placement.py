@@ -1,0 +1,115 @@
+"""Matrices on a mesh are computed whole by their owners: what the compiled programs communicate, counted."""
+
+import re
+from collections import Counter
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from geometry import NewtonSchulz
+from optim import describe, dion, muon, scale_by_polar
+from optim.placement import Placement
+
+COLLECTIVE = re.compile(r"= (.*?) (all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter)\(")
+BYTES = {"f32": 4, "s32": 4}
+ONE_STEP = NewtonSchulz(steps=1)
+ROWS, COLUMNS = PartitionSpec("x"), PartitionSpec(None, "x")
+
+
+def mesh_of(sizes, kind=AxisType.Auto):
+    names = ("x", "y")[: len(sizes)]
+    return jax.make_mesh(sizes, names, axis_types=(kind,) * len(sizes))
+
+
+def leaf(shape, mesh, spec):
+    return jax.ShapeDtypeStruct(shape, jnp.float32, sharding=NamedSharding(mesh, spec))
+
+
+def communicated(tx, params):
+    """How often each collective stands in the compiled update, and the bytes that each device receives."""
+    state = jax.eval_shape(tx.init, params)
+    out = jax.tree.map(lambda p: p.sharding, params)
+    update = jax.jit(lambda updates, state: tx.update(updates, state)[0], out_shardings=out)
+    found = COLLECTIVE.findall(update.lower(params, state).compile().as_text())
+    arrays = [array for shapes, _ in found for array in re.findall(r"(\w+)\[([\d,]*)\]", shapes)]
+    received = sum(
+        BYTES[dtype] * int(np.prod([int(n) for n in sizes.split(",") if n])) for dtype, sizes in arrays
+    )
+    return Counter(name for _, name in found), received
+
+
+CASES = {  # mesh, layout, kernels (count, shape), what is moved and how often
+    "rows": ((8,), ROWS, ((12, (8, 8)), (12, (8, 16))), {"all-to-all": 4}),
+    "columns": ((8,), COLUMNS, ((12, (8, 8)), (12, (8, 16))), {"all-to-all": 4}),
+    "both, on two axes": ((2, 4), PartitionSpec("x", "y"), ((5, (8, 16)),), {"all-to-all": 4}),
+    "those that stand apart from those that lie": (
+        (8,),
+        ROWS,
+        ((3, (8, 16)), (3, (16, 8))),
+        {"all-to-all": 4},
+    ),
+    "a single matrix": ((8,), ROWS, ((1, (8, 16)),), {"all-gather": 1}),
+}
+
+
+def kernels(mesh, spec, groups):
+    return {
+        f"layer_{place}_{count}_{'x'.join(map(str, shape))}": {"kernel": leaf(shape, mesh, spec)}
+        for count, shape in groups
+        for place in range(count)
+    }
+
+
+@pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit])
+@pytest.mark.parametrize("case", CASES)
+def test_a_batch_is_moved_once_there_and_once_back_by_each_axis(case, kind):
+    sizes, spec, groups, expected = CASES[case]
+    params = kernels(mesh_of(sizes, kind), spec, groups)
+    tx = scale_by_polar(ONE_STEP)
+    counted, received = communicated(tx, params)
+    assert counted == expected
+    batches = describe(tx, params).batches
+    assert sum(batch.collectives for batch in batches) == sum(expected.values())
+    assert sum(batch.received for batch in batches) == received
+
+
+EXPERTS = {"up": (8, 16), "gate": (8, 16), "down": (16, 8)}
+
+
+@pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit])
+def test_experts_that_their_devices_own_already_stay_where_they_are(kind):
+    mesh = mesh_of((8,), kind)
+    params = {name: {"kernel": leaf((8, *shape), mesh, ROWS)} for name, shape in EXPERTS.items()}
+    assert communicated(scale_by_polar(ONE_STEP), {"experts": params})[0] == {}
+
+
+def test_the_plan_of_twelve_layers_on_eight_devices():
+    params = kernels(mesh_of((8,)), ROWS, ((12, (256, 256)), (12, (256, 1024))))
+    with pytest.warns(UserWarning, match="no leaf was recognised as the output head"):
+        description = describe(muon(0.02), params)
+    # two matrices there and back, in float32
+    square, wide = (2 * 2 * 4 * 256 * columns for columns in (256, 1024))
+    assert description.batches == (
+        Placement((256, 1024), 12, 2, 2, wide),
+        Placement((256, 256), 12, 2, 2, square),
+    )
+    assert str(description).splitlines()[-2:] == [
+        "12 of 256×1024  2         17%           2            4.19",
+        "12 of 256×256   2         17%           2            1.05",
+    ]
+
+
+def test_a_low_rank_method_moves_its_buffer_and_warm_starts_too():
+    params = kernels(mesh_of((8,)), ROWS, ((12, (8, 16)),)) | {
+        "head": {"kernel": leaf((8, 8), mesh_of((8,)), ROWS)}
+    }
+    (batch,) = describe(dion(0.02, rank=2), params).batches
+    assert batch == Placement((8, 16), 12, 2, 5, 2 * 4 * (3 * 8 * 16 + 2 * 16 * 2))
+
+
+def test_on_one_device_there_is_nothing_to_share_out():
+    params = {"dense": {"kernel": jnp.ones((4, 8))}, "head": {"kernel": jnp.ones((8, 2))}}
+    assert describe(muon(0.02), params).batches == ()
