@@ -105,8 +105,9 @@ def costs(results: Results) -> bytes:
         _over(ax, values[:-1])
     if scale is Scale.RELATIVE:
         axes[0].set_yscale("symlog", linthresh=10)
+        axes[0].yaxis.set_major_formatter("{x:+g}")
     figure.supxlabel("found at")
-    figure.supylabel(f"{config.metric}, change from what was found there, {scale.unit}")
+    figure.supylabel(f"change of {config.metric}, {scale.unit}")
     return finished(figure, "What does it cost to use what was found at a smaller size?", CARRIED)
 
 

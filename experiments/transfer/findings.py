@@ -1,6 +1,7 @@
 """What is told of transfer: the law of the best rate, what it says of sizes it has not seen, and what is lost
 by what was found elsewhere."""
 
+import math
 from collections.abc import Iterator
 from operator import attrgetter
 
@@ -23,12 +24,13 @@ def present(results: Results) -> Findings:
     """The laws, the transfers, and what every shape came to at every size."""
     config, judged = results.config, list(claims(results))
     images = drawn(results, figures.laws, figures.predictions, figures.costs)
+    tables = largest_table(results), transfer_table(results)
     return Findings(
         f"{config.workload_text}, {config.optimizer}, sizes around {config.central}, the largest"
         f" {config.largest}",
         f"{verdict(results)} {tally(judged)}",
         [
-            Part("", [law_table(results), transfer_table(results), *notes(results), *images]),
+            Part("", [law_table(results), *tables, *notes(results), *images]),
             Part("The best learning rate", [rate_table(results)]),
             Part("The best shape", [shape_table(results)]),
         ],
@@ -75,36 +77,55 @@ def verdict(results: Results) -> str:
 
 
 def law_table(results: Results) -> Table[str]:
-    """A row a shape."""
-    config, fits, unit = results.config, results.fits, results.scale.unit
-    cell = change_cell(results.scale)
+    """A row a shape: the exponents of its law, and how often that held."""
+    config, fits = results.config, results.fits
 
     def exponent(place: int, axis: str) -> Column[str]:
-        return column(axis, **{axis: lambda family: fits[family].law.exponents(config.confidence)[place]})
-
-    def largest_rate(family: str) -> str:
-        found = fits[family].optima[config.largest]
-        return rate_text(found.rate, not found.censored)
+        return column(
+            f"exponent of {axis}",
+            **{axis: lambda family: fits[family].law.exponents(config.confidence)[place]},
+        )
 
     columns = (
         column("shape", family=lambda family: family),
         *(exponent(place, axis) for place, axis in enumerate(config.axes)),
-        column(deviation=lambda family: fits[family].law.deviation),
         column(
-            "held",
+            "deviation",
+            "{deviation:.0%}".format,
+            deviation=lambda family: math.expm1(fits[family].law.deviation),
+        ),
+        column(
+            "left-out sizes held",
             "{held} of {tested}".format,
             held=lambda family: fits[family].held,
             tested=lambda family: len(fits[family].left_out),
         ),
-        column("at the largest", predicted=lambda family: fits[family].predicted[config.largest]),
-        column("best", shown=largest_rate),
-        column(largest=lambda family: fits[family].optima[config.largest]),
-        column(f"{LAW}, {unit}", cell, law_cost=lambda family: results.extrapolated[family][LAW]),
-        column(
-            f"{UNCHANGED}, {unit}", cell, unchanged=lambda family: results.extrapolated[family][UNCHANGED]
-        ),
     )
     return Table("laws", columns, list(fits))
+
+
+def largest_table(results: Results) -> Table[str]:
+    """A row a shape: the rate that its law predicts at the largest size, the best, and what others cost."""
+    largest, fits, unit = results.config.largest, results.fits, results.scale.unit
+
+    def cost(name: str, key: str) -> Column[str]:
+        change = {key: lambda family: results.extrapolated[family][name]}
+        return column(f"{name}, {unit}", change_cell(results.scale), **change)
+
+    columns = (
+        column("shape", family=lambda family: family),
+        column("predicted rate", predicted=lambda family: fits[family].predicted[largest]),
+        column(
+            "best rate",
+            lambda rate, censored: rate_text(rate, not censored),
+            rate=lambda family: fits[family].optima[largest].rate,
+            censored=lambda family: fits[family].optima[largest].censored,
+        ),
+        column("held", held=lambda family: fits[family].holds(largest)),
+        cost(LAW, "by_the_law"),
+        cost(UNCHANGED, "unchanged"),
+    )
+    return Table("largest", columns, list(fits), title=f"At {largest}")
 
 
 def transfer_table(results: Results) -> Table[Transfer]:
