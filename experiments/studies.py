@@ -25,6 +25,8 @@ QUESTIONS: Mapping[str, str] = MappingProxyType(
         "games": "Do conjugate gradients help two players, and what is selection alone worth?",
         "grokking": "How long after fitting does a network generalise, and what shortens it?",
         "generalization": "Does the information criterion predict the gap, and does pruning by it pay?",
+        "shift": "Which optimizer and which shape also serve on data that moved?",
+        "focal": "Do flat minima and invariant losses make a network that knows what it knows?",
     }
 )
 COMMANDS: Mapping[str, str] = MappingProxyType(

@@ -31,6 +31,8 @@ RUNGS = (8, 4, 2, 1)  # a run is measured at its horizon over these
 POOL = 1437  # the training images that subsets and validation images are drawn from
 MOST_RATES = 60  # each three times the one before; more leave the range of a float32
 
+Rates = Annotated[int, at_least(1), at_most(MOST_RATES)]
+
 Steps = Annotated[Count, Check(f"a multiple of {RUNGS[0]}", lambda num_steps: num_steps % RUNGS[0] == 0)]
 
 
@@ -45,7 +47,7 @@ class Config(Stepped, Trained, StudyConfig):
     """Hidden units of the networks."""
     optimizers: Annotated[tuple[str, ...], OneOf(CENTRES), entries(1), EACH_ONCE] = ("momentum", "adam")
     """What to train with: sgd, momentum, adam."""
-    rates: Annotated[int, at_least(1), at_most(MOST_RATES)] = 5
+    rates: Rates = 5
     """Learning rates of each optimizer, constant along a run, each three times the one before."""
     train_sizes: Annotated[tuple[Count, ...], entries(1), EACH_ONCE] = (100, 200, 400, 800)
     """Numbers of training examples; each divides the largest."""
@@ -100,9 +102,6 @@ class Config(Stepped, Trained, StudyConfig):
     def rungs(self) -> tuple[int, ...]:
         """After how many steps the runs are measured."""
         return tuple(self.num_steps // part for part in RUNGS)
-
-
-PRESETS: Mapping[str, Config] = MappingProxyType({"digits": Config()})
 
 
 MEASURE, HALVE, FRESH = "measure", "halve", "fresh"

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from experiments.generalization import figures
+from experiments.generalization.all_measures import findings as all_measures
+from experiments.generalization.all_measures.runs import Results as MeasureResults
 from experiments.generalization.config import Candidate, candidates
 from experiments.generalization.gaps import CLAIMED, CONTROLS, CRITERIA
 from experiments.generalization.halving import BASELINES, PREDICTED, share_of_budget
@@ -17,8 +19,10 @@ from experiments.study.showing.table import Table, column
 from schedules.search import Estimate, Standing
 
 
-def present(results: Results) -> Findings:
-    """Both tables, with what became of the paper's claims."""
+def present(results: Results | MeasureResults) -> Findings:
+    """Both tables, with what became of the paper's claims; or what is told of all measures."""
+    if isinstance(results, MeasureResults):
+        return all_measures.present(results)
     config, claims = results.config, [*ranking_claims(results), *pruning_claims(results)]
     widths, optimizers = ", ".join(map(str, config.widths)), ", ".join(config.optimizers)
     content = [

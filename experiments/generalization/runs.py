@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from threadpoolctl import threadpool_limits
 
 import workloads
+from experiments.generalization.all_measures import runs as all_measures
+from experiments.generalization.all_measures.config import AllMeasures
 from experiments.generalization.config import FRESH, HALVE, MEASURE, Config, Trial, trials
 from experiments.generalization.gaps import Gaps, Rankings, measured_gaps, rankings
 from experiments.generalization.halving import BASELINES, replay
@@ -38,8 +40,10 @@ class Results(NamedTuple):
     tally: Tally
 
 
-def conclude(config: Config, runs: Runs) -> Results:
-    """Train and measure every candidate, rank the gaps, and replay halving."""
+def conclude(config: Config | AllMeasures, runs: Runs) -> Results | all_measures.Results:
+    """Train and measure every candidate, rank the gaps, and replay halving; or rank all measures."""
+    if isinstance(config, AllMeasures):
+        return all_measures.conclude(config, runs)
     planned, journal = trials(config), runs.journal
     for width, optimizer in itertools.product(config.widths, config.optimizers):
         evaluate = runs.evaluator(partial(runner, width, optimizer, config), config.score, config.chunk_runs)

@@ -118,3 +118,15 @@ def test_the_choice_by_a_measure_hits_the_best_fifth_or_regrets():
     assert choice(third, errors).regret == pytest.approx(2 / 9)
     assert choice(np.ones(10), errors) == pytest.approx(Choice(0.2, 0.5))
     assert choice(first, np.ones(10)) == Choice(1, 0)
+
+
+def test_several_measures_and_draws_of_errors_are_ranked_as_each_alone():
+    rng = np.random.default_rng(2)
+    settings, _ = widths_and_depths()
+    measures, draws = rng.integers(6, size=(3, 20)).astype(float), rng.normal(size=(4, 20))
+    measures[1, 5] = np.nan
+    joint, single = kendall(measures, draws), [[kendall(m, errors) for m in measures] for errors in draws]
+    assert joint == pytest.approx(np.array(single))
+    for name, values in granulated(measures, draws, settings).items():
+        single = [[granulated(m, errors, settings)[name] for m in measures] for errors in draws]
+        assert values == pytest.approx(np.array(single))

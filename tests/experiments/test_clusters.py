@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from experiments.study.statistics.clusters import cluster_resamples, clustered_mean
+from experiments.study.statistics.clusters import ClusteredShares, cluster_resamples, clustered_mean
 from experiments.study.statistics.resampled import percentile_estimate, resamples_of
 
 
@@ -40,3 +40,14 @@ def test_the_interval_holds_the_mean_of_correlated_copies_about_as_often_as_it_s
         estimate = clustered_mean(values, clusters, 0.9)
         covered += estimate.low <= 0 <= estimate.high
     assert (covered / simulations - 0.9) / np.sqrt(0.9 * 0.1 / simulations) > -2.33
+
+
+def test_shares_of_clusters_are_those_of_their_rows_in_every_resample():
+    rng = np.random.default_rng(3)
+    clusters, wrong = rng.integers(5, size=40), rng.integers(2, size=(2, 40)).astype(float)
+    clusters[:5] = np.arange(5)
+    counts = np.array([np.bincount(clusters, row, minlength=5) for row in wrong])
+    shares = ClusteredShares(counts, np.bincount(clusters)[None])
+    assert shares.values == pytest.approx(wrong.mean(axis=1))
+    drawn = [wrong[:, rows].mean(axis=1) for rows in cluster_resamples(clusters)]
+    assert shares.resampled == pytest.approx(np.array(drawn))

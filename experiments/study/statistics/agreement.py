@@ -45,23 +45,30 @@ def num_unranked(measure: Runs) -> int:
     return int(np.sum(~(measure < np.inf)))
 
 
-def kendall(measure: Runs, errors: Runs) -> float:
+def kendall(
+    measures: Float[np.ndarray, "*measures runs"], errors: Float[np.ndarray, "*draws runs"]
+) -> Float[np.ndarray, "..."] | np.floating:
     """τ = Σ over i≠j of sgn(μᵢ - μⱼ) sgn(gᵢ - gⱼ) / N(N - 1), in [-1, 1]; a tie in either counts as 0.
 
-    SciPy's τ_b divides by the pairs that are not tied instead, and is not defined for a constant. Source:
-    arXiv:1912.02178.
+    Of one measure or several, with one draw of the errors or several. SciPy's τ_b divides by the pairs that
+    are not tied instead, and is not defined for a constant. Source: arXiv:1912.02178.
 
-    >>> kendall(np.array([1.0, 1.0, 2.0]), np.array([0.1, 0.2, 0.3]))
-    0.6666666666666666
+    >>> float(kendall(np.array([1.0, 1.0, 2.0]), np.array([0.1, 0.2, 0.3])).round(4))
+    0.6667
     """
-    ranks = _ranks(measure), _ranks(errors)
-    untied = [_num_pairs(len(r)) - sum(map(_num_pairs, np.unique_counts(r).counts)) for r in ranks]
-    if not all(untied):
-        return 0.0
-    return float(stats.kendalltau(*ranks).statistic * np.sqrt(np.prod(untied)) / _num_pairs(len(errors)))
+    ranks, count = _ranks(measures), errors.shape[-1]
+    total = np.zeros(errors.shape[:-1] + measures.shape[:-1])
+    for run in range(count - 1):
+        signs = (np.sign(x[..., run + 1 :] - x[..., run, None]) for x in (errors, ranks))
+        total += np.tensordot(*signs, axes=(-1, -1))
+    return total[()] / (count * (count - 1) / 2)
 
 
-def granulated(measure: Runs, errors: Runs, settings: Settings) -> dict[str, float]:
+def granulated(
+    measures: Float[np.ndarray, "*measures runs"],
+    errors: Float[np.ndarray, "*draws runs"],
+    settings: Settings,
+) -> dict[str, Float[np.ndarray, "..."] | np.floating]:
     """ψ of every setting: the mean τ within the groups of runs that agree in all other settings.
 
     Their mean, Ψ, tells a measure that explains the error from one that only follows a setting which explains
@@ -74,7 +81,8 @@ def granulated(measure: Runs, errors: Runs, settings: Settings) -> dict[str, flo
     for name in settings:
         groups = [rows for rows in _groups(settings, name) if len(np.unique(settings[name][rows])) > 1]
         if groups:
-            correlations[name] = float(np.mean([kendall(measure[rows], errors[rows]) for rows in groups]))
+            taus = [kendall(measures[..., rows], errors[..., rows]) for rows in groups]
+            correlations[name] = np.mean(taus, axis=0)
     return correlations
 
 
@@ -138,13 +146,9 @@ def choice(measure: Runs, errors: Runs, share: float = 0.2) -> Choice:
     return Choice(float(np.mean(chosen <= bar)), float(regret))
 
 
-def _ranks(values: Runs) -> Runs:
+def _ranks(values: Float[np.ndarray, "*measures runs"]) -> Float[np.ndarray, "*measures runs"]:
     """From the least up, with what is NaN beside the infinite."""
-    return stats.rankdata(np.where(np.isnan(values), np.inf, values))
-
-
-def _num_pairs(count: int) -> float:
-    return count * (count - 1) / 2
+    return stats.rankdata(np.where(np.isnan(values), np.inf, values), axis=-1)
 
 
 def _groups(settings: Settings, name: str) -> Iterator[Int[np.ndarray, "members"]]:

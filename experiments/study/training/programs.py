@@ -32,12 +32,15 @@ class Program(NamedTuple):
       columns: the results of all runs, each leaf with a leading axis of runs → every metric, a value a run.
       num_steps: of a run in stages.
       departure: a trial → where its run, in stages, leaves its trunk; where runs share one.
+      measure: (row, a run's results, data) → what is measured of them, a program of its own: what takes long
+        to compile is compiled once for all programs that have the same.
     """
 
     train: Train
     columns: Callable[[PyTree], Mapping[str, ArrayLike]]
     num_steps: int | None = None
     departure: Callable[[Any], Departure] | None = None
+    measure: Callable[[Row, PyTree, PyTree], PyTree] | None = None
 
 
 def trial_runner(
@@ -63,7 +66,7 @@ def trial_runner(
 
         def run_trials(trials: Sequence[Any]) -> list[dict[str, float]]:
             (stage,) = {trial.stage for trial in trials}
-            train, columns, num_steps, departure = programs(stage)
+            train, columns, num_steps, departure, measure = programs(stage)
             train = keyed(train)
             room = max(capacity, len(trials))  # more were left half-way on more devices
             options = {"capacity": room, "vectorize": vectorize}
@@ -74,6 +77,9 @@ def trial_runner(
                 results = sweep(train, inputs, data, **options)
             else:
                 results = sweep.staged(train, inputs, data, num_steps=num_steps, **options)
+            if measure is not None:
+                results = jax.tree.map(np.asarray, results)
+                results = sweep(_of_results(measure), (inputs, results), data, **options)
             return _records(columns(jax.tree.map(np.asarray, results)))
 
         return run_trials
@@ -132,11 +138,17 @@ def final_metrics(metrics: Mapping[str, Float[np.ndarray, "runs evaluations"]]) 
 
 def _with_key(train: Train) -> Train:
     """Of rows that hold the words of their keys."""
+    return lambda row, data: train(_keyed(row), data)
 
-    def keyed(row: Row, data: PyTree) -> PyTree | Stages:
-        return train({**row, "key": jax.random.wrap_key_data(row["key_data"])}, data)
 
-    return keyed
+@functools.cache
+def _of_results(measure: Callable[[Row, PyTree, PyTree], PyTree]) -> Train:
+    """Of pairs of such a row and a run's results."""
+    return lambda pair, data: measure(_keyed(pair[0]), pair[1], data)
+
+
+def _keyed(row: Row) -> Row:
+    return {**row, "key": jax.random.wrap_key_data(row["key_data"])}
 
 
 def _inputs(
