@@ -140,7 +140,7 @@ def scores_of(folder, stage):
 
 def test_the_law_is_that_of_the_journals_best_rates(folder, found):
     screened = {place: np.median(seeds) for place, seeds in scores_of(folder, "screen").items()}
-    for row, beyond in zip(found["laws"], found["largest"], strict=True):
+    for row, forecast in zip(found["laws"], found["largest"], strict=True):
         optima = []
         for horizon in HORIZONS:
             tried = sorted(
@@ -153,8 +153,8 @@ def test_the_law_is_that_of_the_journals_best_rates(folder, found):
             optima.append(np.exp(-b / (2 * a)))
         slope, level = np.polyfit(np.log(HORIZONS[:-1]), np.log(optima[:-1]), 1)
         assert row["num_steps"]["value"] == pytest.approx(slope, rel=1e-6)
-        assert beyond["predicted"]["value"] == pytest.approx(np.exp(level + slope * np.log(40)), rel=1e-6)
-        assert beyond["rate"] == pytest.approx(optima[-1], rel=1e-6)
+        assert forecast["predicted"]["value"] == pytest.approx(np.exp(level + slope * np.log(40)), rel=1e-6)
+        assert forecast["rate"] == pytest.approx(optima[-1], rel=1e-6)
 
 
 def test_transfers_cost_what_the_journal_says(folder, found):
