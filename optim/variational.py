@@ -73,6 +73,7 @@ def ivon(
     more, so that it stays positive. The loss is a mean over examples, and its gradient is to be taken at what
     `sample` draws before every update:
 
+    >>> from optim import sample
     >>> tx = ivon(0.1, examples=1000)
     >>> w, gradient = jnp.ones(2), jax.grad(lambda w: jnp.sum(w**2))
     >>> state = tx.init(w)
