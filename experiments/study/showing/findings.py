@@ -144,12 +144,14 @@ def write_report(findings: Findings, question: str, config: StudyConfig, folder:
 def show(findings: Findings, folder: StudyFolder, console: Console) -> None:
     """Print the tables that a terminal has room for, the claims, the verdict, the notes, and where everything
     is."""
-    title = findings.setting  # of the first table
+    setting = findings.setting  # the title of the first table, or above one that has another
     for part in (*findings.parts, Part("", findings._claims)):
         for table in part.content:
             if isinstance(table, Table) and table.shown("terminal"):
-                print_table(console, table.title or title or part.title, table)
-                title = ""
+                if setting and table.title:
+                    print_lines(console, [setting])
+                print_table(console, table.title or setting or part.title, table)
+                setting = ""
     print_lines(console, [*summary(findings.claims), findings.verdict, *findings.notes])
     print_lines(console, [str(folder.report), str(folder.winners)], broken=False)
 
