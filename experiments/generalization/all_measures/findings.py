@@ -117,4 +117,7 @@ def notes(results: Results) -> list[str]:
 def _worst_text(worst: dict[str, float | str] | None) -> str:
     if worst is None:
         return "–"
-    return f"{worst['sign_error']:.2f} ({worst['setting']}: {worst['lower']} to {worst['upper']})"
+    ends = " to ".join(
+        end if isinstance(end, str) else f"{end:g}" for end in (worst["lower"], worst["upper"])
+    )
+    return f"{worst['sign_error']:.2f} ({worst['setting']}: {ends})"
