@@ -54,7 +54,7 @@ def focal_table(results: Results) -> Table[Focal]:
         _ece("ECE (chance)", "ece", DIGITS.trained, results),
         _ece("shifted ECE (chance)", "shifted_ece", DIGITS.shifted, results),
     )
-    return Table("focal", columns, results.config.focal, title="The focal loss: errors and calibration")
+    return Table("focal", columns, results.config.focal)
 
 
 def sharpness_table(results: Results) -> Table[Focal]:

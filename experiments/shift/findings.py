@@ -30,7 +30,7 @@ def present(results: Results) -> Findings:
             Part(
                 "",
                 [
-                    *(contest_table(task, results) for task in config.tasks),
+                    contest_table(results),
                     *(equal_error_table(task, results, fitted) for task in config.tasks),
                     *notes(results),
                     *(Figure(name, lambda draw=draw: draw(results)) for name, draw in images.items()),
@@ -55,21 +55,21 @@ def best_first(task: str, results: Results) -> list[Contestant]:
     return sorted(chosen, key=lambda contestant: results.outcomes[contestant].errors[SHIFTED].values)
 
 
-def contest_table(task: str, results: Results) -> Table[Contestant]:
+def contest_table(results: Results) -> Table[Contestant]:
     """A row a contestant: its errors and calibration in distribution and shifted, of confirming runs."""
-    confidence, ranked = results.config.confidence, best_first(task, results)
-    best = results.outcomes[ranked[0]].errors[SHIFTED]
+    confidence = results.config.confidence
+    ranked = {task: best_first(task, results) for task in results.config.tasks}
 
     def error(contestant: Contestant, place: str) -> Estimate:
         return results.outcomes[contestant].errors[place].estimate(confidence)
 
     def behind(contestant: Contestant) -> Estimate | None:
-        errors = results.outcomes[contestant].errors[SHIFTED]
-        return None if contestant == ranked[0] else errors.lead(best, confidence)
+        own, least = (results.outcomes[c].errors[SHIFTED] for c in (contestant, ranked[contestant.task][0]))
+        return None if own is least else own.lead(least, confidence)
 
-    def calibration(heading: str, name: str, conditions: tuple[str, ...]) -> Column[Contestant]:
+    def calibration(heading: str, name: str, place: str) -> Column[Contestant]:
         def mean(metric: str, contestant: Contestant) -> float:
-            medians = results.outcomes[contestant].medians
+            medians, conditions = results.outcomes[contestant].medians, getattr(TASKS[contestant.task], place)
             return float(np.mean([medians[of_condition(metric, condition)] for condition in conditions]))
 
         return column(
@@ -82,17 +82,16 @@ def contest_table(task: str, results: Results) -> Table[Contestant]:
         )
 
     columns = (
-        column("contestant", contestant=lambda contestant: contestant.title),
+        column("contestant", contestant=lambda contestant: contestant.name),
         rate_column(lambda contestant: results.outcomes[contestant].tuned),
         column("decay", "{decay:g}".format, decay=lambda c: results.outcomes[c].tuned.setting.decay),
         column("error", error=lambda contestant: error(contestant, IN_DISTRIBUTION)),
         column("shifted error", shifted_error=lambda contestant: error(contestant, SHIFTED)),
-        column("above the least", behind_best=behind),
-        calibration("ECE (chance)", "", TASKS[task].trained),
-        calibration("shifted", "shifted_", TASKS[task].shifted),
+        column(above_least=behind),
+        calibration("ECE (chance)", "", "trained"),
+        calibration("shifted", "shifted_", "shifted"),
     )
-    title = f"{task}: errors with intervals, and calibration"
-    return Table(f"contest_{task}", columns, ranked, title=title)
+    return Table("contest", columns, [contestant for group in ranked.values() for contestant in group])
 
 
 def equal_error_table(task: str, results: Results, fitted: Fits) -> Table[str]:

@@ -30,12 +30,8 @@ def wrong(metrics, condition):
 
 
 def test_the_setting_is_chosen_by_validation_images_and_tested_on_all_digits(folder, content):
-    rows = {
-        (row["contestant"].split(", ")[0], row["contestant"].split(", ")[1]): row
-        for row in content["contest_coloured"]
-    }
+    rows = {row["contestant"]: row for row in content["contest"]}
     for name in CONTESTANTS:
-        _, optimizer, shape = name.split("/")
         screened, confirmed = (
             [run for run in runs_of(folder) if (run["stage"], run["group"]) == (stage, name)]
             for stage in ("screen", "confirm")
@@ -44,7 +40,7 @@ def test_the_setting_is_chosen_by_validation_images_and_tested_on_all_digits(fol
         for run in screened:
             losses.setdefault(run["base_lr"], []).append(run["metrics"]["validation_loss"])
         best = min(losses, key=lambda rate: np.median(losses[rate]))
-        row = rows[optimizer, shape]
+        row = rows[name]
         assert row["learning_rate"] == best == confirmed[0]["base_lr"]
         trained = sum(wrong(run["metrics"], flip) for run in confirmed for flip in ("flip 0.1", "flip 0.2"))
         assert row["error"]["value"] == pytest.approx(trained / (2 * 1797))
