@@ -136,6 +136,13 @@ def test_the_factor_that_is_made_in_strips_is_that_of_the_whole_covariance(count
     np.testing.assert_allclose(root @ root.T, run_covariance(places, seeds, truth), rtol=1e-9)
 
 
+def test_of_no_curves_nothing_is_predicted():
+    rates = np.geomspace(0.01, 1, 12)
+    model = CurveModel.fit(np.tile(rates[:, None], 20), np.log(rates / 0.1) ** 2 + 0.1, [0] * 12)
+    mean, sd = model.predict(np.empty((0, 20)))
+    assert [*mean, *sd, *model.means(np.empty((0, 20)))] == []
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_the_loss_is_minus_the_log_posterior_of_the_parameters(seed):
     places, values, seeds, *_ = told("once each, in batches")  # no means: what it is fitted to is single runs
