@@ -16,6 +16,7 @@ from typing import NamedTuple
 import pytest
 from matplotlib.figure import Figure
 
+import workloads
 from experiments.endurance.apart import STUDIES
 from experiments.shape_search import STUDY, Config
 from experiments.studies import load
@@ -62,6 +63,20 @@ def sources():
     asks for those of its options."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(inspect, "findsource", functools.cache(inspect.findsource))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def loaded_workloads():
+    """Are loaded once: a workload never changes, and what was traced of its functions serves all commands."""
+    loaded, load = {}, workloads.load
+
+    def load_once(*arguments, **options):
+        words = repr((arguments, sorted(options.items())))
+        return loaded.get(words) or loaded.setdefault(words, load(*arguments, **options))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(workloads, "load", load_once)
         yield
 
 
