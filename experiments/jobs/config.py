@@ -7,6 +7,7 @@ from experiments.study.options.checks import (
     EACH_ONCE,
     MOST,
     Count,
+    CountOrNone,
     OneOf,
     RateRange,
     at_least,
@@ -31,6 +32,9 @@ class JobsConfig(ParameterGroups, StudyConfig):
     """The horizon: steps of a run, each with a learning rate of its own."""
     learning_rates: RateRange
     """Lowest and highest base learning rate, searched on a logarithmic scale together with the shape."""
+    trunk_steps: CountOrNone = 0
+    """Steps of a trunk, before those that are searched, from whose end every run goes on: a trial names its
+    trunk, the same for one seed, which is trained and saved once."""
     families: Annotated[tuple[str, ...], OneOf(FAMILIES), EACH_ONCE, entries(1)] = tuple(FAMILIES)
     """Families of shapes to search."""
     runs: Annotated[int, at_least(LEAST_RUNS), at_most(MOST)] = 120

@@ -75,7 +75,8 @@ def present(results: Results) -> Findings:
     """The finalists, the best schedule, and every run."""
     config, state = results.config, results.state
     told = sum(trial.status in ("told", "diverged") for trial in state.trials.values())
-    setting = f"{config.metric_name}, {config.num_steps} steps, {told} runs told of {config.runs}"
+    trunk = f" after a trunk of {config.trunk_steps}" if config.trunk_steps else ""
+    setting = f"{config.metric_name}, {config.num_steps} steps{trunk}, {told} runs told of {config.runs}"
     figures = [Figure("runs", partial(runs_figure, results))]
     tables = [
         Table("winners", _winner_columns(results), results.standings[:1], title="The winner", places=REPORT)
