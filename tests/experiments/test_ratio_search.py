@@ -48,9 +48,12 @@ def descent(first, second):
 
 
 @pytest.fixture(scope="module")
-def evaluate():
-    runner = ShapeRunner(BOWL, descent, KEY, Sweep(run_mesh(1)), batch_size=1, capacity=64)
+def runner():
+    return ShapeRunner(BOWL, descent, KEY, Sweep(run_mesh(1)), batch_size=1, capacity=64)
 
+
+@pytest.fixture(scope="module")
+def evaluate(runner):
     def scores(trials):
         parts = [trials[start : start + 64] for start in range(0, len(trials), 64)]
         metrics = [run["train_loss"] for part in parts for run in runner(part)]
@@ -77,3 +80,9 @@ def test_the_search_finds_the_ratio_of_the_curvatures(evaluate):
     assert abs(math.log(winner.candidate.params["ratio"] / RATIO)) < math.log(1.25)  # of 1,000 searched
     assert abs(math.log(winner.base_lr * STEEP)) < math.log(1.25)
     assert np.median(winner.scores) < 1.01 * LOWEST
+
+
+def test_all_runs_of_two_rates_a_step_have_room_in_a_memory_without_end(runner):
+    assert runner.fitting_vectorize((2, STEPS), memory=10**12) == 64
+    with pytest.raises(ValueError, match="for one run, got 100"):
+        runner.fitting_vectorize((2, STEPS), memory=100)
