@@ -126,7 +126,7 @@ def _made(value: Any, schedules: Sequence[optax.Schedule]) -> Any:
     if isinstance(value, Call | Chain):
         return value(*schedules)
     names = (SCHEDULE,) if len(schedules) == 1 else GROUPS
-    return next((known for name, known in zip(names, schedules, strict=True) if value is name), value)
+    return next((schedule for name, schedule in zip(names, schedules, strict=True) if value is name), value)
 
 
 def _text(value: Any) -> str:
