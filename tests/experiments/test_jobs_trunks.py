@@ -2,12 +2,13 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from experiments.__main__ import main
 from experiments.jobs.creating import create_jobs
 from experiments.study.options.errors import StudyError
-from tests.experiments.test_jobs import EXAMPLES, config, told
+from tests.experiments.test_jobs import EXAMPLES, config
 
 TRUNK = 7
 
@@ -18,18 +19,16 @@ def jobs(tmp_path):
 
 
 def test_trials_of_one_seed_name_one_trunk_and_the_search_is_the_same_as_without(jobs, tmp_path):
-    trials, plain = told(jobs), create_jobs(tmp_path / "plain", config(runs=24)).ask_several(14)
-    token = jobs.status().token
-    for trial in trials:
-        assert trial.trunk == (f"{token}-trunk-{trial.seed}", TRUNK)
-        assert len(trial.learning_rates) == trial.num_steps == 20
-    assert (
-        len({trial.trunk for trial in trials}) == 1 + 10
-    )  # of the block explored, and of each confirming run
-    for branch, whole in zip(trials[:14], plain, strict=True):
+    plain = create_jobs(tmp_path / "plain", config(runs=24)).ask_several(14)
+    for branch, whole in zip(jobs.ask_several(14), plain, strict=True):
+        assert branch.trunk == (f"{jobs.status().token}-trunk-{branch.seed}", TRUNK)
+        assert len(branch.learning_rates) == branch.num_steps == 20
         assert branch[1:7] == whole[1:7]
-        assert (branch.learning_rates == whole.learning_rates).all()
+        assert np.array_equal(branch.learning_rates, whole.learning_rates)
         assert whole.trunk is None
+    state = jobs.status()
+    trials = [trial._replace(seed=seed) for seed in (1, 2) for trial in state.trials.values()]
+    assert {state.trunk(trial).name for trial in trials} == {f"{state.token}-trunk-{seed}" for seed in (1, 2)}
 
 
 def test_without_seeds_there_is_one_trunk(tmp_path):

@@ -82,7 +82,6 @@ def test_the_search_finds_the_ratio_of_the_curvatures(evaluate):
     assert np.median(winner.scores) < 1.01 * LOWEST
 
 
-def test_all_runs_of_two_rates_a_step_have_room_in_a_memory_without_end(runner):
-    assert runner.fitting_vectorize((2, STEPS), memory=10**12) == 64
+def test_what_a_run_of_two_rates_a_step_needs_is_known_before(runner):
     with pytest.raises(ValueError, match="for one run, got 100"):
         runner.fitting_vectorize((2, STEPS), memory=100)
