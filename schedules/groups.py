@@ -1,6 +1,7 @@
 """Families whose curves are two, one a group of parameters, as for Muon with an auxiliary Adam."""
 
 import math
+from collections.abc import Sequence
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -20,7 +21,7 @@ class GroupedFamily(Family):
     """
 
     def curve_at(self, x: Float[Array, "*batch"], params: Params) -> Float[Array, "groups *batch"]:
-        curve = super().curve_at(x, {name: value for name, value in params.items() if name != RATIO})
+        curve = super().curve_at(x, shape_params(params))
         return jnp.stack([curve, jnp.asarray(params[RATIO], x.dtype) * curve])
 
 
@@ -34,6 +35,16 @@ def in_groups(family: Family, ratios: Interval) -> GroupedFamily:
     """
     domain, space = {**family.domain, RATIO: RATIOS}, {**family.space, RATIO: ratios}
     return GroupedFamily(family.name, family.curve, domain, space, family.options)
+
+
+def shape_params(params: Params) -> Params:
+    """The parameters that are the family's own, without the ratio."""
+    return {name: value for name, value in params.items() if name != RATIO}
+
+
+def group_factors(params: Params, groups: Sequence[str]) -> dict[str, float]:
+    """What the base learning rate is multiplied by for each of the two groups."""
+    return dict(zip(groups, (1.0, params[RATIO]), strict=True))
 
 
 def grouped_as(other: Family, family: Family) -> Family:

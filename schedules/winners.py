@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from schedules.families import FAMILIES
@@ -15,7 +16,8 @@ FORMAT = "steepest winners 1"
 
 
 class LoadedWinner(NamedTuple):
-    """A family, its shape parameters, and the learning rate and horizon they were found with.
+    """A family, its shape parameters, and the learning rate and horizon they were found with; where groups of
+    parameters have a curve each, also the base learning rate of every group by name.
 
     `winner.family.schedule(winner.params, winner.base_lr, num_steps)` is an optax schedule for any horizon.
     """
@@ -24,6 +26,7 @@ class LoadedWinner(NamedTuple):
     params: Mapping[str, float]
     base_lr: float
     num_steps: int
+    groups: Mapping[str, float] = MappingProxyType({})
 
 
 def load_winner(path: str | Path, family: str | None = None, group: str | None = None) -> LoadedWinner:
@@ -64,11 +67,13 @@ def parse_winner(
         found.check(entry["params"])
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path}: {error}") from None
-    factors = entry.get("groups", {None: 1.0})
-    if group not in factors:
-        known = "none" if None in factors else ", ".join(factors)
-        raise ValueError(f"{path}: group must be one of its groups ({known}), got {group!r}")
-    return LoadedWinner(found, entry["params"], entry["base_lr"] * factors[group], content["num_steps"])
+    groups = {name: entry["base_lr"] * factor for name, factor in entry.get("groups", {}).items()}
+    rates = groups or {None: entry["base_lr"]}
+    if group not in rates:
+        raise ValueError(
+            f"{path}: group must be one of its groups ({', '.join(groups) or 'none'}), got {group!r}"
+        )
+    return LoadedWinner(found, entry["params"], rates[group], content["num_steps"], groups)
 
 
 def _parsed(text: str | bytes, path: Path) -> dict[str, Any]:

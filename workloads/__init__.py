@@ -1,6 +1,6 @@
 """What is trained, and the run itself."""
 
-from workloads.branches import Branching, branch_sweep
+from workloads.branches import Branching, branch_sweep, trunk_states
 from workloads.catalog import WORKLOADS, load
 from workloads.contract import contract_problems
 from workloads.fingerprint import fingerprint
@@ -44,5 +44,6 @@ __all__ = [
     "sweep",
     "train",
     "trainer",
+    "trunk_states",
     "with_compute_dtype",
 ]

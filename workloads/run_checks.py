@@ -4,10 +4,17 @@ import itertools
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import PyTree, ScalarLike
+from jaxtyping import Array, PyTree, ScalarLike
 
 from workloads.hooks import Hooks
 from workloads.mesh import data_shards
+
+
+def check_rates(learning_rates: Array) -> None:
+    if learning_rates.ndim not in (1, 2):
+        raise ValueError(
+            f"learning_rates must be of the shape (steps,) or (groups, steps), got {learning_rates.shape}"
+        )
 
 
 def check_steps(num_steps: int, evaluate_at: tuple[int, ...], probe_every: int) -> None:

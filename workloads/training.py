@@ -25,12 +25,13 @@ from workloads.run_checks import (
     check_drawn,
     check_evaluated,
     check_pieces,
+    check_rates,
     check_steps,
     check_workers,
 )
 from workloads.workload import Workload
 
-Optimizer = Callable[[optax.Schedule], optax.GradientTransformation]
+Optimizer = Callable[..., optax.GradientTransformation]  # of a schedule, or of one a group of parameters
 # (params, optimizer state, batch, part gradients, key) → what to record, measured before the step's update
 Probe = Callable[[PyTree, PyTree, PyTree, PyTree, PRNGKeyArray], dict[str, PyTree]]
 
@@ -39,7 +40,7 @@ def train(
     workload: Workload,
     data: PyTree,
     optimizer: Optimizer,
-    learning_rates: Float[Array, "steps"],
+    learning_rates: Float[Array, "*groups steps"],
     keys: RunKeys,
     **options: Any,
 ) -> Run:
@@ -48,14 +49,14 @@ def train(
     Arguments, options and errors are those of `trainer`.
     """
     stages = trainer(workload, data, optimizer, learning_rates, keys, **options)
-    return stages.whole(learning_rates.shape[0])
+    return stages.whole(learning_rates.shape[-1])
 
 
 def trainer(
     workload: Workload,
     data: PyTree,
     optimizer: Optimizer,
-    learning_rates: Float[Array, "steps"],
+    learning_rates: Float[Array, "*groups steps"],
     keys: RunKeys,
     *,
     batch_size: int,
@@ -81,7 +82,9 @@ def trainer(
         transformation in its chain, such as `optax.clip_by_global_norm`. Its `update` may take the gradient
         of the same batch again, as `grad_fn(params)`, and that of one of its parts, as `grad_fn(params,
         part)`; with workers it gets None.
-      learning_rates: one a step.
+      learning_rates: one a step; or a row of them for each group of parameters, and then `optimizer` takes
+        the groups' schedules in that order, such as
+        `lambda matrices, others: optim.muon(matrices, fallback_learning_rate=others)`.
       keys: see `run_keys`.
       batch_size: examples a step.
       evaluate_at: after how many updates to call `workload.evaluate`, in ascending order within
@@ -104,12 +107,13 @@ def trainer(
       probe_every: steps from one probe to the next.
 
     Raises:
-      ValueError: `evaluate_at`, `parts`, `microbatches`, `average_decay`, `workers` or `probe_every` is not
-        as described, there are no steps, devices that share a batch do not divide it, or two options say what
-        is evaluated; or, in the run, the hooks draw parameters of other shapes.
+      ValueError: `learning_rates`, `evaluate_at`, `parts`, `microbatches`, `average_decay`, `workers` or
+        `probe_every` is not as described, there are no steps, devices that share a batch do not divide it, or
+        two options say what is evaluated; or, in the run, the hooks draw parameters of other shapes.
     """
-    num_steps = learning_rates.shape[0]
+    num_steps = learning_rates.shape[-1]
     evaluate_at = (num_steps,) if evaluate_at is None else tuple(evaluate_at)
+    check_rates(learning_rates)
     check_steps(num_steps, evaluate_at, probe_every)
     check_workers(batch_size, workers, hooks)
     check_pieces(batch_size // (workers or 1), parts, microbatches)
@@ -118,7 +122,7 @@ def trainer(
     run = _Training(
         workload=workload,
         data=data,
-        transformation=optax.with_extra_args_support(optimizer(lambda count: learning_rates[count])),
+        transformation=optax.with_extra_args_support(optimizer(*_schedules(learning_rates))),
         gradients_of=gradients if workers is None else worker_gradients(gradients, workers),
         gradient_function_of=(
             gradient_functions(workload, parts, microbatches) if workers is None else lambda *_: None
@@ -234,6 +238,12 @@ class _Training:
         indices, keys = self._draws()
         loss, gradients = self.gradients_of(run.params, self.data, indices[0], keys[0])
         return self._evaluate(run), loss, self._probe(run, jnp.int32(0), indices[0], gradients)
+
+
+def _schedules(learning_rates: Float[Array, "*groups steps"]) -> list[optax.Schedule]:
+    """One for all parameters, or one a group."""
+    tables = [learning_rates] if learning_rates.ndim == 1 else list(learning_rates)
+    return [lambda count, table=table: table[count] for table in tables]
 
 
 def _averaged(average: PyTree, params: PyTree, t: Int[Array, ""], decay: ScalarLike | None) -> PyTree:

@@ -4,14 +4,14 @@ from experiments.export.schedule import Schedule
 from experiments.studies import QUESTIONS, load
 from experiments.study.storage.folder import STUDY, read_config
 from experiments.study.training.optimized import Optimized
-from experiments.study.training.optimizers import OPTIMIZERS, Chain, call
+from experiments.study.training.optimizers import Chain, call
 
 IN_A_LINE = 8  # entries of a table
 
 
 def optax_code(schedule: Schedule) -> str:
     """The schedule by its family, and the optimizer that it drove where the study says which."""
-    family, params, base_lr, num_steps = schedule.winner
+    family, params = schedule.winner.family, schedule.winner.params
     options = ", ".join(f"{name}={value!r}" for name, value in family.options.items())
     optimizer = _optimizer_code(schedule)
     packages = [name for name in ("optax", "optim") if f"{name}." in "".join(optimizer)]
@@ -23,7 +23,7 @@ def optax_code(schedule: Schedule) -> str:
             f"family = schedules.FAMILIES[{family.name!r}]"
             + (f".with_options({options})" if options else ""),
             f"params = {dict(params)!r}",
-            f"schedule = family.schedule(params, base_lr={base_lr!r}, num_steps={num_steps})",
+            _schedule_code("schedule", schedule.winner.base_lr, schedule),
             *optimizer,
         ]
     )
@@ -65,8 +65,8 @@ def transformers_code(schedule: Schedule) -> str:
 
 
 def _optimizer_code(schedule: Schedule) -> list[str]:
-    """The lines that define the optimizer of the study with its clipping, under what it asks of a training
-    loop; none where the folder names no study that has one."""
+    """The lines that define the optimizer of the study with its clipping, under the schedules of groups of
+    parameters and what it asks of a training loop; none where the folder names no study that has one."""
     folder = schedule.folder
     content = read_config(folder) if folder.config.exists() else {}
     if content.get(STUDY) not in QUESTIONS:
@@ -75,8 +75,17 @@ def _optimizer_code(schedule: Schedule) -> list[str]:
     if not isinstance(config, Optimized):
         return []
     clipping = [call("optax.clip_by_global_norm", max_norm=config.clip_norm)] if config.clip_norm else []
-    asked = OPTIMIZERS[config.optimizer].asks
-    return [*([f"# {asked}"] if asked else []), f"optimizer = {Chain((*clipping, *config.chain.calls))}"]
+    asked = config.driven.asks
+    return [
+        *(_schedule_code(group, base_lr, schedule) for group, base_lr in schedule.winner.groups.items()),
+        *([f"# {asked}"] if asked else []),
+        f"optimizer = {Chain((*clipping, *config.chain.calls))}",
+    ]
+
+
+def _schedule_code(name: str, base_lr: float, schedule: Schedule) -> str:
+    """The line that defines the winner's schedule with that base learning rate."""
+    return f"{name} = family.schedule(params, base_lr={base_lr!r}, num_steps={schedule.winner.num_steps})"
 
 
 def _table_code(schedule: Schedule, *imports: str) -> list[str]:

@@ -33,8 +33,8 @@ class Schedule:
     @cached_property
     def multipliers(self) -> Float[np.ndarray, "steps"]:
         """Of the base learning rate, a step each."""
-        family, params, _, num_steps = self.winner
-        return np.asarray(family.multipliers(params, num_steps))
+        winner = self.winner
+        return np.asarray(winner.family.multipliers(winner.params, winner.num_steps))
 
     @cached_property
     def learning_rates(self) -> Float[np.ndarray, "steps"]:
@@ -61,16 +61,16 @@ def winning_schedule(path: Path, family: str | None = None, group: str | None = 
     except ValueError as error:
         raise StudyError(f"{error}.") from None
     origin = "the best winner of" if family is None else "the winner of its family in"
-    origin = f"of {group}, {origin}" if group else origin
-    if family is None and (challenger := _challenger(folder)):
+    if family is None and (challenger := _challenger(folder, group)):
         origin = f"the challenger that improved on the best winner, {winner.family.name}, of"
         winner = challenger
+    origin = f"of {group}, {origin}" if group else origin
     if winner.num_steps > MOST:
         raise StudyError(f"{folder.winners}: num_steps is above {MOST:,}, which no table has room for.")
     return Schedule(folder, f"{winner.family.name}, {origin} {str(path)!r}", winner)
 
 
-def _challenger(folder: StudyFolder) -> LoadedWinner | None:
+def _challenger(folder: StudyFolder, group: str | None) -> LoadedWinner | None:
     """What improved on the best winner, where the verdict on that says so.
 
     It has the options that its family has among the winners.
@@ -84,6 +84,6 @@ def _challenger(folder: StudyFolder) -> LoadedWinner | None:
         best = min(challengers, key=lambda challenger: challenger["change"]["value"])
         options = {entry["family"]: entry["options"] for entry in content["winners"]}
         winner = {**best, "options": options.get(best["family"], {})}
-        return parse_winner(json.dumps({**content, "winners": [winner]}), folder.winners)
+        return parse_winner(json.dumps({**content, "winners": [winner]}), folder.winners, group=group)
     except (ValueError, LookupError, TypeError, AttributeError):
         raise StudyError(f"{folder.winners}: the verdict on the best winner cannot be read.") from None

@@ -19,15 +19,15 @@ def csv_table(schedule: Schedule) -> str:
 
 def json_table(schedule: Schedule) -> str:
     """An object of the schedule's parts and of its tables, `multipliers` and `learning_rates`."""
-    family, params, base_lr, num_steps = schedule.winner
+    winner = schedule.winner
     return json.dumps(
         {
             "origin": schedule.origin,
-            "family": family.name,
-            "options": dict(family.options),
-            "params": dict(params),
-            "base_lr": base_lr,
-            "num_steps": num_steps,
+            "family": winner.family.name,
+            "options": dict(winner.family.options),
+            "params": dict(winner.params),
+            "base_lr": winner.base_lr,
+            "num_steps": winner.num_steps,
             "multipliers": [float(str(multiplier)) for multiplier in schedule.multipliers],
             "learning_rates": [float(f"{rate:.9g}") for rate in schedule.learning_rates],
         }

@@ -1,15 +1,13 @@
 """What a jobs folder searches."""
 
-import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 from experiments.study.options.checks import (
     EACH_ONCE,
     MOST,
-    Check,
     Count,
+    CountOrNone,
     OneOf,
     RateRange,
     at_least,
@@ -17,33 +15,26 @@ from experiments.study.options.checks import (
     entries,
 )
 from experiments.study.options.config import StudyConfig
+from experiments.study.options.parameter_groups import ParameterGroups
 from schedules import FAMILIES, Family, Interval
-from schedules.groups import in_groups
 from schedules.search import SearchSpace
 from schedules.search.asynchronous import RunBudget
 from schedules.search.joint import LEAST_RUNS
 
 MODEL_STEPS = 1000  # of a curve, as the model sees it: of a longer run it sees as many points
-GROUPS = Check(
-    "two names of letters, digits, - and _",
-    lambda groups: len(groups) in (0, 2) and all(re.fullmatch(r"[\w-]+", name) for name in groups),
-)
 
 
 @dataclass(frozen=True, kw_only=True)
-class JobsConfig(StudyConfig):
+class JobsConfig(ParameterGroups, StudyConfig):
     """What is searched, with jobs that are run by someone else."""
 
     num_steps: Count
     """The horizon: steps of a run, each with a learning rate of its own."""
     learning_rates: RateRange
     """Lowest and highest base learning rate, searched on a logarithmic scale together with the shape."""
-    groups: Annotated[tuple[str, ...], EACH_ONCE, GROUPS] = ()
-    """Two groups of parameters with a curve each, such as matrices and aux: that of the second is the first's
-    times a ratio, which is searched too. All parameters have one curve when not given."""
-    ratios: RateRange = (0.01, 100.0)
-    """Lowest and highest ratio of the second group's learning rates to the first's, searched on a logarithmic
-    scale."""
+    trunk_steps: CountOrNone = 0
+    """Steps of a trunk, before those that are searched, from whose end every run goes on: a trial names its
+    trunk, the same for one seed, which is trained and saved once."""
     families: Annotated[tuple[str, ...], OneOf(FAMILIES), EACH_ONCE, entries(1)] = tuple(FAMILIES)
     """Families of shapes to search."""
     runs: Annotated[int, at_least(LEAST_RUNS), at_most(MOST)] = 120
@@ -58,10 +49,6 @@ class JobsConfig(StudyConfig):
     """How often a trial is asked for that fails; after that it counts as diverged."""
 
     most_runs: ClassVar[int] = 100_000
-
-    def joint_problems(self) -> Iterator[str]:
-        if not self.groups and self.ratios != JobsConfig.ratios:
-            yield "ratios: are those of two groups, and there are none."
 
     @property
     def planned_runs(self) -> int:
@@ -78,5 +65,4 @@ class JobsConfig(StudyConfig):
 
     def space(self, family: Family) -> SearchSpace:
         """What is searched of a family, which has a curve for each group where there are groups."""
-        grouped = in_groups(family, Interval(*self.ratios, log=True)) if self.groups else family
-        return SearchSpace(grouped, Interval(*self.learning_rates, log=True))
+        return SearchSpace(self.grouped(family), Interval(*self.learning_rates, log=True))

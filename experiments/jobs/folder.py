@@ -81,7 +81,7 @@ class Jobs:
             state = state_of(opened.events)
             mine = [trial for trial in state.pending if worker is not None and trial.worker == worker]
             trials = [*mine[:count], *self._claimed(opened, count - len(mine), worker, now)]
-            asked = [Asked.of(trial, opened.array(trial.multipliers), state.groups) for trial in trials]
+            asked = [Asked.of(trial, opened.array(trial.multipliers), state) for trial in trials]
         for trial in asked:
             trial.write(self.path / TRIALS)
         return asked

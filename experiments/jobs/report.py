@@ -15,14 +15,14 @@ from experiments.jobs.proposing import config_of
 from experiments.jobs.state import JobTrial, State, state_of
 from experiments.jobs.status import best_so_far, next_stage
 from experiments.jobs.store import transaction
-from experiments.study.showing.cells import as_text, base_lr_text, shape_text
+from experiments.study.showing.cells import as_text, shape_text
 from experiments.study.showing.figures import ACCENT, CONTEXT, REFERENCE, chart, finished
 from experiments.study.showing.findings import Figure, Findings, Part, write_report
+from experiments.study.showing.shapes import shape_columns
 from experiments.study.showing.standings import marked_name
 from experiments.study.showing.table import REPORT, Column, Table, column
 from experiments.study.storage.folder import StudyFolder, locked, write_atomically
 from schedules import Interval
-from schedules.groups import RATIO
 from schedules.search import Candidate, Estimate, Standing, Verdict, standings, verdict
 from schedules.winners import FORMAT
 
@@ -75,7 +75,8 @@ def present(results: Results) -> Findings:
     """The finalists, the best schedule, and every run."""
     config, state = results.config, results.state
     told = sum(trial.status in ("told", "diverged") for trial in state.trials.values())
-    setting = f"{config.metric_name}, {config.num_steps} steps, {told} runs told of {config.runs}"
+    trunk = f" after a trunk of {config.trunk_steps}" if config.trunk_steps else ""
+    setting = f"{config.metric_name}, {config.num_steps} steps{trunk}, {told} runs told of {config.runs}"
     figures = [Figure("runs", partial(runs_figure, results))]
     tables = [
         Table("winners", _winner_columns(results), results.standings[:1], title="The winner", places=REPORT)
@@ -172,11 +173,10 @@ def _score(results: Results) -> Column[Standing]:
 
 
 def _winner_columns(results: Results) -> tuple[Column[Standing], ...]:
-    """As `schedules.load_winner` reads them."""
     return (
         column("family", family=lambda standing: standing.winner.candidate.family.name),
         column(options=lambda standing: standing.winner.candidate.family.options),
-        *_shape_columns(results),
+        *_shape_columns(results.config),
         _score(results),
     )
 
@@ -184,49 +184,15 @@ def _winner_columns(results: Results) -> tuple[Column[Standing], ...]:
 def _finalist_columns(results: Results) -> tuple[Column[Standing], ...]:
     return (
         column("finalist", shown=marked_name, finalist=lambda standing: standing.name),
-        *_shape_columns(results),
+        *_shape_columns(results.config),
         _score(results),
         column("diverged", diverged=lambda standing: standing.diverged),
         column(ties_with_best=lambda standing: standing.ties_with_best),
     )
 
 
-def _shape_columns(results: Results) -> tuple[Column[Standing], ...]:
-    searched = Interval(*results.config.learning_rates, log=True)
-    return (
-        column("shape", shape_text, wrapped=True, params=_shape),
-        column(
-            "base LR",
-            shown=lambda standing: base_lr_text(standing.winner.base_lr, searched),
-            base_lr=lambda standing: standing.winner.base_lr,
-        ),
-        *_group_columns(results.config),
-    )
-
-
-def _shape(standing: Standing) -> dict[str, float]:
-    """The parameters that are the family's own."""
-    params = standing.winner.candidate.params
-    return {name: value for name, value in params.items() if name != RATIO}
-
-
-def _group_columns(config: JobsConfig) -> tuple[Column[Standing], ...]:
-    """What the base learning rate is multiplied by for each group, where there are groups."""
-    if not config.groups:
-        return ()
-    first, second = config.groups
-    searched = Interval(*config.ratios, log=True)
-
-    def ratio(standing: Standing) -> float:
-        return standing.winner.candidate.params[RATIO]
-
-    return (
-        column(
-            f"{second} / {first}",
-            shown=lambda standing: base_lr_text(ratio(standing), searched),
-            groups=lambda standing: {first: 1.0, second: ratio(standing)},
-        ),
-    )
+def _shape_columns(config: JobsConfig) -> tuple[Column[Standing], ...]:
+    return shape_columns("shape", Interval(*config.learning_rates, log=True), config.groups)
 
 
 def _run_columns(state: State) -> tuple[Column[JobTrial], ...]:

@@ -60,6 +60,13 @@ class JobTrial(NamedTuple):
     corrections: int = 0
 
 
+class NamedTrunk(NamedTuple):
+    """What runs begin with, trained once for all of them: its name, and how many steps it has."""
+
+    name: str
+    steps: int
+
+
 class Imported(NamedTuple):
     """A run that was made elsewhere: a name, the digest of its learning rates as the model sees them, of all
     groups one after the other, and its score; None where it diverged."""
@@ -105,6 +112,12 @@ class State(NamedTuple):
     def groups(self) -> tuple[str, ...]:
         """Of parameters, each with a curve of its own; none where all have one."""
         return tuple(self.config.get("groups", ()))  # records of before have no such key
+
+    def trunk(self, trial: JobTrial) -> NamedTrunk | None:
+        """What the trial goes on from, as all with its seed do; None where it begins anew."""
+        steps = self.config.get("trunk_steps", 0)  # as of groups
+        seed = "" if trial.seed is None else f"-{trial.seed}"
+        return NamedTrunk(f"{self.token}-trunk{seed}", steps) if steps else None
 
     @property
     def sign(self) -> int:

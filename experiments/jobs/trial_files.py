@@ -3,14 +3,13 @@
 import io
 import json
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
-from experiments.jobs.state import JobTrial
+from experiments.jobs.state import JobTrial, NamedTrunk, State
 from experiments.study.options.errors import StudyError
 
 LONG = 10_000  # steps, beyond which a table has a file of its own
@@ -25,10 +24,11 @@ class Asked(NamedTuple):
       id: what to tell the result by.
       stage: "screen", "confirm", … of the search.
       family, params, base_lr: the schedule.
-      num_steps: how long to train.
+      num_steps: how long to train, after the trunk where there is one.
       seed: what to seed the run with; None where jobs take no seed.
       learning_rates: of every step, base_lr · multipliers in float32; by their names where there are groups.
       multipliers: of every step, likewise.
+      trunk: whose last state the run goes on from; None where it begins anew.
     """
 
     id: str
@@ -40,10 +40,12 @@ class Asked(NamedTuple):
     seed: int | None
     learning_rates: Table | dict[str, Table]
     multipliers: Table | dict[str, Table]
+    trunk: NamedTrunk | None
 
     @classmethod
-    def of(cls, trial: JobTrial, table: bytes, groups: Sequence[str]) -> "Asked":
+    def of(cls, trial: JobTrial, table: bytes, state: State) -> "Asked":
         """`table`: the bytes of the multipliers, of all groups one after the other."""
+        groups = state.groups
         multipliers = np.frombuffer(table, np.float32).reshape(len(groups) or 1, -1)
         rates = np.float32(trial.base_lr) * multipliers
         return cls(
@@ -55,11 +57,14 @@ class Asked(NamedTuple):
             multipliers.shape[1],
             trial.seed,
             *(dict(zip(groups, rows, strict=True)) if groups else rows[0] for rows in (rates, multipliers)),
+            state.trunk(trial),
         )
 
     def content(self) -> dict[str, Any]:
         """The content of its file; tables that are long are named by the file that holds them."""
-        return {**self._asdict(), **{name: self._entry(name, getattr(self, name)) for name in TABLES}}
+        facts = self._asdict() | {name: self._entry(name, getattr(self, name)) for name in TABLES}
+        trunk = facts.pop("trunk")
+        return facts | ({"trunk": trunk._asdict()} if trunk else {})
 
     def write(self, folder: Path) -> None:
         """Write trials/ID.json, with long tables beside it, the same bytes each time; in full or not at all.

@@ -17,8 +17,10 @@ from experiments.study.options.checks import (
 )
 from experiments.study.options.config import Group
 from experiments.study.options.groups import Trained
+from experiments.study.options.parameter_groups import ParameterGroups
 from experiments.study.options.workload_config import WorkloadConfig
 from experiments.study.training.optimized import Optimized
+from experiments.study.training.optimizers import OPTIMIZERS, Optimizer
 from schedules import FAMILIES, Family, Interval
 from schedules.search import STRATEGIES, Budget, CheckBudget, CurveBudget, Race, Rung, SearchSpace
 from schedules.search.joint import LEAST_RUNS
@@ -160,7 +162,7 @@ class Replication:
 
 
 @dataclass(frozen=True)
-class Config(Training, Search, Replication, WorkloadConfig):
+class Config(Training, Search, ParameterGroups, Replication, WorkloadConfig):
     """What is searched."""
 
     families: Annotated[tuple[str, ...], OneOf(FAMILIES), EACH_ONCE] = tuple(FAMILIES)
@@ -174,6 +176,18 @@ class Config(Training, Search, Replication, WorkloadConfig):
     all others are recorded beside it."""
     evaluations: Count = 1
     """How often a run is evaluated, at equal distances and at its end."""
+
+    def joint_problems(self) -> Iterator[str]:
+        yield from super().joint_problems()
+        if self.groups and self.sound("groups", "optimizer"):
+            yield from self._group_problems(OPTIMIZERS[self.optimizer].groups)
+
+    def _group_problems(self, known: tuple[str, ...]) -> Iterator[str]:
+        if not known:
+            grouped = ", ".join(name for name, optimizer in OPTIMIZERS.items() if optimizer.groups)
+            yield f"groups: {self.optimizer} has one learning rate for all, only {grouped} have two."
+        elif self.groups != known:
+            yield f"groups: must be {' and '.join(known)} with {self.optimizer}, got {self.groups}."
 
     def unused(self) -> Iterator[tuple[str, str]]:
         yield from super().unused()
@@ -208,10 +222,20 @@ class Config(Training, Search, Replication, WorkloadConfig):
         return tuple(map(self.family, dict.fromkeys((*self.families, *BASELINES))))
 
     def family(self, name: str) -> Family:
-        """A family with its options set."""
+        """A family with its options set, with a curve for each group of parameters."""
         chosen = {"warmup_form": self.warmup_form, "decay_form": self.decay_form}
         family = FAMILIES[name]
-        return family.with_options(**{o: v for o, v in chosen.items() if o in family.options})
+        return self.grouped(family.with_options(**{o: v for o, v in chosen.items() if o in family.options}))
+
+    @property
+    def driven(self) -> Optimizer:
+        """With a schedule for each group, where there are groups."""
+        return super().driven.grouped if self.groups else super().driven
+
+    @property
+    def rates_shape(self) -> tuple[int, ...]:
+        """Of the learning rates of a run."""
+        return (len(self.groups), self.num_steps) if self.groups else (self.num_steps,)
 
     @property
     def planned_runs(self) -> int:

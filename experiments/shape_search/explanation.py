@@ -23,8 +23,8 @@ NEXT_NOTE = (
 )
 LEFT_OUT_NOTE = (
     "The runs of the screening that did not diverge, each with the luck of one seed, which no model can know:"
-    " a model that is told of the family too gives the second correlation. The 13 parameters stay those that"
-    " were fitted to all runs."
+    " a model that is told of the family too gives the second correlation. The parameters of the model stay"
+    " those that were fitted to all runs."
 )
 
 

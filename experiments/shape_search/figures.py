@@ -156,8 +156,9 @@ def found_shapes(verdicts: Sequence[Verdict]) -> bytes:
 
 @functools.lru_cache(maxsize=4096)
 def multipliers(candidate: Candidate) -> Float[np.ndarray, "points"]:
-    """The candidate's shape, as figures draw it."""
-    return np.asarray(candidate.family.multipliers(candidate.params, CURVE_POINTS))
+    """The candidate's shape, as figures draw it; with groups that of the first, which the others have too."""
+    curves = np.asarray(candidate.family.multipliers(candidate.params, CURVE_POINTS))
+    return curves.reshape(-1, CURVE_POINTS)[0]
 
 
 def learning_rates(candidate: Candidate) -> tuple[np.ndarray, np.ndarray]:

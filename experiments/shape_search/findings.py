@@ -7,10 +7,12 @@ from experiments.shape_search import candidate_figures, figures
 from experiments.shape_search.config import BASELINES, CURVES, Config
 from experiments.shape_search.explanation import claims, explained
 from experiments.shape_search.runs import Results
-from experiments.study.showing.cells import at_edge, base_lr_text, change_text, shape_text
+from experiments.study.showing.cells import at_edge, change_text, shape_text
 from experiments.study.showing.findings import Figure, Findings, Part
+from experiments.study.showing.shapes import shape_columns
 from experiments.study.showing.standings import marks_note, standing_columns
 from experiments.study.showing.table import REPORT, Table, column
+from schedules.groups import group_factors, shape_params
 from schedules.search import Candidate, Finding, Standing, Verdict, verdict
 from schedules.winners import FORMAT
 
@@ -71,13 +73,9 @@ def ranking(results: Results) -> Table[Standing]:
     def near_facts(name: str) -> dict[str, Any] | None:
         return verdict_facts(verdicts[name], config) if name in verdicts else None
 
-    def rate(standing: Standing) -> str:
-        return base_lr_text(standing.winner.base_lr, config.learning_rate_range)
-
     inserted = (
         column(options=lambda standing: candidate(standing).family.options),
-        column("best shape", shape_text, wrapped=True, params=lambda standing: candidate(standing).params),
-        column("base LR", shown=rate, base_lr=lambda standing: candidate(standing).base_lr),
+        *shape_columns("best shape", config.learning_rate_range, config.groups),
         column(base_lr_at_edge=lambda standing: is_at_edge(standing, config)),
         column(candidate=lambda standing: candidate(standing).number),
         column(replicates=lambda standing: len(standing.winner.scores)),
@@ -145,8 +143,11 @@ def verdict_facts(verdict: Verdict, config: Config) -> dict[str, Any]:
 
     def facts(finding: Finding) -> dict[str, Any]:
         candidate = finding.found
-        place = {"family": candidate.family.name, "params": candidate.params, "base_lr": candidate.base_lr}
-        return {**place, "change": finding.change, "delta": finding.delta}
+        place = {"family": candidate.family.name, "params": shape_params(candidate.params)}
+        rates = {"base_lr": candidate.base_lr}
+        if config.groups:
+            rates["groups"] = group_factors(candidate.params, config.groups)
+        return {**place, **rates, "change": finding.change, "delta": finding.delta}
 
     if config.strategy == CURVES:
         found = {"challenger": facts(verdict.own)}

@@ -22,6 +22,7 @@ from experiments.study.options.pairs import Assigned, Folder
 from experiments.study.showing.cells import NONE, as_text, change_text
 from experiments.study.showing.table import Table, column
 from schedules import FAMILIES
+from schedules.groups import shape_params
 from schedules.search import Candidate
 
 
@@ -38,7 +39,7 @@ class Predict(Checked):
     family: Annotated[str, OneOf(FAMILIES)] | None = None
     """In place of a file, a family; its forms of warm-up and decay are those of the search."""
     params: Assigned = field(default_factory=dict)
-    """The family's parameters."""
+    """The family's parameters, and the ratio of the groups' learning rates where the search has groups."""
     base_lr: Positive | None = None
     """The family's base learning rate."""
 
@@ -55,10 +56,9 @@ class Predict(Checked):
     def _params_problems(self) -> Iterator[str]:
         texts = {name: value for name, value in self.params.items() if isinstance(value, str)}
         yield from (f"params: {name} must be a number, got {text!r}." for name, text in texts.items())
+        numbers = {name: value for name, value in self.params.items() if name not in texts}
         try:
-            FAMILIES[self.family].check(
-                {name: self.params[name] for name in self.params if name not in texts}
-            )
+            FAMILIES[self.family].check(shape_params(numbers))
         except ValueError as error:
             if not texts:
                 yield f"params: {error}."
@@ -107,9 +107,16 @@ def _table(told: Mapping[str, Prediction], results: Results) -> Table[tuple[str,
 def _asked(options: Predict, config: Config) -> tuple[str, Float[np.ndarray, "steps"]]:
     """The name and the learning rates of the schedule."""
     if options.schedule is not None:
+        if config.groups:
+            raise StudyError(f"schedule: a file has no curve for each of {' and '.join(config.groups)}.")
         return options.schedule.name, read_schedule(options.schedule, config.num_steps)
     params = {name: float(value) for name, value in options.params.items()}
-    candidate = Candidate(config.family(options.family), 0, params, options.base_lr)
+    family = config.family(options.family)
+    try:
+        family.check(params)
+    except ValueError as error:
+        raise StudyError(f"params: {error}.") from None
+    candidate = Candidate(family, 0, params, options.base_lr)
     return options.family, curve_of(candidate, config.num_steps)
 
 

@@ -24,7 +24,7 @@ from experiments.study.running.sweeping import Sweep
 from experiments.study.storage.folder import StudyFolder, read_config
 from experiments.study.storage.journal import Tally
 from experiments.study.training.shape_runs import ShapeRunner
-from schedules import FAMILIES, CurveModel
+from schedules import CurveModel
 from schedules.search import (
     STRATEGIES,
     Candidate,
@@ -117,7 +117,7 @@ def _explanation(config: Config, scores: Scores, key: PRNGKeyArray, once: Once) 
     if model is None:
         return None
     spaces = {space.family.name: space for space in config.spaces}
-    spaces[OPEN] = SearchSpace(FAMILIES[OPEN], config.learning_rate_range)  # some challengers are of it
+    spaces[OPEN] = SearchSpace(config.family(OPEN), config.learning_rate_range)  # some challengers are of it
     screening = {trial: score for trial, score in scores.items() if trial.stage == SCREEN}
     by_family = once("left out", partial(predicted, model, screening))
     proposals = once("next batch", partial(next_batch, spaces, scores, model, key))
@@ -175,7 +175,7 @@ def with_widest_vectorize(config: Config, folder: Path, execution: Execution) ->
     mesh = workloads.run_mesh(execution.devices, data_parallel=config.data_parallel)
     runner = shape_runner(config, workload, Sweep(mesh), execution.chunk_runs or CHUNK_RUNS)
     try:
-        vectorize = runner.fitting_vectorize(config.num_steps, device_memory(mesh))
+        vectorize = runner.fitting_vectorize(config.rates_shape, device_memory(mesh))
     except ValueError as error:
         raise StudyError(f"fill_memory: {error}.") from None
     return dataclasses.replace(config, vectorize=vectorize)

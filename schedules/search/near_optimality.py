@@ -169,8 +169,8 @@ def _own_line(name: str, winner: Winner, space: SearchSpace) -> _Line:
 def _free_lines(own: Sequence[_Line], spaces: Mapping[str, SearchSpace], once: Once) -> Iterator[_Line]:
     starts = once("free starts", lambda: [free_start(line.start).proposal for line in own])
     for line, proposal in zip(own, starts, strict=True):
-        space = SearchSpace(FAMILIES[FREE], spaces[line.winner].learning_rates)
-        start = Candidate(FAMILIES[FREE], 0, **proposal)
+        space = SearchSpace(grouped_as(line.start.family, FAMILIES[FREE]), spaces[line.winner].learning_rates)
+        start = Candidate(space.family, 0, **proposal)
         yield _Line(line.winner, start, LocalSearch.start(space, start))
 
 

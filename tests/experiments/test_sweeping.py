@@ -116,15 +116,15 @@ def totals(row, factor):
 
 def test_branches_leave_the_run_that_is_longest_in_their_trunk(mesh, monkeypatch):
     """In pieces too, of which each trains its trunks once."""
-    real, trained = workloads.branch_sweep, []
+    real, trained = workloads.trunk_states, []
 
-    def branch_sweep(stages, trunks, inputs, ends, data, *, capacity, **options):
+    def trunk_states(stages, trunks, starts, data, *, capacity, **options):
         if capacity > 4:
             raise MESSAGES[0]
         trained.append({*trunks[:, -1].tolist()})
-        return real(stages, trunks, inputs, ends, data, capacity=capacity, **options)
+        return real(stages, trunks, starts, data, capacity=capacity, **options)
 
-    monkeypatch.setattr(workloads, "branch_sweep", branch_sweep)
+    monkeypatch.setattr(workloads, "trunk_states", trunk_states)
     names, starts, untils = "baabab", [1, 3, 2, 4, 3, 0], [5, 4, 6, 6, 3, 2]
     levels = {"a": 10.0, "b": 20.0}
     rates = np.array([[row] * 6 for row in range(6)], np.float32)

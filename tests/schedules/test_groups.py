@@ -8,13 +8,14 @@ import pytest
 
 from schedules import FAMILIES, CurveModel, Interval
 from schedules.groups import in_groups
-from schedules.search import Candidate, SearchSpace, Trial
+from schedules.search import Candidate, CheckBudget, SearchSpace, Trial, check_winners
 from schedules.search import asynchronous as stages
 from schedules.search.asynchronous import History, RunBudget, next_step
 from schedules.search.curve_functions import Functions
 from schedules.search.curves import Exploration, explore, model_of, ranked
 from schedules.search.near_optimality import free_start
 from schedules.search.pool import curves_at
+from schedules.search.procedure import Winner
 from tests.schedules.dense_process import (
     Truth,
     height_slope,
@@ -158,3 +159,15 @@ def test_a_challenge_keeps_to_the_groups(monkeypatch):
     assert len({trial.candidate for trial in challengers}) > 1
     assert all(trial.learning_rates.shape == (2, NUM_STEPS) for trial in challengers)
     assert 0 < outcome.verdict.delta < 1
+
+
+def test_a_check_keeps_to_the_groups_in_the_family_and_in_free():
+    landscape = Pairs.around(0.1)
+    candidate = Candidate(SPACES["wsd"].family, 0, {**SHAPE, "ratio": 0.4}, 0.2)
+    winner = Winner(candidate, np.full(8, landscape.score(landscape.truth(candidate))))
+    budget = CheckBudget(NUM_STEPS, rounds=1, sweep_values=3, sweep_rates=3, check_replicates=20)
+    verdict = check_winners({"wsd": winner}, SPACES, budget, KEY, landscape.evaluate)["wsd"]
+    assert [sweep.parameter for sweep in verdict.sweeps] == [*SHAPE, "ratio"]
+    for finding in (verdict.own, verdict.free):
+        assert finding.found.multipliers(NUM_STEPS).shape == (2, NUM_STEPS)
+        assert finding.change.high < 0  # the winner's ratio is four times the best

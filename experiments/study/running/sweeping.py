@@ -113,7 +113,9 @@ class Sweep:
             numbers = {trunk: number for number, trunk in enumerate(latest)}
             trunks = jax.tree.map(lambda leaf: leaf[[*latest.values()]], rows)
             ends = [Branching(numbers[trunk], start, until) for trunk, start, until in chosen]
-            return workloads.branch_sweep(stages, trunks, rows, ends, data, **options)
+            starts = {start for _, start, _ in chosen}
+            states = workloads.trunk_states(stages, trunks, starts, data, **options)
+            return workloads.branch_sweep(stages, states, rows, ends, data, **options)
 
         return self._computed(compute, stages, (inputs, np.arange(len(departures))), capacity, vectorize)
 

@@ -8,7 +8,7 @@ import optax
 
 from experiments.study.options.checks import BelowOne, NotNegative
 from experiments.study.options.config import Group
-from experiments.study.training.optimizers import BETAS, OPTIMIZERS, Chain, call
+from experiments.study.training.optimizers import BETAS, OPTIMIZERS, Chain, Optimizer, call
 
 
 @dataclass(frozen=True)
@@ -55,18 +55,22 @@ class Optimized:
         """What makes the optimizer; independent decay is θ ← θ - decay · θ beside each update."""
         return self._chain(self.betas)
 
-    def transformation(self, schedule: optax.Schedule) -> optax.GradientTransformation:
-        """What the schedule drives, but for clipping."""
-        return self.chain(schedule)
+    @property
+    def driven(self) -> Optimizer:
+        """What the schedule drives, or one a group of parameters."""
+        return OPTIMIZERS[self.optimizer]
+
+    def transformation(self, *schedules: optax.Schedule) -> optax.GradientTransformation:
+        """The same, but for clipping, with its schedule or those of its groups."""
+        return self.chain(*schedules)
 
     def without_momentum(self, schedule: optax.Schedule) -> optax.GradientTransformation:
         """The same, its momentum 0 where it takes one: what goes inside methods that have their own."""
-        momentum = OPTIMIZERS[self.optimizer].momentum
+        momentum = self.driven.momentum
         return self._chain({**self.betas, **({momentum: 0.0} if momentum else {})})(schedule)
 
     def _chain(self, changes: Mapping[str, float]) -> Chain:
-        optimizer = OPTIMIZERS[self.optimizer]
         if self.decay_mode == "scaled":
-            return optimizer.chain(self.weight_decay, **changes)
+            return self.driven.chain(self.weight_decay, **changes)
         decay = call("optax.add_decayed_weights", weight_decay=-self.weight_decay)
-        return Chain((*optimizer.chain(0.0, **changes).calls, decay))
+        return Chain((*self.driven.chain(0.0, **changes).calls, decay))

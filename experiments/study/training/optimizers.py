@@ -1,7 +1,7 @@
 """The optimizers that studies train with, as the calls that make them: to be made, or written as code."""
 
 import operator
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType, SimpleNamespace
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ from geometry import EUCLIDEAN, SIGN, SPECTRAL, Geometry
 
 PACKAGES = SimpleNamespace(optax=optax, optim=optim)
 SCHEDULE, DECAY = "schedule", "weight decay"  # what a call is given for these
+GROUPS = ("matrices", "others")  # of parameters, and what a call is given for the schedule of each
 BETAS = ("b1", "b2")  # decay rates of Adam's moments, as optax calls them
 IVON_EXAMPLES = 1000  # its noise is that of a posterior of so many, whatever it is trained on
 
@@ -24,9 +25,9 @@ class Call(NamedTuple):
     function: str
     keywords: Mapping[str, Any]
 
-    def __call__(self, schedule: optax.Schedule) -> optax.GradientTransformation:
+    def __call__(self, *schedules: optax.Schedule) -> optax.GradientTransformation:
         make = operator.attrgetter(self.function)(PACKAGES)
-        return make(**{name: _made(value, schedule) for name, value in self.keywords.items()})
+        return make(**{name: _made(value, schedules) for name, value in self.keywords.items()})
 
     def changed(self, **keywords: Any) -> "Call":
         """The same with these."""
@@ -37,12 +38,12 @@ class Call(NamedTuple):
 
 
 class Chain(NamedTuple):
-    """Transformations one after the other; written as code, the schedule is called so."""
+    """Transformations one after the other; written as code, schedules are called `SCHEDULE`, or `GROUPS`."""
 
     calls: tuple[Call, ...]
 
-    def __call__(self, schedule: optax.Schedule) -> optax.GradientTransformation:
-        made = [call(schedule) for call in self.calls]
+    def __call__(self, *schedules: optax.Schedule) -> optax.GradientTransformation:
+        made = [call(*schedules) for call in self.calls]
         return optax.chain(*made) if len(made) > 1 else made[0]
 
     def __str__(self) -> str:
@@ -64,6 +65,8 @@ class Optimizer(NamedTuple):
       momentum: the name under which it takes its momentum, the decay rate of its average of gradients, a
         number or a traced one; None where it has none.
       usual_momentum: the one it has otherwise.
+      others_rate: the name under which it takes a schedule of its own for what is no matrix; None where all
+        parameters have one.
       around: what is called with the chain of the steps as its `inner`, if anything is.
       asks: what it asks of a training loop beside the gradient, in words; `workloads.trainer` with the hooks
         of `optim` gives it.
@@ -74,6 +77,7 @@ class Optimizer(NamedTuple):
     betas: tuple[str, ...] = ()
     momentum: str | None = None
     usual_momentum: float = 0.0
+    others_rate: str | None = None
     around: Call | None = None
     asks: str = ""
 
@@ -81,6 +85,18 @@ class Optimizer(NamedTuple):
     def decays(self) -> bool:
         """Whether it has weight decay; where not, it ignores it."""
         return any(DECAY in step.keywords.values() for step in self.steps)
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Of parameters, which may have a schedule each."""
+        return GROUPS if self.others_rate else ()
+
+    @property
+    def grouped(self) -> "Optimizer":
+        """It with a schedule for each of its groups."""
+        first, *others = self.steps
+        rates = dict(zip(("learning_rate", self.others_rate), GROUPS, strict=True))
+        return self._replace(steps=(first.changed(**rates), *others))
 
     def chain(self, weight_decay: ArrayLike, **changes: ArrayLike) -> Chain:
         """It with that decay, which the learning rate multiplies, and other betas or momentum."""
@@ -106,14 +122,16 @@ class Optimizer(NamedTuple):
         return self.build(schedule, weight_decay, **{self.momentum: momentum})
 
 
-def _made(value: Any, schedule: optax.Schedule) -> Any:
+def _made(value: Any, schedules: Sequence[optax.Schedule]) -> Any:
     if isinstance(value, Call | Chain):
-        return value(schedule)
-    return schedule if value is SCHEDULE else value
+        return value(*schedules)
+    names = (SCHEDULE,) if len(schedules) == 1 else GROUPS
+    return next((schedule for name, schedule in zip(names, schedules, strict=True) if value is name), value)
 
 
 def _text(value: Any) -> str:
-    return str(value) if isinstance(value, Call | Chain) or value is SCHEDULE else repr(value)
+    is_code = isinstance(value, Call | Chain) or any(value is name for name in (SCHEDULE, *GROUPS))
+    return str(value) if is_code else repr(value)
 
 
 def _single(function: str, geometry: Geometry, momentum: float | None = None, **keywords: Any) -> Optimizer:
@@ -124,7 +142,8 @@ def _single(function: str, geometry: Geometry, momentum: float | None = None, **
 
 def _matrix_method(name: str, momentum: float | None = 0.95) -> Optimizer:
     """A method whose updates have Adam's root mean square, so that one learning rate serves the fallback."""
-    return _single(f"optim.{name}", SPECTRAL, momentum, scale="rms", fallback_weight_decay=DECAY)
+    single = _single(f"optim.{name}", SPECTRAL, momentum, scale="rms", fallback_weight_decay=DECAY)
+    return single._replace(others_rate="fallback_learning_rate")
 
 
 def _stepped(direction: Call) -> tuple[Call, ...]:
@@ -163,7 +182,9 @@ OPTIMIZERS: Mapping[str, Optimizer] = MappingProxyType(
             asks="each gradient is taken at what optim.sample(key, state, params) draws before",
         ),
         "lion": _single("optax.lion", SIGN)._replace(betas=BETAS),
-        "optax_muon": _single("optax.contrib.muon", SPECTRAL, consistent_rms=0.2, adam_weight_decay=DECAY),
+        "optax_muon": _single(
+            "optax.contrib.muon", SPECTRAL, consistent_rms=0.2, adam_weight_decay=DECAY
+        )._replace(others_rate="adam_learning_rate"),
         "sign_descent": _single("optim.sign_descent", SIGN),
         "signum": _single("optim.signum", SIGN, 0.9),
         "spectral_descent": _matrix_method("spectral_descent", None),

@@ -92,7 +92,7 @@ def trainer(
     workload: Workload,
     data: PyTree,
     optimizer: Optimizer,
-    learning_rates: Float[Array, "steps"],
+    learning_rates: Float[Array, "*groups steps"],
     key: PRNGKeyArray,
     **options: Any,
 ) -> Stages:
@@ -117,8 +117,8 @@ def clipped(optimizer: Optimizer, clip_norm: float | None) -> Optimizer:
         return optimizer
     clip = optax.clip_by_global_norm(clip_norm)
 
-    def build(schedule: optax.Schedule) -> optax.GradientTransformationExtraArgs:
-        chain = optax.chain(clip, optax.with_extra_args_support(optimizer(schedule)))
+    def build(*schedules: optax.Schedule) -> optax.GradientTransformationExtraArgs:
+        chain = optax.chain(clip, optax.with_extra_args_support(optimizer(*schedules)))
 
         def update(updates, state, params=None, *, grad_fn=None, **extra):
             def again(*place):

@@ -1,13 +1,12 @@
 """The runs of a search for shapes: trials of `schedules.search` to the metrics at their end."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jaxtyping import PRNGKeyArray, PyTree
 
 import workloads
@@ -18,6 +17,7 @@ from experiments.study.training.programs import trainer
 from schedules.search import Trial
 from workloads import Run, Stages, Workload
 from workloads.memory import fitting_vectorize
+from workloads.training import Optimizer
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +29,7 @@ class ShapeRunner:
 
     Attributes:
       workload: what is trained; its data are put on the mesh once.
-      optimizer: schedule → transformation.
+      optimizer: schedule, or one a group of parameters, → transformation.
       root: the key that all others derive from.
       sweep: see `Sweep`.
       batch_size: examples a step.
@@ -44,7 +44,7 @@ class ShapeRunner:
     """
 
     workload: Workload
-    optimizer: Callable[[optax.Schedule], optax.GradientTransformation]
+    optimizer: Optimizer
     root: PRNGKeyArray
     sweep: Sweep
     batch_size: int
@@ -60,28 +60,29 @@ class ShapeRunner:
             self.stages,
             rows,
             self._data,
-            num_steps=rows["learning_rates"].shape[1],
+            num_steps=rows["learning_rates"].shape[-1],
             capacity=max(self.capacity, len(trials)),  # more were left half-way on more devices
             vectorize=self.vectorize,
         )
         columns = {name: np.asarray(values).tolist() for name, values in metrics.items()}
         return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
-    def fitting_vectorize(self, num_steps: int, memory: int) -> int:
-        """How many runs of that many steps a device has room for side by side, in `memory` bytes.
+    def fitting_vectorize(self, shape: tuple[int, ...], memory: int) -> int:
+        """How many runs with learning rates of that shape a device has room for side by side, in `memory`
+        bytes.
 
         Raises ValueError where not even one run fits.
         """
         key_data = jax.random.key_data(self.root)
         rows = {
-            "learning_rates": jax.ShapeDtypeStruct((self.capacity, num_steps), np.float32),
+            "learning_rates": jax.ShapeDtypeStruct((self.capacity, *shape), np.float32),
             "key_data": jax.ShapeDtypeStruct((self.capacity, *key_data.shape), key_data.dtype),
         }
         return fitting_vectorize(self.stages, rows, self.workload.data, memory, mesh=self.sweep.mesh)
 
     def stages(self, row: dict[str, PyTree], data: PyTree) -> Stages:
         """One run: its learning rates and the words of its key to its metrics."""
-        num_steps = row["learning_rates"].shape[0]
+        num_steps = row["learning_rates"].shape[-1]
         curve_steps = [step for step in self.curve_steps if step <= num_steps]
         evaluated = evaluation_steps(num_steps, self.evaluations)
         steps = sorted({*curve_steps, *evaluated})
