@@ -10,26 +10,35 @@ from experiments.ingredients.variants import ADAMW, EXACT, MUON
 from experiments.study.showing.claims import Bound, Claim, above, below, not_above
 from schedules.search import Estimate, Scale, median_change
 
-ABOVE_MUON: Mapping[str, tuple[str, ...]] = MappingProxyType(  # by statement, what is to end above it
+Claimed = Mapping[str, tuple[Bound, tuple[str, ...]]]  # by statement, of whom it is claimed
+
+FROM_MUON: Claimed = MappingProxyType(
     {
         "another factor of the same norm costs": (
-            *("root_spectrum", "momentum_itself", "inverted_spectrum"),
-            *("random_spectrum", "random_factor", "sign"),
+            above(0),
+            ("root_spectrum", "momentum_itself", "random_factor", "sign"),
         ),
-        "less momentum costs": ("no_momentum", "less_momentum"),
-        "momentum without Nesterov's look ahead costs": ("no_nesterov",),
-        "another scale than Adam's root mean square costs": ("no_scale", "width_scale", "fan_ratio_scale"),
-        "to take the head too costs": ("all_matrices",),
-        "to take no matrix costs": (ADAMW,),
+        "a random or inverted spectrum serves as well": (
+            not_above(0),
+            ("inverted_root", "inverted_spectrum", "random_spectrum"),
+        ),
+        "less momentum costs": (above(0), ("no_momentum", "less_momentum")),
+        "momentum without Nesterov's look ahead costs": (above(0), ("no_nesterov",)),
+        "another scale than Adam's root mean square costs": (
+            above(0),
+            ("no_scale", "width_scale", "fan_ratio_scale"),
+        ),
+        "to take the head too costs": (above(0), ("all_matrices",)),
+        "to take no matrix costs": (above(0), (ADAMW,)),
     }
 )
-FROM_EXACT: Mapping[str, tuple[Bound, tuple[str, ...]]] = MappingProxyType(
+FROM_EXACT: Claimed = MappingProxyType(
     {
         "too few steps cost": (above(0), ("steps_1", "steps_2")),
         "few steps suffice": (not_above(0), ("steps_3", MUON, "steps_8")),
     }
 )
-CORRELATED: Mapping[str, tuple[Bound, tuple[str, ...]]] = MappingProxyType(
+CORRELATED: Claimed = MappingProxyType(
     {
         "goes with the gain over AdamW": (above(0), (NUCLEAR, SHARE, RATIO, CURVATURE)),
         "goes against the gain over AdamW": (below(0), (STABLE,)),
@@ -45,20 +54,19 @@ def change(variant: str, reference: str, results: Results) -> Estimate:
 
 
 def claims(results: Results) -> list[Claim]:
-    return [*_ingredient_claims(results), *_predictor_claims(results)]
+    return [
+        *_ingredient_claims(FROM_MUON, MUON, results),
+        *_ingredient_claims(FROM_EXACT, EXACT, results),
+        *_predictor_claims(results),
+    ]
 
 
-def _ingredient_claims(results: Results) -> Iterator[Claim]:
-    """That each of Muon's own ingredients is better than what replaces it, and how many steps suffice."""
-    compared = results.config.compared
-    for statement, variants in ABOVE_MUON.items():
-        for variant in (name for name in variants if name in compared):
-            effect = change(variant, MUON, results)
-            yield Claim(f"{statement}: change of the loss from {MUON}'s", variant, effect, above(0))
-    for statement, (bound, variants) in FROM_EXACT.items():
-        for variant in (name for name in variants if {name, EXACT} <= {*compared}):
-            effect = change(variant, EXACT, results)
-            yield Claim(f"{statement}: change of the loss from the exact factor's", variant, effect, bound)
+def _ingredient_claims(claimed: Claimed, reference: str, results: Results) -> Iterator[Claim]:
+    """That each of Muon's own ingredients is better than what replaces it, and what need not be so."""
+    for statement, (bound, variants) in claimed.items():
+        for variant in (name for name in variants if {name, reference} <= {*results.config.compared}):
+            effect = change(variant, reference, results)
+            yield Claim(f"{statement}: change of the loss from {reference}", variant, effect, bound)
 
 
 def _predictor_claims(results: Results) -> Iterator[Claim]:

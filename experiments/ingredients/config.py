@@ -10,9 +10,9 @@ from experiments.ingredients.variants import ADAMW, MUON, VARIANTS, Variant
 from experiments.study.options.checks import (
     ASCENDING,
     EACH_ONCE,
+    HIGHEST,
     Count,
     OneOf,
-    Positive,
     at_least,
     at_most,
     entries,
@@ -23,6 +23,9 @@ from experiments.study.training.tuning import MoreRates, RateBudget
 
 ALL = "all settings"
 LEAST_SETTINGS = 3  # that a rank correlation tells anything of
+
+Condition = Annotated[float, at_least(1), HIGHEST]
+Rank = Annotated[int, at_least(1), at_most(OUTPUTS)]
 
 
 class Contestant(NamedTuple):
@@ -73,9 +76,9 @@ class Config(Scheduled, Trained, RateBudget, StudyConfig):
     """Their widths, ascending."""
     batch_sizes: Annotated[tuple[Count, ...], ASCENDING] = (16, 128)
     """Batch sizes there, ascending."""
-    conditions: Annotated[tuple[Positive, ...], ASCENDING] = (1.0, 1000.0)
+    conditions: Annotated[tuple[Condition, ...], ASCENDING] = (1.0, 1000.0)
     """Condition numbers of the inputs' covariance in the settings of regression, ascending."""
-    ranks: Annotated[tuple[Annotated[int, at_least(1), at_most(OUTPUTS)], ...], ASCENDING] = (2, 32)
+    ranks: Annotated[tuple[Rank, ...], ASCENDING] = (2, 32)
     """Ranks of the regression's target, ascending."""
     measured_batches: Count = 8
     """First batches of a run that predict."""

@@ -48,6 +48,7 @@ VARIANTS: Mapping[str, Variant] = MappingProxyType(
         EXACT: Variant(FACTOR, "U Vᵀ by SVD", FACTOR, SVD()),
         "root_spectrum": Variant(FACTOR, "U Σ^½ Vᵀ", FACTOR, SpectralPower(0.5)),
         "momentum_itself": Variant(FACTOR, "U Σ Vᵀ", FACTOR, SpectralPower(1.0)),
+        "inverted_root": Variant(FACTOR, "U Σ^-½ Vᵀ", FACTOR, SpectralPower(-0.5)),
         "inverted_spectrum": Variant(FACTOR, "U Σ⁻¹ Vᵀ", FACTOR, SpectralPower(-1.0)),
         "random_spectrum": Variant(FACTOR, "U |N| Vᵀ", FACTOR, RandomSpectrum()),
         "random_factor": Variant(FACTOR, "a random U Vᵀ, ±", FACTOR, RandomFactor()),
