@@ -137,9 +137,10 @@ class Config(Scheduled, Trained, RateBudget, StudyConfig):
 
     @property
     def families(self) -> dict[str, tuple[Problem, ...]]:
-        """All settings, and those of each kind that are enough for a rank correlation."""
-        kinds = {ALL: self.settings, "digits": self.networks, "regressions": self.regressions}
-        return {name: problems for name, problems in kinds.items() if len(problems) >= LEAST_SETTINGS}
+        """All settings; and of both kinds, where there are, those that are enough for a rank correlation."""
+        kinds = {"digits": self.networks, "regressions": self.regressions}
+        enough = range(LEAST_SETTINGS, len(self.settings))
+        return {ALL: self.settings} | {name: kind for name, kind in kinds.items() if len(kind) in enough}
 
     @property
     def contestants(self) -> tuple[Contestant, ...]:

@@ -13,7 +13,7 @@ from experiments.study.showing.cells import NONE
 from experiments.study.showing.claims import tally
 from experiments.study.showing.findings import Findings, Part, drawn, facts
 from experiments.study.showing.standings import marks_note, not_bracketed, rate_column, standing_columns
-from experiments.study.showing.table import Column, Table, column
+from experiments.study.showing.table import REPORT, Column, Table, column
 from experiments.study.statistics.resampled import Correlations
 from schedules.search import Estimate, Scale, Standing, median_estimate, standings, verdict
 
@@ -75,8 +75,10 @@ def setting_table(results: Results) -> Table[Problem]:
     """A row a setting: what was measured before, both losses, and the gain."""
 
     def predictor(name: str) -> Column[Problem]:
-        heading = name.replace("_", " ")
-        return column(heading, **{name: lambda problem: float(np.median(results.measured[problem][name]))})
+        def median(problem: Problem) -> float:
+            return float(np.median(results.measured[problem][name]))
+
+        return column(name.replace("_", " "), places=REPORT, **{name: median})
 
     def loss(variant: str) -> Column[Problem]:
         def estimate(problem: Problem) -> Estimate:

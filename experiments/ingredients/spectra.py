@@ -80,13 +80,21 @@ class Chosen:
 def _with_spectrum(x: Matrices, function: Callable[[Spectrum], Spectrum]) -> Matrices:
     """U f(Σ) Vᵀ, scaled to the norm √rank; singular values below rounding error are zero, and stay so."""
     scaled, _ = unit_peak(widened(x), axis=(-2, -1))
-    u, values, vt = jnp.linalg.svd(scaled, full_matrices=False)
+    u, values, vt = _decomposed(scaled)
     kept = values > max(x.shape[-2:]) * jnp.finfo(values.dtype).eps * values[..., :1]
     changed = jnp.where(kept, function(jnp.where(kept, values, 1)), 0)
     squares = jnp.sum(changed**2, axis=-1, keepdims=True)
     rank = jnp.sum(kept, axis=-1, keepdims=True)
     changed *= jnp.sqrt(rank / jnp.where(squares > 0, squares, 1))
     return ((u * changed[..., None, :]) @ vt).astype(x.dtype)
+
+
+def _decomposed(x: Matrices) -> tuple[Array, Spectrum, Array]:
+    """U, the diagonal of Σ, and Vᵀ, matrix by matrix: where several CPU devices each decompose a batch at a time,
+    jaxlib's threads can wait for one another for ever."""
+    stack = x.reshape(-1, *x.shape[-2:])
+    parts = jax.lax.map(lambda matrix: jnp.linalg.svd(matrix, full_matrices=False), stack)
+    return tuple(part.reshape(*x.shape[:-2], *part.shape[1:]) for part in parts)
 
 
 def _key_of(x: Matrices) -> PRNGKeyArray:

@@ -9,7 +9,7 @@ import optax
 from experiments.ingredients.spectra import Chosen, RandomFactor, RandomSpectrum, SignFactor, SpectralPower
 from experiments.study.training.optimizers import OPTIMIZERS
 from experiments.study.training.programs import Row
-from geometry import SVD, PolarExpress, PolarMethod
+from geometry import PolarExpress, PolarMethod
 from optim import Route, Routing, by_name
 
 MUON, ADAMW, EXACT = "muon", "adamw", "exact"
@@ -45,7 +45,7 @@ class Variant(NamedTuple):
 VARIANTS: Mapping[str, Variant] = MappingProxyType(
     {
         MUON: Variant("", "5 steps of Polar Express, β = 0.95, Nesterov, rms scale, hidden matrices", MUON),
-        EXACT: Variant(FACTOR, "U Vᵀ by SVD", FACTOR, SVD()),
+        EXACT: Variant(FACTOR, "U Vᵀ by SVD", FACTOR, SpectralPower(0.0)),
         "root_spectrum": Variant(FACTOR, "U Σ^½ Vᵀ", FACTOR, SpectralPower(0.5)),
         "momentum_itself": Variant(FACTOR, "U Σ Vᵀ", FACTOR, SpectralPower(1.0)),
         "inverted_root": Variant(FACTOR, "U Σ^-½ Vᵀ", FACTOR, SpectralPower(-0.5)),
