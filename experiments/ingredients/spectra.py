@@ -90,8 +90,8 @@ def _with_spectrum(x: Matrices, function: Callable[[Spectrum], Spectrum]) -> Mat
 
 
 def _decomposed(x: Matrices) -> tuple[Array, Spectrum, Array]:
-    """U, the diagonal of Σ, and Vᵀ, matrix by matrix: where several CPU devices each decompose a batch at a time,
-    jaxlib's threads can wait for one another for ever."""
+    """U, the diagonal of Σ, and Vᵀ, matrix by matrix: where several devices each decompose a batch, threads
+    of jaxlib can wait for one another for ever."""
     stack = x.reshape(-1, *x.shape[-2:])
     parts = jax.lax.map(lambda matrix: jnp.linalg.svd(matrix, full_matrices=False), stack)
     return tuple(part.reshape(*x.shape[:-2], *part.shape[1:]) for part in parts)
