@@ -3,11 +3,14 @@
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
+import numpy as np
+
 from experiments.ingredients.config import ALL, Contestant
 from experiments.ingredients.predictors import CURVATURE, NUCLEAR, RATIO, SHARE, STABLE
 from experiments.ingredients.runs import Results
 from experiments.ingredients.variants import ADAMW, EXACT, MUON
 from experiments.study.showing.claims import Bound, Claim, above, below, not_above
+from experiments.study.statistics.fractions import fraction_estimate
 from schedules.search import Estimate, Scale, median_change
 
 Claimed = Mapping[str, tuple[Bound, tuple[str, ...]]]  # by statement, of whom it is claimed
@@ -44,6 +47,7 @@ CORRELATED: Claimed = MappingProxyType(
         "goes against the gain over AdamW": (below(0), (STABLE,)),
     }
 )
+SIGNED = (RATIO, CURVATURE)  # which compare a spectral step with another, in logarithms
 
 
 def change(variant: str, reference: str, results: Results) -> Estimate:
@@ -58,6 +62,7 @@ def claims(results: Results) -> list[Claim]:
         *_ingredient_claims(FROM_MUON, MUON, results),
         *_ingredient_claims(FROM_EXACT, EXACT, results),
         *_predictor_claims(results),
+        *_sign_claims(results),
     ]
 
 
@@ -75,3 +80,15 @@ def _predictor_claims(results: Results) -> Iterator[Claim]:
     for statement, (bound, names) in CORRELATED.items():
         for name in names:
             yield Claim(f"{statement}: rank correlation", name, correlations.estimate(name), bound)
+
+
+def _sign_claims(results: Results) -> Iterator[Claim]:
+    """That Muon gains where they are positive, more often than the same answer to all settings is right."""
+    settings, confidence = results.config.settings, results.config.confidence
+    gaining = np.array([results.gain(problem).value > 0 for problem in settings])
+    commoner = max(np.mean(gaining), np.mean(~gaining))
+    for name in SIGNED:
+        positive = np.array([np.median(results.measured[problem][name]) > 0 for problem in settings])
+        effect = fraction_estimate(int(np.sum(positive == gaining)), len(settings), confidence)
+        bound = above(round(float(commoner), 3))
+        yield Claim("its sign tells whether Muon gains: share of settings", name, effect, bound)

@@ -4,7 +4,7 @@ import numpy as np
 
 from experiments.ingredients import figures
 from experiments.ingredients.claims import claims
-from experiments.ingredients.config import Contestant
+from experiments.ingredients.config import ALL, Contestant
 from experiments.ingredients.predictors import PREDICTORS
 from experiments.ingredients.problems import LOSS, Problem
 from experiments.ingredients.runs import Results
@@ -24,7 +24,7 @@ def present(results: Results) -> Findings:
     variant_figure, gain_figure = drawn(results, figures.ingredients, figures.predictors)
     return Findings(
         f"{config.main_problem.name}; {config.num_steps} steps, {config.schedule} schedule",
-        f"{tally(judged)} {verdict(ranked, MUON, 'variant')}",
+        f"{tally(judged)} {verdict(ranked, MUON, 'variant')} {prediction_text(results)}",
         [
             Part("", [variant_table(ranked, results), *notes(ranked, results), variant_figure]),
             Part("Gains", [correlation_table(results), setting_table(results), gain_figure]),
@@ -32,6 +32,13 @@ def present(results: Results) -> Findings:
         judged,
         facts(config, "confidence"),
     )
+
+
+def prediction_text(results: Results) -> str:
+    """Which predictors surely rank all settings, in either order."""
+    estimates = {name: results.correlations[ALL].estimate(name) for name in PREDICTORS}
+    sure = [name for name, e in estimates.items() if e.low > 0 or e.high < 0]
+    return f"The gain over AdamW is surely ranked before training by {', '.join(sure) or 'nothing'}."
 
 
 def variants(results: Results) -> tuple[Standing, ...]:

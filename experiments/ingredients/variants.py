@@ -49,7 +49,7 @@ VARIANTS: Mapping[str, Variant] = MappingProxyType(
         "root_spectrum": Variant(FACTOR, "U Σ^½ Vᵀ", FACTOR, SpectralPower(0.5)),
         "momentum_itself": Variant(FACTOR, "U Σ Vᵀ", FACTOR, SpectralPower(1.0)),
         "inverted_root": Variant(FACTOR, "U Σ^-½ Vᵀ", FACTOR, SpectralPower(-0.5)),
-        "inverted_spectrum": Variant(FACTOR, "U Σ⁻¹ Vᵀ", FACTOR, SpectralPower(-1.0)),
+        "inverted_spectrum": Variant(FACTOR, "U Σ^-1 Vᵀ", FACTOR, SpectralPower(-1.0)),
         "random_spectrum": Variant(FACTOR, "U |N| Vᵀ", FACTOR, RandomSpectrum()),
         "random_factor": Variant(FACTOR, "a random U Vᵀ, ±", FACTOR, RandomFactor()),
         "sign": Variant(FACTOR, "the sign", FACTOR, SignFactor()),
@@ -64,7 +64,7 @@ VARIANTS: Mapping[str, Variant] = MappingProxyType(
         "width_scale": Variant(SCALE, "√max(1, out/in)", "width_scale", centre=2 * CENTRE),
         "fan_ratio_scale": Variant(SCALE, "√(out/in)", "fan_ratio_scale", centre=2 * CENTRE),
         "all_matrices": Variant(LEAVES, "all matrices", "all_matrices"),
-        ADAMW: Variant(LEAVES, "none: AdamW", ADAMW, centre=CENTRE / 2),
+        ADAMW: Variant(LEAVES, "none (AdamW)", ADAMW, centre=CENTRE / 2),
     }
 )
 METHODS = tuple(variant.method for variant in VARIANTS.values() if variant.method)
