@@ -37,8 +37,8 @@ def present(results: Results) -> Findings:
 def prediction_text(results: Results) -> str:
     """Which predictors surely rank all settings, in either order."""
     estimates = {name: results.correlations[ALL].estimate(name) for name in PREDICTORS}
-    sure = [name for name, e in estimates.items() if e.low > 0 or e.high < 0]
-    return f"The gain over AdamW is surely ranked before training by {', '.join(sure) or 'nothing'}."
+    rankers = [name for name, e in estimates.items() if e.low > 0 or e.high < 0]
+    return f"The gain over AdamW is surely ranked before training by {', '.join(rankers) or 'nothing'}."
 
 
 def variants(results: Results) -> tuple[Standing, ...]:

@@ -225,7 +225,7 @@ SPREAD = np.geomspace(1, 1.1, 8)  # of each seed, the same for all
 
 
 def test_claims_are_judged_from_muon_from_the_exact_factor_by_rank_and_by_sign():
-    """The sign is better than Muon's factor, a step as good as the exact one; Muon gains in 8 of 12 settings."""
+    """The sign is better than Muon's factor, a step as good as the exact one; Muon gains in 8 of 12."""
     config = Config(variants=("exact", "sign", "no_momentum", "steps_1", "steps_3"), confirm_replicates=8)
     medians = {"exact": 1.0, "sign": 0.5, "no_momentum": 2.0, "steps_1": 1.0, "steps_3": 1.5}
     gains = dict(zip(config.settings, np.arange(12) - 3.5, strict=True))
