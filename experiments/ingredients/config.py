@@ -100,7 +100,7 @@ class Config(Scheduled, Trained, RateBudget, StudyConfig):
                 f"measured_batches: must be at most num_steps={self.num_steps}, got {self.measured_batches}."
             )
         if self.sound("batch_size") and self.batch_size > EXAMPLES:
-            yield (f"batch_size: must be at most a regression's {EXAMPLES} examples, got {self.batch_size}.")
+            yield f"batch_size: must be at most a regression's {EXAMPLES} examples, got {self.batch_size}."
         if self.sound("batch_sizes") and max(self.batch_sizes, default=0) > IMAGES:
             yield f"batch_sizes: must be at most the {IMAGES} digits, got {self.batch_sizes}."
 

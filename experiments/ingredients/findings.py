@@ -98,7 +98,7 @@ def setting_table(results: Results) -> Table[Problem]:
         column("setting", setting=lambda problem: problem.name, wrapped=True),
         *map(predictor, PREDICTORS),
         *map(loss, (MUON, ADAMW)),
-        column("gain", gain=lambda problem: results.gain(problem)),
+        column("gain", gain=results.gain),
     )
     return Table("settings", columns, results.config.settings, title="Gain: ln(loss of AdamW / of Muon)")
 

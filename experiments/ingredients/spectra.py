@@ -1,7 +1,7 @@
 """What may stand in the polar factor's place: U f(Σ) Vᵀ, random factors and signs, of a polar factor's norm.
 
 Each is a `geometry.PolarMethod`, so that it serves wherever the polar factor does: zero for zero, invariant
-to the matrix's scale, and of the Frobenius norm of U Vᵀ, √rank.
+to the matrix's scale (what is random in its distribution), and of the Frobenius norm of U Vᵀ, √rank.
 """
 
 from collections.abc import Callable
