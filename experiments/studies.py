@@ -20,6 +20,7 @@ QUESTIONS: Mapping[str, str] = MappingProxyType(
         "local_steps": "How much communication do workers need, and what do steps of their own cost?",
         "adaptive_batch_size": "Does a batch that grows with the noise save steps?",
         "layer_geometry": "Which geometry on which layer?",
+        "ingredients": "What of Muon matters, and does anything tell beforehand whether it helps?",
         "path_geometry": "Does training follow the geometry of its path?",
         "flatness": "Do methods that look for flat minima find them, and do they pay with wrong labels?",
         "games": "Do conjugate gradients help two players, and what is selection alone worth?",

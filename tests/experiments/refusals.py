@@ -206,6 +206,16 @@ REFUSALS = {
         "--train-size 15": "train_size | [16, 1756] | 15",
         "--microbatches 3": "batch_size | multiple of microbatches | 16",
     },
+    "ingredients": {
+        "--variants orthogonal": "variants | 'orthogonal' | inverted_spectrum",
+        "--conditions 0.5 2": "conditions | at least 1 | 0.5",
+        "--ranks 33": "ranks | at most 32 | 33",
+        "--ranks 1": "conditions | at least 3 settings | 2",
+        "--measured-batches 17": "measured_batches | num_steps=16 | 17",
+        "--batch-size 513": "batch_size | 512 | 513",
+        "--batch-sizes 16 1438": "batch_sizes | 1437 | 1438",
+        "--microbatches 3": "batch_size | multiple of microbatches | 16",
+    },
     "generalization": {
         "--train-sizes 48 64": "train_sizes | divisor | 48",
         "--train-sizes 8 64": "train_sizes | batch size | 16 | 8",
