@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PyTree
 
+from geometry.decompositions import by_matrix
 from geometry.matrices import MatrixView, ViewRule, leaves_by_path, plain_matrices, wide
 from geometry.matrix_root import root_trace
 from geometry.noise import NoiseScale
@@ -129,7 +130,7 @@ def stable_rank(x: Float[Array, "*batch rows columns"]) -> Float[Array, "*batch"
     """
     scaled, _ = unit_peak(widened(x), axis=(-2, -1))
     stack = wide(scaled.reshape(math.prod(x.shape[:-2]), *scaled.shape[-2:]))
-    eigenvalues = jnp.linalg.eigvalsh(full_product(stack, stack.mT))
+    eigenvalues = by_matrix(jnp.linalg.eigvalsh, full_product(stack, stack.mT))
     largest = eigenvalues[:, -1]
     return (jnp.sum(stack**2, axis=(-2, -1)) / jnp.where(largest > 0, largest, 1)).reshape(x.shape[:-2])
 

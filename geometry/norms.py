@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from geometry.decompositions import by_matrix
 from geometry.partial import Partial
 from geometry.polar_factor import leading_polar_factor, polar
 from geometry.precision import largest_magnitude, unit_peak, widened
@@ -75,7 +76,7 @@ def _unit_vector(x: Float[Array, "..."]) -> Float[Array, "..."]:
 
 
 def _singular_values(x: Float[Array, "..."]) -> Float[Array, "..."]:
-    return jnp.linalg.svd(widened(x), compute_uv=False)
+    return by_matrix(jnp.linalg.svdvals, widened(x))
 
 
 def _largest_entry(x: Float[Array, "..."]) -> Float[Array, ""]:

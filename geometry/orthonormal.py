@@ -1,5 +1,6 @@
 """Orthonormal factors of tall matrices, by Cholesky where that is safe."""
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -7,10 +8,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from geometry.decompositions import by_matrix
 from geometry.polar_factor import PolarExpress
 from geometry.precision import full_product, unit_peak
 
 _POLAR = PolarExpress(steps=12)
+_svd = functools.partial(jnp.linalg.svd, full_matrices=False)
 _LAPACK_BLOCK = 16  # up to this rank LAPACK does not start threads
 
 
@@ -49,13 +52,12 @@ def range_basis(a: Float[Array, "batch long rank"]) -> Float[Array, "batch long 
     rounding = max(a.shape[-2:]) * jnp.finfo(a.dtype).eps
 
     def left_singular_vectors():
-        u, s, _ = jnp.linalg.svd(scaled, full_matrices=False)
+        u, s, _ = by_matrix(_svd, scaled)
         return u * (s > rounding * s[..., :1])[..., None, :]
 
     def by_reflections():
         q, r = _householder(scaled)
-        identity = jnp.broadcast_to(jnp.eye(r.shape[-1], dtype=r.dtype), r.shape)
-        inverse = jax.lax.linalg.triangular_solve(r, identity, left_side=True)
+        inverse = by_matrix(_upper_inverse, r)
         condition = jnp.linalg.norm(r, axis=(-2, -1)) * jnp.linalg.norm(inverse, axis=(-2, -1))
         return _where_sound(sound | (rounding * condition < 1), q, left_singular_vectors)
 
@@ -80,7 +82,7 @@ def polar_columns(a: Float[Array, "batch long rank"]) -> Float[Array, "batch lon
 
     def by_svd():
         scaled, _ = unit_peak(a, axis=(-2, -1))
-        u, _, vt = jnp.linalg.svd(scaled, full_matrices=False)
+        u, _, vt = by_matrix(_svd, scaled)
         return u @ vt
 
     triangular = cholesky_qr(a)
@@ -117,9 +119,14 @@ def _cholesky_and_inverse(gram: Array) -> tuple[Array, Array]:
     )
 
 
+def _upper_inverse(r: Array) -> Array:
+    identity = jnp.broadcast_to(jnp.eye(r.shape[-1], dtype=r.dtype), r.shape)
+    return jax.lax.linalg.triangular_solve(r, identity, left_side=True)
+
+
 def _householder(a: Array) -> tuple[Array, Array]:
     """Q and R of each matrix, R with a positive diagonal."""
-    q, r = jnp.linalg.qr(a)
+    q, r = by_matrix(jnp.linalg.qr, a)
     signs = jnp.where(jnp.diagonal(r, axis1=-2, axis2=-1) < 0, -1, 1).astype(a.dtype)
     return q * signs[..., None, :], r * signs[..., :, None]
 

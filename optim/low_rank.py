@@ -11,6 +11,7 @@ from jax.sharding import PartitionSpec
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
+from geometry.decompositions import by_matrix
 from geometry.matrices import leaves_by_path
 from geometry.orthonormal import polar_columns, range_basis, signed_qr
 from geometry.precision import unit_peak
@@ -230,7 +231,7 @@ def _warm_starts(
 
     def start(key, dtype, matrices, *sides):
         gaussian = jax.random.normal(key, (matrices, max(sides), rank_of(min(sides))), dtype)
-        return jnp.linalg.qr(gaussian)[0]
+        return by_matrix(jnp.linalg.qr, gaussian)[0]
 
     leaves, starts = leaves_by_path(buffers), {}
     for path, view in routing.views(buffers).items():

@@ -8,6 +8,7 @@ import optax
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from geometry import PolarMethod, polar_method
+from geometry.decompositions import by_matrix
 from geometry.matrices import leaves_by_path
 from geometry.precision import unit_peak, widened
 from optim.options import check_number
@@ -100,7 +101,7 @@ def _blocks(tree: PyTree, routing: Routing) -> dict[str, list[Array]]:
 def _spectrum(stack: Float[Array, "matrices rows columns"]) -> Float[Array, "matrices side"]:
     """Over the largest, zeros for zeros."""
     scaled, _ = unit_peak(widened(stack), axis=(-2, -1))
-    values = jnp.linalg.svd(scaled, compute_uv=False)
+    values = by_matrix(jnp.linalg.svdvals, scaled)
     return values / jnp.where(values[:, :1] > 0, values[:, :1], 1)
 
 

@@ -4,6 +4,7 @@ Each is a `geometry.PolarMethod`, so that it serves wherever the polar factor do
 to the matrix's scale (what is random in its distribution), and of the Frobenius norm of U Vᵀ, √rank.
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from geometry import PolarExpress, PolarMethod
+from geometry.decompositions import by_matrix
 from geometry.precision import unit_peak, widened
 
 _POLAR = PolarExpress(steps=10)
@@ -80,21 +82,13 @@ class Chosen:
 def _with_spectrum(x: Matrices, function: Callable[[Spectrum], Spectrum]) -> Matrices:
     """U f(Σ) Vᵀ, scaled to the norm √rank; singular values below rounding error are zero, and stay so."""
     scaled, _ = unit_peak(widened(x), axis=(-2, -1))
-    u, values, vt = _decomposed(scaled)
+    u, values, vt = by_matrix(functools.partial(jnp.linalg.svd, full_matrices=False), scaled)
     kept = values > max(x.shape[-2:]) * jnp.finfo(values.dtype).eps * values[..., :1]
     changed = jnp.where(kept, function(jnp.where(kept, values, 1)), 0)
     squares = jnp.sum(changed**2, axis=-1, keepdims=True)
     rank = jnp.sum(kept, axis=-1, keepdims=True)
     changed *= jnp.sqrt(rank / jnp.where(squares > 0, squares, 1))
     return ((u * changed[..., None, :]) @ vt).astype(x.dtype)
-
-
-def _decomposed(x: Matrices) -> tuple[Array, Spectrum, Array]:
-    """U, the diagonal of Σ, and Vᵀ, matrix by matrix: where several devices each decompose a batch, threads
-    of jaxlib can wait for one another for ever."""
-    stack = x.reshape(-1, *x.shape[-2:])
-    parts = jax.lax.map(lambda matrix: jnp.linalg.svd(matrix, full_matrices=False), stack)
-    return tuple(part.reshape(*x.shape[:-2], *part.shape[1:]) for part in parts)
 
 
 def _key_of(x: Matrices) -> PRNGKeyArray:

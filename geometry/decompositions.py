@@ -1,0 +1,35 @@
+"""Decompositions of stacks of matrices, which on a CPU go matrix by matrix."""
+
+import math
+from collections.abc import Callable
+
+import jax
+from jaxtyping import Array, Float, PyTree
+
+
+def by_matrix(decompose: Callable[[Array], PyTree], x: Float[Array, "*batch rows columns"]) -> PyTree[Array]:
+    """What LAPACK makes of every matrix in the last two axes.
+
+    Before 0.11.2 jaxlib shares a batch out over XLA's threads, and one of them waits until it is done: where
+    all threads wait so at once, for several devices or for independent parts of a program, nothing goes on.
+    Matrix by matrix nothing is shared out, but for what `vmap` adds.
+
+    >>> import jax.numpy as jnp
+    >>> by_matrix(jnp.linalg.svdvals, jnp.stack([jnp.eye(2), 3 * jnp.eye(2)])).tolist()
+    [[1.0, 1.0], [3.0, 3.0]]
+
+    Args:
+      decompose: of a stack of matrices or of one.
+      x: the matrices.
+
+    Returns what `decompose` does, `batch` its leading axes.
+    """
+    batch = x.shape[:-2]
+
+    def in_turn(x):
+        parts = jax.lax.map(decompose, x.reshape(-1, *x.shape[-2:]))
+        return jax.tree.map(lambda part: part.reshape(*batch, *part.shape[1:]), parts)
+
+    if math.prod(batch) < 2:
+        return decompose(x)
+    return jax.lax.platform_dependent(x, cpu=in_turn, default=decompose)
