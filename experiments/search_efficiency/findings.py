@@ -11,7 +11,7 @@ from experiments.search_efficiency.all_shapes import findings as all_shapes
 from experiments.search_efficiency.config import DEFAULT, RANDOM, Landscape, Training
 from experiments.search_efficiency.judging import Efficiency
 from experiments.search_efficiency.runs import Results
-from experiments.search_efficiency.searches import Search
+from experiments.search_efficiency.searches import CURVES, Search
 from experiments.study.showing.cells import NONE, as_text, change_cell
 from experiments.study.showing.claims import Bound, Claim, at_least, at_most, below, holds, tally
 from experiments.study.showing.findings import Figure, Findings, Part
@@ -20,6 +20,7 @@ from schedules.search import Estimate, median_estimate
 
 LANDSCAPE_COST = 150  # evaluations, the median of the default strategy
 LANDSCAPE_FRACTION = 0.9  # of its searches that arrive within its budget
+LANDSCAPE_RATIO = 1.5  # of the median cost by the model of curves to that
 TRAINING_RATIO = 0.2  # of its median cost to that of random search
 
 
@@ -82,11 +83,15 @@ def landscape_claims(family: str, results: Results) -> list[Claim]:
     statement = f"fraction of {DEFAULT}'s searches within {default.budget} evaluations"
     never = Bound(f"above {random.budget}", lambda cost: math.isinf(cost.value))
     cost, others = default.median_cost(confidence), random.median_cost(confidence)
-    return [
+    claimed = [
         Claim(f"median evaluations of {DEFAULT}", family, cost, at_most(LANDSCAPE_COST)),
         Claim(statement, family, default.reached(confidence), at_least(LANDSCAPE_FRACTION)),
         Claim(f"median evaluations of {RANDOM}", family, others, never),
     ]
+    if CURVES in results.config.budgets:
+        ratio = results.ratio(family, CURVES, DEFAULT)
+        claimed.append(Claim(f"cost of {CURVES} over {DEFAULT}'s", family, ratio, at_most(LANDSCAPE_RATIO)))
+    return claimed
 
 
 def family_table(results: Results, family: str) -> Table[Efficiency]:

@@ -37,11 +37,11 @@ class Results(NamedTuple):
         """The highest score of a near-optimal shape."""
         return self.judged.known[family].near(self.config.tolerance)
 
-    def ratio(self, family: str, strategy: str) -> Estimate:
-        """The strategy's median cost over that of random search."""
-        random = self.efficiency[family, RANDOM]
+    def ratio(self, family: str, strategy: str, reference: str = RANDOM) -> Estimate:
+        """The strategy's median cost over that of another one."""
+        other = self.efficiency[family, reference]
         costs = self.efficiency[family, strategy].costs
-        return cost_ratio(costs, random.costs, random.budget, self.config.confidence)
+        return cost_ratio(costs, other.costs, other.budget, self.config.confidence)
 
 
 def conclude(config: Config | AllShapes, runs: Runs) -> Results | all_shapes.Results:

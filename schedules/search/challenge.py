@@ -153,11 +153,14 @@ def _remaining(
 def _lowest(spaces: Mapping[str, SearchSpace], pool: Pool, functions: Functions, key: PRNGKeyArray) -> Pool:
     """The lowest curve under each function: of a pool, and of what lies ever nearer to its lowest curves. The
     lowest of the pool alone is far above the lowest of all curves."""
-    generator = numpy_generator(key)
+    generator, levels = numpy_generator(key), functions(pool.curves)
     for number in range(DEEPENED):
-        best = pool.at(np.argmin(functions(pool.curves), axis=1).tolist())
-        pool = best.with_all(neighbours_of(spaces, best, NEAR, WIDEST * SHRINKING**number, generator))
-    return pool.at(np.argmin(functions(pool.curves), axis=1).tolist())
+        lowest = np.argmin(levels, axis=1).tolist()
+        best = pool.at(lowest)
+        neighbours = neighbours_of(spaces, best, NEAR, WIDEST * SHRINKING**number, generator)
+        pool = best.with_all(neighbours)
+        levels = np.concatenate([levels[:, lowest], functions(neighbours.curves)], axis=1)
+    return pool.at(np.argmin(levels, axis=1).tolist())
 
 
 def _pool(

@@ -8,7 +8,7 @@ from experiments.search_efficiency.config import DEFAULT, RANDOM
 from experiments.search_efficiency.findings import claims, cost_text, ratio_text
 from experiments.search_efficiency.judging import Judged, Known, Winner, cost_ratio, median_error
 from experiments.search_efficiency.runs import results_of
-from experiments.search_efficiency.searches import Incumbents, Search
+from experiments.search_efficiency.searches import CURVES, Incumbents, Search
 from experiments.study.storage.journal import Tally
 from schedules import FAMILIES
 from schedules.search import Candidate, median_estimate
@@ -71,6 +71,13 @@ def test_the_claims_on_landscapes_are_about_medians_and_fractions(default, rando
     config = Landscape(families=("linear",), budgets={DEFAULT: 400, RANDOM: 150_000})
     results = made_up(config, {DEFAULT: default, RANDOM: random})
     assert [claim.held for claim in claims(results)] == held
+
+
+@pytest.mark.parametrize(("modelled", "held"), [(150, True), (151, False), (np.inf, False)])
+def test_the_model_of_curves_is_claimed_to_take_half_as_much_again_at_most(modelled, held):
+    config = Landscape(families=("linear",), budgets={DEFAULT: 400, RANDOM: 150_000, CURVES: 400})
+    results = made_up(config, {DEFAULT: [100] * 20, RANDOM: [np.inf] * 20, CURVES: [modelled] * 20})
+    assert claims(results)[-1].held == held
 
 
 @pytest.mark.parametrize(
