@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Annotated
 
+from experiments.optimizer_comparison.claims import CLAIMED, ORIGINAL
 from experiments.study.options.checks import EACH_ONCE, Count, OneOf
 from experiments.study.options.groups import Scheduled, Trained
 from experiments.study.options.pairs import WorkloadOptions
@@ -24,6 +25,7 @@ CENTRES: Mapping[str, float] = MappingProxyType(  # the middle of the learning r
         "muon": 0.04,
         "dion": 0.04,
         "orth_dion": 0.04,
+        **dict.fromkeys(CLAIMED, 0.04),
     }
 )
 
@@ -33,7 +35,9 @@ class Config(Scheduled, Trained, Budget, WorkloadConfig):
     """What is compared."""
 
     workload_options: WorkloadOptions = field(default_factory=lambda: {"model": "cnn"})
-    optimizers: Annotated[tuple[str, ...], OneOf(CENTRES), EACH_ONCE] = tuple(CENTRES)
+    optimizers: Annotated[tuple[str, ...], OneOf(CENTRES), EACH_ONCE] = tuple(
+        name for name in CENTRES if name not in CLAIMED
+    )
     """What to compare; adamw is always added, to compare with."""
     curve_points: Count = 10
     """Evaluations along each confirming run."""
@@ -47,6 +51,12 @@ class Config(Scheduled, Trained, Budget, WorkloadConfig):
     def compared(self) -> tuple[str, ...]:
         """The optimizers, the reference included."""
         return tuple(dict.fromkeys((*self.optimizers, REFERENCE)))
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """From what changes are told: adamw, and muon where it is compared with its variants."""
+        variants = ORIGINAL in self.compared and not CLAIMED.keys().isdisjoint(self.compared)
+        return (REFERENCE, ORIGINAL) if variants else (REFERENCE,)
 
     @property
     def curve_steps(self) -> tuple[int, ...]:

@@ -1,8 +1,10 @@
 """A small comparison: its scores, its winners, its errors."""
 
+import dataclasses
 import functools
 import json
 import zlib
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +15,8 @@ import pytest
 import optim
 import workloads
 from experiments.optimizer_comparison import STUDY
+from experiments.optimizer_comparison.claims import CLAIMED, claims
+from schedules.search import standings
 
 STEPS, BATCH = 40, 32
 RUNS = 3 * (4 * 2 * 2 + 4)  # adamw is added
@@ -94,3 +98,23 @@ def test_the_transformer_preset_compares_all_optimizers_on_text():
     preset = STUDY.presets["transformer"]
     assert preset.workload == "shakespeare"
     assert {"momentum", "adamw", "lion", "optax_muon", "muon", "dion", "orth_dion"} <= set(preset.compared)
+    assert CLAIMED.keys().isdisjoint(preset.compared)
+
+
+@pytest.mark.parametrize("original", ["muon", "signum"])
+def test_variants_of_muon_are_judged_by_their_change_from_it(original):
+    config = dataclasses.replace(STUDY.presets["transformer"], optimizers=(original, *CLAIMED))
+    losses = np.random.default_rng(0).uniform(1, 2, 16)
+    factors = {"muonh": 1.1, "normuon": 0.9, "muon_cautious": 1.0, "muonclip": 1.0}
+    confirmed = {name: SimpleNamespace(scores=factors.get(name, 1.0) * losses) for name in config.compared}
+    judged = claims(standings(confirmed, config.references, 0.95))
+    found = {claim.subject: (claim.effect.value, claim.held) for claim in judged}
+    expected = {
+        "muonh": (0.1, False),
+        "normuon": (-0.1, True),
+        "muon_cautious": (0, False),
+        "muonclip": (0, True),
+    }
+    assert found == (
+        {n: (pytest.approx(e), h) for n, (e, h) in expected.items()} if original == "muon" else {}
+    )

@@ -14,6 +14,7 @@ from geometry import EUCLIDEAN, SIGN, SPECTRAL, Geometry
 PACKAGES = SimpleNamespace(optax=optax, optim=optim)
 SCHEDULE, DECAY = "schedule", "weight decay"  # what a call is given for these
 BETAS = ("b1", "b2")  # decay rates of Adam's moments, as optax calls them
+THRESHOLD = 30.0  # of attention logits
 IVON_EXAMPLES = 1000  # its noise is that of a posterior of so many, whatever it is trained on
 
 
@@ -32,6 +33,10 @@ class Call(NamedTuple):
         """The same with these."""
         return Call(self.function, {**self.keywords, **keywords})
 
+    def decayed(self, weight_decay: ArrayLike) -> "Call":
+        """The same with that weight decay, here and inside."""
+        return Call(self.function, {name: _decayed(v, weight_decay) for name, v in self.keywords.items()})
+
     def __str__(self) -> str:
         return f"{self.function}({', '.join(f'{name}={_text(v)}' for name, v in self.keywords.items())})"
 
@@ -44,6 +49,10 @@ class Chain(NamedTuple):
     def __call__(self, schedule: optax.Schedule) -> optax.GradientTransformation:
         made = [call(schedule) for call in self.calls]
         return optax.chain(*made) if len(made) > 1 else made[0]
+
+    def decayed(self, weight_decay: ArrayLike) -> "Chain":
+        """The same with that weight decay."""
+        return Chain(tuple(call.decayed(weight_decay) for call in self.calls))
 
     def __str__(self) -> str:
         return f"optax.chain({', '.join(map(str, self.calls))})" if len(self.calls) > 1 else str(*self.calls)
@@ -80,17 +89,12 @@ class Optimizer(NamedTuple):
     @property
     def decays(self) -> bool:
         """Whether it has weight decay; where not, it ignores it."""
-        return any(DECAY in step.keywords.values() for step in self.steps)
+        return any(step.decayed(0.0) != step for step in self.steps)
 
     def chain(self, weight_decay: ArrayLike, **changes: ArrayLike) -> Chain:
         """It with that decay, which the learning rate multiplies, and other betas or momentum."""
         first, *others = self.steps
-        steps = Chain(
-            tuple(
-                Call(f, {name: weight_decay if v is DECAY else v for name, v in keywords.items()})
-                for f, keywords in (first.changed(**changes), *others)
-            )
-        )
+        steps = Chain((first.changed(**changes), *others)).decayed(weight_decay)
         return steps if self.around is None else Chain((self.around.changed(inner=steps),))
 
     def build(
@@ -112,6 +116,12 @@ def _made(value: Any, schedule: optax.Schedule) -> Any:
     return schedule if value is SCHEDULE else value
 
 
+def _decayed(value: Any, weight_decay: ArrayLike) -> Any:
+    if isinstance(value, Call | Chain):
+        return value.decayed(weight_decay)
+    return weight_decay if value is DECAY else value
+
+
 def _text(value: Any) -> str:
     return str(value) if isinstance(value, Call | Chain) or value is SCHEDULE else repr(value)
 
@@ -127,13 +137,20 @@ def _matrix_method(name: str, momentum: float | None = 0.95) -> Optimizer:
     return _single(f"optim.{name}", SPECTRAL, momentum, scale="rms", fallback_weight_decay=DECAY)
 
 
-def _stepped(direction: Call) -> tuple[Call, ...]:
+def _stepped(*direction: Call) -> tuple[Call, ...]:
     """A direction, weight decay, and the learning rate of both."""
     return (
-        direction,
+        *direction,
         call("optax.add_decayed_weights", weight_decay=DECAY),
         call("optax.scale_by_learning_rate", learning_rate=SCHEDULE),
     )
+
+
+def _on_matrices(*links: Call) -> Optimizer:
+    """Muon's direction followed by these links on hidden matrices, and AdamW elsewhere."""
+    momentum = call("optim.scale_by_momentum", momentum=0.95, nesterov=True)
+    matrices = Chain((momentum, call("optim.scale_by_polar", scale="rms"), *links))
+    return Optimizer(SPECTRAL, (call("optim.routed", matrices=matrices, others=ADAMW.steps[0]),))
 
 
 MOMENTUM = Optimizer(EUCLIDEAN, _stepped(call("optax.trace", decay=0.9)), (), "decay", 0.9)
@@ -142,6 +159,8 @@ SAM = MOMENTUM._replace(
     asks="its update takes grad_fn: params → the gradient of the same batch there, clipped as the first is",
 )
 ADAM = Optimizer(SIGN, (call("optax.adam", learning_rate=SCHEDULE),), BETAS, "b1", 0.9)
+ADAMW = _single("optax.adamw", SIGN)._replace(betas=BETAS, momentum="b1", usual_momentum=0.9)
+MUON = _matrix_method("muon")
 
 OPTIMIZERS: Mapping[str, Optimizer] = MappingProxyType(
     {
@@ -151,11 +170,9 @@ OPTIMIZERS: Mapping[str, Optimizer] = MappingProxyType(
         "asam": SAM._replace(around=SAM.around.changed(radius=0.5, adaptive=True)),
         "adam": ADAM,
         "adamp": ADAM._replace(around=call("optim.norm_control")),
-        "adamw": _single("optax.adamw", SIGN)._replace(betas=BETAS, momentum="b1", usual_momentum=0.9),
+        "adamw": ADAMW,
         "diffgrad": Optimizer(SIGN, _stepped(call("optim.scale_by_diffgrad")), BETAS, "b1", 0.9),
-        "orthogonal_adamw": Optimizer(
-            SIGN, (call("optim.orthogonal_gradient"), *_single("optax.adamw", SIGN).steps)
-        ),
+        "orthogonal_adamw": Optimizer(SIGN, (call("optim.orthogonal_gradient"), *ADAMW.steps)),
         "ivon": _single("optim.ivon", EUCLIDEAN, examples=IVON_EXAMPLES)._replace(
             betas=BETAS,
             momentum="b1",
@@ -167,7 +184,16 @@ OPTIMIZERS: Mapping[str, Optimizer] = MappingProxyType(
         "sign_descent": _single("optim.sign_descent", SIGN),
         "signum": _single("optim.signum", SIGN, 0.9),
         "spectral_descent": _matrix_method("spectral_descent", None),
-        "muon": _matrix_method("muon"),
+        "muon": MUON,
+        "muonh": _on_matrices(call("optim.hyperball", learning_rate=SCHEDULE)),
+        "normuon": _on_matrices(*_stepped(call("optim.scale_by_neuron_rms"))),
+        "muon_cautious": MUON._replace(
+            steps=(MUON.steps[0].changed(decay=call("optim.Decay", cautious=True)),)
+        ),
+        "muonclip": MUON._replace(
+            steps=(*MUON.steps, call("optim.qk_clip", threshold=THRESHOLD)),
+            asks="its update takes max_logits: the largest attention logits of each head, or what makes them",
+        ),
         "dion": _matrix_method("dion"),
         "orth_dion": _matrix_method("orth_dion"),
     }
