@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.stats
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 import workloads
 from workloads import Workload
@@ -108,6 +108,28 @@ def sweep_side(
 
     inputs = {"rates": learning_rates, "key": jax.random.split(jax.random.key(0), runs)}
     return Side(lambda: workloads.sweep(one_run, inputs, workload.data, vectorize=vectorize), runs)
+
+
+def steps_side(workload: Workload, optimizer: Optimizer, batch_size: int, steps: int = 5) -> Side:
+    """A call that takes the first steps of a run on one device."""
+    begin, advance = compiled_run(workload, optimizer, batch_size, steps)
+    state = begin(workload.data)
+    return Side(lambda: advance(workload.data, state, 0, steps), steps)
+
+
+def compiled_run(
+    workload: Workload, optimizer: Optimizer, batch_size: int, steps: int
+) -> tuple[Callable[..., PyTree], Callable[..., PyTree]]:
+    """The compiled first stages of a run, of the data and a state."""
+
+    def stages(data):
+        rates, keys = jnp.full(steps, 1e-3), workloads.run_keys(jax.random.key(0))
+        return workloads.trainer(workload, data, optimizer, rates, keys, batch_size=batch_size)
+
+    return (
+        jax.jit(lambda data: stages(data).begin()),
+        jax.jit(lambda data, state, start, until: stages(data).advance(state, start, until)),
+    )
 
 
 def _seconds(call: Callable[[], object]) -> float:
