@@ -31,7 +31,9 @@ def qk_clip(threshold: ArrayLike = 100.0) -> optax.GradientTransformationExtraAr
 
     `update` takes `max_logits`, a tree that has beside the layers of each attention an array of its heads'
     largest logits: {"block_0": {"max_logits": (heads,)}} for "block_0/query/kernel", "block_0/qkv/kernel" and
-    the like. That of `workloads.Transformer` comes from `apply(…, mutable="intermediates")`.
+    the like; or a function without arguments that makes it, as `workloads.train` hands over. An empty tree is
+    that of a model without attention. That of `workloads.Transformer` comes from `apply(…,
+    mutable="intermediates")`.
 
     Args:
       threshold: τ.
@@ -45,7 +47,8 @@ def qk_clip(threshold: ArrayLike = 100.0) -> optax.GradientTransformationExtraAr
     def update(updates, state, params=None, *, max_logits=None, **extra):
         if params is None or max_logits is None:
             raise ValueError("qk_clip needs params and max_logits: call update(…, params, max_logits=…)")
-        factors = _factors(params, max_logits, threshold)
+        largest = max_logits() if callable(max_logits) else max_logits
+        factors = _factors(params, largest, threshold)
 
         def clipped(key_path, step, weight):
             if (factor := factors.get(leaf_path(key_path))) is None:

@@ -1,7 +1,8 @@
 """What methods ask of a training loop: where a gradient is taken, and which parameters are evaluated.
 
 A part of a state answers by a method of the same name, and is found inside `optax.chain` and other wrappers;
-what it has inside is its own affair. The third that methods may ask for, `grad_fn`, their updates are given.
+what it has inside is its own affair. What else methods may ask for, `grad_fn` and `max_logits`, their updates
+are given.
 """
 
 from collections.abc import Callable

@@ -1,7 +1,9 @@
 """How a batch of equal matrices is shared out over the devices of a mesh, and what that costs a step."""
 
 import math
+import operator
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 import jax
@@ -16,8 +18,8 @@ class Placement(NamedTuple):
       shape: rows and columns of each, as its leaf has them.
       matrices: how many they are.
       owned: how many of them a device computes, whose FLOPs are that share of those of one device alone.
-      collectives: that move the batch in a step, where rows and columns, or what a low-rank method keeps of
-        them, are sharded over every axis of the mesh.
+      collectives: that move the batch in a step, where rows and columns are sharded over every axis of the
+        mesh, and what a low-rank method keeps of the matrices is on all devices, as at its `init`.
       received: bytes that these bring to each device, its own part counted.
     """
 
@@ -29,15 +31,24 @@ class Placement(NamedTuple):
 
     @classmethod
     def of(cls, mesh: AbstractMesh, stacks: Sequence[Array], results: Sequence[Array]) -> "Placement":
-        """Of stacks that `by_owners` takes, and of the results that it returns."""
-        matrices, *shape = stacks[0].shape
+        """Of stacks that `by_owners` takes, the matrices and what is kept of them, and of the results that it
+        returns: matrices again, and what takes the place of what was kept."""
+        (moved, *known), axes = stacks, owner_axes(mesh, len(stacks[0]))
+        matrices, *shape = moved.shape
         owned = math.ceil(matrices / num_owners(mesh, matrices))
-        if matrices == 1:  # computed where it is needed
-            moved, moves = stacks, 1
-        else:
-            moved, moves = [*stacks, *results], len(owner_axes(mesh, matrices))
-        matrix_bytes = sum(array.dtype.itemsize * math.prod(array.shape[1:]) for array in moved)
-        return cls(tuple(shape), matrices, owned, moves * len(moved), moves * owned * matrix_bytes)
+        if not axes:  # a single matrix, computed where it is needed
+            return cls(tuple(shape), matrices, owned, 1, _matrix_bytes([moved]))
+        count = len(results) - len(known)  # of results that are sharded as the matrices
+        # what is kept leaves its owners by one axis after the other, more of it each time
+        gathered = sum(accumulate((mesh.shape[axis] for axis in reversed(axes)), operator.mul))
+        received = len(axes) * _matrix_bytes([moved, *results[:count]])
+        received += gathered * _matrix_bytes(results[count:])
+        return cls(tuple(shape), matrices, owned, len(axes) * (1 + len(results)), owned * received)
+
+
+def _matrix_bytes(stacks: Sequence[Array]) -> int:
+    """Those of what each stack has of one matrix."""
+    return sum(stack.dtype.itemsize * math.prod(stack.shape[1:]) for stack in stacks)
 
 
 def owner_axes(mesh: AbstractMesh, count: int) -> tuple[str, ...]:

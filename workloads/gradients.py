@@ -1,4 +1,4 @@
-"""The gradients of a batch: of its parts, and of micro-batches one after the other."""
+"""The gradients of a batch, and its attention logits: of its parts, and of micro-batches in turn."""
 
 from collections.abc import Callable
 
@@ -13,6 +13,8 @@ from workloads.workload import Workload
 PartGradients = Callable[[PyTree, PyTree, Int[Array, "batch"], PRNGKeyArray], tuple[Float[Array, ""], PyTree]]
 # params → the gradient of the batch there; (params, part) → that of a part
 GradientFunction = Callable[..., PyTree]
+# (params, data, the batch's examples) → what computes the batch's largest attention logits there
+MaxLogits = Callable[[PyTree, PyTree, Int[Array, "batch"]], Callable[[], PyTree]]
 
 
 def part_gradients(workload: Workload, parts: int, microbatches: int) -> PartGradients:
@@ -49,6 +51,22 @@ def gradient_functions(
             return of_part(params, data, *share)[1]
 
         return gradient
+
+    return of_batch
+
+
+def max_logits_functions(workload: Workload, microbatches: int) -> MaxLogits:
+    """Those of `workload.max_logits`, of the micro-batches one after the other."""
+
+    def of_batch(params, data, indices):
+        def of_examples(indices):
+            return workload.max_logits(params, workload.batch(data, split_over_data(indices, axis=0)))
+
+        def largest():
+            of_each = jax.lax.map(of_examples, indices.reshape(microbatches, -1))
+            return jax.tree.map(lambda stack: jnp.max(stack, axis=0), of_each)
+
+        return largest
 
     return of_batch
 

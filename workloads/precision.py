@@ -9,7 +9,8 @@ from workloads.workload import Workload
 
 
 def with_compute_dtype(workload: Workload, dtype: DTypeLike) -> Workload:
-    """The same workload, its loss computed in `dtype`, such as bfloat16, from weights that stay as they are.
+    """The same workload, its loss and logits computed in `dtype`, such as bfloat16, from weights that stay as
+    they are.
 
     Parameters and batch are rounded to `dtype` before the loss; the gradient comes back in the parameters'
     own type, so the optimizer and its state keep float32, the master weights. What a loss widens itself
@@ -29,4 +30,7 @@ def with_compute_dtype(workload: Workload, dtype: DTypeLike) -> Workload:
     def loss(params, batch, key):
         return workload.loss(rounded(params), rounded(batch), key).astype(jnp.float32)
 
-    return workload._replace(loss=loss)
+    def max_logits(params, batch):
+        return workload.max_logits(rounded(params), rounded(batch))
+
+    return workload._replace(loss=loss, max_logits=max_logits)

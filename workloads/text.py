@@ -55,6 +55,10 @@ def language_model(
     def loss(params, blocks, key):
         return jnp.mean(losses_and_errors(params, blocks, rngs={"dropout": key})[0])
 
+    def max_logits(params, blocks):
+        _, sown = model.apply(params, blocks[:, :-1], mutable="intermediates")
+        return {"params": sown["intermediates"]}
+
     def evaluate(params, data):
         metrics = {}
         for split, blocks in evaluated(data)._asdict().items():
@@ -74,6 +78,7 @@ def language_model(
         batch=lambda data, indices: data.train[indices],
         loss=loss,
         evaluate=evaluate,
+        max_logits=max_logits,
     )
 
 

@@ -11,8 +11,10 @@ from jaxtyping import Array, Float, Int, Key, PRNGKeyArray, PyTree, ScalarLike
 
 from workloads.gradients import (
     GradientFunction,
+    MaxLogits,
     PartGradients,
     gradient_functions,
+    max_logits_functions,
     mean_of_parts,
     part_gradients,
     worker_gradients,
@@ -81,7 +83,8 @@ def trainer(
         learning rates (and whatever else the function closes over) may be traced. Gradients are clipped by a
         transformation in its chain, such as `optax.clip_by_global_norm`. Its `update` may take the gradient
         of the same batch again, as `grad_fn(params)`, and that of one of its parts, as `grad_fn(params,
-        part)`; with workers it gets None.
+        part)`, and the largest attention logits of that batch at its parameters, as `max_logits()`, see
+        `Workload`; with workers both are None.
       learning_rates: one a step; or a row of them for each group of parameters, and then `optimizer` takes
         the groups' schedules in that order, such as
         `lambda matrices, others: optim.muon(matrices, fallback_learning_rate=others)`.
@@ -127,6 +130,7 @@ def trainer(
         gradient_function_of=(
             gradient_functions(workload, parts, microbatches) if workers is None else lambda *_: None
         ),
+        max_logits_of=max_logits_functions(workload, microbatches) if workers is None else lambda *_: None,
         keys=keys,
         num_steps=num_steps,
         batch_size=batch_size,
@@ -149,6 +153,7 @@ class _Training:
     transformation: optax.GradientTransformationExtraArgs
     gradients_of: PartGradients
     gradient_function_of: Callable[..., GradientFunction | None]
+    max_logits_of: MaxLogits
     keys: RunKeys
     num_steps: int
     batch_size: int
@@ -220,6 +225,7 @@ class _Training:
             run.params,
             part_gradients=gradients,
             grad_fn=self.gradient_function_of(self.data, indices, key),
+            max_logits=self.max_logits_of(run.params, self.data, indices),
         )
         params = optax.apply_updates(run.params, updates)
         average = _averaged(run.average, params, t, self.average_decay)

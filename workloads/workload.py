@@ -8,6 +8,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 
+def no_attention(params: PyTree, batch: PyTree) -> PyTree:
+    """The largest attention logits of a model without attention."""
+    return {}
+
+
 class Workload(NamedTuple):
     """Something to train.
 
@@ -21,6 +26,8 @@ class Workload(NamedTuple):
       batch: (data, indices) → the batch that one row of `indices` names.
       loss: (params, batch, key) → the scalar to descend on; the key is for dropout and the like.
       evaluate: (params, data) → scalars by name, such as "train_loss" and "test_error".
+      max_logits: (params, batch) → a tree that has beside the layers of each attention, named as those of the
+        parameters, an array of its heads' largest logits, none dropped; computed for updates that ask alone.
     """
 
     data: PyTree
@@ -29,6 +36,7 @@ class Workload(NamedTuple):
     batch: Callable[[PyTree, Int[Array, "batch"]], PyTree]
     loss: Callable[[PyTree, PyTree, PRNGKeyArray], Float[Array, ""]]
     evaluate: Callable[[PyTree, PyTree], dict[str, Float[Array, ""]]]
+    max_logits: Callable[[PyTree, PyTree], PyTree] = no_attention
 
 
 def metric_names(workload: Workload) -> tuple[str, ...]:

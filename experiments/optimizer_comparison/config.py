@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Annotated
 
+from experiments.optimizer_comparison.claims import CLAIMED, ORIGINAL
 from experiments.study.options.checks import EACH_ONCE, Count, OneOf
 from experiments.study.options.groups import Scheduled, Trained
 from experiments.study.options.pairs import WorkloadOptions
@@ -12,6 +13,7 @@ from experiments.study.options.workload_config import WorkloadConfig
 from experiments.study.training.tuning import Budget
 
 REFERENCE = "adamw"  # in every comparison, as what the others are compared with
+SCHEDULE_FREE = "schedule_free"
 CENTRES: Mapping[str, float] = MappingProxyType(  # the middle of the learning rates tried with each
     {
         "momentum": 0.2,
@@ -24,6 +26,8 @@ CENTRES: Mapping[str, float] = MappingProxyType(  # the middle of the learning r
         "muon": 0.04,
         "dion": 0.04,
         "orth_dion": 0.04,
+        SCHEDULE_FREE: 0.05,
+        **dict.fromkeys(CLAIMED, 0.04),
     }
 )
 
@@ -33,7 +37,9 @@ class Config(Scheduled, Trained, Budget, WorkloadConfig):
     """What is compared."""
 
     workload_options: WorkloadOptions = field(default_factory=lambda: {"model": "cnn"})
-    optimizers: Annotated[tuple[str, ...], OneOf(CENTRES), EACH_ONCE] = tuple(CENTRES)
+    optimizers: Annotated[tuple[str, ...], OneOf(CENTRES), EACH_ONCE] = tuple(
+        name for name in CENTRES if name not in (SCHEDULE_FREE, *CLAIMED)
+    )
     """What to compare; adamw is always added, to compare with."""
     curve_points: Count = 10
     """Evaluations along each confirming run."""
@@ -47,6 +53,12 @@ class Config(Scheduled, Trained, Budget, WorkloadConfig):
     def compared(self) -> tuple[str, ...]:
         """The optimizers, the reference included."""
         return tuple(dict.fromkeys((*self.optimizers, REFERENCE)))
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """From what changes are told: adamw, and muon where it is compared with its variants."""
+        variants = ORIGINAL in self.compared and not CLAIMED.keys().isdisjoint(self.compared)
+        return (REFERENCE, ORIGINAL) if variants else (REFERENCE,)
 
     @property
     def curve_steps(self) -> tuple[int, ...]:

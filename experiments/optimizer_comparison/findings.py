@@ -3,6 +3,7 @@
 import math
 
 from experiments.optimizer_comparison import figures
+from experiments.optimizer_comparison.claims import claims
 from experiments.optimizer_comparison.config import REFERENCE
 from experiments.optimizer_comparison.runs import Pace, Results
 from experiments.study.showing.findings import Findings, Part, drawn, facts
@@ -25,7 +26,8 @@ def present(results: Results) -> Findings:
         " schedule",
         verdict(results.standings, REFERENCE, "optimizer"),
         [Part("", [ranking(results), *notes(results), *images])],
-        facts=facts(config, "workload", "metric", "confidence", scale=results.standings[0].scale.value),
+        claims(results.standings),
+        facts(config, "workload", "metric", "confidence", scale=results.standings[0].scale.value),
     )
 
 
@@ -43,7 +45,7 @@ def ranking(results: Results) -> Table[Standing]:
         *standing_columns(
             "optimizer",
             f"{metric} [interval]",
-            (REFERENCE,),
+            results.config.references,
             results.standings,
             results.medians,
             metric,

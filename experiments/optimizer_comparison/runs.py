@@ -69,7 +69,7 @@ def conclude(config: Config, runs: Runs) -> Results:
         evaluate = runs.evaluator(partial(runner, name, config, runs), config.metric, config.runs_per_rate)
         tuned[name] = tune(Named(name), CENTRES[name], config, evaluate)
     timings = runs.once("timings", lambda: step_seconds(tuned, config, runs.workload))
-    ranked, journal = standings(tuned, (REFERENCE,), config.confidence), runs.journal
+    ranked, journal = standings(tuned, config.references, config.confidence), runs.journal
     pace = paces(journal.medians(CONFIRM), timings, config)
     return Results(config, ranked, pace, journal.final_medians(CONFIRM), journal.tally())
 

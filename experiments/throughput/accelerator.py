@@ -5,24 +5,22 @@ see that it works.
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, PyTree
 from rich.console import Console
 from rich.table import Table
 
 import optim
-import workloads
-from experiments.throughput.measure import Comparison, Side, compare, sweep_side
+from experiments.throughput.measure import Comparison, compare, compiled_run, steps_side, sweep_side
 from experiments.throughput.memory import Setting, measure
+from experiments.throughput.muon import factors_side, rms_error
 from experiments.throughput.training import images, tokens
 from geometry import NewtonSchulz, PolarExpress, PolarMethod
-from geometry.precision import full_product, widened
 from workloads import Workload
 from workloads.images import MLP
 from workloads.training import Optimizer
@@ -92,11 +90,11 @@ def polar_table(scale: Scale) -> Table:
         def incumbent(x):
             return theirs.update(x, theirs.init(x))[0]
 
-        their_error = f"{_error(incumbent(matrix)):.2g}"
+        their_error = f"{rms_error(incumbent(matrix)):.2g}"
         for name, method in METHODS.items():
             factor = jax.jit(method.factor)
-            row = compare(name, _side(factor, matrix), _side(incumbent, matrix), scale.repeats)
-            errors = (f"{_error(factor(matrix)):.2g}", their_error)
+            row = compare(name, factors_side(factor, matrix), factors_side(incumbent, matrix), scale.repeats)
+            errors = (f"{rms_error(factor(matrix)):.2g}", their_error)
             table.add_row("×".join(map(str, shape)), name, f"{1e3 / row.ours:.3g}", _ratio(row), *errors)
     return table
 
@@ -104,7 +102,7 @@ def polar_table(scale: Scale) -> Table:
 def step_table(scale: Scale) -> Table:
     """A whole training step of the transformer."""
     workload = tokens(scale.num_tokens, scale.transformer)
-    sides = {name: _steps_side(workload, tx, scale.batch) for name, tx in OPTIMIZERS.items()}
+    sides = {name: steps_side(workload, tx, scale.batch) for name, tx in OPTIMIZERS.items()}
     row = compare("muon", *sides.values(), scale.repeats)
     table = Table("a training step", "ms", "AdamW's ms", "AdamW's / muon's [interval]")
     table.add_row("muon", f"{1e3 / row.ours:.3g}", f"{1e3 / row.baseline:.3g}", _ratio(row))
@@ -137,7 +135,7 @@ def memory_table(scale: Scale) -> Table:
 def resumed_is_the_same(scale: Scale) -> bool:
     """Whether a run that goes through the host's memory half way ends with the same bits."""
     workload = _network(scale)
-    begin, advance = _trainer(workload, optim.muon, 64, scale.steps)
+    begin, advance = compiled_run(workload, optim.muon, 64, scale.steps)
     whole = advance(workload.data, begin(workload.data), 0, scale.steps)
     half = advance(workload.data, begin(workload.data), 0, scale.steps // 2)
     moved = jax.tree.map(jnp.asarray, jax.device_get(half))
@@ -148,37 +146,6 @@ def resumed_is_the_same(scale: Scale) -> bool:
 
 def _network(scale: Scale) -> Workload:
     return images(MLP(10, (scale.units,)), 8, 8, 1)
-
-
-def _trainer(
-    workload: Workload, optimizer: Optimizer, batch_size: int, steps: int
-) -> tuple[Callable[..., PyTree], Callable[..., PyTree]]:
-    """The compiled first stages of a run, of the data and a state."""
-
-    def stages(data):
-        rates, keys = jnp.full(steps, 1e-3), workloads.run_keys(jax.random.key(0))
-        return workloads.trainer(workload, data, optimizer, rates, keys, batch_size=batch_size)
-
-    return (
-        jax.jit(lambda data: stages(data).begin()),
-        jax.jit(lambda data, state, start, until: stages(data).advance(state, start, until)),
-    )
-
-
-def _steps_side(workload: Workload, optimizer: Optimizer, batch_size: int, steps: int = 5) -> Side:
-    begin, advance = _trainer(workload, optimizer, batch_size, steps)
-    state = begin(workload.data)
-    return Side(lambda: advance(workload.data, state, 0, steps), steps)
-
-
-def _side(function: Callable[[Array], Array], matrix: Array, count: int = 5) -> Side:
-    return Side(lambda: [function(matrix) for _ in range(count)], count)
-
-
-def _error(factor: Array) -> float:
-    """√(mean (σ² - 1)²) = ‖QQᵀ - I‖_F/√m of a wide Q."""
-    gram = full_product(widened(factor), widened(factor).T)
-    return float(jnp.linalg.norm(gram - jnp.eye(len(gram))) / np.sqrt(len(gram)))
 
 
 def _ratio(row: Comparison) -> str:

@@ -14,6 +14,7 @@ from experiments.study.options.pairs import parsed
 from experiments.study.running.devices import keep_compiled_programs, one_device_per_core, started_devices
 from experiments.throughput.descent import report_descent
 from experiments.throughput.memory import report_memory
+from experiments.throughput.muon import report_muon
 from experiments.throughput.noise import report_batches, report_noise
 from experiments.throughput.sweeps import report_sweeps
 from experiments.throughput.training import report_training
@@ -21,20 +22,21 @@ from experiments.throughput.training import report_training
 REPORTS = {
     "sweeps": report_sweeps,
     "descent": report_descent,
+    "muon": report_muon,
     "noise": report_noise,
     "batches": report_batches,
     "training": report_training,
     "memory": report_memory,
 }
-Subject = Literal["sweeps", "descent", "noise", "batches", "training", "memory"]
+Subject = Literal["sweeps", "descent", "muon", "noise", "batches", "training", "memory"]
 
 
 @dataclasses.dataclass(frozen=True)
 class Options(Checked):
-    """Measure speeds as ratios: sweeps to Python loops, descent directions to optax's, training steps that
-    measure gradient noise to steps that do not, steps on accumulated batches whose size is data to plain
-    steps, training of every workload to the GEMM peak; and what sweeps take of the memory, to what is
-    planned."""
+    """Measure speeds as ratios: sweeps to Python loops, descent directions to optax's, training steps with
+    Muon to AdamW's, training steps that measure gradient noise to steps that do not, steps on accumulated
+    batches whose size is data to plain steps, training of every workload to the GEMM peak; and what sweeps
+    take of the memory, to what is planned."""
 
     subjects: Annotated[tuple[Subject, ...], entries(1), EACH_ONCE] = tuple(REPORTS)
     """What to measure."""

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.stats
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 import workloads
 from workloads import Workload
@@ -39,10 +39,13 @@ class Comparison(NamedTuple):
     interval: tuple[float, float]
 
 
-def compare(subject: str, ours: Side, baseline: Side, repeats: int) -> Comparison:
-    """Time both sides in turn, after one call of each to compile."""
-    _seconds(ours.call), _seconds(baseline.call)
-    times = np.array([(_seconds(ours.call), _seconds(baseline.call)) for _ in range(repeats)])
+def compare(
+    subject: str, ours: Side, baseline: Side, repeats: int, clock: Callable[[], float] = time.perf_counter
+) -> Comparison:
+    """Time both sides in turn, after one call of each to compile; by `time.process_time`, the seconds are
+    those of all cores, and others on the machine change them little."""
+    sides = (ours.call, baseline.call)
+    times = np.array([[_seconds(call, clock) for call in sides] for _ in range(repeats + 1)][1:])
     speeds = np.array([ours.runs, baseline.runs]) / times
     return _comparison(subject, *speeds.T)
 
@@ -110,10 +113,32 @@ def sweep_side(
     return Side(lambda: workloads.sweep(one_run, inputs, workload.data, vectorize=vectorize), runs)
 
 
-def _seconds(call: Callable[[], object]) -> float:
-    begun = time.perf_counter()
+def steps_side(workload: Workload, optimizer: Optimizer, batch_size: int, steps: int = 5) -> Side:
+    """A call that takes the first steps of a run on one device."""
+    begin, advance = compiled_run(workload, optimizer, batch_size, steps)
+    state = begin(workload.data)
+    return Side(lambda: advance(workload.data, state, 0, steps), steps)
+
+
+def compiled_run(
+    workload: Workload, optimizer: Optimizer, batch_size: int, steps: int
+) -> tuple[Callable[..., PyTree], Callable[..., PyTree]]:
+    """The compiled first stages of a run, of the data and a state."""
+
+    def stages(data):
+        rates, keys = jnp.full(steps, 1e-3), workloads.run_keys(jax.random.key(0))
+        return workloads.trainer(workload, data, optimizer, rates, keys, batch_size=batch_size)
+
+    return (
+        jax.jit(lambda data: stages(data).begin()),
+        jax.jit(lambda data, state, start, until: stages(data).advance(state, start, until)),
+    )
+
+
+def _seconds(call: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> float:
+    begun = clock()
     jax.block_until_ready(call())
-    return time.perf_counter() - begun
+    return clock() - begun
 
 
 def matrix_flops(function: Callable[..., Any], *arguments: Any) -> int:

@@ -1,4 +1,5 @@
-"""The script for accelerators, in miniature: errors against an SVD, and the bits of a resumed run."""
+"""The script for accelerators, in miniature, and what is measured as on them: errors against an SVD, and the
+bits of a resumed run."""
 
 import re
 
@@ -9,7 +10,8 @@ from rich.console import Console
 
 from experiments.throughput import accelerator
 from experiments.throughput.accelerator import MINIATURE, main, polar_table, resumed_is_the_same
-from geometry import NewtonSchulz
+from experiments.throughput.muon import as_exact
+from geometry import NewtonSchulz, PolarExpress
 
 
 def test_every_method_has_a_row_with_its_error(monkeypatch):
@@ -21,6 +23,18 @@ def test_every_method_has_a_row_with_its_error(monkeypatch):
     sigma = np.linalg.svd(method.factor(jax.random.normal(jax.random.key(0), (8, 16))), compute_uv=False)
     error = float(cells.split("│")[2])
     assert error == pytest.approx(np.sqrt(np.mean((sigma**2 - 1) ** 2)), rel=0.05)  # two digits are shown
+
+
+def test_as_few_steps_as_are_as_exact():
+    stack = jax.random.normal(jax.random.key(0), (2, 8, 16))
+
+    def error(steps):
+        sigma = np.linalg.svd(PolarExpress(steps).factor(stack), compute_uv=False)
+        return np.sqrt(np.mean((sigma**2 - 1) ** 2))
+
+    method, found = as_exact(stack, 0.3)
+    assert found == pytest.approx(error(method.steps), rel=1e-3)
+    assert error(method.steps) <= 0.3 < error(method.steps - 1)
 
 
 def test_a_resumed_run_has_the_bits_of_one_in_a_single_piece(monkeypatch):

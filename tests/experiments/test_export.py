@@ -167,7 +167,7 @@ def test_the_exported_optimizer_steps_as_the_study_s_does(name, options, tmp_pat
             _, state = optim.sample(jax.random.key(0), state, moved)
             gradients = {"w": jnp.array([gradient], jnp.float32)}
             again = lambda point: jax.tree.map(lambda g, w: g + 9 * w, gradients, point)  # noqa: B023, E731
-            updates, state = optimizer.update(gradients, state, moved, grad_fn=again)
+            updates, state = optimizer.update(gradients, state, moved, grad_fn=again, max_logits={})
             moved = optax.apply_updates(moved, updates)
         return moved["w"]
 

@@ -50,7 +50,8 @@ def test_a_group_at_rate_0_stays_where_it_is_and_the_other_moves(name):
 
 def test_methods_for_matrices_and_no_others_have_groups_and_take_a_schedule_for_each():
     grouped = {name: optimizer for name, optimizer in OPTIMIZERS.items() if optimizer.groups}
-    assert set(grouped) == {"optax_muon", "spectral_descent", "muon", "dion", "orth_dion"}
+    muons = {"muon", "muon_cautious", "muonclip", "optax_muon"}
+    assert set(grouped) == {*muons, "spectral_descent", "dion", "orth_dion"}
     for optimizer in grouped.values():
         assert optimizer.groups == GROUPS == ("matrices", "others")
         assert callable(optimizer.grouped.chain(0.1)(MATRICES, OTHERS).update)

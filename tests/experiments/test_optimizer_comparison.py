@@ -1,8 +1,10 @@
 """A small comparison: its scores, its winners, its errors."""
 
+import dataclasses
 import functools
 import json
 import zlib
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +15,8 @@ import pytest
 import optim
 import workloads
 from experiments.optimizer_comparison import STUDY
+from experiments.optimizer_comparison.claims import CLAIMED, claims
+from schedules.search import standings
 
 STEPS, BATCH = 40, 32
 RUNS = 3 * (4 * 2 * 2 + 4)  # adamw is added
@@ -94,3 +98,20 @@ def test_the_transformer_preset_compares_all_optimizers_on_text():
     preset = STUDY.presets["transformer"]
     assert preset.workload == "shakespeare"
     assert {"momentum", "adamw", "lion", "optax_muon", "muon", "dion", "orth_dion"} <= set(preset.compared)
+    assert CLAIMED.keys().isdisjoint(preset.compared)
+
+
+def claims_of(*optimizers):
+    """Where MuonH's losses are a tenth above all others' and NorMuon's as far below."""
+    config = dataclasses.replace(STUDY.presets["transformer"], optimizers=optimizers)
+    losses, factors = np.random.default_rng(0).uniform(1, 2, 16), {"muonh": 1.1, "normuon": 0.9}
+    confirmed = {name: SimpleNamespace(scores=factors.get(name, 1.0) * losses) for name in config.compared}
+    return {claim.subject: claim for claim in claims(standings(confirmed, config.references, 0.95))}
+
+
+def test_variants_of_muon_are_judged_by_their_change_from_it():
+    judged = claims_of("muon", *CLAIMED)
+    held = {"muonh": False, "normuon": True, "muon_cautious": False, "muonclip": True}
+    assert {name: claim.held for name, claim in judged.items()} == held
+    assert judged["normuon"].effect.value == pytest.approx(-0.1)
+    assert not claims_of("signum", *CLAIMED)

@@ -125,20 +125,21 @@ CASES = {
     "extragradient": Case(lambda rate: optim.extragradient(optax.adam(rate)), again=True, whole=True),
     "ivon": Case(lambda rate: sampled(optim.ivon(rate, examples=1e3)), 0.01, 6000, whole=True),
     "orthogonal_adamw": studied("orthogonal_adamw", None, steps=0),
-    "hyperball": Case(  # whose spheres do not hold the solution
-        lambda rate: optim.routed(optim.hyperball(rate), optax.adam(rate)), steps=0, valueless=False
+    "muonh": dataclasses.replace(  # whose spheres do not hold the solution
+        studied("muonh", None, steps=0), valueless=False
     ),
-    "cautious": Case(lambda rate: optim.muon(rate, weight_decay=1e-7, decay=optim.Decay(cautious=True))),
-    "scale_by_neuron_rms": Case(matrices(optim.scale_by_polar(), optim.scale_by_neuron_rms(0.9))),
+    "muon_cautious": Case(lambda rate: OPTIMIZERS["muon_cautious"].build(rate, 1e-7)),
+    "normuon": studied("normuon", None),
     "record_spectrum": Case(matrices(optim.record_spectrum(2), optim.scale_by_polar())),
     "norm_control": Case(lambda rate: optim.norm_control(optax.adam(rate), decay=1e-7)),
     "diffgrad": studied("diffgrad", None, 0.06),
 }
 INSIDE = {  # those called `matrices`, `studied` and `anchored`, in test_workers.py and test_attention.py
-    "descend", "diloco", "local_sgd", "local_steps", "on_workers", "orthogonal_gradient", "qk_clip",
-    "routed", "scale_by_diffgrad", "scale_by_polar", "snoo",
+    "descend", "diloco", "hyperball", "local_sgd", "local_steps", "on_workers", "orthogonal_gradient",
+    "qk_clip", "routed", "scale_by_diffgrad", "scale_by_neuron_rms", "scale_by_polar", "snoo",
 }  # fmt: skip
-AROUND = {"adamp", "asam", "sam"}  # `norm_control` and `sharpness_aware` around adam and momentum, all cases
+# `norm_control` and `sharpness_aware` around adam and momentum, `qk_clip` behind muon, all cases or INSIDE
+AROUND = {"adamp", "asam", "muonclip", "sam"}
 NO_TRANSFORMATION = {
     "AdaptiveBatchState", "BatchController", "BatchState", "CONJUGATE_RULES", "Choice", "ConjugateState",
     "Decay", "Description", "DiffGradState", "HyperballState", "IvonState", "KroneckerFactors",

@@ -6,11 +6,12 @@ from collections import Counter
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from jax.sharding import AbstractMesh, AxisType, NamedSharding, PartitionSpec
 
 from geometry import NewtonSchulz
-from optim import describe, dion, muon, scale_by_polar
+from optim import describe, dion, muon, scale_by_dion, scale_by_polar
 from optim.placement import Placement
 
 COLLECTIVE = re.compile(r"= (.*?) (all-gather|all-reduce|all-to-all|collective-permute|reduce-scatter)\(")
@@ -28,11 +29,10 @@ def leaf(shape, mesh, spec):
     return jax.ShapeDtypeStruct(shape, jnp.float32, sharding=NamedSharding(mesh, spec))
 
 
-def communicated(tx, params):
+def communicated(tx, params, state):
     """How often each collective stands in the compiled update, and the bytes that each device receives."""
-    state = jax.eval_shape(tx.init, params)
-    layout = jax.tree.map(lambda p: p.sharding, params)
-    update = jax.jit(lambda updates, state: tx.update(updates, state)[0], out_shardings=layout)
+    layout = jax.tree.map(lambda leaf: leaf.sharding, (params, state))
+    update = jax.jit(tx.update, out_shardings=layout)
     found = COLLECTIVE.findall(update.lower(params, state).compile().as_text())
     arrays = [array for shapes, _ in found for array in re.findall(r"(\w+)\[([\d,]*)\]", shapes)]
     received = sum(
@@ -69,7 +69,7 @@ def test_a_batch_is_moved_once_there_and_once_back_by_each_axis(case, kind):
     sizes, spec, groups, expected = CASES[case]
     params = kernels(mesh_of(sizes, kind), spec, groups)
     tx = scale_by_polar(ONE_STEP)
-    counted, received = communicated(tx, params)
+    counted, received = communicated(tx, params, optax.EmptyState())
     assert counted == expected
     batches = describe(tx, params).batches
     assert sum(batch.collectives for batch in batches) == sum(expected.values())
@@ -83,7 +83,7 @@ EXPERTS = {"up": (8, 16), "gate": (8, 16), "down": (16, 8)}
 def test_experts_that_their_devices_own_already_stay_where_they_are(kind):
     mesh = mesh_of((8,), kind)
     params = {name: {"kernel": leaf((8, *shape), mesh, ROWS)} for name, shape in EXPERTS.items()}
-    assert communicated(scale_by_polar(ONE_STEP), {"experts": params})[0] == {}
+    assert communicated(scale_by_polar(ONE_STEP), {"experts": params}, optax.EmptyState())[0] == {}
 
 
 def test_the_plan_of_twelve_layers_on_eight_devices():
@@ -124,12 +124,25 @@ def test_the_plan_of_a_scanned_mixture_of_experts():
     )
 
 
-def test_a_low_rank_method_moves_its_buffer_and_warm_starts_too():
+@pytest.mark.parametrize("case", ["rows", "both, on two axes", "a single matrix"])
+def test_a_low_rank_method_moves_its_buffer_too_and_gathers_its_warm_starts(case):
+    sizes, spec, groups, _ = CASES[case]
+    params = kernels(mesh_of(sizes), spec, groups)
+    tx = scale_by_dion(rank=2)
+    state = jax.eval_shape(tx.init, params)._replace(buffers=params)
+    counted, received = communicated(tx, params, state)
+    batches = describe(tx, params).batches
+    assert sum(batch.collectives for batch in batches) == sum(counted.values())
+    assert sum(batch.received for batch in batches) == received
+
+
+def test_the_plan_of_a_low_rank_method():
     params = kernels(mesh_of((8,)), ROWS, ((12, (8, 16)),)) | {
         "head": {"kernel": leaf((8, 8), mesh_of((8,)), ROWS)}
     }
     (batch,) = describe(dion(0.02, rank=2), params).batches
-    assert batch == Placement((8, 16), 12, 2, 5, 2 * 4 * (3 * 8 * 16 + 2 * 16 * 2))
+    # the buffer there and, with the direction, back; warm starts from eight devices that own two each
+    assert batch == Placement((8, 16), 12, 2, 4, 4 * (2 * 3 * 8 * 16 + 16 * 16 * 2))
 
 
 def test_on_one_device_there_is_nothing_to_share_out():

@@ -24,10 +24,10 @@ MEAN_OF_POINTS = Workload(
 )
 
 
-def trained(optimizer, parts, **options):
+def trained(optimizer, parts, workload=MEAN_OF_POINTS, **options):
     def run(data, keys):
         return train(
-            MEAN_OF_POINTS,
+            workload,
             data,
             optimizer,
             jnp.asarray(RATES),
@@ -69,6 +69,28 @@ def test_the_part_gradients_are_those_of_the_same_step(parts):
     np.testing.assert_allclose(run.probes["parts"][1:], (w[:-1, None] - points)[:-1], atol=2e-6)
     np.testing.assert_allclose(run.probes["gradient"][1:], (w[:-1] - points.mean(axis=1))[:-1], atol=2e-6)
     np.testing.assert_allclose(run.params, w[-1], atol=2e-6)
+
+
+@pytest.mark.parametrize("microbatches", [1, 2])
+def test_the_largest_logits_are_those_of_the_whole_batch_before_the_step(microbatches):
+    def keeping(rate):
+        """Gradient descent; its state holds what it was given last."""
+
+        def update(gradient, state, params, *, max_logits, **others):
+            count, _ = state
+            return -rate(count) * gradient, (count + 1, max_logits())
+
+        return optax.GradientTransformationExtraArgs(lambda w: (jnp.zeros([], int), w), update)
+
+    run = trained(
+        keeping,
+        1,
+        workload=MEAN_OF_POINTS._replace(max_logits=lambda w, batch: jnp.max(batch - w[None], axis=0)),
+        microbatches=microbatches,
+        probe=lambda w, state, *_: {"logits": state[1]},
+    )
+    expected = POINTS[ORDER].max(axis=1) - visited()[:-1]
+    np.testing.assert_allclose(run.probes["logits"][1:], expected[:-1], atol=2e-6)
 
 
 @pytest.mark.parametrize("parts", [1, 4])

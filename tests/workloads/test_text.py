@@ -13,6 +13,7 @@ import optax
 import pytest
 from jax.extend.core import jaxprs_in_params
 
+from optim import qk_clip
 from workloads import load, run_keys, train
 from workloads.datasets.shakespeare import load_shakespeare
 from workloads.text import TextData, evenly_spread, first_tenth_and_held_out, language_model
@@ -382,3 +383,26 @@ def test_impossible_options_are_refused(options, message):
 
 def test_the_longest_context_leaves_each_play_a_block_to_test_on():
     assert len(load_shakespeare(9324)[1]) >= len(PLAYS)
+
+
+def test_clipped_logits_end_at_the_threshold_in_a_run():
+    """Of a step that does nothing else, on a batch of all blocks."""
+    workload, _, params = tiny_workload(5)
+
+    @jax.jit
+    def clipped(data, threshold):
+        trained = train(
+            workload._replace(init=lambda key: params),
+            data,
+            lambda rate: optax.chain(optax.set_to_zero(), qk_clip(threshold)),
+            jnp.ones(1),
+            run_keys(jax.random.key(0)),
+            batch_size=len(data.train),
+        )
+        return workload.max_logits(trained.params, data.train)
+
+    (largest,) = jax.tree.leaves(workload.max_logits(params, workload.data.train))
+    threshold = np.mean(largest)
+    (found,) = jax.tree.leaves(clipped(workload.data, threshold))
+    assert np.min(largest) < threshold
+    np.testing.assert_allclose(found, np.minimum(largest, threshold), rtol=1e-5)

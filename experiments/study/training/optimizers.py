@@ -15,6 +15,7 @@ PACKAGES = SimpleNamespace(optax=optax, optim=optim)
 SCHEDULE, DECAY = "schedule", "weight decay"  # what a call is given for these
 GROUPS = ("matrices", "others")  # of parameters, and what a call is given for the schedule of each
 BETAS = ("b1", "b2")  # decay rates of Adam's moments, as optax calls them
+THRESHOLD = 30.0  # of attention logits
 IVON_EXAMPLES = 1000  # its noise is that of a posterior of so many, whatever it is trained on
 
 
@@ -33,6 +34,10 @@ class Call(NamedTuple):
         """The same with these."""
         return Call(self.function, {**self.keywords, **keywords})
 
+    def decayed(self, weight_decay: ArrayLike) -> "Call":
+        """The same with that weight decay, here and inside."""
+        return Call(self.function, {name: _decayed(v, weight_decay) for name, v in self.keywords.items()})
+
     def __str__(self) -> str:
         return f"{self.function}({', '.join(f'{name}={_text(v)}' for name, v in self.keywords.items())})"
 
@@ -46,8 +51,21 @@ class Chain(NamedTuple):
         made = [call(*schedules) for call in self.calls]
         return optax.chain(*made) if len(made) > 1 else made[0]
 
+    def decayed(self, weight_decay: ArrayLike) -> "Chain":
+        """The same with that weight decay."""
+        return Chain(tuple(call.decayed(weight_decay) for call in self.calls))
+
     def __str__(self) -> str:
         return f"optax.chain({', '.join(map(str, self.calls))})" if len(self.calls) > 1 else str(*self.calls)
+
+
+class Unscheduled(NamedTuple):
+    """A chain before it has its schedule, for a transformation that makes one of its own for it."""
+
+    chain: Chain
+
+    def __str__(self) -> str:
+        return f"lambda {SCHEDULE}: {self.chain}"
 
 
 def call(function: str, **keywords: Any) -> Call:
@@ -67,7 +85,8 @@ class Optimizer(NamedTuple):
       usual_momentum: the one it has otherwise.
       others_rate: the name under which it takes a schedule of its own for what is no matrix; None where all
         parameters have one.
-      around: what is called with the chain of the steps as its `inner`, if anything is.
+      around: what is called with the chain of the steps as its `inner`, if anything is; with the chain before
+        it has a schedule where it is what the schedule drives.
       asks: what it asks of a training loop beside the gradient, in words; `workloads.trainer` with the hooks
         of `optim` gives it.
     """
@@ -84,7 +103,7 @@ class Optimizer(NamedTuple):
     @property
     def decays(self) -> bool:
         """Whether it has weight decay; where not, it ignores it."""
-        return any(DECAY in step.keywords.values() for step in self.steps)
+        return any(step.decayed(0.0) != step for step in self.steps)
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -101,13 +120,11 @@ class Optimizer(NamedTuple):
     def chain(self, weight_decay: ArrayLike, **changes: ArrayLike) -> Chain:
         """It with that decay, which the learning rate multiplies, and other betas or momentum."""
         first, *others = self.steps
-        steps = Chain(
-            tuple(
-                Call(f, {name: weight_decay if v is DECAY else v for name, v in keywords.items()})
-                for f, keywords in (first.changed(**changes), *others)
-            )
-        )
-        return steps if self.around is None else Chain((self.around.changed(inner=steps),))
+        steps = Chain((first.changed(**changes), *others)).decayed(weight_decay)
+        if self.around is None:
+            return steps
+        driven = any(value is SCHEDULE for value in self.around.keywords.values())
+        return Chain((self.around.changed(inner=Unscheduled(steps) if driven else steps),))
 
     def build(
         self, schedule: optax.Schedule, weight_decay: ArrayLike, **changes: ArrayLike
@@ -123,15 +140,24 @@ class Optimizer(NamedTuple):
 
 
 def _made(value: Any, schedules: Sequence[optax.Schedule]) -> Any:
+    if isinstance(value, Unscheduled):
+        return value.chain
     if isinstance(value, Call | Chain):
         return value(*schedules)
     names = (SCHEDULE,) if len(schedules) == 1 else GROUPS
     return next((schedule for name, schedule in zip(names, schedules, strict=True) if value is name), value)
 
 
+def _decayed(value: Any, weight_decay: ArrayLike) -> Any:
+    if isinstance(value, Call | Chain):
+        return value.decayed(weight_decay)
+    return weight_decay if value is DECAY else value
+
+
 def _text(value: Any) -> str:
-    is_code = isinstance(value, Call | Chain) or any(value is name for name in (SCHEDULE, *GROUPS))
-    return str(value) if is_code else repr(value)
+    if isinstance(value, Call | Chain | Unscheduled) or any(value is name for name in (SCHEDULE, *GROUPS)):
+        return str(value)
+    return repr(value)
 
 
 def _single(function: str, geometry: Geometry, momentum: float | None = None, **keywords: Any) -> Optimizer:
@@ -146,13 +172,20 @@ def _matrix_method(name: str, momentum: float | None = 0.95) -> Optimizer:
     return single._replace(others_rate="fallback_learning_rate")
 
 
-def _stepped(direction: Call) -> tuple[Call, ...]:
+def _stepped(*direction: Call) -> tuple[Call, ...]:
     """A direction, weight decay, and the learning rate of both."""
     return (
-        direction,
+        *direction,
         call("optax.add_decayed_weights", weight_decay=DECAY),
         call("optax.scale_by_learning_rate", learning_rate=SCHEDULE),
     )
+
+
+def _on_matrices(*links: Call) -> Optimizer:
+    """Muon's direction followed by these links on hidden matrices, and AdamW elsewhere."""
+    momentum = call("optim.scale_by_momentum", momentum=0.95, nesterov=True)
+    matrices = Chain((momentum, call("optim.scale_by_polar", scale="rms"), *links))
+    return Optimizer(SPECTRAL, (call("optim.routed", matrices=matrices, others=ADAMW.steps[0]),))
 
 
 MOMENTUM = Optimizer(EUCLIDEAN, _stepped(call("optax.trace", decay=0.9)), (), "decay", 0.9)
@@ -161,6 +194,8 @@ SAM = MOMENTUM._replace(
     asks="its update takes grad_fn: params → the gradient of the same batch there, clipped as the first is",
 )
 ADAM = Optimizer(SIGN, (call("optax.adam", learning_rate=SCHEDULE),), BETAS, "b1", 0.9)
+ADAMW = _single("optax.adamw", SIGN)._replace(betas=BETAS, momentum="b1", usual_momentum=0.9)
+MUON = _matrix_method("muon")
 
 OPTIMIZERS: Mapping[str, Optimizer] = MappingProxyType(
     {
@@ -170,11 +205,15 @@ OPTIMIZERS: Mapping[str, Optimizer] = MappingProxyType(
         "asam": SAM._replace(around=SAM.around.changed(radius=0.5, adaptive=True)),
         "adam": ADAM,
         "adamp": ADAM._replace(around=call("optim.norm_control")),
-        "adamw": _single("optax.adamw", SIGN)._replace(betas=BETAS, momentum="b1", usual_momentum=0.9),
-        "diffgrad": Optimizer(SIGN, _stepped(call("optim.scale_by_diffgrad")), BETAS, "b1", 0.9),
-        "orthogonal_adamw": Optimizer(
-            SIGN, (call("optim.orthogonal_gradient"), *_single("optax.adamw", SIGN).steps)
+        "adamw": ADAMW,
+        "schedule_free": Optimizer(
+            SIGN,
+            (call("optax.adamw", b1=0.0, learning_rate=SCHEDULE, weight_decay=DECAY),),
+            around=call("optim.schedule_free", learning_rate=SCHEDULE),
+            asks="its parameters are for gradients; evaluate optim.evaluation_params(state, params)",
         ),
+        "diffgrad": Optimizer(SIGN, _stepped(call("optim.scale_by_diffgrad")), BETAS, "b1", 0.9),
+        "orthogonal_adamw": Optimizer(SIGN, (call("optim.orthogonal_gradient"), *ADAMW.steps)),
         "ivon": _single("optim.ivon", EUCLIDEAN, examples=IVON_EXAMPLES)._replace(
             betas=BETAS,
             momentum="b1",
@@ -188,7 +227,16 @@ OPTIMIZERS: Mapping[str, Optimizer] = MappingProxyType(
         "sign_descent": _single("optim.sign_descent", SIGN),
         "signum": _single("optim.signum", SIGN, 0.9),
         "spectral_descent": _matrix_method("spectral_descent", None),
-        "muon": _matrix_method("muon"),
+        "muon": MUON,
+        "muonh": _on_matrices(call("optim.hyperball", learning_rate=SCHEDULE)),
+        "normuon": _on_matrices(*_stepped(call("optim.scale_by_neuron_rms"))),
+        "muon_cautious": MUON._replace(
+            steps=(MUON.steps[0].changed(decay=call("optim.Decay", cautious=True)),)
+        ),
+        "muonclip": MUON._replace(
+            steps=(*MUON.steps, call("optim.qk_clip", threshold=THRESHOLD)),
+            asks="its update takes max_logits: the largest attention logits of each head, or what makes them",
+        ),
         "dion": _matrix_method("dion"),
         "orth_dion": _matrix_method("orth_dion"),
     }
