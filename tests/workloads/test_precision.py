@@ -40,6 +40,13 @@ def test_parameters_and_batch_are_rounded_to_bfloat16_and_nothing_else():
     assert (float(value), value.dtype) == (3.0, jnp.float32)  # bfloat16 keeps eight bits
 
 
+def test_logits_are_those_of_the_rounded_parameters_and_points():
+    low = with_compute_dtype(LINEAR._replace(max_logits=lambda w, batch: (w, batch)), jnp.bfloat16)
+    params, batch = low.max_logits(jnp.float32([1 + 2**-10]), LINEAR.data)
+    assert (params.dtype, float(params[0])) == (jnp.bfloat16, 1.0)
+    np.testing.assert_array_equal(batch.astype(jnp.float32), rounded(POINTS))
+
+
 def test_gradients_are_those_of_the_rounded_points_in_float32():
     low = with_compute_dtype(LINEAR, jnp.bfloat16)
     gradient = jax.grad(low.loss)(LINEAR.init(None), LINEAR.data, None)
