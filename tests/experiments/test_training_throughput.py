@@ -26,7 +26,7 @@ def test_columns_agree_and_every_comparison_has_a_row(monkeypatch):
     monkeypatch.setattr(training, "SETTINGS", (setting,))
     monkeypatch.setattr(training, "COMPARISONS", ((setting, "the other", setting.make),))
     monkeypatch.setattr(measure, "GEMM_SIZE", 16)
-    monkeypatch.setattr(measure, "_seconds", lambda call, clock: (jax.block_until_ready(call()), 0.25)[1])
+    monkeypatch.setattr(measure, "_seconds", lambda call, *clock: (jax.block_until_ready(call()), 0.25)[1])
     console = Console(record=True, width=200)
     report_training(1, console)
     text = console.export_text()
