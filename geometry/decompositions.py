@@ -25,11 +25,12 @@ def by_matrix(decompose: Callable[[Array], PyTree], x: Float[Array, "*batch rows
     Returns what `decompose` does, `batch` its leading axes.
     """
     batch = x.shape[:-2]
+    count = math.prod(batch)
 
     def in_turn(x):
-        parts = jax.lax.map(decompose, x.reshape(-1, *x.shape[-2:]))
+        parts = jax.lax.map(decompose, x.reshape(count, *x.shape[-2:]))
         return jax.tree.map(lambda part: part.reshape(*batch, *part.shape[1:]), parts)
 
-    if math.prod(batch) < 2:
+    if count < 2:
         return decompose(x)
     return jax.lax.platform_dependent(x, cpu=in_turn, default=decompose)

@@ -22,11 +22,12 @@ DECOMPOSED = {
 }
 
 
+@pytest.mark.parametrize("columns", [3, 0])
 @pytest.mark.parametrize("batch", [(), (1,), (3,), (2, 3), (0,)])
-def test_they_are_numpys(batch):
-    x = np.random.default_rng(0).normal(size=(*batch, 5, 3)).astype(np.float32)
+def test_they_are_numpys(batch, columns):
+    x = np.random.default_rng(0).normal(size=(*batch, 5, columns)).astype(np.float32)
     u, values, vt = jax.jit(lambda x: by_matrix(lambda a: jnp.linalg.svd(a, full_matrices=False), x))(x)
-    assert (u.shape, vt.shape) == ((*batch, 5, 3), (*batch, 3, 3))
+    assert (u.shape, vt.shape) == ((*batch, 5, columns), (*batch, columns, columns))
     np.testing.assert_allclose(values, np.linalg.svd(x, compute_uv=False), rtol=1e-5)
     np.testing.assert_allclose((u * values[..., None, :]) @ vt, x, atol=1e-5)
 
