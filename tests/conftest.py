@@ -55,16 +55,15 @@ def known(flags: Sequence[str]) -> list[str]:
 def keep_compiled_programs(config) -> None:
     """Compile only once what other functions make again, in this process and in those that tests start.
 
-    They keep all of it, for one another; this process only what took long, since to keep a program takes as
-    long as to compile a small one. A worker has a folder of its own, since JAX writes in place: another would
-    read half a file, and warn.
+    A worker has a folder of its own, since JAX writes in place: another would read half a file, and warn.
     """
     folder = tempfile.mkdtemp(prefix="compiled-")
     config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+    for name, value in {"min_compile_time_secs": 0, "min_entry_size_bytes": -1}.items():
+        jax.config.update(f"jax_persistent_cache_{name}", value)
+        os.environ[f"JAX_PERSISTENT_CACHE_{name.upper()}"] = str(value)
     jax.config.update("jax_compilation_cache_dir", folder)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
     os.environ["JAX_COMPILATION_CACHE_DIR"] = os.path.join(folder, "processes")
-    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
 
 @pytest.hookimpl(tryfirst=True)
