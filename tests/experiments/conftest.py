@@ -13,11 +13,9 @@ import signal
 from pathlib import Path
 from typing import NamedTuple
 
-import jax
 import pytest
 from matplotlib.figure import Figure
 
-import workloads
 from experiments.endurance.apart import STUDIES
 from experiments.shape_search import STUDY, Config
 from experiments.studies import load
@@ -64,25 +62,6 @@ def sources():
     asks for those of its options."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(inspect, "findsource", functools.cache(inspect.findsource))
-        yield
-
-
-@pytest.fixture(autouse=True, scope="session")
-def loaded_workloads():
-    """Are loaded once: a workload never changes, and what was traced of its functions serves all commands."""
-    loaded, load = {}, workloads.load
-
-    def load_once(*arguments, **options):
-        words = repr((arguments, sorted(options.items())))
-        if words in loaded:
-            return loaded[words]
-        workload = load(*arguments, **options)
-        if not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(workload.data)):
-            loaded[words] = workload  # what a traced function loads is its own
-        return workload
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(workloads, "load", load_once)
         yield
 
 
