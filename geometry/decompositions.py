@@ -1,9 +1,11 @@
 """Decompositions of stacks of matrices, which on a CPU go matrix by matrix."""
 
+import functools
 import math
 from collections.abc import Callable
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 
@@ -34,3 +36,8 @@ def by_matrix(decompose: Callable[[Array], PyTree], x: Float[Array, "*batch rows
     if count < 2:
         return decompose(x)
     return jax.lax.platform_dependent(x, cpu=in_turn, default=decompose)
+
+
+def thin_svd(x: Float[Array, "*batch rows columns"]) -> PyTree[Array]:
+    """U, the diagonal of Σ, and Vᵀ of every matrix, of min(rows, columns) singular values."""
+    return by_matrix(functools.partial(jnp.linalg.svd, full_matrices=False), x)

@@ -1,6 +1,5 @@
 """Orthonormal factors of tall matrices, by Cholesky where that is safe."""
 
-import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -8,12 +7,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from geometry.decompositions import by_matrix
+from geometry.decompositions import by_matrix, thin_svd
 from geometry.polar_factor import PolarExpress
 from geometry.precision import full_product, unit_peak
 
 _POLAR = PolarExpress(steps=12)
-_svd = functools.partial(jnp.linalg.svd, full_matrices=False)
 _LAPACK_BLOCK = 16  # up to this rank LAPACK does not start threads
 
 
@@ -52,7 +50,7 @@ def range_basis(a: Float[Array, "batch long rank"]) -> Float[Array, "batch long 
     rounding = max(a.shape[-2:]) * jnp.finfo(a.dtype).eps
 
     def left_singular_vectors():
-        u, s, _ = by_matrix(_svd, scaled)
+        u, s, _ = thin_svd(scaled)
         return u * (s > rounding * s[..., :1])[..., None, :]
 
     def by_reflections():
@@ -82,7 +80,7 @@ def polar_columns(a: Float[Array, "batch long rank"]) -> Float[Array, "batch lon
 
     def by_svd():
         scaled, _ = unit_peak(a, axis=(-2, -1))
-        u, _, vt = by_matrix(_svd, scaled)
+        u, _, vt = thin_svd(scaled)
         return u @ vt
 
     triangular = cholesky_qr(a)

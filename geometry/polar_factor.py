@@ -12,7 +12,6 @@ Both take their steps on the short square Gram matrix A where that is faster and
 J. Zhang, N. Amsel, B. Chen and T. Dao, 2026), and start from a fresh one before rounding errors explode.
 """
 
-import functools
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +24,7 @@ import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from geometry.decompositions import by_matrix
+from geometry.decompositions import thin_svd
 from geometry.matrices import over_stack
 from geometry.precision import unit_peak, widened
 
@@ -188,7 +187,7 @@ def leading_polar_factor(
     Singular values below rounding error count as zero and contribute nothing.
     """
     scaled, _ = unit_peak(widened(x), axis=(-2, -1))
-    u, s, vt = by_matrix(functools.partial(jnp.linalg.svd, full_matrices=False), scaled)
+    u, s, vt = thin_svd(scaled)
     rounding = max(x.shape[-2:]) * jnp.finfo(s.dtype).eps * s[..., :1]
     kept = (s > rounding)[..., None, :rank]
     return ((u[..., :rank] * kept) @ vt[..., :rank, :]).astype(x.dtype)

@@ -4,7 +4,6 @@ Each is a `geometry.PolarMethod`, so that it serves wherever the polar factor do
 to the matrix's scale (what is random in its distribution), and of the Frobenius norm of U Vᵀ, √rank.
 """
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,7 +13,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from geometry import PolarExpress, PolarMethod
-from geometry.decompositions import by_matrix
+from geometry.decompositions import thin_svd
 from geometry.precision import unit_peak, widened
 
 _POLAR = PolarExpress(steps=10)
@@ -82,7 +81,7 @@ class Chosen:
 def _with_spectrum(x: Matrices, function: Callable[[Spectrum], Spectrum]) -> Matrices:
     """U f(Σ) Vᵀ, scaled to the norm √rank; singular values below rounding error are zero, and stay so."""
     scaled, _ = unit_peak(widened(x), axis=(-2, -1))
-    u, values, vt = by_matrix(functools.partial(jnp.linalg.svd, full_matrices=False), scaled)
+    u, values, vt = thin_svd(scaled)
     kept = values > max(x.shape[-2:]) * jnp.finfo(values.dtype).eps * values[..., :1]
     changed = jnp.where(kept, function(jnp.where(kept, values, 1)), 0)
     squares = jnp.sum(changed**2, axis=-1, keepdims=True)

@@ -176,7 +176,14 @@ def test_the_exported_optimizer_steps_as_the_study_s_does(name, options, tmp_pat
     assert np.all(three_steps(mine) != params["w"])
 
 
-@pytest.mark.parametrize(("name", "asked"), [("asam", "takes grad_fn"), ("ivon", "optim.sample(key, state")])
+@pytest.mark.parametrize(
+    ("name", "asked"),
+    [
+        ("asam", "takes grad_fn"),
+        ("ivon", "optim.sample(key, state"),
+        ("schedule_free", "optim.evaluation_params(state"),
+    ],
+)
 def test_what_an_optimizer_asks_of_a_training_loop_stands_above_it(name, asked, tmp_path):
     folder = winners_folder(tmp_path / "study", entry("linear"))
     (folder / "config.json").write_text(json.dumps(STUDY.fields(Config(num_steps=17, optimizer=name))))
