@@ -208,12 +208,17 @@ def _options_class(groups: Mapping[str, Any], execution: Execution, flags: Mappi
                 for name, text in flags.items()
             ),
             *(
-                (name, tyro.conf.OmitArgPrefixes[type(options)], field(default=options))
+                (name, tyro.conf.OmitArgPrefixes[type(options)], _explained(options))
                 for name, options in nested.items()
             ),
         ],
         frozen=True,
     )
+
+
+def _explained(options: Any) -> Any:
+    """The field that holds them by default; tyro would look for its explanation in the source."""
+    return field(default=options, metadata={"help": inspect.getdoc(options)})
 
 
 def _presets_help(study: "Study") -> str:

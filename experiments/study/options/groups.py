@@ -2,11 +2,13 @@
 
 import ast
 import dataclasses
+import functools
 import inspect
 import itertools
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal, get_type_hints
 
 import tyro
@@ -116,7 +118,8 @@ def option_groups(config: StudyConfig) -> dict[Group, Any]:
     return {group: options() for group, options in classes.items()}
 
 
-def explanations(kind: type) -> dict[str, str]:
+@functools.cache
+def explanations(kind: type) -> Mapping[str, str]:
     """The docstring of every field of a dataclass; that of a base where a field only has another default.
 
     >>> explanations(Scheduled)["num_steps"]
@@ -131,7 +134,7 @@ def explanations(kind: type) -> dict[str, str]:
                 for field, text in itertools.pairwise(body)
                 if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr)
             }
-    return texts
+    return MappingProxyType(texts)
 
 
 def _group(kind: type, name: str) -> Group:

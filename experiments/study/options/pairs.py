@@ -82,7 +82,8 @@ Folder = Annotated[Path, FOLDER]
 def parsed(kind: Any, words: Sequence[str], **options: Any) -> Any:
     """What `tyro.cli` makes of the words. Raises StudyError where an option is typed twice."""
     raise_problems(repetition_problems(words))
-    return tyro.cli(kind, args=words, **options)
+    # no help is a comment: to look for them, tyro would parse whole files
+    return tyro.cli(kind, args=words, config=(tyro.conf.HelptextFromCommentsOff,), **options)
 
 
 def workload_text(name: str, options: Mapping[str, Value]) -> str:
