@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Int, PyTree
@@ -82,11 +81,12 @@ def branch_sweep(
       inputs: a row a branch.
       branchings: of each branch.
 
-    Returns the results, stacked in the order of the branches.
+    Returns the results as NumPy arrays, stacked in the order of the branches.
 
     Raises ValueError where branchings and rows of inputs are not as many, a branch ends before it starts, no
     state is that of its start, or its trunk is none of the rows there; and as `long_sweep` does.
 
+    >>> import jax.numpy as jnp
     >>> from workloads import Branching, branch_sweep, trunk_states
     >>> def stages(row, data):  # adds up its rates
     ...     def advance(total, start, until):
@@ -116,8 +116,8 @@ def branch_sweep(
     if len(reached) != len(starts):
         missing = sorted({*np.delete(starts, reached).tolist()})
         raise ValueError(f"states must be those after {missing} steps too, where branches start")
-    joined = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
-    return _at(np.argsort(reached), joined)
+    joined = jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+    return _at(np.argsort(reached), joined)  # of NumPy arrays: jit would compile each length
 
 
 def _at(rows: Int[np.ndarray, "rows"], tree: PyTree) -> PyTree:

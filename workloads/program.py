@@ -115,14 +115,15 @@ def _group(
     def begin():
         return mapped(lambda row: program.stages(row, data).begin())(rows)
 
-    def finish():
+    @functools.partial(jax.jit, inline=True)  # traced once, not for its shapes and then for its values
+    def finish(runs):
         return mapped(lambda row, run: program.stages(row, data).finish(run))(rows, runs)
 
     if not jax.tree.leaves(runs):
-        return runs, finish()  # without a state there is one segment, and no question
+        return runs, finish(runs)  # without a state there is one segment, and no question
     runs = jax.lax.cond(segment.begins, begin, lambda: runs)
     runs = mapped(lambda row, run: program.stages(row, data).advance(run, segment.start, segment.until))(
         rows, runs
     )
-    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(finish))
-    return runs, jax.lax.cond(segment.ends, finish, lambda: zeros)
+    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(finish, runs))
+    return runs, jax.lax.cond(segment.ends, finish, lambda _: zeros, runs)

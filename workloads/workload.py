@@ -1,7 +1,7 @@
 """The contract between what is trained and how: a workload is data and the pure functions over it."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -41,11 +41,8 @@ class Workload(NamedTuple):
 
 def metric_names(workload: Workload) -> tuple[str, ...]:
     """The names that `workload.evaluate` returns, found without computing or compiling anything."""
-
-    def evaluate(data: Any):
-        return workload.evaluate(workload.init(jax.random.key(0)), data)
-
-    return tuple(jax.eval_shape(evaluate, workload.data))
+    params = jax.eval_shape(workload.init, jax.eval_shape(jax.random.key, 0))
+    return tuple(jax.eval_shape(workload.evaluate, params, workload.data))
 
 
 def epoch_indices(
