@@ -8,6 +8,7 @@ from typing import Any
 from unittest import mock
 
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from experiments.endurance.apart import STUDIES
 from experiments.studies import load
@@ -15,7 +16,7 @@ from experiments.study.command import typed
 from experiments.study.options.config import StudyConfig
 
 Main = Callable[[Sequence[str]], int]
-SAVE_FIGURE = Figure.savefig
+SAVE_FIGURE, LAY_OUT = Figure.savefig, ConstrainedLayoutEngine.execute
 
 
 def call(main: Main, *words: Any) -> tuple[int, str]:
@@ -31,8 +32,11 @@ def call(main: Main, *words: Any) -> tuple[int, str]:
 
 @contextlib.contextmanager
 def painting() -> Iterator[None]:
-    """Figures are painted, as they are outside the tests."""
-    with mock.patch.object(Figure, "savefig", SAVE_FIGURE):
+    """Figures are laid out and painted, as they are outside the tests."""
+    with (
+        mock.patch.object(Figure, "savefig", SAVE_FIGURE),
+        mock.patch.object(ConstrainedLayoutEngine, "execute", LAY_OUT),
+    ):
         yield
 
 
