@@ -20,7 +20,7 @@ STUDY = Study(
     present=present,
     small={
         "flatness": "--methods sam --flipped 0 0.4 --radii 0.1 0.3 --gradients 24 --num-steps 16 --width 3"
-        " --batch-size 16 --train-size 32 --validation-size 40 --first-rates 3 --more-rates 1"
+        " --batch-size 16 --train-size 32 --validation-size 1600 --first-rates 3 --more-rates 1"
         " --screen-replicates 1 --confirm-replicates 3"
     },
 )

@@ -20,7 +20,7 @@ STUDY = Study(
     present=present,
     saved=True,
     small={
-        "optimizer_comparison": "--workload-options model mlp --optimizers muon signum --num-steps 40"
+        "optimizer_comparison": "--workload-options model mlp --optimizers muon --num-steps 40"
         " --batch-size 32 --first-rates 3 --more-rates 1 --decays 0 0.01 --screen-replicates 2"
         " --confirm-replicates 4 --curve-points 3"
     },

@@ -17,7 +17,7 @@ from experiments.study.training.tuning import Setting
 from schedules import FAMILIES
 from workloads.images import MLP
 
-TRAIN, VALIDATION, BATCH, WIDTH, RADIUS, FLIPPED = 32, 40, 16, 3, 0.3, 0.4
+TRAIN, VALIDATION, BATCH, WIDTH, RADIUS, FLIPPED = 32, 1600, 16, 3, 0.3, 0.4
 LENGTH, LONGEST = 24 // 2, 16  # of sam's runs at equal gradients and at equal steps
 
 pytestmark = pytest.mark.xdist_group("flatness")
