@@ -21,24 +21,13 @@ from schedules.search import Estimate, median_estimate
 def present(results: Results) -> Findings:
     """Both tables, and what became of the claims."""
     config, judged = results.config, claims(results)
+    tables = focal_table(results), sharpness_table(results), error_table(results), calibration_table(results)
     images = drawn(results, figures.focal, figures.environments)
     return Findings(
         f"All 1,797 digits in three folds; a hidden layer of {config.hidden} units, Adam, batch"
         f" {config.batch_size}, {config.num_steps} steps, {config.schedule} schedule.",
         tally(judged),
-        [
-            Part(
-                "",
-                [
-                    focal_table(results),
-                    sharpness_table(results),
-                    error_table(results),
-                    calibration_table(results),
-                    *notes(results),
-                    *images,
-                ],
-            )
-        ],
+        [Part("", [*tables, *notes(results), *images])],
         judged,
         facts(config, "metric", "confidence"),
     )
