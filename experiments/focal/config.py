@@ -19,7 +19,7 @@ from experiments.study.options.checks import (
     at_most,
     entries,
 )
-from experiments.study.options.config import Group, StudyConfig
+from experiments.study.options.config import StudyConfig
 from experiments.study.options.groups import Scheduled, Trained
 from experiments.study.training.cross_validation import FOLDS
 from experiments.study.training.tasks import DIGITS, Task, coloured_task
@@ -63,8 +63,6 @@ class Invariant(NamedTuple):
 class Config(Scheduled, Trained, RateBudget, StudyConfig):
     """What is compared."""
 
-    group: ClassVar[Group] = "what"
-    batch_fields: ClassVar[tuple[str, ...]] = ("batch_size",)
     metric: ClassVar[str] = "validation_loss"  # that decides
 
     gammas: Annotated[tuple[NotNegative, ...], entries(1), ASCENDING] = (0.5, 1.0, 2.0, 3.0, 5.0)
@@ -93,10 +91,6 @@ class Config(Scheduled, Trained, RateBudget, StudyConfig):
         for name in ("screen_replicates", "confirm_replicates"):
             if self.sound(name):
                 yield from whole.problems(name, getattr(self, name))
-
-    @property
-    def run_examples(self) -> int:
-        return self.batch_size * self.num_steps
 
     @property
     def focal(self) -> tuple[Focal, ...]:

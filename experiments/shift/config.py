@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar, NamedTuple
 from jaxtyping import Array, Float
 
 from experiments.study.options.checks import EACH_ONCE, Check, Count, OneOf, at_least, at_most, entries
-from experiments.study.options.config import Group, StudyConfig
+from experiments.study.options.config import StudyConfig
 from experiments.study.options.groups import Stepped, Trained
 from experiments.study.training.cross_validation import FOLDS
 from experiments.study.training.tasks import DIGITS, Task, coloured_task
@@ -79,8 +79,6 @@ class Contestant(NamedTuple):
 class Config(Stepped, Trained, Budget, StudyConfig):
     """What is compared."""
 
-    group: ClassVar[Group] = "what"
-    batch_fields: ClassVar[tuple[str, ...]] = ("batch_size",)
     metric: ClassVar[str] = "validation_loss"  # that decides
 
     tasks: Annotated[tuple[str, ...], OneOf(TASKS), entries(1), EACH_ONCE] = tuple(TASKS)
@@ -106,10 +104,6 @@ class Config(Stepped, Trained, Budget, StudyConfig):
         for field in ("screen_replicates", "confirm_replicates"):
             if self.sound(field):
                 yield from whole.problems(field, getattr(self, field))
-
-    @property
-    def run_examples(self) -> int:
-        return self.batch_size * self.num_steps
 
     @property
     def compared(self) -> tuple[str, ...]:

@@ -28,6 +28,10 @@ class Stepped:
     num_steps: Count = 100
     """Steps in a run."""
 
+    @property
+    def run_examples(self) -> int:
+        return self.batch_size * self.num_steps
+
 
 @dataclass(frozen=True)
 class Scheduled(Stepped):
@@ -135,6 +139,6 @@ def explanations(kind: type) -> dict[str, str]:
 
 
 def _group(kind: type, name: str) -> Group:
-    """That of the class which has the field first."""
+    """That of the class which has the field first; see `StudyConfig`."""
     first = next(base for base in reversed(kind.__mro__) if name in inspect.get_annotations(base))
     return vars(first).get("group", "what")
