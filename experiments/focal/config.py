@@ -1,15 +1,14 @@
 """Which losses are descended on: the focal loss at several γ, and losses over environments."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, NamedTuple
+from typing import Annotated, NamedTuple
 
 from experiments.focal.objectives import PENALISED
 from experiments.study.options.checks import (
     ASCENDING,
     EACH_ONCE,
     Between,
-    Check,
     Count,
     NotNegative,
     OneOf,
@@ -21,7 +20,7 @@ from experiments.study.options.checks import (
 )
 from experiments.study.options.config import StudyConfig
 from experiments.study.options.groups import Scheduled, Trained
-from experiments.study.training.cross_validation import FOLDS
+from experiments.study.training.cross_validation import FOLDS, CrossValidated
 from experiments.study.training.tasks import DIGITS, Task, coloured_task
 from experiments.study.training.tuning import MoreRates, RateBudget
 
@@ -60,10 +59,8 @@ class Invariant(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Config(Scheduled, Trained, RateBudget, StudyConfig):
+class Config(Scheduled, Trained, CrossValidated, RateBudget, StudyConfig):
     """What is compared."""
-
-    metric: ClassVar[str] = "validation_loss"  # that decides
 
     gammas: Annotated[tuple[NotNegative, ...], entries(1), ASCENDING] = (0.5, 1.0, 2.0, 3.0, 5.0)
     """γ of the focal loss; 0, the cross-entropy, is always added, to compare with."""
@@ -84,13 +81,6 @@ class Config(Scheduled, Trained, RateBudget, StudyConfig):
     more_rates: MoreRates = 2
     screen_replicates: Count = FOLDS
     confirm_replicates: Count = 12
-
-    def joint_problems(self) -> Iterator[str]:
-        yield from super().joint_problems()
-        whole = Check(f"a multiple of the {FOLDS} folds", lambda count: count % FOLDS == 0)
-        for name in ("screen_replicates", "confirm_replicates"):
-            if self.sound(name):
-                yield from whole.problems(name, getattr(self, name))
 
     @property
     def focal(self) -> tuple[Focal, ...]:

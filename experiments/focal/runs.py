@@ -15,9 +15,9 @@ from experiments.study.running.evaluation import Evaluate
 from experiments.study.running.runs import Runner, Runs
 from experiments.study.statistics.clusters import ClusteredShares
 from experiments.study.storage.journal import Tally
-from experiments.study.training.cross_validation import FOLDS, Split, classifier, columns, split
+from experiments.study.training.cross_validation import FOLDS, Split, classifier, columns
 from experiments.study.training.programs import Program, Row, trainer, trial_runner
-from experiments.study.training.tasks import DIGITS, Task, task_errors
+from experiments.study.training.tasks import DIGITS, own_split, task_errors
 from experiments.study.training.tuning import CONFIRM, Trial, Tuned, tune
 from schedules.search import named_key
 from workloads import Run, Workload
@@ -100,7 +100,7 @@ def focal_program(config: Config) -> Program:
     model = MLP(DIGITS.classes, (config.hidden,))
 
     def train(row, data):
-        seen = own_split(row, data, DIGITS, config)
+        seen = own_split(row, data, DIGITS, config.validation_size)
         run = trained(classifier(seen, model, focal_mean(row["gamma"])), seen, optax.adam, row, config)
         return run.metrics, run.params if run.average is None else run.average
 
@@ -113,7 +113,8 @@ def measured_sharpness(config: Config) -> Callable[[Row, PyTree, Copies], PyTree
 
     def measure(row, results, data):
         metrics, params = results
-        seen, key = own_split(row, data, DIGITS, config), named_key(row["key"], "sharpness")
+        seen = own_split(row, data, DIGITS, config.validation_size)
+        key = named_key(row["key"], "sharpness")
 
         def found(objective: Objective) -> list[Float[Array, "1"]]:
             hessian = geometry.hessian_product(
@@ -135,17 +136,11 @@ def invariant_program(method: str, config: Config) -> Program:
     optimizer = beside_weights(optax.adam) if method == "group_dro" else optax.adam
 
     def train(row, data):
-        seen = own_split(row, data, task, config)
+        seen = own_split(row, data, task, config.validation_size)
         workload = invariant_workload(method, row["weight"], seen, model)
         return trained(workload, seen, optimizer, row, config).metrics
 
     return Program(train, functools.partial(columns, conditions=task.conditions))
-
-
-def own_split(row: Row, data: Copies, task: Task, config: Config) -> Split:
-    """What the run of a row sees."""
-    key = named_key(row["key"], "chance")
-    return split(data, row["fold"], len(task.trained), config.validation_size, key)
 
 
 def trained(workload: Workload, seen: Split, optimizer: Optimizer, row: Row, config: Config) -> Run:

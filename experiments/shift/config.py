@@ -1,16 +1,16 @@
 """What is trained, on what, and under which conditions it is tested."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Annotated, ClassVar, NamedTuple
+from typing import Annotated, NamedTuple
 
 from jaxtyping import Array, Float
 
-from experiments.study.options.checks import EACH_ONCE, Check, Count, OneOf, at_least, at_most, entries
+from experiments.study.options.checks import EACH_ONCE, Count, OneOf, at_least, at_most, entries
 from experiments.study.options.config import StudyConfig
 from experiments.study.options.groups import Stepped, Trained
-from experiments.study.training.cross_validation import FOLDS
+from experiments.study.training.cross_validation import FOLDS, CrossValidated
 from experiments.study.training.tasks import DIGITS, Task, coloured_task
 from experiments.study.training.tuning import Budget, Decays, MoreRates
 from schedules import FAMILIES
@@ -76,10 +76,8 @@ class Contestant(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Config(Stepped, Trained, Budget, StudyConfig):
+class Config(Stepped, Trained, CrossValidated, Budget, StudyConfig):
     """What is compared."""
-
-    metric: ClassVar[str] = "validation_loss"  # that decides
 
     tasks: Annotated[tuple[str, ...], OneOf(TASKS), entries(1), EACH_ONCE] = tuple(TASKS)
     """What to train on: digits (tested turned, blurred, noisy and covered), coloured (colour misleads)."""
@@ -97,13 +95,6 @@ class Config(Stepped, Trained, Budget, StudyConfig):
     decays: Decays = (0.0, 1e-3)
     screen_replicates: Count = FOLDS
     confirm_replicates: Count = 12
-
-    def joint_problems(self) -> Iterator[str]:
-        yield from super().joint_problems()
-        whole = Check(f"a multiple of the {FOLDS} folds", lambda count: count % FOLDS == 0)
-        for field in ("screen_replicates", "confirm_replicates"):
-            if self.sound(field):
-                yield from whole.problems(field, getattr(self, field))
 
     @property
     def compared(self) -> tuple[str, ...]:

@@ -12,17 +12,11 @@ from experiments.study.running.evaluation import Evaluate
 from experiments.study.running.runs import Runner, Runs
 from experiments.study.statistics.clusters import ClusteredShares
 from experiments.study.storage.journal import Tally
-from experiments.study.training.cross_validation import (
-    FOLDS,
-    classifier,
-    columns,
-    split,
-)
+from experiments.study.training.cross_validation import FOLDS, classifier, columns
 from experiments.study.training.optimizers import OPTIMIZERS
 from experiments.study.training.programs import Program, trainer, trial_runner
-from experiments.study.training.tasks import Task, task_errors
+from experiments.study.training.tasks import Task, own_split, task_errors
 from experiments.study.training.tuning import CONFIRM, SCREEN, Setting, Trial, Tuned, tune
-from schedules.search import named_key
 from workloads.datasets.all_digits import Copies
 from workloads.images import MLP
 
@@ -75,18 +69,17 @@ def conclude(config: Config, runs: Runs) -> Results:
 
 def outcome(contestant: Contestant, tuned: Tuned, config: Config, runs: Runs) -> Outcome:
     """What the journal holds of a contestant's runs."""
-    task, records = (
-        TASKS[contestant.task],
-        {
-            stage: {row.identity: row.metrics for row in runs.journal.group(stage, contestant.name)}
-            for stage in (SCREEN, CONFIRM)
-        },
-    )
+    task = TASKS[contestant.task]
+    records = {
+        row.identity: row.metrics
+        for stage in (SCREEN, CONFIRM)
+        for row in runs.journal.group(stage, contestant.name)
+    }
 
     def made(stage: str, setting: Setting, replicates: int) -> list[Mapping[str, float]]:
         number = config.tuned_decays.index(setting.decay)
         trials = [Trial(stage, contestant, setting, number, replicate) for replicate in range(replicates)]
-        return [records[stage][trial.identity] for trial in trials]
+        return [records[trial.identity] for trial in trials]
 
     confirmed = made(CONFIRM, tuned.setting, config.confirm_replicates)
     return Outcome(
@@ -118,8 +111,7 @@ def program(task: Task, optimizer: str, config: Config) -> Program:
     model = MLP(task.classes, (config.hidden,))
 
     def train(row, data: Copies):
-        key = named_key(row["key"], "chance")
-        seen = split(data, row["fold"], len(task.trained), config.validation_size, key)
+        seen = own_split(row, data, task, config.validation_size)
         trained = trainer(
             config,
             classifier(seen, model),
