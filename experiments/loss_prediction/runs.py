@@ -1,9 +1,9 @@
 """The runs of the study, and what they show of the laws, of their rivals and of what they propose."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
-import jax
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -21,11 +21,10 @@ from experiments.study.options.errors import StudyError
 from experiments.study.options.metrics import curve_metric
 from experiments.study.running.evaluation import Evaluate
 from experiments.study.running.runs import Runs
-from experiments.study.running.sweeping import Sweep
 from experiments.study.statistics.resampled import Correlations, correlations, resamples_of
 from experiments.study.storage.journal import Journal, Tally, median_or_worse
 from experiments.study.training.optimizers import OPTIMIZERS
-from experiments.study.training.shape_runs import ShapeRunner
+from experiments.study.training.shape_runs import shape_runner
 from schedules.search import Candidate, Once, Scale, Standing, Trial, standings
 
 FIT, CHOOSE, SCORE, CONFIRM = "fit", "choose", "score", "confirm"
@@ -136,21 +135,13 @@ def trials(schedule: Candidate, stage: str, replicates: int, config: Config) -> 
 
 def evaluator(config: Config, runs: Runs, chunk_runs: int, curve_steps: Sequence[int] = ()) -> Evaluate:
     """What trains schedules, and evaluates them after so many steps too."""
-
-    def runner(sweep: Sweep, capacity: int) -> ShapeRunner:
-        return ShapeRunner(
-            runs.workload,
-            lambda schedule: OPTIMIZERS[config.optimizer].build(schedule, 0.0),
-            jax.random.key(config.seed),
-            sweep,
-            batch_size=config.batch_size,
-            capacity=capacity,
-            vectorize=config.vectorize,
-            curve_steps=curve_steps,
-            trained=config,
-        )
-
-    return runs.evaluator(lambda: runner, config.metric, chunk_runs, config.vectorize)
+    options = {
+        "batch_size": config.batch_size,
+        "vectorize": config.vectorize,
+        "curve_steps": curve_steps,
+    }
+    runner = partial(shape_runner, config, runs, OPTIMIZERS[config.optimizer].chain(0.0), **options)
+    return runs.evaluator(runner, config.metric, chunk_runs, config.vectorize)
 
 
 def measured_curves(config: Config, journal: Journal) -> Curves:

@@ -33,7 +33,7 @@ from experiments.study.storage.journal import Tally, label
 from experiments.study.training.optimizers import OPTIMIZERS
 from experiments.study.training.programs import Program, clipped, final_metrics, trainer, trial_runner
 from experiments.study.training.replay import MeasuredTrial, replayed
-from experiments.study.training.shape_runs import ShapeRunner
+from experiments.study.training.shape_runs import shape_runner
 from experiments.study.training.tuning import CONFIRM
 from geometry import path_geometry
 from schedules import Family
@@ -124,7 +124,7 @@ def path_trials(group: Group, config: Config) -> list[MeasuredTrial]:
 def contest(paths: Paths, config: Config, runs: Runs) -> dict[str, Winner]:
     """The prescribed schedule, as it is and with its base learning rate tuned, and the searched families, all
     by the procedure of `schedules.search`."""
-    make_runner = partial(schedule_runner, config, runs)
+    make_runner = partial(shape_runner, config, runs, optax.sgd, batch_size=config.middle_batch)
     evaluate = runs.evaluator(make_runner, config.metric, config.confirm_replicates)
     steps = paths.series[Group("sgd", config.middle_batch)]["gradient_step"]
     rates = np.array(runs.once("prescribed rates", lambda: prescribed_rates(steps).tolist()))
@@ -136,19 +136,6 @@ def contest(paths: Paths, config: Config, runs: Runs) -> dict[str, Winner]:
         {UNTUNED: untuned(rates, family)},
         Rung(config.budget.confirm_replicates, config.budget.num_steps),
         evaluate,
-    )
-
-
-def schedule_runner(config: Config, runs: Runs) -> Runner:
-    """What trains with sgd and the schedule of a trial of `schedules.search`."""
-    return lambda sweep, capacity: ShapeRunner(
-        runs.workload,
-        optax.sgd,
-        jax.random.key(config.seed),
-        sweep,
-        batch_size=config.middle_batch,
-        capacity=capacity,
-        trained=config,
     )
 
 

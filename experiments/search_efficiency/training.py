@@ -13,10 +13,9 @@ import numpy as np
 from experiments.search_efficiency.config import DEFAULT, Training
 from experiments.search_efficiency.judging import Judged, Known, Winner, median_error
 from experiments.search_efficiency.searches import DRAWN, Incumbents, Search, improvements
-from experiments.study.running.evaluation import Evaluate, RunTrials
+from experiments.study.running.evaluation import Evaluate
 from experiments.study.running.runs import Runner, Runs
-from experiments.study.running.sweeping import Sweep
-from experiments.study.training.shape_runs import ShapeRunner
+from experiments.study.training.shape_runs import shape_runner
 from schedules.search import STRATEGIES, Candidate, Once, Race, Raced, Rung
 from schedules.search.drawing import RATES
 from schedules.search.racing import median_scores, race, replicate_scores, rung_medians, told_scores
@@ -40,20 +39,7 @@ def judge(config: Training, runs: Runs) -> Judged:
 
 def runner(config: Training, runs: Runs) -> Runner:
     """What trains every candidate."""
-    root = jax.random.key(config.seed)
-
-    def shape_runner(sweep: Sweep, capacity: int) -> RunTrials:
-        return ShapeRunner(
-            runs.workload,
-            config.transformation,
-            root,
-            sweep,
-            batch_size=config.batch_size,
-            capacity=capacity,
-            trained=config,
-        )
-
-    return shape_runner
+    return shape_runner(config, runs, config.transformation, batch_size=config.batch_size)
 
 
 def run_search(search: Search, config: Training, evaluate: Evaluate, once: Once) -> tuple[Raced, ...]:
