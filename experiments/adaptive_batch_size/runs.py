@@ -16,11 +16,11 @@ import optim
 import workloads
 from experiments.adaptive_batch_size.config import STRATEGIES, Config, Contestant, contestants
 from experiments.adaptive_batch_size.outcome import Along, Confirmed, Curves, Outcome, Timing, outcomes_of
-from experiments.study.options.metrics import curve_metric
+from experiments.study.options.metrics import curve_columns, curve_metric
 from experiments.study.running.runs import Runner, Runs
 from experiments.study.storage.journal import Journal, Tally
 from experiments.study.training.optimizers import OPTIMIZERS
-from experiments.study.training.programs import Program, Row, trial_runner
+from experiments.study.training.programs import Program, Row, final_metrics, trial_runner
 from experiments.study.training.timing import in_turn
 from experiments.study.training.tuning import CONFIRM, Named, Setting, Tuned, tune
 from schedules.search import Scale, named_key
@@ -106,13 +106,7 @@ def runner(contestant: Contestant, config: Config, runs: Runs) -> Runner:
 
 def columns(config: Config, records: Mapping[str, Float[np.ndarray, "runs points"]]) -> dict[str, np.ndarray]:
     """The metrics of recorded runs: at their end, and as "train_loss@SAMPLES" along the way."""
-    metrics = {}
-    for name, values in records.items():
-        metrics |= {
-            curve_metric(name, samples): values[:, k] for k, samples in enumerate(config.curve_samples)
-        }
-        metrics[name] = values[:, -1]
-    return metrics
+    return curve_columns(records, config.curve_samples) | final_metrics(records)
 
 
 def recorded_stages(

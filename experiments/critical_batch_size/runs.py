@@ -26,6 +26,7 @@ from experiments.critical_batch_size.critical import (
     noise_to_target,
     predictions,
 )
+from experiments.study.options.metrics import curve_columns
 from experiments.study.running.runs import Runner, Runs
 from experiments.study.statistics.curves import first_reached
 from experiments.study.storage.journal import Row, Tally
@@ -172,11 +173,7 @@ def columns(
     metrics, scales = results
     evaluated, probed = config.evaluated_steps(batch_size), config.probed_steps(batch_size)
     steps = [first_reached(curve, evaluated, config.target) for curve in metrics[config.metric]]
-    noise = {
-        noise_metric(name, step): values[:, k]
-        for name, values in scales.items()
-        for k, step in enumerate(probed)
-    }
+    noise = curve_columns({noise_metric(name): values for name, values in scales.items()}, probed)
     return {**final_metrics(metrics), STEPS: np.array(steps), **(noise if stage == CONFIRM else {})}
 
 

@@ -91,9 +91,8 @@ def outcome(contestant: Contestant, config: Config, evaluate: Evaluate, runs: Ru
     else:
         tuned = tune(contestant, centre, config, evaluate)
         setting, bracketed, screened = tuned.setting, tuned.bracketed, min(tuned.screened.values())
-    rows = sorted(runs.journal.group(CONFIRM, contestant.name), key=lambda row: row.replicate)
-    names = rows[0].metrics
-    metrics = {name: np.array([row.metrics[name] for row in rows]) for name in names}
+    rows = runs.journal.group(CONFIRM, contestant.name)
+    metrics = {name: np.array([row.metrics[name] for row in rows]) for name in rows[0].metrics}
     worst = {name: np.where(np.isfinite(values), values, np.inf) for name, values in metrics.items()}
     return Outcome(contestant, setting, bracketed, screened, worst)
 

@@ -68,8 +68,7 @@ def conclude(config: Config, runs: Runs) -> Results:
     outcomes = {}
     for contestant in (*config.focal, *config.invariant):
         tuned = tune(contestant, CENTRE, config, evaluator(getattr(contestant, "method", None)))
-        rows = sorted(runs.journal.group(CONFIRM, contestant.name), key=lambda row: row.identity[-1])
-        confirmed = [row.metrics for row in rows]
+        confirmed = [row.metrics for row in runs.journal.group(CONFIRM, contestant.name)]
         outcomes[contestant] = Outcome(
             tuned,
             task_errors(confirmed, config.task(contestant)),

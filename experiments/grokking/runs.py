@@ -13,7 +13,7 @@ from jaxtyping import Float
 import optim
 import workloads
 from experiments.grokking.config import CENTRES, REMEDIES, Config, Contestant, Remedy
-from experiments.study.options.metrics import curve_metric
+from experiments.study.options.metrics import curve_columns, recorded_curves
 from experiments.study.running.evaluation import Evaluate
 from experiments.study.running.runs import Runner, Runs
 from experiments.study.statistics.curves import first_reached
@@ -79,23 +79,21 @@ def conclude(config: Config, runs: Runs) -> Results:
         # a decay is a number of a row, so that the same program serves with it and without
         evaluate = evaluator(contestant.optimizer, REMEDIES[contestant.remedy]._replace(decays=False))
         tuned = tune(contestant, CENTRES[contestant.optimizer], config, evaluate)
-        rows = sorted(runs.journal.group(CONFIRM, contestant.name), key=lambda row: row.replicate)
+        rows = runs.journal.group(CONFIRM, contestant.name)
         outcomes[contestant.optimizer, contestant.remedy] = outcome(contestant, tuned, rows, config)
     return Results(config, outcomes, runs.journal.tally())
 
 
 def outcome(contestant: Contestant, tuned: Tuned, rows: Sequence[Row], config: Config) -> Outcome:
     """What the journal holds of the confirming runs."""
+    runs = [row.metrics for row in rows]
 
-    def values(name: str) -> Float[np.ndarray, "replicates"]:
-        found = np.array([row.metrics[name] for row in rows])
-        return np.where(np.isfinite(found), found, np.inf)
+    def finite(values: Float[np.ndarray, "replicates *points"]) -> Float[np.ndarray, "replicates *points"]:
+        return np.where(np.isfinite(values), values, np.inf)
 
-    errors = {
-        name: np.stack([values(curve_metric(name, step)) for step in config.curve_steps], axis=1)
-        for name in ERRORS
-    }
-    return Outcome(contestant, tuned, values(FITTED), values(GENERALISED), errors)
+    steps = (finite(np.array([metrics[name] for metrics in runs])) for name in (FITTED, GENERALISED))
+    errors = {name: finite(recorded_curves(name, config.curve_steps, runs)) for name in ERRORS}
+    return Outcome(contestant, tuned, *steps, errors)
 
 
 def runner(optimizer: str, remedy: Remedy, config: Config) -> Runner:
@@ -136,11 +134,7 @@ def columns(
     the score: when it generalises, or what its test error is worth where it has not."""
     steps = config.curve_steps
     final = final_metrics(metrics)
-    curves = {
-        curve_metric(name, step): values
-        for name in ERRORS
-        for step, values in zip(steps, metrics[name].T, strict=True)
-    }
+    curves = curve_columns({name: metrics[name] for name in ERRORS}, steps)
     fitted, generalised = (
         np.array([first_reached(errors, steps, REACHED) for errors in metrics[name]]) for name in ERRORS
     )

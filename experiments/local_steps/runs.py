@@ -15,7 +15,7 @@ import workloads
 from experiments.local_steps.config import REFERENCE, Config, Contestant, labels
 from experiments.local_steps.outcome import Outcome
 from experiments.local_steps.traffic import traffic
-from experiments.study.options.metrics import curve_metric
+from experiments.study.options.metrics import curve_columns, recorded_curves
 from experiments.study.running.evaluation import Evaluate
 from experiments.study.running.runs import Runner, Runs
 from experiments.study.storage.journal import Tally
@@ -92,14 +92,12 @@ def outcome(
     numbers: Mapping[str, int],
 ) -> Outcome:
     """What the journal holds of the confirming runs."""
-    rows = sorted(runs.journal.group(CONFIRM, contestant.name), key=lambda row: row.identity[-1])
-    points = [curve_metric(config.metric, step) for step in config.curve_steps]
-    curves = np.array([[row.metrics[point] for point in points] for row in rows])
+    rows = runs.journal.group(CONFIRM, contestant.name)
     return Outcome(
         contestant,
         tuned,
         traffic(contestant, config, numbers),
-        curves,
+        recorded_curves(config.metric, config.curve_steps, [row.metrics for row in rows]),
         float(np.median([row.metrics[DRIFT] for row in rows])),
         reference,
     )
@@ -207,12 +205,8 @@ def drift(params: PyTree) -> Float[Array, ""]:
 def columns(config: Config, results: tuple[Mapping[str, np.ndarray], np.ndarray]) -> dict[str, np.ndarray]:
     """Of all runs: the metrics at the end, the scored one along the way, and the drift."""
     metrics, drifts = results
-    curve = zip(config.curve_steps, metrics[config.metric].T, strict=True)
-    return (
-        final_metrics(metrics)
-        | {curve_metric(config.metric, step): values for step, values in curve}
-        | {DRIFT: drifts.mean(axis=1)}
-    )
+    curve = curve_columns({config.metric: metrics[config.metric]}, config.curve_steps)
+    return final_metrics(metrics) | curve | {DRIFT: drifts.mean(axis=1)}
 
 
 def sent_numbers(config: Config, workload: Workload) -> dict[str, int]:

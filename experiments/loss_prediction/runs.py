@@ -135,11 +135,7 @@ def trials(schedule: Candidate, stage: str, replicates: int, config: Config) -> 
 
 def evaluator(config: Config, runs: Runs, chunk_runs: int, curve_steps: Sequence[int] = ()) -> Evaluate:
     """What trains schedules, and evaluates them after so many steps too."""
-    options = {
-        "batch_size": config.batch_size,
-        "vectorize": config.vectorize,
-        "curve_steps": curve_steps,
-    }
+    options = {"batch_size": config.batch_size, "vectorize": config.vectorize, "curve_steps": curve_steps}
     runner = partial(shape_runner, config, runs, OPTIMIZERS[config.optimizer].chain(0.0), **options)
     return runs.evaluator(runner, config.metric, chunk_runs, config.vectorize)
 

@@ -27,6 +27,7 @@ from experiments.path_geometry.paths import (
     read_paths,
     schedule_claims,
 )
+from experiments.study.options.metrics import curve_columns
 from experiments.study.running.runs import Runner, Runs
 from experiments.study.showing.claims import Claim
 from experiments.study.storage.journal import Tally, label
@@ -154,14 +155,13 @@ def path_runner(optimizer: str, batch_size: int, config: Config, runs: Runs) -> 
 
     def columns(results):
         metrics, probes, exact = results
+        counts = {"exact_replay": exact, "parameters": np.full(len(exact), parameters)}
         measured = {
-            f"{vector}_{quantity}@{step}": values[:, place, row]
+            f"{vector}_{quantity}": values[..., row]
             for quantity, values in probes.items()
-            for place, step in enumerate(config.probed_steps)
             for row, vector in enumerate(VECTORS)
         }
-        counts = {"exact_replay": exact, "parameters": np.full(len(exact), parameters)}
-        return final_metrics(metrics) | counts | measured
+        return final_metrics(metrics) | counts | curve_columns(measured, config.probed_steps)
 
     def numbers(trial):
         return {"learning_rate": trial.base_lr, "random_labels": trial.stage == RANDOM_LABELS}

@@ -135,13 +135,10 @@ class ShapeRunner:
 def shape_runner(config: Trained, runs: Runs, optimizer: Optimizer, **options: Any) -> Runner:
     """(sweep, capacity) → what trains the study's workload with that optimizer, as its config says; options
     are further attributes of `ShapeRunner`."""
-
-    def runner(sweep: Sweep, capacity: int) -> ShapeRunner:
-        root = jax.random.key(config.seed)
-        fixed = {"capacity": capacity, "trained": config}
-        return ShapeRunner(runs.workload, optimizer, root, sweep, **fixed, **options)
-
-    return runner
+    root = jax.random.key(config.seed)
+    return lambda sweep, capacity: ShapeRunner(
+        runs.workload, optimizer, root, sweep, capacity=capacity, trained=config, **options
+    )
 
 
 def _best(values: jax.Array) -> jax.Array:
