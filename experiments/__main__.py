@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from importlib.machinery import PathFinder
 from pathlib import Path
 
-from experiments.studies import COMMANDS, JOBS, QUESTIONS
+from experiments.studies import COMMANDS, JOBS, QUESTIONS, load
 from experiments.study.options.errors import StudyError, choice_problem
 from experiments.study.running.entry import ended, jax_problem
 
@@ -35,7 +35,8 @@ def _run(words: Sequence[str]) -> int:
         try:
             if name == REPORT:
                 name, options = importlib.import_module("experiments.report").reported(words)
-            return importlib.import_module(f"experiments.{name}").main(options)
+            command = load(name) if name in QUESTIONS else importlib.import_module(f"experiments.{name}")
+            return command.main(options)
         except StudyError as error:
             problem = error
         except ModuleNotFoundError as error:
