@@ -140,9 +140,7 @@ def training(
     contestant's own unless another one is given.
     """
     batch_size = contestant.batch_size(config)
-
-    def base(schedule: optax.Schedule) -> optax.GradientTransformation:
-        return OPTIMIZERS[contestant.optimizer].build(schedule, row["decay"] / row["learning_rate"])
+    base = OPTIMIZERS[contestant.optimizer].chain(row["decay"] / row["learning_rate"])
 
     def growing(schedule: optax.Schedule) -> optax.GradientTransformation:
         return optim.adaptive_batch(

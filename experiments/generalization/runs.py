@@ -81,7 +81,7 @@ def program(stage: str, width: int, optimizer: str, config: Config) -> Program:
             config,
             network(model, split, config.damping),
             split,
-            lambda schedule: OPTIMIZERS[optimizer].build(schedule, 0.0),
+            OPTIMIZERS[optimizer].chain(0.0),
             jnp.full(config.num_steps, row["learning_rate"]),
             named_key(row["key"], "run"),
             batch_size=config.batch_size,

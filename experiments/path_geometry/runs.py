@@ -181,15 +181,12 @@ def replayed_path(
 ) -> tuple[Run, Bool[Array, ""]]:
     """See `replayed`: a run and its path towards its end, measured at every probed step."""
     rates = learning_rate * config.multipliers
-
-    def build(schedule: optax.Schedule) -> optax.GradientTransformation:
-        return OPTIMIZERS[optimizer].build(schedule, 0.0)
-
-    step = clipped(build, config.clip_norm)(lambda count: rates[count])
+    chain = OPTIMIZERS[optimizer].chain(0.0)
+    step = clipped(chain, config.clip_norm)(lambda count: rates[count])
 
     def train(end, measuring):
         options = {"probe": _towards(end, step), "probe_every": config.probe_every}
-        stages = trainer(config, workload, data, build, rates, key, batch_size=batch_size, **options)
+        stages = trainer(config, workload, data, chain, rates, key, batch_size=batch_size, **options)
         return stages.whole(config.num_steps)
 
     return replayed(train, jax.eval_shape(workload.init, key))

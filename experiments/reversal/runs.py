@@ -94,7 +94,7 @@ def runner(optimizer: str, config: Config, runs: Runs) -> Runner:
             config,
             runs.workload,
             data,
-            lambda schedule: OPTIMIZERS[optimizer].build(schedule, 0.0),
+            OPTIMIZERS[optimizer].chain(0.0),
             row["learning_rates"],
             row["key"],
             batch_size=config.batch_size,

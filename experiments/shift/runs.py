@@ -116,7 +116,7 @@ def program(task: Task, optimizer: str, config: Config) -> Program:
             config,
             classifier(seen, model),
             seen,
-            lambda schedule: OPTIMIZERS[optimizer].build(schedule, row["weight_decay"]),
+            OPTIMIZERS[optimizer].chain(row["weight_decay"]),
             row["learning_rates"],
             row["key"],
             batch_size=config.batch_size,

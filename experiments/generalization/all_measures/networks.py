@@ -64,13 +64,10 @@ def program(architecture: Architecture, config: AllMeasures) -> Program:
             order = workload.indices(keys.data, architecture.batch_size, config.most_steps)
             stages = trainer(
                 config,
-                workload._replace(
-                    indices=lambda *_: order, evaluate=lambda *_: {}
-                ),  # drawn once for all checks
+                # drawn once for all checks
+                workload._replace(indices=lambda *_: order, evaluate=lambda *_: {}),
                 own,
-                lambda schedule: OPTIMIZERS[architecture.optimizer].build(
-                    schedule, row["decay"] / row["learning_rate"]
-                ),
+                OPTIMIZERS[architecture.optimizer].chain(row["decay"] / row["learning_rate"]),
                 jnp.full(config.most_steps, row["learning_rate"]),
                 jax.random.fold_in(row["key"], seed),
                 batch_size=architecture.batch_size,
