@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from operator import attrgetter
 from typing import Any, NamedTuple
 
 import jax
@@ -20,7 +19,7 @@ from experiments.study.options.metrics import curve_columns, curve_metric
 from experiments.study.running.runs import Runner, Runs
 from experiments.study.storage.journal import Journal, Tally
 from experiments.study.training.optimizers import OPTIMIZERS
-from experiments.study.training.programs import Program, Row, final_metrics, trial_runner
+from experiments.study.training.programs import Program, Row, final_metrics
 from experiments.study.training.timing import in_turn
 from experiments.study.training.tuning import CONFIRM, Named, Setting, Tuned, tune
 from schedules.search import Scale, named_key
@@ -100,8 +99,7 @@ def runner(contestant: Contestant, config: Config, runs: Runs) -> Runner:
     """What trains a contestant: all that is recorded of its runs, at the end and along the way."""
     train = partial(recorded_stages, contestant, config, runs.workload)
     program = Program(train, partial(columns, config), contestant.num_steps(config))
-    numbers = attrgetter("numbers")
-    return trial_runner(lambda stage: program, numbers, runs.workload.data, config.seed)
+    return program.runner(runs.workload.data, config.seed)
 
 
 def columns(config: Config, records: Mapping[str, Float[np.ndarray, "runs points"]]) -> dict[str, np.ndarray]:

@@ -20,7 +20,7 @@ from experiments.study.running.runs import Runner, Runs
 from experiments.study.running.sweeping import Departure
 from experiments.study.storage.journal import Tally
 from experiments.study.training.optimizers import OPTIMIZERS
-from experiments.study.training.programs import Program, trainer, trial_runner
+from experiments.study.training.programs import Program, trainer
 from experiments.study.training.tuning import CONFIRM, Setting, Trial, confirmed, tune
 from schedules.search import named_key
 
@@ -109,7 +109,7 @@ def runner(method: str, config: Config) -> Runner:
 
     program = Program(partial(trained, method, config), dict, departure=departure)
     data = workloads.load("digits").data
-    return trial_runner(lambda stage: program, numbers, data, config.seed)
+    return program.runner(data, config.seed, numbers)
 
 
 def trained(method: str, config: Config, row: Mapping[str, Array], data: Any) -> workloads.Stages:

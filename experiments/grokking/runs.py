@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Mapping, Sequence
-from operator import attrgetter
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -19,7 +18,7 @@ from experiments.study.running.runs import Runner, Runs
 from experiments.study.statistics.curves import first_reached
 from experiments.study.storage.journal import Row, Tally
 from experiments.study.training.optimizers import OPTIMIZERS
-from experiments.study.training.programs import Program, final_metrics, trial_runner
+from experiments.study.training.programs import Program, final_metrics
 from experiments.study.training.tuning import CONFIRM, Tuned, tune
 
 ERRORS = ("train_error", "test_error")
@@ -123,8 +122,7 @@ def runner(optimizer: str, remedy: Remedy, config: Config) -> Runner:
         )
         return run.metrics
 
-    program = Program(train, functools.partial(columns, config))
-    return trial_runner(lambda stage: program, attrgetter("numbers"), workload.data, config.seed)
+    return Program(train, functools.partial(columns, config)).runner(workload.data, config.seed)
 
 
 def columns(

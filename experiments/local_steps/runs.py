@@ -19,7 +19,7 @@ from experiments.study.options.metrics import curve_columns, recorded_curves
 from experiments.study.running.evaluation import Evaluate
 from experiments.study.running.runs import Runner, Runs
 from experiments.study.storage.journal import Tally
-from experiments.study.training.programs import Program, final_metrics, trial_runner
+from experiments.study.training.programs import Program, final_metrics
 from experiments.study.training.tuning import CONFIRM, Trial, Tuned, tune
 from geometry.matrices import leaves_by_path
 from schedules.search import named_key
@@ -106,10 +106,9 @@ def outcome(
 def runner(family: str, workers: int, method: str | None, config: Config, runs: Runs) -> Runner:
     """What trains all contestants of a family with that many workers: one compiled program."""
     train = functools.partial(trained, family, workers, method, config, runs.workload)
-    program = Program(train, functools.partial(columns, config))
     data = runs.workload.data
-    shards = all_shards(workers, config, data)
-    return trial_runner(lambda stage: program, functools.partial(row_of, config, shards), data, config.seed)
+    numbers = functools.partial(row_of, config, all_shards(workers, config, data))
+    return Program(train, functools.partial(columns, config)).runner(data, config.seed, numbers)
 
 
 def all_shards(workers: int, config: Config, data: PyTree) -> dict[str, Int[np.ndarray, "workers shard"]]:

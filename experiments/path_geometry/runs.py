@@ -32,7 +32,7 @@ from experiments.study.running.runs import Runner, Runs
 from experiments.study.showing.claims import Claim
 from experiments.study.storage.journal import Tally, label
 from experiments.study.training.optimizers import OPTIMIZERS
-from experiments.study.training.programs import Program, clipped, final_metrics, trainer, trial_runner
+from experiments.study.training.programs import Program, clipped, final_metrics, trainer
 from experiments.study.training.replay import MeasuredTrial, replayed
 from experiments.study.training.shape_runs import shape_runner
 from experiments.study.training.tuning import CONFIRM
@@ -166,8 +166,7 @@ def path_runner(optimizer: str, batch_size: int, config: Config, runs: Runs) -> 
     def numbers(trial):
         return {"learning_rate": trial.base_lr, "random_labels": trial.stage == RANDOM_LABELS}
 
-    program = Program(train, columns)
-    return trial_runner(lambda stage: program, numbers, workload.data, config.seed)
+    return Program(train, columns).runner(workload.data, config.seed, numbers)
 
 
 def replayed_path(

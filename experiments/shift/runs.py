@@ -14,7 +14,7 @@ from experiments.study.statistics.clusters import ClusteredShares
 from experiments.study.storage.journal import Tally
 from experiments.study.training.cross_validation import FOLDS, classifier, columns
 from experiments.study.training.optimizers import OPTIMIZERS
-from experiments.study.training.programs import Program, trainer, trial_runner
+from experiments.study.training.programs import Program, trainer
 from experiments.study.training.tasks import Task, own_split, task_errors
 from experiments.study.training.tuning import CONFIRM, SCREEN, Setting, Trial, Tuned, tune
 from workloads.datasets.all_digits import Copies
@@ -102,8 +102,7 @@ def runner(task: str, optimizer: str, config: Config) -> Runner:
             "fold": trial.replicate % FOLDS,
         }
 
-    chosen = program(TASKS[task], optimizer, config)
-    return trial_runner(lambda stage: chosen, numbers, copies, config.seed)
+    return program(TASKS[task], optimizer, config).runner(copies, config.seed, numbers)
 
 
 def program(task: Task, optimizer: str, config: Config) -> Program:

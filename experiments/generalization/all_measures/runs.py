@@ -29,7 +29,6 @@ from experiments.study.options.errors import StudyError
 from experiments.study.running.runs import Runner, Runs
 from experiments.study.statistics.clusters import ClusteredShares
 from experiments.study.storage.journal import Tally
-from experiments.study.training.programs import trial_runner
 from geometry.measures import FAMILIES, MEASURES
 from workloads.datasets.all_digits import SHIFTS, spoilt_digits
 
@@ -80,12 +79,12 @@ def conclude(config: AllMeasures, runs: Runs) -> Results:
 
 def runner(architecture: Architecture, config: AllMeasures) -> Runner:
     """What trains and measures the networks of an architecture."""
-    data, chosen = coarse(spoilt_digits(seed=config.seed)), program(architecture, config)
+    data = coarse(spoilt_digits(seed=config.seed))
 
     def numbers(trial: Trial) -> dict[str, float]:
         return {"learning_rate": trial.base_lr, "decay": trial.decay, "start": start(trial, config)}
 
-    return trial_runner(lambda stage: chosen, numbers, data, config.seed)
+    return program(architecture, config).runner(data, config.seed, numbers)
 
 
 def error_of(
