@@ -18,10 +18,9 @@ from experiments.flatness.digits import LARGEST, TRACE, curvature, draw_split, n
 from experiments.study.running.evaluation import Evaluate
 from experiments.study.running.runs import Runner, Runs
 from experiments.study.running.sweeping import Departure
-from experiments.study.storage.journal import Tally
 from experiments.study.training.optimizers import OPTIMIZERS
 from experiments.study.training.programs import Program, trainer
-from experiments.study.training.tuning import CONFIRM, Setting, Trial, confirmed, tune
+from experiments.study.training.tuning import CONFIRM, Outcomes, Setting, Trial, confirmed, tune
 from schedules.search import named_key
 
 SCORE = "validation_error"
@@ -49,18 +48,8 @@ class Outcome(NamedTuple):
     metrics: Mapping[str, Float[np.ndarray, "replicates"]]
 
 
-class Results(NamedTuple):
-    """A finished study.
-
-    Attributes:
-      config: what was compared.
-      outcomes: of all contestants, by contestant.
-      tally: how many runs there were.
-    """
-
-    config: Config
-    outcomes: Mapping[Contestant, Outcome]
-    tally: Tally
+class Results(Outcomes[Config, Contestant, Outcome]):
+    """A finished study; see `Outcomes`."""
 
     def by_radius(self, method: str, view: str, flipped: float) -> list[Outcome]:
         """A method's outcomes in a comparison, one a radius, ascending."""

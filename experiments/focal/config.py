@@ -98,9 +98,8 @@ class Config(Scheduled, Trained, CrossValidated, RateBudget, StudyConfig):
         return Invariant(ERM, 0.0), *tried
 
     @property
-    def planned_runs(self) -> int:
-        contestants = len(self.focal) + len(self.invariant)
-        return contestants * (self.tuning_runs + self.confirm_replicates)
+    def contestants(self) -> tuple[Focal | Invariant, ...]:
+        return *self.focal, *self.invariant
 
     @property
     def coloured(self) -> Task:

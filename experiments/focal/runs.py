@@ -14,11 +14,10 @@ from experiments.focal.objectives import beside_weights, focal_mean, invariant_w
 from experiments.study.running.evaluation import Evaluate
 from experiments.study.running.runs import Runner, Runs
 from experiments.study.statistics.clusters import ClusteredShares
-from experiments.study.storage.journal import Tally
 from experiments.study.training.cross_validation import FOLDS, Split, classifier, columns
 from experiments.study.training.programs import Program, Row, trainer, trial_runner
 from experiments.study.training.tasks import DIGITS, own_split, task_errors
-from experiments.study.training.tuning import CONFIRM, Trial, Tuned, tune
+from experiments.study.training.tuning import CONFIRM, Outcomes, Trial, Tuned, tune
 from schedules.search import named_key
 from workloads import Run, Workload
 from workloads.datasets.all_digits import Copies
@@ -44,18 +43,7 @@ class Outcome(NamedTuple):
     metrics: Mapping[str, Float[np.ndarray, "replicates"]]
 
 
-class Results(NamedTuple):
-    """A finished study.
-
-    Attributes:
-      config: what was compared.
-      outcomes: of all losses.
-      tally: how many runs there were.
-    """
-
-    config: Config
-    outcomes: Mapping[Contestant, Outcome]
-    tally: Tally
+Results = Outcomes[Config, Contestant, Outcome]
 
 
 def conclude(config: Config, runs: Runs) -> Results:
@@ -66,7 +54,7 @@ def conclude(config: Config, runs: Runs) -> Results:
         return runs.evaluator(functools.partial(runner, method, config), config.metric, config.chunk_runs)
 
     outcomes = {}
-    for contestant in (*config.focal, *config.invariant):
+    for contestant in config.contestants:
         tuned = tune(contestant, CENTRE, config, evaluator(getattr(contestant, "method", None)))
         confirmed = [row.metrics for row in runs.journal.group(CONFIRM, contestant.name)]
         outcomes[contestant] = Outcome(

@@ -126,7 +126,3 @@ class Config(RateBudget, StudyConfig):
     @property
     def run_examples(self) -> int:
         return self.train_pairs * self.num_steps
-
-    @property
-    def planned_runs(self) -> int:
-        return len(self.contestants) * (self.tuning_runs + self.confirm_replicates)

@@ -16,10 +16,10 @@ from experiments.study.options.metrics import curve_columns, recorded_curves
 from experiments.study.running.evaluation import Evaluate
 from experiments.study.running.runs import Runner, Runs
 from experiments.study.statistics.curves import first_reached
-from experiments.study.storage.journal import Row, Tally
+from experiments.study.storage.journal import Row
 from experiments.study.training.optimizers import OPTIMIZERS
 from experiments.study.training.programs import Program, final_metrics
-from experiments.study.training.tuning import CONFIRM, Tuned, tune
+from experiments.study.training.tuning import CONFIRM, Outcomes, Tuned, tune
 
 ERRORS = ("train_error", "test_error")
 REACHED = 0.01  # the error of what fits, on training pairs, and generalises, on others
@@ -51,18 +51,7 @@ class Outcome(NamedTuple):
         return np.where(np.isnan(delays), np.inf, delays)
 
 
-class Results(NamedTuple):
-    """A finished study.
-
-    Attributes:
-      config: what was compared.
-      outcomes: by optimizer and remedy.
-      tally: how many runs there were.
-    """
-
-    config: Config
-    outcomes: Mapping[tuple[str, str], Outcome]
-    tally: Tally
+Results = Outcomes[Config, tuple[str, str], Outcome]  # by optimizer and remedy
 
 
 def conclude(config: Config, runs: Runs) -> Results:

@@ -204,10 +204,6 @@ class Config(Scheduled, RateBudget, WorkloadConfig):
             return self.num_steps
         return round(self.late_share * self.num_steps) if rules.begins_late else 0
 
-    @property
-    def planned_runs(self) -> int:
-        return len(self.contestants) * (self.tuning_runs + self.confirm_replicates)
-
 
 def labels(data: PyTree) -> Int[Array | np.ndarray, "examples"] | None:
     """What skewed shards are cut by: the class of an example, or the place of a block in its text."""

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,9 +18,8 @@ from experiments.local_steps.traffic import traffic
 from experiments.study.options.metrics import curve_columns, recorded_curves
 from experiments.study.running.evaluation import Evaluate
 from experiments.study.running.runs import Runner, Runs
-from experiments.study.storage.journal import Tally
 from experiments.study.training.programs import Program, final_metrics
-from experiments.study.training.tuning import CONFIRM, Trial, Tuned, tune
+from experiments.study.training.tuning import CONFIRM, Outcomes, Trial, Tuned, tune
 from geometry.matrices import leaves_by_path
 from schedules.search import named_key
 from workloads import Workload
@@ -31,18 +30,8 @@ INNER = {"local": optax.adam, "lion": functools.partial(optax.lion, weight_decay
 SCALES = {"vote": "vote", "lion_cub": "l1"}
 
 
-class Results(NamedTuple):
-    """A finished study.
-
-    Attributes:
-      config: what was compared.
-      outcomes: of all contestants, by contestant.
-      tally: how many runs there were.
-    """
-
-    config: Config
-    outcomes: Mapping[Contestant, Outcome]
-    tally: Tally
+class Results(Outcomes[Config, Contestant, Outcome]):
+    """A finished study; see `Outcomes`."""
 
     def settings(self) -> dict[str, list[Outcome]]:
         """By workers and their shards, the best outcome first."""

@@ -110,10 +110,6 @@ class Config(Stepped, Trained, CrossValidated, Budget, StudyConfig):
             for shape in SHAPES
         )
 
-    @property
-    def planned_runs(self) -> int:
-        return len(self.contestants) * (self.tuning_runs + self.confirm_replicates)
-
     def multipliers(self, shape: str) -> Float[Array, "steps"]:
         """The learning rate of every step, as a fraction of the peak."""
         family, params = SHAPES[shape]

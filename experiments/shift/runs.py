@@ -11,12 +11,11 @@ from experiments.shift.config import CENTRES, TASKS, Config, Contestant
 from experiments.study.running.evaluation import Evaluate
 from experiments.study.running.runs import Runner, Runs
 from experiments.study.statistics.clusters import ClusteredShares
-from experiments.study.storage.journal import Tally
 from experiments.study.training.cross_validation import FOLDS, classifier, columns
 from experiments.study.training.optimizers import OPTIMIZERS
 from experiments.study.training.programs import Program, trainer
 from experiments.study.training.tasks import Task, own_split, task_errors
-from experiments.study.training.tuning import CONFIRM, SCREEN, Setting, Trial, Tuned, tune
+from experiments.study.training.tuning import CONFIRM, SCREEN, Outcomes, Setting, Trial, Tuned, tune
 from workloads.datasets.all_digits import Copies
 from workloads.images import MLP
 
@@ -37,18 +36,7 @@ class Outcome(NamedTuple):
     medians: Mapping[str, float]
 
 
-class Results(NamedTuple):
-    """A finished study.
-
-    Attributes:
-      config: what was compared.
-      outcomes: of all contestants.
-      tally: how many runs there were.
-    """
-
-    config: Config
-    outcomes: Mapping[Contestant, Outcome]
-    tally: Tally
+Results = Outcomes[Config, Contestant, Outcome]
 
 
 def conclude(config: Config, runs: Runs) -> Results:

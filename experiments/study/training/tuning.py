@@ -3,18 +3,19 @@
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, NamedTuple, Protocol
+from typing import Annotated, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
 from experiments.study.options.checks import EACH_ONCE, BelowOne, Checked, Count, at_least, at_most, entries
 from experiments.study.options.config import Group
-from experiments.study.storage.journal import Identity, label
+from experiments.study.storage.journal import Identity, Tally, label
 from schedules.search import named_key
 
 SCREEN, CONFIRM = "screen", "confirm"
 
+ConfigT, ContestantT, OutcomeT = TypeVar("ConfigT"), TypeVar("ContestantT"), TypeVar("OutcomeT")
 
 MIN_RATES = 3  # a best rate needs one on either side
 MOST_RATES = 60  # further doublings leave the range of a float32
@@ -56,6 +57,11 @@ class RateBudget(Checked):
     def tuning_runs(self) -> int:
         """Runs that choose a setting; those that confirm it come on top."""
         return (self.first_rates + self.more_rates) * self.runs_per_rate
+
+    @property
+    def planned_runs(self) -> int:
+        """Those of a config whose `contestants` are all tuned."""
+        return len(self.contestants) * (self.tuning_runs + self.confirm_replicates)
 
     @property
     def chunk_runs(self) -> int:
@@ -176,6 +182,20 @@ class Tuned(NamedTuple):
         return sorted(
             (setting.learning_rate, v) for setting, v in self.screened.items() if setting.decay == decay
         )
+
+
+class Outcomes(NamedTuple, Generic[ConfigT, ContestantT, OutcomeT]):
+    """A finished study of contestants.
+
+    Attributes:
+      config: what was compared.
+      outcomes: what became of all contestants.
+      tally: how many runs there were.
+    """
+
+    config: ConfigT
+    outcomes: Mapping[ContestantT, OutcomeT]
+    tally: Tally
 
 
 Evaluate = Callable[[Sequence[Trial]], Mapping[Trial, float]]
