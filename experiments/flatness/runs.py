@@ -119,10 +119,9 @@ def trained(method: str, config: Config, row: Mapping[str, Array], data: Any) ->
 
     def metrics(run: workloads.Run) -> dict[str, Float[Array, ""]]:
         run = stages.finish(run)
-        params = run.params if run.average is None else run.average
         curved = jax.lax.cond(
             row["measured"],
-            lambda: curvature(workload, params, split, named_key(key, "curvature")),
+            lambda: curvature(workload, run.evaluated, split, named_key(key, "curvature")),
             lambda: dict.fromkeys((LARGEST, TRACE), jnp.float32(jnp.nan)),
         )
         own = {RATE: optax.tree_utils.tree_get(run.optimizer_state, "eta")} if method in FORMS else {}

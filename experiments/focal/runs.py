@@ -89,7 +89,7 @@ def focal_program(config: Config) -> Program:
     def train(row, data):
         seen = own_split(row, data, DIGITS, config.validation_size)
         run = trained(classifier(seen, model, focal_mean(row["gamma"])), seen, optax.adam, row, config)
-        return run.metrics, run.params if run.average is None else run.average
+        return run.metrics, run.evaluated
 
     return Program(train, lambda results: columns(results[0], DIGITS.conditions))
 

@@ -87,8 +87,7 @@ def program(stage: str, width: int, optimizer: str, config: Config) -> Program:
             batch_size=config.batch_size,
             evaluate_at=config.rungs,
         ).whole(config.num_steps)
-        params = run.params if run.average is None else run.average
-        dense = dense_criteria(model, params, split, config.damping) if stage == MEASURE else {}
+        dense = dense_criteria(model, run.evaluated, split, config.damping) if stage == MEASURE else {}
         at_end = {curve_metric(name, config.num_steps): value for name, value in dense.items()}
         return at_end | {
             curve_metric(name, step): values[rung]

@@ -15,7 +15,7 @@ from experiments.study.training.optimizers import OPTIMIZERS
 from experiments.study.training.programs import Program, Row, trainer
 from geometry.measures import Network, measured
 from schedules.search import named_key
-from workloads import Run, Stages, run_keys
+from workloads import Stages, run_keys
 from workloads.datasets.all_digits import IMAGES, Copies
 from workloads.images import MLP, ImageData, classification
 
@@ -84,14 +84,14 @@ def to_target(stages: Stages, loss: Callable[[PyTree], Float[Array, ""]], config
 
     def unfinished(trained):
         run, steps = trained
-        return (loss(_evaluated(run)) > config.target_loss) & (steps < config.most_steps)
+        return (loss(run.evaluated) > config.target_loss) & (steps < config.most_steps)
 
     def continued(trained):
         run, steps = trained
         return stages.advance(run, steps, steps + config.check_every), steps + config.check_every
 
     run, steps = jax.lax.while_loop(unfinished, continued, (stages.begin(), jnp.int32(0)))
-    return Trained(_evaluated(run), steps)
+    return Trained(run.evaluated, steps)
 
 
 def columns(results: Mapping[str, Array]) -> dict[str, Float[np.ndarray, "runs"]]:
@@ -107,10 +107,6 @@ def columns(results: Mapping[str, Array]) -> dict[str, Float[np.ndarray, "runs"]
 def wrong_metric(environment: str, cluster: int) -> str:
     """What the misclassified images of a cluster, over all copies in an environment, are called there."""
     return f"wrong {environment} #{cluster}"
-
-
-def _evaluated(run: Run) -> PyTree:
-    return run.params if run.average is None else run.average
 
 
 @functools.cache
