@@ -15,22 +15,10 @@ def cluster_resamples(clusters: Int[np.ndarray, "rows"]) -> list[Int[np.ndarray,
     return [np.concatenate([members[place] for place in draw]) for draw in resamples_of(len(members))]
 
 
-def clustered_mean(
-    values: Float[np.ndarray, "rows"], clusters: Int[np.ndarray, "rows"], confidence: float
-) -> Estimate:
-    """The mean over all rows, with the percentile interval of resampled clusters.
-
-    However many copies of an image there are, the interval is no narrower than one of as many images.
-    """
-    _, places = np.unique(clusters, return_inverse=True)
-    sums, counts = np.bincount(places, values), np.bincount(places)
-    draws = resamples_of(len(counts))
-    means = np.sum(sums[draws], axis=1) / np.sum(counts[draws], axis=1)
-    return percentile_estimate(np.mean(values), means, confidence)
-
-
 class ClusteredShares(NamedTuple):
     """Shares, such as of misclassified images, whose examples are drawn by cluster.
+
+    However many copies of an image there are, the interval is no narrower than one of as many images.
 
     Attributes:
       counts: of each cluster, how many examples are of the share; a row for each share.
