@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from experiments.search_efficiency.all_shapes.config import AllShapes, Contestant, Search
-from experiments.study.statistics.resampled import resamples_of
+from experiments.study.statistics.resampled import outward_estimate, resamples_of
 from schedules.search import Candidate, Estimate, Rung, Scale, median_estimate
 from schedules.search.racing import Evaluate, median_scores
 from schedules.search.scoring import expanded_confidence
@@ -116,15 +116,7 @@ def ratio(first: Excesses, other: Excesses, place: int, confidence: float) -> Es
 
 
 def _estimate(
-    value: float,
-    draws: Float[np.ndarray, "resamples"],
-    first: Excesses,
-    other: Excesses,
-    confidence: float,
+    value: float, draws: Float[np.ndarray, "resamples"], first: Excesses, other: Excesses, confidence: float
 ) -> Estimate:
-    fewest = min(len(first.values), len(other.values))
-    expanded = expanded_confidence(confidence, fewest)
-    # ends among the draws, outwards: between a number and infinity nothing can be interpolated
-    low = np.quantile(np.where(np.isnan(draws), -np.inf, draws), (1 - expanded) / 2, method="lower")
-    high = np.quantile(np.where(np.isnan(draws), np.inf, draws), (1 + expanded) / 2, method="higher")
-    return Estimate(float(value), float(low), float(high))
+    level = expanded_confidence(confidence, min(len(first.values), len(other.values)))
+    return outward_estimate(value, draws, level, least=-np.inf)
