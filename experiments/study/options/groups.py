@@ -5,7 +5,7 @@ import dataclasses
 import inspect
 import itertools
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, get_type_hints
 
@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 
 from experiments.study.options.checks import BelowOne, Count, Positive
 from experiments.study.options.config import GROUPS, Group, StudyConfig
+from experiments.study.options.metrics import evaluation_steps
 from schedules import FAMILIES
 
 
@@ -71,6 +72,20 @@ class Probed:
                 f"probe_every: must leave at least {self.least_probes} probed steps of"
                 f" num_steps={self.num_steps}, got {self.probe_every}."
             )
+
+
+class Curved:
+    """For configs of runs that are evaluated `curve_points` times, at equal distances."""
+
+    @property
+    def curve_steps(self) -> Sequence[int]:
+        """After how many updates."""
+        return evaluation_steps(self.num_steps, self.curve_points)
+
+    def joint_problems(self) -> Iterator[str]:
+        yield from super().joint_problems()
+        if self.sound("num_steps", "curve_points") and self.curve_points > self.num_steps:
+            yield f"curve_points: must be at most num_steps={self.num_steps}, got {self.curve_points}."
 
 
 @dataclass(frozen=True)
