@@ -60,7 +60,8 @@ def conclude(config: Config | AllMeasures, runs: Runs) -> Results | all_measures
 
 def runner(width: int, optimizer: str, config: Config) -> Runner:
     """What trains networks of that width with that optimizer."""
-    data = coarse(workloads.load("digits").data)
+    data = workloads.load("digits").data
+    data = data._replace(train_images=coarse(data.train_images), test_images=coarse(data.test_images))
     return trial_runner(lambda stage: program(stage, width, optimizer, config), numbers, data, config.seed)
 
 

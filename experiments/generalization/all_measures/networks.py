@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from experiments.generalization.all_measures.config import AllMeasures, Architecture, Trial
 from experiments.generalization.measures import NUM_CLASSES
+from experiments.study.training.cross_validation import in_cluster
 from experiments.study.training.optimizers import OPTIMIZERS
 from experiments.study.training.programs import Program, Row, trainer
 from geometry.measures import Network, measured
@@ -29,13 +30,6 @@ class Trained(NamedTuple):
 
     params: PyTree
     steps: Int[Array, ""]
-
-
-def coarse(copies: Copies) -> Copies:
-    """The images at half their resolution, the mean of 2×2 pixels: networks small enough for all measures."""
-    *counts, height, width, channels = copies.images.shape
-    blocks = copies.images.reshape(*counts, height // 2, 2, width // 2, 2, channels)
-    return copies._replace(images=blocks.mean(axis=(-4, -2)))
 
 
 def start(trial: Trial, config: AllMeasures) -> int:
@@ -98,15 +92,10 @@ def columns(results: Mapping[str, Array]) -> dict[str, Float[np.ndarray, "runs"]
     """Of all networks, as metrics of the journal."""
     wrong = results.pop("wrong")
     return results | {
-        wrong_metric(environment, cluster): wrong[:, place, cluster]
+        in_cluster(environment, cluster): wrong[:, place, cluster]
         for place, environment in enumerate(ENVIRONMENTS)
         for cluster in range(CLUSTERS)
     }
-
-
-def wrong_metric(environment: str, cluster: int) -> str:
-    """What the misclassified images of a cluster, over all copies in an environment, are called there."""
-    return f"wrong {environment} #{cluster}"
 
 
 @functools.cache
