@@ -8,8 +8,7 @@ from jaxtyping import Float
 from experiments.focal.config import CROSS_ENTROPY, ERM, Focal, Invariant
 from experiments.focal.runs import SHARPNESS, Contestant, Results
 from experiments.study.showing.claims import Claim, above, below
-from experiments.study.statistics.clusters import cluster_resamples
-from experiments.study.statistics.resampled import Correlations, correlations
+from experiments.study.statistics.resampled import Correlations, cluster_resamples, correlations
 from experiments.study.training.cross_validation import of_condition
 from experiments.study.training.tasks import DIGITS
 from schedules.search import median_difference

@@ -13,7 +13,7 @@ from experiments.focal.config import CENTRE, Config, Focal, Invariant
 from experiments.focal.objectives import beside_weights, focal_mean, invariant_workload
 from experiments.study.running.evaluation import Evaluate
 from experiments.study.running.runs import Runner, Runs
-from experiments.study.statistics.clusters import ClusteredShares
+from experiments.study.statistics.fractions import ClusteredShares
 from experiments.study.training.cross_validation import FOLDS, Split, classifier, columns
 from experiments.study.training.programs import Program, Row, trainer, trial_runner
 from experiments.study.training.tasks import DIGITS, own_split, task_errors

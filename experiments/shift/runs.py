@@ -10,7 +10,7 @@ from jaxtyping import Float
 from experiments.shift.config import CENTRES, TASKS, Config, Contestant
 from experiments.study.running.evaluation import Evaluate
 from experiments.study.running.runs import Runner, Runs
-from experiments.study.statistics.clusters import ClusteredShares
+from experiments.study.statistics.fractions import ClusteredShares
 from experiments.study.training.cross_validation import FOLDS, classifier, columns
 from experiments.study.training.optimizers import OPTIMIZERS
 from experiments.study.training.programs import Program, trainer

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from experiments.study.statistics.clusters import ClusteredShares, cluster_resamples
-from experiments.study.statistics.resampled import percentile_estimate, resamples_of
+from experiments.study.statistics.fractions import ClusteredShares
+from experiments.study.statistics.resampled import cluster_resamples, percentile_estimate, resamples_of
 
 
 def test_a_resample_holds_whole_clusters():

@@ -26,7 +26,7 @@ from experiments.generalization.all_measures.rankings import Ranking, rankings
 from experiments.generalization.measures import coarse
 from experiments.study.options.errors import StudyError
 from experiments.study.running.runs import Runner, Runs
-from experiments.study.statistics.clusters import ClusteredShares
+from experiments.study.statistics.fractions import ClusteredShares
 from experiments.study.storage.journal import Tally
 from experiments.study.training.cross_validation import in_cluster
 from geometry.measures import FAMILIES, MEASURES

@@ -44,6 +44,12 @@ def resamples_of(count: int) -> Int[np.ndarray, "resamples {count}"]:
     return np.random.default_rng(0).integers(count, size=(RESAMPLES, count))
 
 
+def cluster_resamples(clusters: Int[np.ndarray, "rows"]) -> list[Int[np.ndarray, "drawn"]]:
+    """The rows of resamples of their clusters, such as the runs of a candidate: all of one or none."""
+    members = [np.flatnonzero(clusters == cluster) for cluster in np.unique(clusters)]
+    return [np.concatenate([members[place] for place in draw]) for draw in resamples_of(len(members))]
+
+
 def outward_estimate(
     value: ArrayLike, resampled: Float[np.ndarray, "resamples"], confidence: float, least: float = 0.0
 ) -> Estimate:

@@ -14,7 +14,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from experiments.study.options.checks import Check
-from experiments.study.statistics.clusters import ClusteredShares
+from experiments.study.statistics.fractions import ClusteredShares
 from geometry.calibration import (
     chance_calibration_error,
     expected_calibration_error,

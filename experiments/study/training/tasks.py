@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from experiments.study.statistics.clusters import ClusteredShares
+from experiments.study.statistics.fractions import ClusteredShares
 from experiments.study.training.cross_validation import Split, errors, split
 from experiments.study.training.programs import Row
 from schedules.search import named_key
