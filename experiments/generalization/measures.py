@@ -62,11 +62,6 @@ def draw_split(
     )
 
 
-def hidden_layer(width: int) -> MLP:
-    """The network of the study."""
-    return MLP(num_classes=NUM_CLASSES, hidden=(width,))
-
-
 def num_parameters(width: int) -> int:
     return (NUM_PIXELS + 1) * width + (width + 1) * NUM_CLASSES
 

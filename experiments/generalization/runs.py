@@ -13,13 +13,14 @@ from experiments.generalization.all_measures.config import AllMeasures
 from experiments.generalization.config import FRESH, HALVE, MEASURE, Config, Trial, trials
 from experiments.generalization.gaps import Gaps, Rankings, measured_gaps, rankings
 from experiments.generalization.halving import BASELINES, replay
-from experiments.generalization.measures import coarse, dense_criteria, draw_split, hidden_layer, network
+from experiments.generalization.measures import NUM_CLASSES, coarse, dense_criteria, draw_split, network
 from experiments.study.options.metrics import curve_metric
 from experiments.study.running.runs import Runner, Runs
 from experiments.study.storage.journal import Tally
 from experiments.study.training.optimizers import OPTIMIZERS
 from experiments.study.training.programs import Program, trainer, trial_runner
 from schedules.search import Standing, named_key, standings
+from workloads.images import MLP
 
 
 class Results(NamedTuple):
@@ -73,7 +74,7 @@ def numbers(trial: Trial) -> dict[str, float]:
 def program(stage: str, width: int, optimizer: str, config: Config) -> Program:
     """Runs with all measurements at the rungs; where they are to be ranked, with the criteria that need dense
     curvature at their end."""
-    model = hidden_layer(width)
+    model = MLP(NUM_CLASSES, (width,))
 
     def train(row, data):
         key, sizes = named_key(row["key"], "split"), (config.largest_size, config.validation_size)

@@ -150,7 +150,7 @@ def _claims(outcomes: Sequence[Outcome], config: Config) -> Iterator[Claim]:
             yield Claim(
                 "PALSGD's synchronisations to DiLoCo's loss, of DiLoCo's",
                 mixing.contestant.name,
-                mixing.against(plain).share(Traffic.synchronisations, config),
+                mixing._replace(reference=plain).share(Traffic.synchronisations, config),
                 below(1),
             )
     yield from _lion_claims(by_contestant, config)
@@ -163,7 +163,7 @@ def _lion_claims(outcomes: Mapping[Contestant, Outcome], config: Config) -> Iter
         yield Claim(
             "Lion Cub's loss, against Lion's",
             compressed.contestant.name,
-            compressed.against(by_method["lion"]).change(config),
+            compressed._replace(reference=by_method["lion"]).change(config),
             holds(0),
         )
 

@@ -66,11 +66,11 @@ def carried(pair: Pair, tuned: Mapping[Contestant, Tuned]) -> tuple[dict[str, Tr
     the best at the larger with its rate from the smaller.
     """
     found, best = best_shape(pair.source, tuned), best_shape(pair.target, tuned)
-    carried_shape = found.at(pair.target)
+    carried_shape = found._replace(size=pair.target)
     trained = {
         BOTH: (carried_shape, tuned[found].setting),
         SHAPE: (carried_shape, tuned[carried_shape].setting),
-        RATE: (best, tuned[best.at(pair.source)].setting),
+        RATE: (best, tuned[best._replace(size=pair.source)].setting),
     }
     return trained, best
 

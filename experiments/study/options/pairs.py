@@ -1,6 +1,6 @@
 """How options are typed: each once, pairs of name and value whatever the default holds, folders by a name."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -83,8 +83,3 @@ def parsed(kind: Any, words: Sequence[str], **options: Any) -> Any:
     """What `tyro.cli` makes of the words. Raises StudyError where an option is typed twice."""
     raise_problems(repetition_problems(words))
     return tyro.cli(kind, args=words, **options)
-
-
-def workload_text(name: str, options: Mapping[str, Value]) -> str:
-    """A workload with its options, as in titles."""
-    return " ".join([name, *(f"{option}={value}" for option, value in options.items())])

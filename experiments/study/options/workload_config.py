@@ -9,7 +9,7 @@ import workloads
 from experiments.study.options.config import StudyConfig
 from experiments.study.options.errors import choice_problem
 from experiments.study.options.metrics import best_metric
-from experiments.study.options.pairs import WorkloadOptions, workload_text
+from experiments.study.options.pairs import WorkloadOptions
 from workloads import Workload
 
 
@@ -38,7 +38,8 @@ class WorkloadConfig(StudyConfig):
     @property
     def workload_text(self) -> str:
         """The workload with its options, as in titles."""
-        return workload_text(self.workload, self.workload_options)
+        options = (f"{name}={value}" for name, value in self.workload_options.items())
+        return " ".join([self.workload, *options])
 
     def loaded_problems(self) -> Iterator[str]:
         """What is wrong with the fields where the workload is one of this project's, not the caller's own."""
