@@ -25,9 +25,9 @@ from experiments.study.statistics.resampled import Correlations, correlations, r
 from experiments.study.storage.journal import Journal, Tally, median_or_worse
 from experiments.study.training.optimizers import OPTIMIZERS
 from experiments.study.training.shape_runs import shape_runner
-from schedules.search import Candidate, Once, Scale, Standing, Trial, standings
+from schedules.search import Candidate, Once, Rung, Scale, Standing, Trial, Winner, confirm, standings
 
-FIT, CHOOSE, SCORE, CONFIRM = "fit", "choose", "score", "confirm"
+FIT, CHOOSE, SCORE = "fit", "choose", "score"
 WINNER, MOST = "measured winner", "largest Σ LR"
 SUM = "-Σ LR"
 OTHER_SEEDS = "other seeds"  # no predictor, but what noise leaves to predict
@@ -61,13 +61,6 @@ class Pool(NamedTuple):
         them as they are and resample them."""
         draws = rows[resamples_of(len(rows))]
         return correlations(self.predictions, self.scored, rows, draws, confidence)
-
-
-class Entrant(NamedTuple):
-    """A schedule that is scored with fresh seeds, and its scores; diverged ones +inf."""
-
-    candidate: Candidate
-    scores: Float[np.ndarray, "replicates"]
 
 
 class Results(NamedTuple):
@@ -203,18 +196,14 @@ def entrants(
     return entering
 
 
-def confirmed(schedules: Mapping[str, Candidate], config: Config, evaluate: Evaluate) -> dict[str, Entrant]:
-    """The entrants' scores on fresh seeds."""
-    runs = {name: trials(s, CONFIRM, config.confirm_replicates, config) for name, s in schedules.items()}
-    # two entrants may be the same schedule
-    scores = evaluate(list(dict.fromkeys(trial for entrant in runs.values() for trial in entrant)))
-    return {
-        name: Entrant(schedules[name], np.array([scores[trial] for trial in entrant]))
-        for name, entrant in runs.items()
-    }
+def confirmed(schedules: Mapping[str, Candidate], config: Config, evaluate: Evaluate) -> dict[str, Winner]:
+    """The entrants, of which two may be the same schedule, with their scores on fresh seeds."""
+    rung = Rung(config.confirm_replicates, config.num_steps)
+    scored = confirm({schedule: schedule for schedule in schedules.values()}, rung, evaluate)
+    return {name: scored[schedule] for name, schedule in schedules.items()}
 
 
-def contest(entered: Mapping[str, Entrant], config: Config, scale: Scale) -> dict[str, Standing]:
+def contest(entered: Mapping[str, Winner], config: Config, scale: Scale) -> dict[str, Standing]:
     """The entrants by name, best first."""
     baselines = [name for name in (WINNER, MOST) if name in entered]
     return {s.name: s for s in standings(entered, baselines, config.confidence, scale)}
