@@ -79,7 +79,7 @@ def outcome(contestant: Contestant, config: Config, evaluate: Evaluate, runs: Ru
         confirmed(contestant, setting, config, evaluate)
     else:
         tuned = tune(contestant, centre, config, evaluate)
-        setting, bracketed, screened = tuned.setting, tuned.bracketed, min(tuned.screened.values())
+        setting, bracketed, screened = tuned.setting, tuned.bracketed, tuned.chosen_by
     rows = runs.journal.group(CONFIRM, contestant.name)
     metrics = {name: np.array([row.metrics[name] for row in rows]) for name in rows[0].metrics}
     worst = {name: np.where(np.isfinite(values), values, np.inf) for name, values in metrics.items()}

@@ -56,7 +56,7 @@ def pairs(config: Config) -> list[Pair]:
 def best_shape(size: Size, tuned: Mapping[Contestant, Tuned]) -> Contestant:
     """The one of the least median in the screening there."""
     contestants = [contestant for contestant in tuned if contestant.size == size]
-    return min(contestants, key=lambda contestant: min(tuned[contestant].screened.values()))
+    return min(contestants, key=lambda contestant: tuned[contestant].chosen_by)
 
 
 def carried(pair: Pair, tuned: Mapping[Contestant, Tuned]) -> tuple[dict[str, Trained], Contestant]:

@@ -1,5 +1,6 @@
 """Tuning at an equal budget: what to run, and what was found. Pure but for `evaluate`."""
 
+import functools
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -177,6 +178,11 @@ class Tuned(NamedTuple):
     screened: Mapping[Setting, float]
     scores: Float[np.ndarray, "replicates"]
 
+    @property
+    def chosen_by(self) -> float:
+        """The median score by which the setting was chosen; +inf where all diverged."""
+        return self.screened[self.setting]
+
     def curve(self, decay: float | None) -> list[tuple[float, float]]:
         """The learning rates tried with a decay, ascending, each with its median score."""
         return sorted(
@@ -215,10 +221,7 @@ def tune(contestant: Contestant, centre: float, budget: RateBudget, evaluate: Ev
       budget: see `RateBudget` and `Budget`.
       evaluate: trials → the score of each, +inf where it diverged.
     """
-
-    def screen(places: Sequence[int]) -> dict[Setting, float]:
-        return _screen(contestant, centre, places, budget, evaluate)
-
+    screen = functools.partial(_screen, contestant, centre, budget, evaluate)
     half = budget.first_rates // 2
     screened = screen([2 * (k - half) for k in range(budget.first_rates)])
     for _ in range(budget.more_rates):
@@ -274,7 +277,7 @@ def next_place(scores: Mapping[int, float]) -> int:
 
 
 def _screen(
-    contestant: Contestant, centre: float, places: Sequence[int], budget: RateBudget, evaluate: Evaluate
+    contestant: Contestant, centre: float, budget: RateBudget, evaluate: Evaluate, places: Sequence[int]
 ) -> dict[Setting, float]:
     settings = {
         setting_at(place, centre, decay): number
