@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from importlib.machinery import PathFinder
 from pathlib import Path
 
-from experiments.studies import COMMANDS, JOBS, QUESTIONS
+from experiments.studies import COMMANDS, JOBS, QUESTIONS, load
 from experiments.study.options.errors import StudyError, choice_problem
 from experiments.study.running.entry import ended, jax_problem
 
@@ -34,14 +34,27 @@ def _run(words: Sequence[str]) -> int:
     if not problem:
         try:
             if name == REPORT:
-                name, options = importlib.import_module("experiments.report").reported(words)
-            return importlib.import_module(f"experiments.{name}").main(options)
+                name, options = _reported(words), list(words)
+            command = load(name) if name in QUESTIONS else importlib.import_module(f"experiments.{name}")
+            return command.main(options)
         except StudyError as error:
             problem = error
         except ModuleNotFoundError as error:
             problem = f"{error}: `steepest doctor` tells what is missing."
     print(f"error: {problem}")
     return 2
+
+
+def _reported(words: Sequence[str]) -> str:
+    """The study that `report FOLDER …` is about."""
+    if len(words) < 2 or words[1].startswith("-"):
+        raise StudyError("report: needs the folder of a finished study.")
+    storage = importlib.import_module("experiments.study.storage.folder")
+    folder = storage.StudyFolder(Path(words[1]))
+    name = storage.read_config(folder).get(storage.STUDY)
+    if name not in (*QUESTIONS, next(iter(JOBS))):
+        raise StudyError(f"{folder.config} names no study of this version, but {name!r}.")
+    return name
 
 
 def _another() -> Path | None:

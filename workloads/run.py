@@ -46,6 +46,11 @@ class Run(NamedTuple):
     losses: Float[Array, "steps"]
     probes: dict[str, PyTree]
 
+    @property
+    def evaluated(self) -> PyTree:
+        """The average of the parameters where there is one, else they themselves."""
+        return self.params if self.average is None else self.average
+
 
 class Stages(NamedTuple):
     """A computation that can be left between two steps and taken up again.

@@ -232,8 +232,8 @@ class _Training:
         return run._replace(params=params, average=average, optimizer_state=state)
 
     def _evaluate(self, run: Run) -> dict[str, Float[Array, ""]]:
-        trained = run.params if run.average is None else run.average
-        return self.workload.evaluate(self.hooks.evaluation_params(run.optimizer_state, trained), self.data)
+        params = self.hooks.evaluation_params(run.optimizer_state, run.evaluated)
+        return self.workload.evaluate(params, self.data)
 
     def _probe(self, run: Run, t: Int[Array, ""], indices: Int[Array, "batch"], gradients: PyTree):
         batch, key = self.workload.batch(self.data, indices), jax.random.fold_in(self.keys.probe, t)

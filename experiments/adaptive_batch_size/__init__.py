@@ -4,13 +4,11 @@ Every optimizer trains with a constant small batch, a constant large one, and tw
 Euclidean noise scale and with that of its own geometry; all on equally many examples.
 """
 
-from experiments.adaptive_batch_size.config import PRESETS, Config
+from experiments.adaptive_batch_size.config import PRESETS
 from experiments.adaptive_batch_size.findings import present
-from experiments.adaptive_batch_size.runs import Results, conclude
+from experiments.adaptive_batch_size.runs import conclude
 from experiments.studies import QUESTIONS
 from experiments.study.study import Study
-
-__all__ = ["STUDY", "Config", "Results", "main"]
 
 STUDY = Study(
     name="adaptive_batch_size",
@@ -26,5 +24,3 @@ STUDY = Study(
         " --confirm-replicates 4 --timing-repeats 2"
     },
 )
-
-main = STUDY.main

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from operator import attrgetter
 from typing import Any, NamedTuple
 
 import jax
@@ -16,11 +15,11 @@ import optim
 import workloads
 from experiments.adaptive_batch_size.config import STRATEGIES, Config, Contestant, contestants
 from experiments.adaptive_batch_size.outcome import Along, Confirmed, Curves, Outcome, Timing, outcomes_of
-from experiments.study.options.metrics import curve_metric
+from experiments.study.options.metrics import curve_columns, curve_metric
 from experiments.study.running.runs import Runner, Runs
 from experiments.study.storage.journal import Journal, Tally
 from experiments.study.training.optimizers import OPTIMIZERS
-from experiments.study.training.programs import Program, Row, trial_runner
+from experiments.study.training.programs import Program, Row, final_metrics
 from experiments.study.training.timing import in_turn
 from experiments.study.training.tuning import CONFIRM, Named, Setting, Tuned, tune
 from schedules.search import Scale, named_key
@@ -100,19 +99,12 @@ def runner(contestant: Contestant, config: Config, runs: Runs) -> Runner:
     """What trains a contestant: all that is recorded of its runs, at the end and along the way."""
     train = partial(recorded_stages, contestant, config, runs.workload)
     program = Program(train, partial(columns, config), contestant.num_steps(config))
-    numbers = attrgetter("numbers")
-    return trial_runner(lambda stage: program, numbers, runs.workload.data, config.seed)
+    return program.runner(runs.workload.data, config.seed)
 
 
 def columns(config: Config, records: Mapping[str, Float[np.ndarray, "runs points"]]) -> dict[str, np.ndarray]:
     """The metrics of recorded runs: at their end, and as "train_loss@SAMPLES" along the way."""
-    metrics = {}
-    for name, values in records.items():
-        metrics |= {
-            curve_metric(name, samples): values[:, k] for k, samples in enumerate(config.curve_samples)
-        }
-        metrics[name] = values[:, -1]
-    return metrics
+    return curve_columns(records, config.curve_samples) | final_metrics(records)
 
 
 def recorded_stages(
@@ -146,9 +138,7 @@ def training(
     contestant's own unless another one is given.
     """
     batch_size = contestant.batch_size(config)
-
-    def base(schedule: optax.Schedule) -> optax.GradientTransformation:
-        return OPTIMIZERS[contestant.optimizer].build(schedule, row["decay"] / row["learning_rate"])
+    base = OPTIMIZERS[contestant.optimizer].chain(row["decay"] / row["learning_rate"])
 
     def growing(schedule: optax.Schedule) -> optax.GradientTransformation:
         return optim.adaptive_batch(

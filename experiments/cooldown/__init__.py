@@ -6,11 +6,9 @@ confirmed with fresh seeds, beside schedules made for one horizon and beside way
 
 from experiments.cooldown.config import Config
 from experiments.cooldown.findings import present
-from experiments.cooldown.runs import Results, conclude
+from experiments.cooldown.runs import conclude
 from experiments.studies import QUESTIONS
 from experiments.study.study import Study
-
-__all__ = ["STUDY", "Config", "Results", "main"]
 
 STUDY = Study(
     name="cooldown",
@@ -25,5 +23,3 @@ STUDY = Study(
         " --confirm-replicates 5 --confidence 0.9"
     },
 )
-
-main = STUDY.main

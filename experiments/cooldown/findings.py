@@ -35,13 +35,14 @@ def present(results: Results) -> Findings:
     config, judged = results.config, claims(results)
     images = drawn(results, figures.horizons, figures.rivals, figures.cooldowns)
     tables = horizon_table(results), contest_table(results), search_table(results), step_table(results)
+    kinds = {"form": results.forms, "length": results.lengths}
     return Findings(
         f"{config.workload_text}, {config.optimizer}, batch {config.batch_size}, horizons of"
         f" {', '.join(map(str, config.horizons))} steps, warm-up of {config.warmup}",
         f"{tally(judged)} {winners_text(results)}",
         [
             Part("", [*tables, *notes(results), *images]),
-            Part("Forms and lengths", [form_table(results), length_table(results)]),
+            Part("Forms and lengths", [change_table(*kind, results) for kind in kinds.items()]),
         ],
         judged,
         facts(config, "workload", "metric", "confidence", scale=scale_of(results).value),
@@ -173,14 +174,25 @@ def step_table(results: Results) -> Table[float]:
     return Table("steps", columns, config.all_lengths, title="Steps of one run for every horizon")
 
 
-def form_table(results: Results) -> Table[str | float]:
-    """A row a form, at its best length: the change from the best cooldown, at each horizon."""
-    return _change_table("forms", "form", results.forms, results)
+def change_table(kind: str, chosen: Chosen, results: Results) -> Table[str | float]:
+    """A row a form, at its best length, or a length, in its best form: the change from the best cooldown, at
+    each horizon."""
+    winners, cell = results.contestants[SEARCHED], change_cell(scale_of(results))
+    behind_best = changes(chosen, winners, results)
 
+    def at_horizon(place: int) -> Column[str | float]:
+        heading = f"{results.config.horizons[place]} steps, {scale_of(results).unit}"
+        return column(heading, shown=lambda name: cell(change=behind_best[name][place]))
 
-def length_table(results: Results) -> Table[str | float]:
-    """A row a length, in its best form, likewise."""
-    return _change_table("lengths", "length", results.lengths, results)
+    columns = (
+        column(kind, shown=str, **{kind: lambda name: name}),
+        *map(at_horizon, range(len(winners))),
+        column(changes=behind_best.__getitem__),
+        column(endings=lambda name: [str(setting.ending) for setting in chosen[name]]),
+    )
+    return Table(
+        f"{kind}s", columns, list(chosen), title=f"By {kind}: change from the best cooldown", places=REPORT
+    )
 
 
 def notes(results: Results) -> list[str]:
@@ -202,20 +214,3 @@ def notes(results: Results) -> list[str]:
         f"Slopes over log horizon, one a seed: {by_branches} from branches, {by_scratch} from scratch.",
         f"{results.tally}",
     ]
-
-
-def _change_table(key: str, kind: str, chosen: Chosen, results: Results) -> Table[str | float]:
-    winners, cell = results.contestants[SEARCHED], change_cell(scale_of(results))
-    behind_best = changes(chosen, winners, results)
-
-    def at_horizon(place: int) -> Column[str | float]:
-        heading = f"{results.config.horizons[place]} steps, {scale_of(results).unit}"
-        return column(heading, shown=lambda name: cell(change=behind_best[name][place]))
-
-    columns = (
-        column(kind, shown=str, **{kind: lambda name: name}),
-        *map(at_horizon, range(len(winners))),
-        column(changes=behind_best.__getitem__),
-        column(endings=lambda name: [str(setting.ending) for setting in chosen[name]]),
-    )
-    return Table(key, columns, list(chosen), title=f"By {kind}: change from the best cooldown", places=REPORT)

@@ -32,7 +32,7 @@ from experiments.study.options.metrics import curve_metric
 from experiments.study.running.runs import Runner, Runs
 from experiments.study.running.sweeping import Departure
 from experiments.study.storage.journal import Tally
-from experiments.study.training.programs import Program, Row, final_metrics, trainer, trial_runner
+from experiments.study.training.programs import Program, Row, final_metrics, trainer
 
 Scores = Float[np.ndarray, "replicates"]
 Training = Callable[[Config, Row], dict[str, Any]]
@@ -186,8 +186,7 @@ def runner(training: Training, config: Config, runs: Runs) -> Runner:
         }
         return final | curve
 
-    program = Program(train, columns, departure=departure)
-    return trial_runner(lambda stage: program, numbers, runs.workload.data, config.seed)
+    return Program(train, columns, departure=departure).runner(runs.workload.data, config.seed, numbers)
 
 
 def training_of(ending: Ending) -> Training:

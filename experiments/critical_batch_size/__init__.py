@@ -6,11 +6,9 @@ laws are fitted to them, and the critical batch size is held against the noise s
 
 from experiments.critical_batch_size.config import Config
 from experiments.critical_batch_size.findings import present
-from experiments.critical_batch_size.runs import Results, conclude
+from experiments.critical_batch_size.runs import conclude
 from experiments.studies import QUESTIONS
 from experiments.study.study import Study
-
-__all__ = ["STUDY", "Config", "Results", "main"]
 
 STUDY = Study(
     name="critical_batch_size",
@@ -26,5 +24,3 @@ STUDY = Study(
         " --noise-points 4 --noise-batch 16 --noise-parts 4"
     },
 )
-
-main = STUDY.main

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from experiments.critical_batch_size.config import Config, Variant
+from experiments.study.options.metrics import recorded_curves
 from experiments.study.statistics.batch_law import ReplicatedFit, replicated_fit
 from experiments.study.statistics.resampled import Resampled, percentile_estimate, rank_correlations
 from experiments.study.training.tuning import Tuned
@@ -96,9 +97,9 @@ class Effect(NamedTuple):
     theory: float | None = None
 
 
-def noise_metric(geometry: str, step: int) -> str:
-    """What a noise scale before such an update is called in the journal."""
-    return f"noise_{geometry}@{step}"
+def noise_metric(geometry: str) -> str:
+    """What a noise scale is called in the journal."""
+    return f"noise_{geometry}"
 
 
 def noise_to_target(
@@ -109,7 +110,7 @@ def noise_to_target(
     The mean along the run, since the steps S = ∫ (1 + 𝓑/b) that an optimal descent needs at batch b give
     S = S_min (1 + mean 𝓑/b) (McCandlish et al., arXiv:1812.06162).
     """
-    values = np.array([[run[noise_metric(geometry, step)] for step in probed] for run in runs])
+    values = recorded_curves(noise_metric(geometry), probed, runs)
     counted = (np.array(probed) < steps[:, None]) & np.isfinite(values)
     totals, counts = np.sum(values, axis=1, where=counted), np.sum(counted, axis=1)
     return np.where(counts > 0, totals / np.maximum(counts, 1), np.nan)

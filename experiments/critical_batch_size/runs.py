@@ -26,6 +26,7 @@ from experiments.critical_batch_size.critical import (
     noise_to_target,
     predictions,
 )
+from experiments.study.options.metrics import curve_columns
 from experiments.study.running.runs import Runner, Runs
 from experiments.study.statistics.curves import first_reached
 from experiments.study.storage.journal import Row, Tally
@@ -37,32 +38,6 @@ from geometry.noise import NOISE_GEOMETRIES
 from optim.routing import BY_NAME
 from workloads import Workload
 from workloads.gradients import part_gradients
-
-
-class FreshNoise(NamedTuple):
-    """Measures noise scales beside a run, from fresh examples and not from its own batches: there may be more
-    of them, and the norm of a small batch's gradient is mostly noise, so that the scale comes out as the
-    batch size.
-
-    Attributes:
-      workload: what is trained.
-      examples: drawn for a measurement.
-      parts: equal ones that they are split in.
-    """
-
-    workload: Workload
-    examples: int
-    parts: int
-
-    def scales(self, params: PyTree, data: PyTree, key: PRNGKeyArray) -> dict[str, Float[Array, ""]]:
-        """The noise scale in each geometry that has one, by its name."""
-        (indices,) = self.workload.indices(key, self.examples, 1)
-        _, gradients = part_gradients(self.workload, self.parts, 1)(params, data, indices, key)
-        moments = Moments.of(gradients, BY_NAME.optional_view)
-        return {
-            geometry.name: moments.estimate(self.examples, geometry).value for geometry in NOISE_GEOMETRIES
-        }
-
 
 STEPS = "steps"  # to the target, as the journal calls them
 
@@ -110,6 +85,20 @@ def conclude(config: Config, runs: Runs) -> Results:
     return Results(config, curves, criticals, effects, predictions(criticals), runs.journal.tally())
 
 
+def fresh_noise(
+    workload: Workload, examples: int, parts: int, params: PyTree, data: PyTree, key: PRNGKeyArray
+) -> dict[str, Float[Array, ""]]:
+    """The noise scale in each geometry that has one, by its name, from so many fresh examples in equal parts.
+
+    Not from a run's own batches: there may be more of them, and the norm of a small batch's gradient is
+    mostly noise, so that the scale comes out as the batch size.
+    """
+    (indices,) = workload.indices(key, examples, 1)
+    _, gradients = part_gradients(workload, parts, 1)(params, data, indices, key)
+    moments = Moments.of(gradients, BY_NAME.optional_view)
+    return {geometry.name: moments.estimate(examples, geometry).value for geometry in NOISE_GEOMETRIES}
+
+
 def runner(optimizer: str, batch_size: int, config: Config, runs: Runs) -> Runner:
     """What trains with an optimizer at a batch size: one compiled program for its variants, rates and stages.
 
@@ -136,12 +125,12 @@ def trained(
 ) -> tuple[dict[str, Float[Array, "evaluations"]], dict[str, Float[Array, "probes"]]]:
     """The metrics along one run, and its noise scales by geometry where `measuring`."""
     computed = workloads.with_compute_dtype(workload, config.precision)
-    noise = FreshNoise(computed, config.noise_batch, config.noise_parts)
+    noise = partial(fresh_noise, computed, config.noise_batch, config.noise_parts)
 
     def probe(params, state, batch, part_gradients, key):
         return jax.lax.cond(
             row["measuring"],
-            lambda: noise.scales(params, data, key),
+            lambda: noise(params, data, key),
             lambda: {geometry.name: jnp.zeros([]) for geometry in NOISE_GEOMETRIES},
         )
 
@@ -172,11 +161,7 @@ def columns(
     metrics, scales = results
     evaluated, probed = config.evaluated_steps(batch_size), config.probed_steps(batch_size)
     steps = [first_reached(curve, evaluated, config.target) for curve in metrics[config.metric]]
-    noise = {
-        noise_metric(name, step): values[:, k]
-        for name, values in scales.items()
-        for k, step in enumerate(probed)
-    }
+    noise = curve_columns({noise_metric(name): values for name, values in scales.items()}, probed)
     return {**final_metrics(metrics), STEPS: np.array(steps), **(noise if stage == CONFIRM else {})}
 
 

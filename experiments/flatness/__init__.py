@@ -4,13 +4,11 @@ The digits, some of their labels flipped, are learnt with each method at equal g
 every learning rate tuned with the same runs; error, curvature and calibration are measured at the end.
 """
 
-from experiments.flatness.config import PRESETS, Config
+from experiments.flatness.config import PRESETS
 from experiments.flatness.findings import present
-from experiments.flatness.runs import Results, conclude
+from experiments.flatness.runs import conclude
 from experiments.studies import QUESTIONS
 from experiments.study.study import Study
-
-__all__ = ["STUDY", "Config", "Results", "main"]
 
 STUDY = Study(
     name="flatness",
@@ -24,5 +22,3 @@ STUDY = Study(
         " --screen-replicates 1 --confirm-replicates 3"
     },
 )
-
-main = STUDY.main

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Annotated, ClassVar, NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -20,7 +20,7 @@ from experiments.study.options.checks import (
     at_most,
     entries,
 )
-from experiments.study.options.config import Group, StudyConfig
+from experiments.study.options.config import StudyConfig
 from experiments.study.options.groups import Scheduled, Trained
 from experiments.study.training.tuning import MoreRates, RateBudget
 from schedules import FAMILIES
@@ -100,9 +100,6 @@ class Contestant(NamedTuple):
 @dataclass(frozen=True)
 class Config(Scheduled, Trained, RateBudget, StudyConfig):
     """What is compared."""
-
-    group: ClassVar[Group] = "what"
-    batch_fields: ClassVar[tuple[str, ...]] = ("batch_size",)
 
     methods: Annotated[tuple[str, ...], OneOf(METHODS), EACH_ONCE] = tuple(METHODS)
     """What to train with; momentum is always added, to compare with."""

@@ -7,11 +7,12 @@ from experiments.flatness.claims import ERROR, change, claims
 from experiments.flatness.config import GRADIENTS, REFERENCE, VIEWS
 from experiments.flatness.digits import CHANCE_ECE, ECE, LARGEST, TRACE
 from experiments.flatness.runs import FIRST_RATE, Outcome, Results
-from experiments.study.showing.cells import percent_cell, rate_text
+from experiments.study.showing.cells import percent_cell
 from experiments.study.showing.claims import tally
 from experiments.study.showing.findings import Findings, Part, drawn, facts
+from experiments.study.showing.standings import median_column, rate_column
 from experiments.study.showing.table import EVERYWHERE, REPORT, Column, Table, column
-from schedules.search import Estimate, median_estimate
+from schedules.search import Estimate
 
 
 def present(results: Results) -> Findings:
@@ -49,12 +50,11 @@ def errors_table(results: Results) -> Table[str]:
     config = results.config
 
     def error(flipped: float) -> Column[str]:
-        def estimate(method: str) -> Estimate:
-            scores = results.best(method, GRADIENTS, flipped).metrics[ERROR]
-            return median_estimate(scores, config.confidence)
-
-        return column(
-            f"test error, %, {flipped:.0%} flipped", percent_cell, **{f"test_error_{flipped:g}": estimate}
+        return median_column(
+            f"test error, %, {flipped:.0%} flipped",
+            config.confidence,
+            percent_cell,
+            **{f"test_error_{flipped:g}": lambda m: results.best(m, GRADIENTS, flipped).metrics[ERROR]},
         )
 
     methods = [outcome.contestant.method for outcome in ranked(results, GRADIENTS, config.flipped[-1])]
@@ -66,12 +66,8 @@ def outcomes_table(results: Results, view: str, flipped: float) -> Table[Outcome
     """A row a method, the least test error first."""
     confidence, reference = results.config.confidence, results.best(REFERENCE, view, flipped)
 
-    def estimate(heading: str, metric: str, places=EVERYWHERE) -> Column[Outcome]:
-        return column(
-            heading,
-            places=places,
-            **{metric: lambda outcome: median_estimate(outcome.metrics[metric], confidence)},
-        )
+    def estimate(heading: str, metric: str, places=EVERYWHERE, cell=None) -> Column[Outcome]:
+        return median_column(heading, confidence, cell, places, **{metric: lambda o: o.metrics[metric]})
 
     def against(outcome: Outcome) -> Estimate | None:
         return None if outcome is reference else change(ERROR, outcome, reference, confidence)
@@ -82,17 +78,8 @@ def outcomes_table(results: Results, view: str, flipped: float) -> Table[Outcome
     columns = (
         column("method", method=lambda outcome: outcome.contestant.title),
         column("steps", steps=lambda outcome: outcome.contestant.steps, places=REPORT),
-        column(
-            "LR",
-            rate_text,
-            learning_rate=lambda outcome: outcome.setting.learning_rate,
-            learning_rate_bracketed=lambda outcome: outcome.bracketed,
-        ),
-        column(
-            "test error, %",
-            percent_cell,
-            test_error=lambda outcome: median_estimate(outcome.metrics[ERROR], confidence),
-        ),
+        rate_column(lambda outcome: outcome),
+        estimate("test error, %", ERROR, cell=percent_cell),
         column(f"difference from {REFERENCE}", difference=against),
         estimate("largest eigenvalue", LARGEST),
         estimate("trace", TRACE, REPORT),

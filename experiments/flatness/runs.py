@@ -18,10 +18,9 @@ from experiments.flatness.digits import LARGEST, TRACE, curvature, draw_split, n
 from experiments.study.running.evaluation import Evaluate
 from experiments.study.running.runs import Runner, Runs
 from experiments.study.running.sweeping import Departure
-from experiments.study.storage.journal import Tally
 from experiments.study.training.optimizers import OPTIMIZERS
-from experiments.study.training.programs import Program, trainer, trial_runner
-from experiments.study.training.tuning import CONFIRM, Setting, Trial, confirmed, tune
+from experiments.study.training.programs import Program, trainer
+from experiments.study.training.tuning import CONFIRM, Outcomes, Setting, Trial, confirmed, tune
 from schedules.search import named_key
 
 SCORE = "validation_error"
@@ -49,18 +48,8 @@ class Outcome(NamedTuple):
     metrics: Mapping[str, Float[np.ndarray, "replicates"]]
 
 
-class Results(NamedTuple):
-    """A finished study.
-
-    Attributes:
-      config: what was compared.
-      outcomes: of all contestants, by contestant.
-      tally: how many runs there were.
-    """
-
-    config: Config
-    outcomes: Mapping[Contestant, Outcome]
-    tally: Tally
+class Results(Outcomes[Config, Contestant, Outcome]):
+    """A finished study; see `Outcomes`."""
 
     def by_radius(self, method: str, view: str, flipped: float) -> list[Outcome]:
         """A method's outcomes in a comparison, one a radius, ascending."""
@@ -90,10 +79,9 @@ def outcome(contestant: Contestant, config: Config, evaluate: Evaluate, runs: Ru
         confirmed(contestant, setting, config, evaluate)
     else:
         tuned = tune(contestant, centre, config, evaluate)
-        setting, bracketed, screened = tuned.setting, tuned.bracketed, min(tuned.screened.values())
-    rows = sorted(runs.journal.group(CONFIRM, contestant.name), key=lambda row: row.replicate)
-    names = rows[0].metrics
-    metrics = {name: np.array([row.metrics[name] for row in rows]) for name in names}
+        setting, bracketed, screened = tuned.setting, tuned.bracketed, tuned.chosen_by
+    rows = runs.journal.group(CONFIRM, contestant.name)
+    metrics = {name: np.array([row.metrics[name] for row in rows]) for name in rows[0].metrics}
     worst = {name: np.where(np.isfinite(values), values, np.inf) for name, values in metrics.items()}
     return Outcome(contestant, setting, bracketed, screened, worst)
 
@@ -110,7 +98,7 @@ def runner(method: str, config: Config) -> Runner:
 
     program = Program(partial(trained, method, config), dict, departure=departure)
     data = workloads.load("digits").data
-    return trial_runner(lambda stage: program, numbers, data, config.seed)
+    return program.runner(data, config.seed, numbers)
 
 
 def trained(method: str, config: Config, row: Mapping[str, Array], data: Any) -> workloads.Stages:
@@ -131,10 +119,9 @@ def trained(method: str, config: Config, row: Mapping[str, Array], data: Any) ->
 
     def metrics(run: workloads.Run) -> dict[str, Float[Array, ""]]:
         run = stages.finish(run)
-        params = run.params if run.average is None else run.average
         curved = jax.lax.cond(
             row["measured"],
-            lambda: curvature(workload, params, split, named_key(key, "curvature")),
+            lambda: curvature(workload, run.evaluated, split, named_key(key, "curvature")),
             lambda: dict.fromkeys((LARGEST, TRACE), jnp.float32(jnp.nan)),
         )
         own = {RATE: optax.tree_utils.tree_get(run.optimizer_state, "eta")} if method in FORMS else {}

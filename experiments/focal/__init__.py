@@ -7,11 +7,9 @@ whose colour tells less and less of the label.
 
 from experiments.focal.config import Config
 from experiments.focal.findings import present
-from experiments.focal.runs import Results, conclude
+from experiments.focal.runs import conclude
 from experiments.studies import QUESTIONS
 from experiments.study.study import Study
-
-__all__ = ["STUDY", "Config", "Results", "main"]
 
 STUDY = Study(
     name="focal",
@@ -24,5 +22,3 @@ STUDY = Study(
         " --first-rates 3 --more-rates 0 --confirm-replicates 6 --probes 2"
     },
 )
-
-main = STUDY.main

@@ -8,8 +8,7 @@ from jaxtyping import Float
 from experiments.focal.config import CROSS_ENTROPY, ERM, Focal, Invariant
 from experiments.focal.runs import SHARPNESS, Contestant, Results
 from experiments.study.showing.claims import Claim, above, below
-from experiments.study.statistics.clusters import cluster_resamples
-from experiments.study.statistics.resampled import Correlations, correlations
+from experiments.study.statistics.resampled import Correlations, cluster_resamples, correlations
 from experiments.study.training.cross_validation import of_condition
 from experiments.study.training.tasks import DIGITS
 from schedules.search import median_difference
@@ -48,12 +47,12 @@ def worst_ece(contestant: Invariant, results: Results) -> Float[np.ndarray, "rep
 
 def chosen(results: Results) -> dict[str, Invariant]:
     """By method, the weight of the least validation loss."""
-    best: dict[str, Invariant] = {}
-    for contestant in results.config.invariant:
-        rival = best.get(contestant.method)
-        if rival is None or _screened(contestant, results) < _screened(rival, results):
-            best[contestant.method] = contestant
-    return best
+
+    def best(method: str) -> Invariant:
+        tried = [contestant for contestant in results.config.invariant if contestant.method == method]
+        return min(tried, key=lambda contestant: results.outcomes[contestant].tuned.chosen_by)
+
+    return {contestant.method: best(contestant.method) for contestant in results.config.invariant}
 
 
 def sharpness_ranks(results: Results) -> Mapping[str, Correlations]:
@@ -127,8 +126,3 @@ def _consistency_claims(results: Results) -> Iterator[Claim]:
         if method != CONSISTENT:
             effect = median_difference(own, worst_ece(contestant, results), results.config.confidence)
             yield Claim(f"worst ECE by {CONSISTENT} from another's", contestant.name, effect, below(0))
-
-
-def _screened(contestant: Contestant, results: Results) -> float:
-    tuned = results.outcomes[contestant].tuned
-    return tuned.screened[tuned.setting]

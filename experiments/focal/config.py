@@ -1,15 +1,14 @@
 """Which losses are descended on: the focal loss at several γ, and losses over environments."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, NamedTuple
+from typing import Annotated, NamedTuple
 
 from experiments.focal.objectives import PENALISED
 from experiments.study.options.checks import (
     ASCENDING,
     EACH_ONCE,
     Between,
-    Check,
     Count,
     NotNegative,
     OneOf,
@@ -19,9 +18,9 @@ from experiments.study.options.checks import (
     at_most,
     entries,
 )
-from experiments.study.options.config import Group, StudyConfig
+from experiments.study.options.config import StudyConfig
 from experiments.study.options.groups import Scheduled, Trained
-from experiments.study.training.cross_validation import FOLDS
+from experiments.study.training.cross_validation import FOLDS, CrossValidated
 from experiments.study.training.tasks import DIGITS, Task, coloured_task
 from experiments.study.training.tuning import MoreRates, RateBudget
 
@@ -60,12 +59,8 @@ class Invariant(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Config(Scheduled, Trained, RateBudget, StudyConfig):
+class Config(Scheduled, Trained, CrossValidated, RateBudget, StudyConfig):
     """What is compared."""
-
-    group: ClassVar[Group] = "what"
-    batch_fields: ClassVar[tuple[str, ...]] = ("batch_size",)
-    metric: ClassVar[str] = "validation_loss"  # that decides
 
     gammas: Annotated[tuple[NotNegative, ...], entries(1), ASCENDING] = (0.5, 1.0, 2.0, 3.0, 5.0)
     """γ of the focal loss; 0, the cross-entropy, is always added, to compare with."""
@@ -87,17 +82,6 @@ class Config(Scheduled, Trained, RateBudget, StudyConfig):
     screen_replicates: Count = FOLDS
     confirm_replicates: Count = 12
 
-    def joint_problems(self) -> Iterator[str]:
-        yield from super().joint_problems()
-        whole = Check(f"a multiple of the {FOLDS} folds", lambda count: count % FOLDS == 0)
-        for name in ("screen_replicates", "confirm_replicates"):
-            if self.sound(name):
-                yield from whole.problems(name, getattr(self, name))
-
-    @property
-    def run_examples(self) -> int:
-        return self.batch_size * self.num_steps
-
     @property
     def focal(self) -> tuple[Focal, ...]:
         """With every γ, 0 included."""
@@ -114,9 +98,8 @@ class Config(Scheduled, Trained, RateBudget, StudyConfig):
         return Invariant(ERM, 0.0), *tried
 
     @property
-    def planned_runs(self) -> int:
-        contestants = len(self.focal) + len(self.invariant)
-        return contestants * (self.tuning_runs + self.confirm_replicates)
+    def contestants(self) -> tuple[Focal | Invariant, ...]:
+        return *self.focal, *self.invariant
 
     @property
     def coloured(self) -> Task:

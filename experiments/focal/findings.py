@@ -11,34 +11,23 @@ from experiments.focal.objectives import BOTTLENECK
 from experiments.focal.runs import SHARPNESS, Contestant, Results
 from experiments.study.showing.claims import tally
 from experiments.study.showing.findings import Findings, Part, drawn, facts
-from experiments.study.showing.standings import rate_column
+from experiments.study.showing.standings import median_column, rate_column
 from experiments.study.showing.table import Column, Table, column
 from experiments.study.training.cross_validation import of_condition
 from experiments.study.training.tasks import DIGITS, IN_DISTRIBUTION, SHIFTED
-from schedules.search import Estimate, median_estimate
+from schedules.search import Estimate
 
 
 def present(results: Results) -> Findings:
     """Both tables, and what became of the claims."""
     config, judged = results.config, claims(results)
+    tables = focal_table(results), sharpness_table(results), error_table(results), calibration_table(results)
     images = drawn(results, figures.focal, figures.environments)
     return Findings(
         f"All 1,797 digits in three folds; a hidden layer of {config.hidden} units, Adam, batch"
         f" {config.batch_size}, {config.num_steps} steps, {config.schedule} schedule.",
         tally(judged),
-        [
-            Part(
-                "",
-                [
-                    focal_table(results),
-                    sharpness_table(results),
-                    error_table(results),
-                    calibration_table(results),
-                    *notes(results),
-                    *images,
-                ],
-            )
-        ],
+        [Part("", [*tables, *notes(results), *images])],
         judged,
         facts(config, "metric", "confidence"),
     )
@@ -59,12 +48,10 @@ def focal_table(results: Results) -> Table[Focal]:
 
 def sharpness_table(results: Results) -> Table[Focal]:
     """A row a γ: the sharpness of its loss, and of the cross-entropy."""
+    confidence = results.config.confidence
 
     def sharpness(name: str) -> Column[Focal]:
-        def value(contestant: Focal) -> Estimate:
-            return median_estimate(results.outcomes[contestant].metrics[name], results.config.confidence)
-
-        return column(name, **{name: value})
+        return median_column(name, confidence, **{name: lambda c: results.outcomes[c].metrics[name]})
 
     columns = column("γ", gamma=lambda contestant: contestant.gamma), *map(sharpness, SHARPNESS)
     return Table("sharpness", columns, results.config.focal, title="The focal loss: sharpness")
@@ -80,14 +67,14 @@ def error_table(results: Results) -> Table[Invariant]:
 
 def calibration_table(results: Results) -> Table[Invariant]:
     """The same rows: the calibration in each environment, and in the worst."""
-
-    def worst(contestant: Invariant) -> Estimate:
-        return median_estimate(worst_ece(contestant, results), results.config.confidence)
-
     calibrations = [
         _ece(condition, condition, (condition,), results) for condition in results.config.coloured.conditions
     ]
-    columns = *_name(results), *calibrations, column("worst ECE", worst_ece=worst)
+    columns = (
+        *_name(results),
+        *calibrations,
+        median_column("worst ECE", results.config.confidence, worst_ece=lambda c: worst_ece(c, results)),
+    )
     title = "Losses over environments: ECE (chance) by the share of flipped colours"
     return Table("calibration", columns, results.config.invariant, title=title)
 

@@ -13,12 +13,11 @@ from experiments.focal.config import CENTRE, Config, Focal, Invariant
 from experiments.focal.objectives import beside_weights, focal_mean, invariant_workload
 from experiments.study.running.evaluation import Evaluate
 from experiments.study.running.runs import Runner, Runs
-from experiments.study.statistics.clusters import ClusteredShares
-from experiments.study.storage.journal import Tally
-from experiments.study.training.cross_validation import FOLDS, Split, classifier, columns, split
+from experiments.study.statistics.fractions import ClusteredShares
+from experiments.study.training.cross_validation import FOLDS, Split, classifier, columns
 from experiments.study.training.programs import Program, Row, trainer, trial_runner
-from experiments.study.training.tasks import DIGITS, Task, task_errors
-from experiments.study.training.tuning import CONFIRM, Trial, Tuned, tune
+from experiments.study.training.tasks import DIGITS, own_split, task_errors
+from experiments.study.training.tuning import CONFIRM, Outcomes, Trial, Tuned, tune
 from schedules.search import named_key
 from workloads import Run, Workload
 from workloads.datasets.all_digits import Copies
@@ -44,18 +43,7 @@ class Outcome(NamedTuple):
     metrics: Mapping[str, Float[np.ndarray, "replicates"]]
 
 
-class Results(NamedTuple):
-    """A finished study.
-
-    Attributes:
-      config: what was compared.
-      outcomes: of all losses.
-      tally: how many runs there were.
-    """
-
-    config: Config
-    outcomes: Mapping[Contestant, Outcome]
-    tally: Tally
+Results = Outcomes[Config, Contestant, Outcome]
 
 
 def conclude(config: Config, runs: Runs) -> Results:
@@ -66,10 +54,9 @@ def conclude(config: Config, runs: Runs) -> Results:
         return runs.evaluator(functools.partial(runner, method, config), config.metric, config.chunk_runs)
 
     outcomes = {}
-    for contestant in (*config.focal, *config.invariant):
+    for contestant in config.contestants:
         tuned = tune(contestant, CENTRE, config, evaluator(getattr(contestant, "method", None)))
-        rows = sorted(runs.journal.group(CONFIRM, contestant.name), key=lambda row: row.identity[-1])
-        confirmed = [row.metrics for row in rows]
+        confirmed = [row.metrics for row in runs.journal.group(CONFIRM, contestant.name)]
         outcomes[contestant] = Outcome(
             tuned,
             task_errors(confirmed, config.task(contestant)),
@@ -100,9 +87,9 @@ def focal_program(config: Config) -> Program:
     model = MLP(DIGITS.classes, (config.hidden,))
 
     def train(row, data):
-        seen = own_split(row, data, DIGITS, config)
+        seen = own_split(row, data, DIGITS, config.validation_size)
         run = trained(classifier(seen, model, focal_mean(row["gamma"])), seen, optax.adam, row, config)
-        return run.metrics, run.params if run.average is None else run.average
+        return run.metrics, run.evaluated
 
     return Program(train, lambda results: columns(results[0], DIGITS.conditions))
 
@@ -113,7 +100,8 @@ def measured_sharpness(config: Config) -> Callable[[Row, PyTree, Copies], PyTree
 
     def measure(row, results, data):
         metrics, params = results
-        seen, key = own_split(row, data, DIGITS, config), named_key(row["key"], "sharpness")
+        seen = own_split(row, data, DIGITS, config.validation_size)
+        key = named_key(row["key"], "sharpness")
 
         def found(objective: Objective) -> list[Float[Array, "1"]]:
             hessian = geometry.hessian_product(
@@ -135,17 +123,11 @@ def invariant_program(method: str, config: Config) -> Program:
     optimizer = beside_weights(optax.adam) if method == "group_dro" else optax.adam
 
     def train(row, data):
-        seen = own_split(row, data, task, config)
+        seen = own_split(row, data, task, config.validation_size)
         workload = invariant_workload(method, row["weight"], seen, model)
         return trained(workload, seen, optimizer, row, config).metrics
 
     return Program(train, functools.partial(columns, conditions=task.conditions))
-
-
-def own_split(row: Row, data: Copies, task: Task, config: Config) -> Split:
-    """What the run of a row sees."""
-    key = named_key(row["key"], "chance")
-    return split(data, row["fold"], len(task.trained), config.validation_size, key)
 
 
 def trained(workload: Workload, seen: Split, optimizer: Optimizer, row: Row, config: Config) -> Run:

@@ -6,11 +6,9 @@ tried says how much better a method looks that is tried in more settings than th
 
 from experiments.games.config import Config
 from experiments.games.findings import present
-from experiments.games.runs import Results, conclude
+from experiments.games.runs import conclude
 from experiments.studies import QUESTIONS
 from experiments.study.study import Study
-
-__all__ = ["STUDY", "Config", "Results", "main"]
 
 STUDY = Study(
     name="games",
@@ -23,5 +21,3 @@ STUDY = Study(
         " --more-rates 1 --confirm-replicates 6"
     },
 )
-
-main = STUDY.main

@@ -68,7 +68,7 @@ def rankings(results: Results) -> Table[Placed]:
         column("distance, interval", distance=lambda row: row.standing.score),
         *change_columns((REFERENCE,), Scale.RELATIVE, lambda row: row.standing),
         column("modes", modes=modes),
-        column("chosen by", chosen_by=lambda row: screened(row.standing)),
+        column("chosen by", chosen_by=lambda row: row.standing.winner.chosen_by),
         column("diverged", diverged=lambda row: row.standing.diverged),
         column(ties_with_best=lambda row: row.standing.ties_with_best),
     )
@@ -115,11 +115,6 @@ def gain(game: str, results: Results) -> Gain:
     return selection_gain([*results.screened[game].values()], results.config, results.config.confidence)
 
 
-def screened(standing: Standing) -> float:
-    """The score by which its setting was chosen."""
-    return standing.winner.screened[standing.winner.setting]
-
-
 def claims(results: Results) -> list[Claim]:
     """Those of conjugate gradients, of methods that look ahead, and of what selection explains."""
     return [claim for game in results.standings for claim in _claims(game, results)]
@@ -136,7 +131,7 @@ def _claims(game: str, results: Results) -> Iterator[Claim]:
         return median_change(scores, others, results.config.confidence, Scale.RELATIVE)
 
     def chosen(methods: Sequence[str]) -> str:
-        return min(methods, key=lambda method: screened(by_method[method]))
+        return min(methods, key=lambda method: by_method[method].winner.chosen_by)
 
     for method in (*rules, *filter(by_method.__contains__, LOOKING_AHEAD)):
         yield Claim(from_reference, method, change(method, REFERENCE), below(0))

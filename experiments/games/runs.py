@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from functools import partial
-from operator import attrgetter
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -14,7 +13,7 @@ from experiments.games.methods import METHODS
 from experiments.games.selection import Scores
 from experiments.study.running.runs import Runner, Runs
 from experiments.study.storage.journal import Journal, Tally
-from experiments.study.training.programs import Program, trial_runner
+from experiments.study.training.programs import Program
 from experiments.study.training.tuning import CONFIRM, SCREEN, Named, Tuned, tune
 from schedules.search import Scale, Standing, standings
 from workloads import play
@@ -81,5 +80,4 @@ def runner(game: str, method: str, config: Config) -> Runner:
         turns = "simultaneous" if chosen.together else config.turns
         return play(played, chosen.build, rates, row["key"], turns=turns)
 
-    program = Program(train, lambda metrics: metrics)
-    return trial_runner(lambda stage: program, attrgetter("numbers"), (), config.seed, VECTORIZE)
+    return Program(train, columns=dict).runner((), config.seed, vectorize=VECTORIZE)

@@ -9,11 +9,9 @@ training loss; see `experiments.generalization.all_measures`.
 from experiments.generalization.all_measures.config import AllMeasures
 from experiments.generalization.config import Config
 from experiments.generalization.findings import present
-from experiments.generalization.runs import Results, conclude
+from experiments.generalization.runs import conclude
 from experiments.studies import QUESTIONS
 from experiments.study.study import Study
-
-__all__ = ["STUDY", "AllMeasures", "Config", "Results", "main"]
 
 STUDY = Study(
     name="generalization",
@@ -30,5 +28,3 @@ STUDY = Study(
         " --families margins confidence",
     },
 )
-
-main = STUDY.main

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Annotated, ClassVar, NamedTuple
+from typing import Annotated, NamedTuple
 
 from jaxtyping import PRNGKeyArray
 
@@ -18,7 +18,7 @@ from experiments.study.options.checks import (
     at_most,
     entries,
 )
-from experiments.study.options.config import Group, StudyConfig
+from experiments.study.options.config import StudyConfig
 from experiments.study.options.groups import Stepped, Trained
 from experiments.study.options.metrics import curve_metric
 from experiments.study.storage.journal import Identity, label
@@ -39,9 +39,6 @@ Steps = Annotated[Count, Check(f"a multiple of {RUNGS[0]}", lambda num_steps: nu
 @dataclass(frozen=True)
 class Config(Stepped, Trained, StudyConfig):
     """What is studied."""
-
-    group: ClassVar[Group] = "what"
-    batch_fields: ClassVar[tuple[str, ...]] = ("batch_size",)
 
     widths: Annotated[tuple[Count, ...], entries(1), EACH_ONCE] = (4, 8, 16)
     """Hidden units of the networks."""

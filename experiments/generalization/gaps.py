@@ -9,8 +9,7 @@ from jaxtyping import Float, Int
 from experiments.generalization.config import MEASURE, Config, candidates, trials
 from experiments.generalization.measures import CHEAP, DENSE, num_parameters
 from experiments.study.options.metrics import curve_metric
-from experiments.study.statistics.clusters import cluster_resamples
-from experiments.study.statistics.resampled import Correlations, correlations
+from experiments.study.statistics.resampled import Correlations, cluster_resamples, correlations
 from experiments.study.storage.journal import Identity
 
 CRITERIA = tuple(f"{name} / n" for name in (*DENSE, *CHEAP))

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
@@ -29,14 +30,13 @@ class Split(NamedTuple):
     label_noise: Float[Array, "train classes"]
 
 
-def coarse(data: ImageData) -> ImageData:
-    """The images at half their resolution: networks small enough for the exact criterion."""
-
-    def pooled(images):
-        count, height, width, channels = images.shape
-        return jnp.mean(images.reshape(count, height // 2, 2, width // 2, 2, channels), axis=(2, 4))
-
-    return data._replace(train_images=pooled(data.train_images), test_images=pooled(data.test_images))
+def coarse(
+    images: Float[Array | np.ndarray, "*counts height width channels"],
+) -> Float[Array | np.ndarray, "*counts rows columns channels"]:
+    """Images at half their resolution, the mean of 2×2 pixels: for networks small enough for all that is
+    measured."""
+    *counts, height, width, channels = images.shape
+    return images.reshape(*counts, height // 2, 2, width // 2, 2, channels).mean(axis=(-4, -2))
 
 
 def draw_split(
@@ -60,11 +60,6 @@ def draw_split(
         data.test_labels,
         jax.random.gumbel(noise_key, (largest, NUM_CLASSES))[places],
     )
-
-
-def hidden_layer(width: int) -> MLP:
-    """The network of the study."""
-    return MLP(num_classes=NUM_CLASSES, hidden=(width,))
 
 
 def num_parameters(width: int) -> int:

@@ -13,13 +13,14 @@ from experiments.generalization.all_measures.config import AllMeasures
 from experiments.generalization.config import FRESH, HALVE, MEASURE, Config, Trial, trials
 from experiments.generalization.gaps import Gaps, Rankings, measured_gaps, rankings
 from experiments.generalization.halving import BASELINES, replay
-from experiments.generalization.measures import coarse, dense_criteria, draw_split, hidden_layer, network
+from experiments.generalization.measures import NUM_CLASSES, coarse, dense_criteria, draw_split, network
 from experiments.study.options.metrics import curve_metric
 from experiments.study.running.runs import Runner, Runs
 from experiments.study.storage.journal import Tally
 from experiments.study.training.optimizers import OPTIMIZERS
 from experiments.study.training.programs import Program, trainer, trial_runner
 from schedules.search import Standing, named_key, standings
+from workloads.images import MLP
 
 
 class Results(NamedTuple):
@@ -60,7 +61,8 @@ def conclude(config: Config | AllMeasures, runs: Runs) -> Results | all_measures
 
 def runner(width: int, optimizer: str, config: Config) -> Runner:
     """What trains networks of that width with that optimizer."""
-    data = coarse(workloads.load("digits").data)
+    data = workloads.load("digits").data
+    data = data._replace(train_images=coarse(data.train_images), test_images=coarse(data.test_images))
     return trial_runner(lambda stage: program(stage, width, optimizer, config), numbers, data, config.seed)
 
 
@@ -72,7 +74,7 @@ def numbers(trial: Trial) -> dict[str, float]:
 def program(stage: str, width: int, optimizer: str, config: Config) -> Program:
     """Runs with all measurements at the rungs; where they are to be ranked, with the criteria that need dense
     curvature at their end."""
-    model = hidden_layer(width)
+    model = MLP(NUM_CLASSES, (width,))
 
     def train(row, data):
         key, sizes = named_key(row["key"], "split"), (config.largest_size, config.validation_size)
@@ -81,14 +83,13 @@ def program(stage: str, width: int, optimizer: str, config: Config) -> Program:
             config,
             network(model, split, config.damping),
             split,
-            lambda schedule: OPTIMIZERS[optimizer].build(schedule, 0.0),
+            OPTIMIZERS[optimizer].chain(0.0),
             jnp.full(config.num_steps, row["learning_rate"]),
             named_key(row["key"], "run"),
             batch_size=config.batch_size,
             evaluate_at=config.rungs,
         ).whole(config.num_steps)
-        params = run.params if run.average is None else run.average
-        dense = dense_criteria(model, params, split, config.damping) if stage == MEASURE else {}
+        dense = dense_criteria(model, run.evaluated, split, config.damping) if stage == MEASURE else {}
         at_end = {curve_metric(name, config.num_steps): value for name, value in dense.items()}
         return at_end | {
             curve_metric(name, step): values[rung]

@@ -6,11 +6,9 @@ not generalise, under several optimizers, each at the learning rate at which it 
 
 from experiments.grokking.config import Config
 from experiments.grokking.findings import present
-from experiments.grokking.runs import Results, conclude
+from experiments.grokking.runs import conclude
 from experiments.studies import QUESTIONS
 from experiments.study.study import Study
-
-__all__ = ["STUDY", "Config", "Results", "main"]
 
 STUDY = Study(
     name="grokking",
@@ -24,5 +22,3 @@ STUDY = Study(
         " --curve-points 6 --first-rates 3 --more-rates 1 --screen-replicates 1 --confirm-replicates 6"
     },
 )
-
-main = STUDY.main

@@ -16,7 +16,7 @@ from experiments.study.options.checks import (
     entries,
 )
 from experiments.study.options.config import StudyConfig
-from experiments.study.options.metrics import evaluation_steps
+from experiments.study.options.groups import Curved
 from experiments.study.training.tuning import FirstRates, MoreRates, RateBudget
 from workloads.modular_addition import LARGEST_MODULUS, LARGEST_WIDTH
 
@@ -69,7 +69,7 @@ class Contestant(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Config(RateBudget, StudyConfig):
+class Config(Curved, RateBudget, StudyConfig):
     """What is compared."""
 
     modulus: Annotated[int, at_least(2), at_most(LARGEST_MODULUS)] = 47
@@ -95,8 +95,6 @@ class Config(RateBudget, StudyConfig):
 
     def joint_problems(self) -> Iterator[str]:
         yield from super().joint_problems()
-        if self.sound("num_steps", "curve_points") and self.curve_points > self.num_steps:
-            yield f"curve_points: must be at most num_steps={self.num_steps}, got {self.curve_points}."
         if self.sound("modulus", "train_share") and self.train_pairs < 1:
             yield f"train_share: must leave a pair of modulus={self.modulus}, got {self.train_share}."
 
@@ -119,14 +117,5 @@ class Config(RateBudget, StudyConfig):
         )
 
     @property
-    def curve_steps(self) -> list[int]:
-        """After how many updates a run is evaluated."""
-        return evaluation_steps(self.num_steps, self.curve_points)
-
-    @property
     def run_examples(self) -> int:
         return self.train_pairs * self.num_steps
-
-    @property
-    def planned_runs(self) -> int:
-        return len(self.contestants) * (self.tuning_runs + self.confirm_replicates)

@@ -18,10 +18,10 @@ from experiments.grokking.config import (
 from experiments.grokking.runs import Outcome, Results
 from experiments.study.showing.claims import Claim, above, below, tally
 from experiments.study.showing.findings import Findings, Part, drawn, facts
-from experiments.study.showing.standings import naming_notes, rate_column
+from experiments.study.showing.standings import median_column, naming_notes, rate_column
 from experiments.study.showing.table import Column, Table, column
 from experiments.study.statistics.fractions import fraction_estimate
-from schedules.search import Estimate, median_difference, median_estimate
+from schedules.search import Estimate, median_difference
 
 Delays = Float[np.ndarray, "replicates"]
 
@@ -57,17 +57,12 @@ def contestants(results: Results) -> Table[Outcome]:
     outcomes = sorted(results.outcomes.values(), key=lambda outcome: np.median(outcome.tuned.scores))
 
     def steps(heading: str, **values) -> Column[Outcome]:
-        ((name, value),) = values.items()
-
-        def estimate(outcome: Outcome) -> Estimate:
-            return median_estimate(value(outcome), config.confidence)
-
-        return column(
-            heading, lambda **found: steps_text(*found.values(), config.num_steps), **{name: estimate}
+        return median_column(
+            heading,
+            config.confidence,
+            lambda **found: steps_text(*found.values(), config.num_steps),
+            **values,
         )
-
-    def test_error(outcome: Outcome) -> Estimate:
-        return median_estimate(outcome.errors["test_error"][:, -1], config.confidence)
 
     columns = (
         column("optimizer", optimizer=lambda outcome: outcome.contestant.optimizer),
@@ -81,7 +76,9 @@ def contestants(results: Results) -> Table[Outcome]:
             lambda seeds_generalised: f"{seeds_generalised} of {config.confirm_replicates}",
             seeds_generalised=lambda outcome: int(np.sum(np.isfinite(outcome.generalised))),
         ),
-        column("test error at the end", test_error=test_error),
+        median_column(
+            "test error at the end", config.confidence, test_error=lambda o: o.errors["test_error"][:, -1]
+        ),
     )
     return Table("contestants", columns, outcomes)
 

@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Mapping, Sequence
-from operator import attrgetter
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -13,14 +12,14 @@ from jaxtyping import Float
 import optim
 import workloads
 from experiments.grokking.config import CENTRES, REMEDIES, Config, Contestant, Remedy
-from experiments.study.options.metrics import curve_metric
+from experiments.study.options.metrics import curve_columns, recorded_curves
 from experiments.study.running.evaluation import Evaluate
 from experiments.study.running.runs import Runner, Runs
 from experiments.study.statistics.curves import first_reached
-from experiments.study.storage.journal import Row, Tally
+from experiments.study.storage.journal import Row
 from experiments.study.training.optimizers import OPTIMIZERS
-from experiments.study.training.programs import Program, final_metrics, trial_runner
-from experiments.study.training.tuning import CONFIRM, Tuned, tune
+from experiments.study.training.programs import Program, final_metrics
+from experiments.study.training.tuning import CONFIRM, Outcomes, Tuned, tune
 
 ERRORS = ("train_error", "test_error")
 REACHED = 0.01  # the error of what fits, on training pairs, and generalises, on others
@@ -52,18 +51,7 @@ class Outcome(NamedTuple):
         return np.where(np.isnan(delays), np.inf, delays)
 
 
-class Results(NamedTuple):
-    """A finished study.
-
-    Attributes:
-      config: what was compared.
-      outcomes: by optimizer and remedy.
-      tally: how many runs there were.
-    """
-
-    config: Config
-    outcomes: Mapping[tuple[str, str], Outcome]
-    tally: Tally
+Results = Outcomes[Config, tuple[str, str], Outcome]  # by optimizer and remedy
 
 
 def conclude(config: Config, runs: Runs) -> Results:
@@ -79,23 +67,21 @@ def conclude(config: Config, runs: Runs) -> Results:
         # a decay is a number of a row, so that the same program serves with it and without
         evaluate = evaluator(contestant.optimizer, REMEDIES[contestant.remedy]._replace(decays=False))
         tuned = tune(contestant, CENTRES[contestant.optimizer], config, evaluate)
-        rows = sorted(runs.journal.group(CONFIRM, contestant.name), key=lambda row: row.replicate)
+        rows = runs.journal.group(CONFIRM, contestant.name)
         outcomes[contestant.optimizer, contestant.remedy] = outcome(contestant, tuned, rows, config)
     return Results(config, outcomes, runs.journal.tally())
 
 
 def outcome(contestant: Contestant, tuned: Tuned, rows: Sequence[Row], config: Config) -> Outcome:
     """What the journal holds of the confirming runs."""
+    runs = [row.metrics for row in rows]
 
-    def values(name: str) -> Float[np.ndarray, "replicates"]:
-        found = np.array([row.metrics[name] for row in rows])
-        return np.where(np.isfinite(found), found, np.inf)
+    def finite(values: Float[np.ndarray, "replicates *points"]) -> Float[np.ndarray, "replicates *points"]:
+        return np.where(np.isfinite(values), values, np.inf)
 
-    errors = {
-        name: np.stack([values(curve_metric(name, step)) for step in config.curve_steps], axis=1)
-        for name in ERRORS
-    }
-    return Outcome(contestant, tuned, values(FITTED), values(GENERALISED), errors)
+    steps = (finite(np.array([metrics[name] for metrics in runs])) for name in (FITTED, GENERALISED))
+    errors = {name: finite(recorded_curves(name, config.curve_steps, runs)) for name in ERRORS}
+    return Outcome(contestant, tuned, *steps, errors)
 
 
 def runner(optimizer: str, remedy: Remedy, config: Config) -> Runner:
@@ -125,8 +111,7 @@ def runner(optimizer: str, remedy: Remedy, config: Config) -> Runner:
         )
         return run.metrics
 
-    program = Program(train, functools.partial(columns, config))
-    return trial_runner(lambda stage: program, attrgetter("numbers"), workload.data, config.seed)
+    return Program(train, functools.partial(columns, config)).runner(workload.data, config.seed)
 
 
 def columns(
@@ -136,11 +121,7 @@ def columns(
     the score: when it generalises, or what its test error is worth where it has not."""
     steps = config.curve_steps
     final = final_metrics(metrics)
-    curves = {
-        curve_metric(name, step): values
-        for name in ERRORS
-        for step, values in zip(steps, metrics[name].T, strict=True)
-    }
+    curves = curve_columns({name: metrics[name] for name in ERRORS}, steps)
     fitted, generalised = (
         np.array([first_reached(errors, steps, REACHED) for errors in metrics[name]]) for name in ERRORS
     )

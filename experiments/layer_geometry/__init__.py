@@ -4,13 +4,11 @@ Measures, layer by layer along training, what the criteria of several papers loo
 index choose between sign and spectral descent, against either alone.
 """
 
-from experiments.layer_geometry.config import PRESETS, Config
+from experiments.layer_geometry.config import PRESETS
 from experiments.layer_geometry.findings import present
-from experiments.layer_geometry.runs import Results, conclude
+from experiments.layer_geometry.runs import conclude
 from experiments.studies import QUESTIONS
 from experiments.study.study import Study
-
-__all__ = ["STUDY", "Config", "Results", "main"]
 
 STUDY = Study(
     name="layer_geometry",
@@ -24,5 +22,3 @@ STUDY = Study(
         " --more-rates 1 --decays 0 --screen-replicates 1 --confirm-replicates 3"
     },
 )
-
-main = STUDY.main

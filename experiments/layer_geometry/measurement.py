@@ -87,16 +87,14 @@ PerLayer = dict[str, Float[Array, "layers"]]
 def measured_run(config: Config, workload: Workload, data: PyTree, key: PRNGKeyArray) -> Run:
     """A run of muon, measured towards its own end: see `replayed`."""
     rates = config.learning_rate * config.multipliers
-
-    def build(schedule):
-        return OPTIMIZERS["muon"].build(schedule, config.decay / config.learning_rate)
+    chain = OPTIMIZERS["muon"].chain(config.decay / config.learning_rate)
 
     def train(end, measuring):
         return trainer(
             config,
             workload,
             data,
-            build,
+            chain,
             rates,
             key,
             batch_size=config.batch_size,

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from functools import partial
-from operator import attrgetter
 from typing import NamedTuple
 
 import jax
@@ -18,7 +17,7 @@ from experiments.layer_geometry.series import Series, choice_claims, layer_claim
 from experiments.study.running.runs import Runner, Runs
 from experiments.study.showing.claims import Claim
 from experiments.study.storage.journal import Tally, label
-from experiments.study.training.programs import Program, final_metrics, trainer, trial_runner
+from experiments.study.training.programs import Program, final_metrics, trainer
 from experiments.study.training.replay import MeasuredTrial
 from experiments.study.training.tuning import CONFIRM, Named, tune
 from schedules.search import Standing, standings
@@ -87,8 +86,7 @@ def measurement_runner(config: Config, runs: Runs) -> Runner:
         }
         return final_metrics(metrics) | measured
 
-    program = Program(train, columns)
-    return trial_runner(lambda stage: program, lambda trial: {}, workload.data, config.seed)
+    return Program(train, columns).runner(workload.data, config.seed, numbers=lambda trial: {})
 
 
 def choosing_runner(name: str, config: Config, runs: Runs) -> Runner:
@@ -124,8 +122,7 @@ def choosing_runner(name: str, config: Config, runs: Runs) -> Runner:
             for place, step in enumerate(config.recorded_steps)
         }
 
-    program, numbers = Program(train, columns), attrgetter("numbers")
-    return trial_runner(lambda stage: program, numbers, workload.data, config.seed)
+    return Program(train, columns).runner(workload.data, config.seed)
 
 
 def optimizer(

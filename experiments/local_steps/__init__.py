@@ -4,13 +4,11 @@ Every method is tuned with the same runs, for several numbers of workers, interv
 loss is told over steps, gradient evaluations, bytes and the time that links of several speeds would take.
 """
 
-from experiments.local_steps.config import PRESETS, Config
+from experiments.local_steps.config import PRESETS
 from experiments.local_steps.findings import present
-from experiments.local_steps.runs import Results, conclude
+from experiments.local_steps.runs import conclude
 from experiments.studies import QUESTIONS
 from experiments.study.study import Study
-
-__all__ = ["STUDY", "Config", "Results", "main"]
 
 STUDY = Study(
     name="local_steps",
@@ -24,5 +22,3 @@ STUDY = Study(
         " --screen-replicates 1 --confirm-replicates 3"
     },
 )
-
-main = STUDY.main

@@ -20,8 +20,7 @@ from experiments.study.options.checks import (
     at_most,
     entries,
 )
-from experiments.study.options.groups import Scheduled
-from experiments.study.options.metrics import evaluation_steps
+from experiments.study.options.groups import Curved, Scheduled
 from experiments.study.options.workload_config import WorkloadConfig
 from experiments.study.training.tuning import MoreRates, RateBudget
 from workloads import Workload
@@ -121,7 +120,7 @@ class Contestant(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Config(Scheduled, RateBudget, WorkloadConfig):
+class Config(Scheduled, Curved, RateBudget, WorkloadConfig):
     """What is compared."""
 
     methods: Annotated[tuple[str, ...], OneOf(METHODS), EACH_ONCE, entries(1)] = tuple(METHODS)
@@ -154,8 +153,6 @@ class Config(Scheduled, RateBudget, WorkloadConfig):
 
     def joint_problems(self) -> Iterator[str]:
         yield from super().joint_problems()
-        if self.sound("num_steps", "curve_points") and self.curve_points > self.num_steps:
-            yield f"curve_points: must be at most num_steps={self.num_steps}, got {self.curve_points}."
         if self.sound("num_steps", "intervals") and self.intervals[-1] > self.num_steps:
             yield f"intervals: must be at most num_steps={self.num_steps}, got {self.intervals[-1]}."
         if self.sound("batch_size", "workers"):
@@ -192,21 +189,12 @@ class Config(Scheduled, RateBudget, WorkloadConfig):
             elif every > 1 or not rules.begins_late:
                 yield Contestant(method, workers, shards, every)
 
-    @property
-    def curve_steps(self) -> list[int]:
-        """After how many updates a run is evaluated."""
-        return evaluation_steps(self.num_steps, self.curve_points)
-
     def start(self, contestant: Contestant) -> int:
         """Steps of averaged gradients, all of them for a method without intervals."""
         rules = contestant.rules
         if not rules.spaced:
             return self.num_steps
         return round(self.late_share * self.num_steps) if rules.begins_late else 0
-
-    @property
-    def planned_runs(self) -> int:
-        return len(self.contestants) * (self.tuning_runs + self.confirm_replicates)
 
 
 def labels(data: PyTree) -> Int[Array | np.ndarray, "examples"] | None:

@@ -12,8 +12,9 @@ from experiments.local_steps.traffic import Traffic
 from experiments.study.showing.cells import change_cell, rate_text
 from experiments.study.showing.claims import Claim, at_most, below, holds, tally
 from experiments.study.showing.findings import Findings, Part, drawn, facts
+from experiments.study.showing.standings import median_column
 from experiments.study.showing.table import EVERYWHERE, REPORT, Column, Table, column
-from schedules.search import Estimate, Scale, median_estimate
+from schedules.search import Estimate, Scale
 
 PRINTED = ("steps", "bytes")  # of the shares, for which a terminal has room
 PUBLISHED_SAVING = 0.18  # the least of PALSGD's three, of the time to DDP's loss
@@ -60,15 +61,10 @@ def outcomes_table(title: str, outcomes: Sequence[Outcome], config: Config) -> T
                 learning_rate=lambda row: row.tuned.setting.learning_rate,
                 learning_rate_bracketed=lambda row: row.tuned.bracketed,
             ),
-            column(
-                f"{config.metric} [interval]",
-                score=lambda row: median_estimate(row.tuned.scores, config.confidence),
+            median_column(
+                f"{config.metric} [interval]", config.confidence, score=lambda row: row.tuned.scores
             ),
-            column(
-                "vs ddp, %",
-                change_cell(Scale.RELATIVE),
-                change=lambda row: row.change(config),
-            ),
+            column("vs ddp, %", change_cell(Scale.RELATIVE), change=lambda row: row.change(config)),
             column("drift", drift=lambda row: row.drift, places=REPORT),
             column(
                 "MB sent",
@@ -150,7 +146,7 @@ def _claims(outcomes: Sequence[Outcome], config: Config) -> Iterator[Claim]:
             yield Claim(
                 "PALSGD's synchronisations to DiLoCo's loss, of DiLoCo's",
                 mixing.contestant.name,
-                mixing.against(plain).share(Traffic.synchronisations, config),
+                mixing._replace(reference=plain).share(Traffic.synchronisations, config),
                 below(1),
             )
     yield from _lion_claims(by_contestant, config)
@@ -163,7 +159,7 @@ def _lion_claims(outcomes: Mapping[Contestant, Outcome], config: Config) -> Iter
         yield Claim(
             "Lion Cub's loss, against Lion's",
             compressed.contestant.name,
-            compressed.against(by_method["lion"]).change(config),
+            compressed._replace(reference=by_method["lion"]).change(config),
             holds(0),
         )
 

@@ -37,10 +37,6 @@ class Outcome(NamedTuple):
         """That of the median over confirming runs."""
         return np.median(self.curves, axis=0)
 
-    def against(self, other: "Outcome") -> "Outcome":
-        """The same, compared with another one."""
-        return self._replace(reference=other)
-
     def change(self, config: Config) -> Estimate | None:
         """Of the median score against the reference's, relative."""
         if self.reference is None:

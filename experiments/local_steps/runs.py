@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,12 +15,11 @@ import workloads
 from experiments.local_steps.config import REFERENCE, Config, Contestant, labels
 from experiments.local_steps.outcome import Outcome
 from experiments.local_steps.traffic import traffic
-from experiments.study.options.metrics import curve_metric
+from experiments.study.options.metrics import curve_columns, recorded_curves
 from experiments.study.running.evaluation import Evaluate
 from experiments.study.running.runs import Runner, Runs
-from experiments.study.storage.journal import Tally
-from experiments.study.training.programs import Program, final_metrics, trial_runner
-from experiments.study.training.tuning import CONFIRM, Trial, Tuned, tune
+from experiments.study.training.programs import Program, final_metrics
+from experiments.study.training.tuning import CONFIRM, Outcomes, Trial, Tuned, tune
 from geometry.matrices import leaves_by_path
 from schedules.search import named_key
 from workloads import Workload
@@ -31,18 +30,8 @@ INNER = {"local": optax.adam, "lion": functools.partial(optax.lion, weight_decay
 SCALES = {"vote": "vote", "lion_cub": "l1"}
 
 
-class Results(NamedTuple):
-    """A finished study.
-
-    Attributes:
-      config: what was compared.
-      outcomes: of all contestants, by contestant.
-      tally: how many runs there were.
-    """
-
-    config: Config
-    outcomes: Mapping[Contestant, Outcome]
-    tally: Tally
+class Results(Outcomes[Config, Contestant, Outcome]):
+    """A finished study; see `Outcomes`."""
 
     def settings(self) -> dict[str, list[Outcome]]:
         """By workers and their shards, the best outcome first."""
@@ -92,14 +81,12 @@ def outcome(
     numbers: Mapping[str, int],
 ) -> Outcome:
     """What the journal holds of the confirming runs."""
-    rows = sorted(runs.journal.group(CONFIRM, contestant.name), key=lambda row: row.identity[-1])
-    points = [curve_metric(config.metric, step) for step in config.curve_steps]
-    curves = np.array([[row.metrics[point] for point in points] for row in rows])
+    rows = runs.journal.group(CONFIRM, contestant.name)
     return Outcome(
         contestant,
         tuned,
         traffic(contestant, config, numbers),
-        curves,
+        recorded_curves(config.metric, config.curve_steps, [row.metrics for row in rows]),
         float(np.median([row.metrics[DRIFT] for row in rows])),
         reference,
     )
@@ -108,10 +95,9 @@ def outcome(
 def runner(family: str, workers: int, method: str | None, config: Config, runs: Runs) -> Runner:
     """What trains all contestants of a family with that many workers: one compiled program."""
     train = functools.partial(trained, family, workers, method, config, runs.workload)
-    program = Program(train, functools.partial(columns, config))
     data = runs.workload.data
-    shards = all_shards(workers, config, data)
-    return trial_runner(lambda stage: program, functools.partial(row_of, config, shards), data, config.seed)
+    numbers = functools.partial(row_of, config, all_shards(workers, config, data))
+    return Program(train, functools.partial(columns, config)).runner(data, config.seed, numbers)
 
 
 def all_shards(workers: int, config: Config, data: PyTree) -> dict[str, Int[np.ndarray, "workers shard"]]:
@@ -207,12 +193,8 @@ def drift(params: PyTree) -> Float[Array, ""]:
 def columns(config: Config, results: tuple[Mapping[str, np.ndarray], np.ndarray]) -> dict[str, np.ndarray]:
     """Of all runs: the metrics at the end, the scored one along the way, and the drift."""
     metrics, drifts = results
-    curve = zip(config.curve_steps, metrics[config.metric].T, strict=True)
-    return (
-        final_metrics(metrics)
-        | {curve_metric(config.metric, step): values for step, values in curve}
-        | {DRIFT: drifts.mean(axis=1)}
-    )
+    curve = curve_columns({config.metric: metrics[config.metric]}, config.curve_steps)
+    return final_metrics(metrics) | curve | {DRIFT: drifts.mean(axis=1)}
 
 
 def sent_numbers(config: Config, workload: Workload) -> dict[str, int]:

@@ -4,13 +4,11 @@ The multi-power law is fitted on six runs; then many shapes that it has not seen
 learning rates and at any.
 """
 
-from experiments.loss_prediction.config import PRESETS, Config
+from experiments.loss_prediction.config import PRESETS
 from experiments.loss_prediction.findings import present
-from experiments.loss_prediction.runs import Results, conclude
+from experiments.loss_prediction.runs import conclude
 from experiments.studies import QUESTIONS
 from experiments.study.study import Study
-
-__all__ = ["STUDY", "Config", "Results", "main"]
 
 STUDY = Study(
     name="loss_prediction",
@@ -26,5 +24,3 @@ STUDY = Study(
         " --confirm-replicates 5"
     },
 )
-
-main = STUDY.main

@@ -1,9 +1,9 @@
 """The runs of the study, and what they show of the laws, of their rivals and of what they propose."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
-import jax
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -21,14 +21,13 @@ from experiments.study.options.errors import StudyError
 from experiments.study.options.metrics import curve_metric
 from experiments.study.running.evaluation import Evaluate
 from experiments.study.running.runs import Runs
-from experiments.study.running.sweeping import Sweep
 from experiments.study.statistics.resampled import Correlations, correlations, resamples_of
 from experiments.study.storage.journal import Journal, Tally, median_or_worse
 from experiments.study.training.optimizers import OPTIMIZERS
-from experiments.study.training.shape_runs import ShapeRunner
-from schedules.search import Candidate, Once, Scale, Standing, Trial, standings
+from experiments.study.training.shape_runs import shape_runner
+from schedules.search import Candidate, Once, Rung, Scale, Standing, Trial, Winner, confirm, standings
 
-FIT, CHOOSE, SCORE, CONFIRM = "fit", "choose", "score", "confirm"
+FIT, CHOOSE, SCORE = "fit", "choose", "score"
 WINNER, MOST = "measured winner", "largest Σ LR"
 SUM = "-Σ LR"
 OTHER_SEEDS = "other seeds"  # no predictor, but what noise leaves to predict
@@ -62,13 +61,6 @@ class Pool(NamedTuple):
         them as they are and resample them."""
         draws = rows[resamples_of(len(rows))]
         return correlations(self.predictions, self.scored, rows, draws, confidence)
-
-
-class Entrant(NamedTuple):
-    """A schedule that is scored with fresh seeds, and its scores; diverged ones +inf."""
-
-    candidate: Candidate
-    scores: Float[np.ndarray, "replicates"]
 
 
 class Results(NamedTuple):
@@ -136,21 +128,9 @@ def trials(schedule: Candidate, stage: str, replicates: int, config: Config) -> 
 
 def evaluator(config: Config, runs: Runs, chunk_runs: int, curve_steps: Sequence[int] = ()) -> Evaluate:
     """What trains schedules, and evaluates them after so many steps too."""
-
-    def runner(sweep: Sweep, capacity: int) -> ShapeRunner:
-        return ShapeRunner(
-            runs.workload,
-            lambda schedule: OPTIMIZERS[config.optimizer].build(schedule, 0.0),
-            jax.random.key(config.seed),
-            sweep,
-            batch_size=config.batch_size,
-            capacity=capacity,
-            vectorize=config.vectorize,
-            curve_steps=curve_steps,
-            trained=config,
-        )
-
-    return runs.evaluator(lambda: runner, config.metric, chunk_runs, config.vectorize)
+    options = {"batch_size": config.batch_size, "vectorize": config.vectorize, "curve_steps": curve_steps}
+    runner = partial(shape_runner, config, runs, OPTIMIZERS[config.optimizer].chain(0.0), **options)
+    return runs.evaluator(runner, config.metric, chunk_runs, config.vectorize)
 
 
 def measured_curves(config: Config, journal: Journal) -> Curves:
@@ -216,18 +196,14 @@ def entrants(
     return entering
 
 
-def confirmed(schedules: Mapping[str, Candidate], config: Config, evaluate: Evaluate) -> dict[str, Entrant]:
-    """The entrants' scores on fresh seeds."""
-    runs = {name: trials(s, CONFIRM, config.confirm_replicates, config) for name, s in schedules.items()}
-    # two entrants may be the same schedule
-    scores = evaluate(list(dict.fromkeys(trial for entrant in runs.values() for trial in entrant)))
-    return {
-        name: Entrant(schedules[name], np.array([scores[trial] for trial in entrant]))
-        for name, entrant in runs.items()
-    }
+def confirmed(schedules: Mapping[str, Candidate], config: Config, evaluate: Evaluate) -> dict[str, Winner]:
+    """The entrants, of which two may be the same schedule, with their scores on fresh seeds."""
+    rung = Rung(config.confirm_replicates, config.num_steps)
+    scored = confirm({schedule: schedule for schedule in schedules.values()}, rung, evaluate)
+    return {name: scored[schedule] for name, schedule in schedules.items()}
 
 
-def contest(entered: Mapping[str, Entrant], config: Config, scale: Scale) -> dict[str, Standing]:
+def contest(entered: Mapping[str, Winner], config: Config, scale: Scale) -> dict[str, Standing]:
     """The entrants by name, best first."""
     baselines = [name for name in (WINNER, MOST) if name in entered]
     return {s.name: s for s in standings(entered, baselines, config.confidence, scale)}

@@ -7,11 +7,9 @@ and what the mean field would have chosen.
 
 from experiments.optimal_schedule.config import Config
 from experiments.optimal_schedule.findings import present
-from experiments.optimal_schedule.runs import Results, conclude
+from experiments.optimal_schedule.runs import conclude
 from experiments.studies import QUESTIONS
 from experiments.study.study import Study
-
-__all__ = ["STUDY", "Config", "Results", "main"]
 
 STUDY = Study(
     name="optimal_schedule",
@@ -26,5 +24,3 @@ STUDY = Study(
         " --perturbed-starts 1 --evaluations 150 --family-starts 4 --family-evaluations 60"
     },
 )
-
-main = STUDY.main

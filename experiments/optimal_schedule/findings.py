@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from experiments.optimal_schedule import figures
 from experiments.optimal_schedule.config import MEAN_FIELD, VARIED
@@ -12,7 +13,6 @@ from experiments.optimal_schedule.gaps import (
     Losses,
     Member,
     Outcome,
-    geometric_mean,
     relative_begin,
     relative_end,
 )
@@ -113,7 +113,7 @@ def settings_table(results: Results) -> Table[Outcome]:
         *map(minimised, MINIMISERS),
         column("within 1 %", shown=lambda outcome: f"{len(outcome.near)}/{len(outcome.descents)}"),
         certified("fresh median, interval", lambda losses: as_text(median_estimate(losses, confidence))),
-        certified("geometric", lambda losses: as_text(geometric_mean(losses))),
+        certified("geometric", lambda losses: as_text(stats.gmean(losses))),
         certified("mean", lambda losses: as_text(float(np.mean(losses)))),
         column("nearest", shown=lambda outcome: outcome.nearest_family),
         column("its gap, %", shown=lambda outcome: percent_cell(gap=outcome.nearest.gap)),
@@ -130,7 +130,7 @@ def schedules_table(outcome: Outcome, confidence: float) -> Table[str]:
         column(schedule=str),
         column(minimised=lambda name: outcome.schedules[name].loss),
         column(median=lambda name: median_estimate(outcome.fresh[name], confidence)),
-        column(geometric_mean=lambda name: geometric_mean(outcome.fresh[name])),
+        column(geometric_mean=lambda name: stats.gmean(outcome.fresh[name])),
         column(mean=lambda name: np.mean(outcome.fresh[name])),
         column(learning_rates=lambda name: outcome.schedules[name].learning_rates),
     )

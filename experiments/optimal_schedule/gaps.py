@@ -145,10 +145,6 @@ def median_gap(losses: Losses, reference: Losses, confidence: float) -> Estimate
     return median_estimate(_ratios(losses, reference) - 1, confidence)
 
 
-def geometric_mean(losses: Losses) -> float:
-    return float(np.exp(np.mean(np.log(losses))))
-
-
 def _ratios(losses: Losses, reference: Losses) -> Losses:
     with np.errstate(invalid="ignore"):
         return np.where(losses == reference, 1, losses / reference)  # 1 where both diverged

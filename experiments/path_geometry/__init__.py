@@ -6,11 +6,9 @@ w - w*.
 
 from experiments.path_geometry.config import Config
 from experiments.path_geometry.findings import present
-from experiments.path_geometry.runs import Results, conclude
+from experiments.path_geometry.runs import conclude
 from experiments.studies import QUESTIONS
 from experiments.study.study import Study
-
-__all__ = ["STUDY", "Config", "Results", "main"]
 
 STUDY = Study(
     name="path_geometry",
@@ -24,5 +22,3 @@ STUDY = Study(
         " --screen-replicates 2 --top 2 --select-replicates 3 --confirm-replicates 5"
     },
 )
-
-main = STUDY.main

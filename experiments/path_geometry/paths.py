@@ -9,6 +9,7 @@ from jaxtyping import Float, Int
 
 from experiments.path_geometry.config import BASELINE, PRESCRIBED, UNTUNED, Config
 from experiments.study.options.errors import StudyError
+from experiments.study.options.metrics import recorded_curves
 from experiments.study.showing.claims import Bound, Claim, above, below
 from experiments.study.statistics.curves import typical
 from experiments.study.storage.journal import Journal
@@ -72,10 +73,7 @@ def read_paths(journal: Journal, config: Config) -> Paths:
 
     names = [f"{vector}_{quantity}" for vector in VECTORS for quantity in PathGeometry._fields]
     series = {
-        group: {
-            name: np.array([[run[f"{name}@{step}"] for step in config.probed_steps] for run in measured])
-            for name in names
-        }
+        group: {name: recorded_curves(name, config.probed_steps, measured) for name in names}
         for group, measured in runs.items()
     }
     finite = {name: _finite_replicates(name, series) for name in config.optimizers}

@@ -27,13 +27,14 @@ from experiments.path_geometry.paths import (
     read_paths,
     schedule_claims,
 )
+from experiments.study.options.metrics import curve_columns
 from experiments.study.running.runs import Runner, Runs
 from experiments.study.showing.claims import Claim
 from experiments.study.storage.journal import Tally, label
 from experiments.study.training.optimizers import OPTIMIZERS
-from experiments.study.training.programs import Program, clipped, final_metrics, trainer, trial_runner
+from experiments.study.training.programs import Program, clipped, final_metrics, trainer
 from experiments.study.training.replay import MeasuredTrial, replayed
-from experiments.study.training.shape_runs import ShapeRunner
+from experiments.study.training.shape_runs import shape_runner
 from experiments.study.training.tuning import CONFIRM
 from geometry import path_geometry
 from schedules import Family
@@ -124,7 +125,7 @@ def path_trials(group: Group, config: Config) -> list[MeasuredTrial]:
 def contest(paths: Paths, config: Config, runs: Runs) -> dict[str, Winner]:
     """The prescribed schedule, as it is and with its base learning rate tuned, and the searched families, all
     by the procedure of `schedules.search`."""
-    make_runner = partial(schedule_runner, config, runs)
+    make_runner = partial(shape_runner, config, runs, optax.sgd, batch_size=config.middle_batch)
     evaluate = runs.evaluator(make_runner, config.metric, config.confirm_replicates)
     steps = paths.series[Group("sgd", config.middle_batch)]["gradient_step"]
     rates = np.array(runs.once("prescribed rates", lambda: prescribed_rates(steps).tolist()))
@@ -136,19 +137,6 @@ def contest(paths: Paths, config: Config, runs: Runs) -> dict[str, Winner]:
         {UNTUNED: untuned(rates, family)},
         Rung(config.budget.confirm_replicates, config.budget.num_steps),
         evaluate,
-    )
-
-
-def schedule_runner(config: Config, runs: Runs) -> Runner:
-    """What trains with sgd and the schedule of a trial of `schedules.search`."""
-    return lambda sweep, capacity: ShapeRunner(
-        runs.workload,
-        optax.sgd,
-        jax.random.key(config.seed),
-        sweep,
-        batch_size=config.middle_batch,
-        capacity=capacity,
-        trained=config,
     )
 
 
@@ -167,20 +155,18 @@ def path_runner(optimizer: str, batch_size: int, config: Config, runs: Runs) -> 
 
     def columns(results):
         metrics, probes, exact = results
+        counts = {"exact_replay": exact, "parameters": np.full(len(exact), parameters)}
         measured = {
-            f"{vector}_{quantity}@{step}": values[:, place, row]
+            f"{vector}_{quantity}": values[..., row]
             for quantity, values in probes.items()
-            for place, step in enumerate(config.probed_steps)
             for row, vector in enumerate(VECTORS)
         }
-        counts = {"exact_replay": exact, "parameters": np.full(len(exact), parameters)}
-        return final_metrics(metrics) | counts | measured
+        return final_metrics(metrics) | counts | curve_columns(measured, config.probed_steps)
 
     def numbers(trial):
         return {"learning_rate": trial.base_lr, "random_labels": trial.stage == RANDOM_LABELS}
 
-    program = Program(train, columns)
-    return trial_runner(lambda stage: program, numbers, workload.data, config.seed)
+    return Program(train, columns).runner(workload.data, config.seed, numbers)
 
 
 def replayed_path(
@@ -194,15 +180,12 @@ def replayed_path(
 ) -> tuple[Run, Bool[Array, ""]]:
     """See `replayed`: a run and its path towards its end, measured at every probed step."""
     rates = learning_rate * config.multipliers
-
-    def build(schedule: optax.Schedule) -> optax.GradientTransformation:
-        return OPTIMIZERS[optimizer].build(schedule, 0.0)
-
-    step = clipped(build, config.clip_norm)(lambda count: rates[count])
+    chain = OPTIMIZERS[optimizer].chain(0.0)
+    step = clipped(chain, config.clip_norm)(lambda count: rates[count])
 
     def train(end, measuring):
         options = {"probe": _towards(end, step), "probe_every": config.probe_every}
-        stages = trainer(config, workload, data, build, rates, key, batch_size=batch_size, **options)
+        stages = trainer(config, workload, data, chain, rates, key, batch_size=batch_size, **options)
         return stages.whole(config.num_steps)
 
     return replayed(train, jax.eval_shape(workload.init, key))

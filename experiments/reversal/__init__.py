@@ -4,13 +4,11 @@ Every shape's rate is tuned; then all are trained at all the best rates. Two sha
 own best, and both at the best of one of them.
 """
 
-from experiments.reversal.config import PRESETS, Config
+from experiments.reversal.config import PRESETS
 from experiments.reversal.findings import present
-from experiments.reversal.runs import Results, conclude
+from experiments.reversal.runs import conclude
 from experiments.studies import QUESTIONS
 from experiments.study.study import Study
-
-__all__ = ["STUDY", "Config", "Results", "main"]
 
 STUDY = Study(
     name="reversal",
@@ -24,5 +22,3 @@ STUDY = Study(
         " --more-rates 3 --screen-replicates 2 --confirm-replicates 5 --confidence 0.9"
     },
 )
-
-main = STUDY.main

@@ -24,11 +24,7 @@ class Config(Stepped, Trained, RateBudget, WorkloadConfig):
 
     families: Families = tuple(FAMILIES)
     """Families whose usual shapes are compared, pair by pair; cosine is always added."""
-    optimizers: Annotated[tuple[str, ...], OneOf(OPTIMIZERS), entries(1), EACH_ONCE] = (
-        "momentum",
-        "adamw",
-        "signum",
-    )
+    optimizers: Optimizers = ("momentum", "adamw", "signum")
     """What the schedules drive, without weight decay."""
     centres: Annotated[tuple[Positive, ...], entries(1)] = (0.2, 0.02, 0.01)
     """The middle of the learning rates tried first, one for each of the optimizers."""

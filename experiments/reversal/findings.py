@@ -10,10 +10,10 @@ from experiments.reversal.runs import Results
 from experiments.study.showing.cells import change_cell
 from experiments.study.showing.claims import Claim, at_most, exactly, tally
 from experiments.study.showing.findings import Findings, Part, drawn, facts
-from experiments.study.showing.standings import naming_notes, rate_column
+from experiments.study.showing.standings import median_column, naming_notes, rate_column
 from experiments.study.showing.table import REPORT, Table, column
 from experiments.study.training.tuning import Tuned
-from schedules.search import Estimate, median_estimate
+from schedules.search import Estimate
 
 RATES = (FIRST, REFERENCES)
 
@@ -150,10 +150,7 @@ def shape_table(results: Results) -> Table[Entry]:
         column("optimizer", optimizer=lambda entry: entry.optimizer),
         column("shape", family=lambda entry: entry.family),
         rate_column(tuned),
-        column(
-            f"{config.metric}, interval",
-            score=lambda entry: median_estimate(tuned(entry).scores, config.confidence),
-        ),
+        median_column(f"{config.metric}, interval", config.confidence, score=lambda e: tuned(e).scores),
         column(f"vs {REFERENCE}, {unit}", cell, change=change),
         column(f"at {REFERENCES} rate, {unit}", cell, untuned_change=untuned_change),
     )

@@ -13,7 +13,7 @@ from experiments.reversal.orders import Contest, Scores, Trained
 from experiments.study.running.runs import Runner, Runs
 from experiments.study.storage.journal import Tally
 from experiments.study.training.optimizers import OPTIMIZERS
-from experiments.study.training.programs import Program, final_metrics, trainer, trial_runner
+from experiments.study.training.programs import Program, final_metrics, trainer
 from experiments.study.training.tuning import Trial, Tuned, confirmed, tune
 from experiments.study.training.usual_shapes import USUAL_SHAPES
 from schedules import FAMILIES
@@ -94,12 +94,11 @@ def runner(optimizer: str, config: Config, runs: Runs) -> Runner:
             config,
             runs.workload,
             data,
-            lambda schedule: OPTIMIZERS[optimizer].build(schedule, 0.0),
+            OPTIMIZERS[optimizer].chain(0.0),
             row["learning_rates"],
             row["key"],
             batch_size=config.batch_size,
         )
         return trained._replace(finish=lambda run: trained.finish(run).metrics)
 
-    program = Program(train, final_metrics, config.num_steps)
-    return trial_runner(lambda stage: program, numbers, runs.workload.data, config.seed)
+    return Program(train, final_metrics, config.num_steps).runner(runs.workload.data, config.seed, numbers)

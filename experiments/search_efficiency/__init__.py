@@ -6,20 +6,41 @@ best one known. `all_shapes` asks what a hundred runs are worth, of searches amo
 `experiments.search_efficiency.all_shapes`.
 """
 
-from experiments.search_efficiency.all_shapes.config import AllShapes
-from experiments.search_efficiency.config import Config, Landscape, Training
+from experiments.search_efficiency.all_shapes.config import AllShapes, contest
+from experiments.search_efficiency.config import Landscape, Training
 from experiments.search_efficiency.findings import present
-from experiments.search_efficiency.presets import PRESETS
-from experiments.search_efficiency.runs import Results, conclude
+from experiments.search_efficiency.runs import conclude
 from experiments.studies import QUESTIONS
 from experiments.study.study import Study
-
-__all__ = ["STUDY", "AllShapes", "Config", "Landscape", "Results", "Training", "main"]
 
 STUDY = Study(
     name="search_efficiency",
     question=QUESTIONS["search_efficiency"],
-    presets=PRESETS,
+    presets={
+        "landscape": Landscape(),
+        "digits": Training(),
+        "all_shapes": AllShapes(),
+        # two that nothing here was tuned on
+        "all_shapes_cnn": AllShapes(
+            workload_options={"model": "cnn"},
+            optimizer="adamw",
+            weight_decay=0.01,
+            contestants=contest(10, 10),
+            known_runs=7_000,
+        ),
+        "all_shapes_transformer": AllShapes(
+            workload="shakespeare",
+            workload_options={"width": 32, "layers": 2, "heads": 2, "context": 32},
+            metric="test_loss",
+            optimizer="adamw",
+            batch_size=16,
+            learning_rates=(0.001, 0.1),
+            contestants={"curves/all": 4, "tpe/all": 4, "tpe/wsd": 4, "random/wsd": 4},
+            fresh_replicates=60,
+            truth_replicates=200,
+            known_runs=2_000,
+        ),
+    },
     conclude=conclude,
     present=present,
     small={
@@ -37,5 +58,3 @@ STUDY = Study(
         " --known-runs 24 --fresh-replicates 5 --truth-replicates 7 --finalists 2",
     },
 )
-
-main = STUDY.main

@@ -2,21 +2,12 @@
 
 import numpy as np
 from jaxtyping import Float
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from experiments.search_efficiency.config import DEFAULT, RANDOM
 from experiments.search_efficiency.runs import Results
 from experiments.search_efficiency.searches import Search
-from experiments.study.showing.figures import (
-    ACCENT,
-    CONTEXT,
-    REFERENCE,
-    as_png,
-    legend_beside,
-    log_scale,
-    panels,
-)
+from experiments.study.showing.figures import ACCENT, CONTEXT, REFERENCE, chart, finished, log_scale, panels
 from schedules.search import median_estimate
 
 OTHER_COLORS = ("#08306b", "#6baed6", "#e08214", "#5aae61", "#9970ab", "#c51b7d", "#8c510a", "#35978f")
@@ -37,9 +28,7 @@ def reached(results: Results) -> bytes:
         ax.set_ylim(-0.02, 1.02)
     figure.supxlabel("cost in full-length runs")
     figure.supylabel("fraction of searches")
-    legend_beside(figure, _colors(results))
-    figure.suptitle(f"Who is within {results.config.tolerance:.0%} of the best")
-    return as_png(figure)
+    return finished(figure, f"Who is within {results.config.tolerance:.0%} of the best", _colors(results))
 
 
 def excesses(results: Results) -> bytes:
@@ -64,15 +53,12 @@ def excesses(results: Results) -> bytes:
         log_scale(ax, "y", shown)
     figure.supxlabel("cost in full-length runs")
     figure.supylabel(f"above the best known, {results.judged.scale.unit}")
-    legend_beside(figure, {**_colors(results), "near-optimal": CONTEXT})
-    figure.suptitle("How near a search is to the best")
-    return as_png(figure)
+    return finished(figure, "How near a search is to the best", {**_colors(results), "near-optimal": CONTEXT})
 
 
 def selection_bias(results: Results) -> bytes:
     """Each winner's naive and fresh score relative to its truth."""
-    figure = Figure(figsize=(9, 4), layout="constrained")
-    ax = figure.subplots()
+    figure, ax = chart(9, 4)
     for place, winner in enumerate(results.judged.winners.values()):
         truth = np.median(winner.truth)
         fresh = median_estimate(winner.fresh, results.config.confidence)
@@ -84,11 +70,9 @@ def selection_bias(results: Results) -> bytes:
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_xlabel(f"search by {DEFAULT}")
     ax.set_ylabel(f"score of its winner above the truth, {results.judged.scale.unit}")
-    ax.spines[["top", "right"]].set_visible(False)
     labels = {"naive: the score that chose it": OTHER_COLORS[2], "fresh seeds, with interval": ACCENT}
-    legend_beside(figure, {**labels, "truth": REFERENCE})
-    figure.suptitle("Do the scores that choose a winner flatter it?")
-    return as_png(figure)
+    message = "Do the scores that choose a winner flatter it?"
+    return finished(figure, message, {**labels, "truth": REFERENCE})
 
 
 def _drawn(scores: float | np.ndarray, reference: float, results: Results) -> Float[np.ndarray, "*shape"]:

@@ -14,7 +14,7 @@ from experiments.search_efficiency.runs import Results
 from experiments.search_efficiency.searches import CURVES, Search
 from experiments.study.showing.cells import NONE, as_text, change_cell
 from experiments.study.showing.claims import Bound, Claim, at_least, at_most, below, holds, tally
-from experiments.study.showing.findings import Figure, Findings, Part
+from experiments.study.showing.findings import Findings, Part, drawn
 from experiments.study.showing.table import REPORT, Column, Table, column
 from schedules.search import Estimate, median_estimate
 
@@ -30,9 +30,7 @@ def present(results: Results | all_shapes.Results) -> Findings:
         return all_shapes.present(results)
     config, bias = results.config, results.bias
     claimed = claims(results)
-    drawn = {"reached": figures.reached, "excesses": figures.excesses}
-    drawn |= {"selection_bias": figures.selection_bias} if bias else {}
-    images = (Figure(name, partial(draw, results)) for name, draw in drawn.items())
+    images = drawn(results, figures.reached, figures.excesses, *([figures.selection_bias] if bias else []))
     winners = Part("The default strategy's winners", [winners_table(results)])
     return Findings(
         config.setting,

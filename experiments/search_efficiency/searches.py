@@ -1,7 +1,8 @@
 """The searches of the study, and what is read off each: its incumbents and what they had cost."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -71,6 +72,11 @@ class Incumbents(NamedTuple):
         """The worth of what the search knew at each cost; +inf before its first candidate."""
         known = np.searchsorted(self.costs, costs, side="right")
         return np.concatenate([[np.inf], self.scores])[known]
+
+
+def numbered(candidates: Sequence[Candidate], first: int = 0) -> list[Candidate]:
+    """By their places: those of several searches have the same numbers."""
+    return [replace(candidate, number=place) for place, candidate in enumerate(candidates, first)]
 
 
 def improvements(scores: Float[np.ndarray, "told"]) -> Int[np.ndarray, "improvements"]:

@@ -12,12 +12,11 @@ import numpy as np
 
 from experiments.search_efficiency.config import DEFAULT, Training
 from experiments.search_efficiency.judging import Judged, Known, Winner, median_error
-from experiments.search_efficiency.searches import DRAWN, Incumbents, Search, improvements
-from experiments.study.running.evaluation import Evaluate, RunTrials
+from experiments.search_efficiency.searches import DRAWN, Incumbents, Search, improvements, numbered
+from experiments.study.running.evaluation import Evaluate
 from experiments.study.running.runs import Runner, Runs
-from experiments.study.running.sweeping import Sweep
-from experiments.study.training.shape_runs import ShapeRunner
-from schedules.search import STRATEGIES, Candidate, Once, Race, Raced, Rung
+from experiments.study.training.shape_runs import shape_runner
+from schedules.search import STRATEGIES, Once, Race, Raced, Rung
 from schedules.search.drawing import RATES
 from schedules.search.racing import median_scores, race, replicate_scores, rung_medians, told_scores
 
@@ -40,20 +39,7 @@ def judge(config: Training, runs: Runs) -> Judged:
 
 def runner(config: Training, runs: Runs) -> Runner:
     """What trains every candidate."""
-    root = jax.random.key(config.seed)
-
-    def shape_runner(sweep: Sweep, capacity: int) -> RunTrials:
-        return ShapeRunner(
-            runs.workload,
-            config.transformation,
-            root,
-            sweep,
-            batch_size=config.batch_size,
-            capacity=capacity,
-            trained=config,
-        )
-
-    return shape_runner
+    return shape_runner(config, runs, config.transformation, batch_size=config.batch_size)
 
 
 def run_search(search: Search, config: Training, evaluate: Evaluate, once: Once) -> tuple[Raced, ...]:
@@ -114,13 +100,8 @@ def _known(
     searched = [held for search, held in incumbents.items() if search.family == family]
     scored = [pair for held in searched for pair in zip(held.scores, held.candidates, strict=True)]
     finalists = [candidate for _, candidate in sorted(scored, key=lambda pair: pair[0])[: config.finalists]]
-    # candidates of several searches have the same numbers
-    ranked = [
-        Candidate(candidate.family, rank, candidate.params, candidate.base_lr)
-        for rank, candidate in enumerate(finalists)
-    ]
     rung = Rung(config.truth_replicates, config.num_steps)
-    best = min(replicate_scores(FINALS, ranked, rung, evaluate), key=np.median)
+    best = min(replicate_scores(FINALS, numbered(finalists), rung, evaluate), key=np.median)
     return Known(float(np.median(best)), median_error(best, config.fresh_replicates))
 
 

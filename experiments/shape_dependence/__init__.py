@@ -4,13 +4,11 @@ Varies one option of the shape search: one whole search a setting, then every se
 every other one with its learning rate tuned again.
 """
 
-from experiments.shape_dependence.config import PRESETS, QUICK, Config
+from experiments.shape_dependence.config import PRESETS, QUICK
 from experiments.shape_dependence.findings import present
-from experiments.shape_dependence.runs import Results, conclude
+from experiments.shape_dependence.runs import conclude
 from experiments.studies import QUESTIONS
 from experiments.study.study import Study
-
-__all__ = ["STUDY", "Config", "Results", "main"]
 
 STUDY = Study(
     name="shape_dependence",
@@ -27,5 +25,3 @@ STUDY = Study(
         " --confirm-replicates 5 --checked 0 --chunk-runs 32"
     },
 )
-
-main = STUDY.main

@@ -6,11 +6,9 @@ that are turned, blurred, noisy or covered, and on digits whose colour misleads.
 
 from experiments.shift.config import Config
 from experiments.shift.findings import present
-from experiments.shift.runs import Results, conclude
+from experiments.shift.runs import conclude
 from experiments.studies import QUESTIONS
 from experiments.study.study import Study
-
-__all__ = ["STUDY", "Config", "Results", "main"]
 
 STUDY = Study(
     name="shift",
@@ -23,5 +21,3 @@ STUDY = Study(
         " --more-rates 1 --decays 0 --confirm-replicates 3"
     },
 )
-
-main = STUDY.main

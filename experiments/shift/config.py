@@ -1,16 +1,16 @@
 """What is trained, on what, and under which conditions it is tested."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Annotated, ClassVar, NamedTuple
+from typing import Annotated, NamedTuple
 
 from jaxtyping import Array, Float
 
-from experiments.study.options.checks import EACH_ONCE, Check, Count, OneOf, at_least, at_most, entries
-from experiments.study.options.config import Group, StudyConfig
+from experiments.study.options.checks import EACH_ONCE, Count, OneOf, at_least, at_most, entries
+from experiments.study.options.config import StudyConfig
 from experiments.study.options.groups import Stepped, Trained
-from experiments.study.training.cross_validation import FOLDS
+from experiments.study.training.cross_validation import FOLDS, CrossValidated
 from experiments.study.training.tasks import DIGITS, Task, coloured_task
 from experiments.study.training.tuning import Budget, Decays, MoreRates
 from schedules import FAMILIES
@@ -76,12 +76,8 @@ class Contestant(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Config(Stepped, Trained, Budget, StudyConfig):
+class Config(Stepped, Trained, CrossValidated, Budget, StudyConfig):
     """What is compared."""
-
-    group: ClassVar[Group] = "what"
-    batch_fields: ClassVar[tuple[str, ...]] = ("batch_size",)
-    metric: ClassVar[str] = "validation_loss"  # that decides
 
     tasks: Annotated[tuple[str, ...], OneOf(TASKS), entries(1), EACH_ONCE] = tuple(TASKS)
     """What to train on: digits (tested turned, blurred, noisy and covered), coloured (colour misleads)."""
@@ -100,17 +96,6 @@ class Config(Stepped, Trained, Budget, StudyConfig):
     screen_replicates: Count = FOLDS
     confirm_replicates: Count = 12
 
-    def joint_problems(self) -> Iterator[str]:
-        yield from super().joint_problems()
-        whole = Check(f"a multiple of the {FOLDS} folds", lambda count: count % FOLDS == 0)
-        for field in ("screen_replicates", "confirm_replicates"):
-            if self.sound(field):
-                yield from whole.problems(field, getattr(self, field))
-
-    @property
-    def run_examples(self) -> int:
-        return self.batch_size * self.num_steps
-
     @property
     def compared(self) -> tuple[str, ...]:
         """The optimizers, the reference included."""
@@ -124,10 +109,6 @@ class Config(Stepped, Trained, Budget, StudyConfig):
             for optimizer in self.compared
             for shape in SHAPES
         )
-
-    @property
-    def planned_runs(self) -> int:
-        return len(self.contestants) * (self.tuning_runs + self.confirm_replicates)
 
     def multipliers(self, shape: str) -> Float[Array, "steps"]:
         """The learning rate of every step, as a fraction of the peak."""

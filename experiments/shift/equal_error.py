@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 
 from experiments.shift.config import TASKS, Contestant
 from experiments.shift.runs import Results
-from experiments.study.statistics.clusters import ClusteredShares
+from experiments.study.statistics.fractions import ClusteredShares
 from experiments.study.statistics.resampled import percentile_estimate
 from experiments.study.training.tasks import IN_DISTRIBUTION
 from schedules.search import Estimate

@@ -8,7 +8,7 @@ from experiments.shift.config import REFERENCE, TASKS, Contestant
 from experiments.shift.equal_error import fits, points
 from experiments.shift.runs import Results
 from experiments.study.showing.claims import tally
-from experiments.study.showing.findings import Figure, Findings, Part, facts
+from experiments.study.showing.findings import Findings, Part, drawn, facts
 from experiments.study.showing.standings import rate_column
 from experiments.study.showing.table import REPORT, Column, Table, column
 from experiments.study.training.cross_validation import of_condition
@@ -20,22 +20,15 @@ def present(results: Results) -> Findings:
     """A table of contestants a task, one of optimizers at equal error, and what became of the claims."""
     config, fitted = results.config, {task: fits(task, results) for task in results.config.tasks}
     judged = claims(results, fitted)
-    images = {"curves": figures.curves, "severities": figures.severities, "calibration": figures.calibration}
+    tables = contest_table(results), *(equal_error_table(task, results, fitted) for task in config.tasks)
+    images = drawn(results, figures.curves, figures.severities, figures.calibration)
     return Findings(
         f"All 1,797 digits in three folds; a hidden layer of {config.hidden} units, batch"
         f" {config.batch_size}, {config.num_steps} steps; chosen by {config.validation_size} images as in"
         " training.",
         f"{tally(judged)} {winners_text(results)}",
         [
-            Part(
-                "",
-                [
-                    contest_table(results),
-                    *(equal_error_table(task, results, fitted) for task in config.tasks),
-                    *notes(results),
-                    *(Figure(name, lambda draw=draw: draw(results)) for name, draw in images.items()),
-                ],
-            ),
+            Part("", [*tables, *notes(results), *images]),
             Part("Every shift", [curve_table(task, fitted) for task in config.tasks]),
         ],
         judged,

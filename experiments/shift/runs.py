@@ -10,19 +10,12 @@ from jaxtyping import Float
 from experiments.shift.config import CENTRES, TASKS, Config, Contestant
 from experiments.study.running.evaluation import Evaluate
 from experiments.study.running.runs import Runner, Runs
-from experiments.study.statistics.clusters import ClusteredShares
-from experiments.study.storage.journal import Tally
-from experiments.study.training.cross_validation import (
-    FOLDS,
-    classifier,
-    columns,
-    split,
-)
+from experiments.study.statistics.fractions import ClusteredShares
+from experiments.study.training.cross_validation import FOLDS, classifier, columns
 from experiments.study.training.optimizers import OPTIMIZERS
-from experiments.study.training.programs import Program, trainer, trial_runner
-from experiments.study.training.tasks import Task, task_errors
-from experiments.study.training.tuning import CONFIRM, SCREEN, Setting, Trial, Tuned, tune
-from schedules.search import named_key
+from experiments.study.training.programs import Program, trainer
+from experiments.study.training.tasks import Task, own_split, task_errors
+from experiments.study.training.tuning import CONFIRM, SCREEN, Outcomes, Setting, Trial, Tuned, tune
 from workloads.datasets.all_digits import Copies
 from workloads.images import MLP
 
@@ -43,18 +36,7 @@ class Outcome(NamedTuple):
     medians: Mapping[str, float]
 
 
-class Results(NamedTuple):
-    """A finished study.
-
-    Attributes:
-      config: what was compared.
-      outcomes: of all contestants.
-      tally: how many runs there were.
-    """
-
-    config: Config
-    outcomes: Mapping[Contestant, Outcome]
-    tally: Tally
+Results = Outcomes[Config, Contestant, Outcome]
 
 
 def conclude(config: Config, runs: Runs) -> Results:
@@ -75,18 +57,17 @@ def conclude(config: Config, runs: Runs) -> Results:
 
 def outcome(contestant: Contestant, tuned: Tuned, config: Config, runs: Runs) -> Outcome:
     """What the journal holds of a contestant's runs."""
-    task, records = (
-        TASKS[contestant.task],
-        {
-            stage: {row.identity: row.metrics for row in runs.journal.group(stage, contestant.name)}
-            for stage in (SCREEN, CONFIRM)
-        },
-    )
+    task = TASKS[contestant.task]
+    records = {
+        row.identity: row.metrics
+        for stage in (SCREEN, CONFIRM)
+        for row in runs.journal.group(stage, contestant.name)
+    }
 
     def made(stage: str, setting: Setting, replicates: int) -> list[Mapping[str, float]]:
         number = config.tuned_decays.index(setting.decay)
         trials = [Trial(stage, contestant, setting, number, replicate) for replicate in range(replicates)]
-        return [records[stage][trial.identity] for trial in trials]
+        return [records[trial.identity] for trial in trials]
 
     confirmed = made(CONFIRM, tuned.setting, config.confirm_replicates)
     return Outcome(
@@ -109,8 +90,7 @@ def runner(task: str, optimizer: str, config: Config) -> Runner:
             "fold": trial.replicate % FOLDS,
         }
 
-    chosen = program(TASKS[task], optimizer, config)
-    return trial_runner(lambda stage: chosen, numbers, copies, config.seed)
+    return program(TASKS[task], optimizer, config).runner(copies, config.seed, numbers)
 
 
 def program(task: Task, optimizer: str, config: Config) -> Program:
@@ -118,13 +98,12 @@ def program(task: Task, optimizer: str, config: Config) -> Program:
     model = MLP(task.classes, (config.hidden,))
 
     def train(row, data: Copies):
-        key = named_key(row["key"], "chance")
-        seen = split(data, row["fold"], len(task.trained), config.validation_size, key)
+        seen = own_split(row, data, task, config.validation_size)
         trained = trainer(
             config,
             classifier(seen, model),
             seen,
-            lambda schedule: OPTIMIZERS[optimizer].build(schedule, row["weight_decay"]),
+            OPTIMIZERS[optimizer].chain(row["weight_decay"]),
             row["learning_rates"],
             row["key"],
             batch_size=config.batch_size,

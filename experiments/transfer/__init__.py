@@ -6,11 +6,9 @@ law, and predicted at the largest size of all.
 
 from experiments.studies import QUESTIONS
 from experiments.study.study import Study
-from experiments.transfer.config import PRESETS, Config
+from experiments.transfer.config import PRESETS
 from experiments.transfer.findings import present
-from experiments.transfer.runs import Results, conclude
-
-__all__ = ["STUDY", "Config", "Results", "main"]
+from experiments.transfer.runs import conclude
 
 STUDY = Study(
     name="transfer",
@@ -24,5 +22,3 @@ STUDY = Study(
         " --more-rates 1 --screen-replicates 2 --confirm-replicates 5 --confidence 0.9"
     },
 )
-
-main = STUDY.main

@@ -75,10 +75,6 @@ class Contestant(NamedTuple):
         """The shape over the run."""
         return FAMILIES[self.family].multipliers(USUAL_SHAPES[self.family], self.size.num_steps)
 
-    def at(self, size: Size) -> "Contestant":
-        """The same shape there."""
-        return self._replace(size=size)
-
 
 @dataclass(frozen=True)
 class Config(Trained, RateBudget, Optimized, WorkloadConfig):

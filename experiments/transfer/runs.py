@@ -12,7 +12,7 @@ from experiments.study.running.runs import Runner, Runs
 from experiments.study.running.setup import load_workload
 from experiments.study.running.sweeping import Departure
 from experiments.study.storage.journal import Tally
-from experiments.study.training.programs import Program, final_metrics, trainer, trial_runner
+from experiments.study.training.programs import Program, final_metrics, trainer
 from experiments.study.training.tuning import Evaluate, Trial, Tuned, confirmed, tune
 from experiments.transfer.config import Config, Contestant, Size
 from experiments.transfer.law import RateFit, fit_rates, optimum, place_near
@@ -111,5 +111,4 @@ def runner(batch_size: int, width: int | None, config: Config, runs: Runs) -> Ru
         )
         return trained._replace(finish=lambda run: trained.finish(run).metrics)
 
-    program = Program(train, final_metrics, departure=departure)
-    return trial_runner(lambda stage: program, numbers, workload.data, config.seed)
+    return Program(train, final_metrics, departure=departure).runner(workload.data, config.seed, numbers)

@@ -56,7 +56,7 @@ def pairs(config: Config) -> list[Pair]:
 def best_shape(size: Size, tuned: Mapping[Contestant, Tuned]) -> Contestant:
     """The one of the least median in the screening there."""
     contestants = [contestant for contestant in tuned if contestant.size == size]
-    return min(contestants, key=lambda contestant: min(tuned[contestant].screened.values()))
+    return min(contestants, key=lambda contestant: tuned[contestant].chosen_by)
 
 
 def carried(pair: Pair, tuned: Mapping[Contestant, Tuned]) -> tuple[dict[str, Trained], Contestant]:
@@ -66,11 +66,11 @@ def carried(pair: Pair, tuned: Mapping[Contestant, Tuned]) -> tuple[dict[str, Tr
     the best at the larger with its rate from the smaller.
     """
     found, best = best_shape(pair.source, tuned), best_shape(pair.target, tuned)
-    carried_shape = found.at(pair.target)
+    carried_shape = found._replace(size=pair.target)
     trained = {
         BOTH: (carried_shape, tuned[found].setting),
         SHAPE: (carried_shape, tuned[carried_shape].setting),
-        RATE: (best, tuned[best.at(pair.source)].setting),
+        RATE: (best, tuned[best._replace(size=pair.source)].setting),
     }
     return trained, best
 

@@ -12,8 +12,7 @@ import pytest
 
 import optim
 import workloads
-from experiments.adaptive_batch_size import Config
-from experiments.adaptive_batch_size.config import STRATEGIES, Contestant
+from experiments.adaptive_batch_size.config import STRATEGIES, Config, Contestant
 from experiments.adaptive_batch_size.runs import along_examples, control_probe, training
 
 SMALL, LARGE, SAMPLES = 8, 32, 1536

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from experiments.study.statistics.batch_law import replicated_fit
-from experiments.study.statistics.resampled import positive_estimate, resamples_of
+from experiments.study.statistics.resampled import outward_estimate, resamples_of
 from geometry import HYPERBOLA, INVERSE, BatchLaw
 from schedules.search.scoring import expanded_confidence
 
@@ -49,9 +49,9 @@ def test_what_half_of_the_seeds_reach_at_one_batch_size_alone_has_no_bounds():
 
 def test_an_interval_ends_at_resampled_values_outwards():
     resampled = np.random.default_rng(0).permutation(np.arange(10.0))  # quartiles 2.25 and 6.75
-    assert positive_estimate(4.0, resampled, 0.5) == (4, 2, 7)
+    assert outward_estimate(4.0, resampled, 0.5) == (4, 2, 7)
     resampled[resampled > 6] = math.inf
-    assert positive_estimate(4.0, resampled, 0.5) == (4, 2, math.inf)
+    assert outward_estimate(4.0, resampled, 0.5) == (4, 2, math.inf)
 
 
 @pytest.mark.parametrize("replicates", [8, 12, 16])
@@ -62,7 +62,7 @@ def test_a_positive_estimate_of_few_replicates_holds_as_often_as_it_says(replica
     logs = np.random.default_rng(0).normal(size=(simulations, replicates))
     draws = resamples_of(replicates)
     estimates = [
-        positive_estimate(np.exp(row.mean()), np.exp(row[draws].mean(axis=1)), confidence) for row in logs
+        outward_estimate(np.exp(row.mean()), np.exp(row[draws].mean(axis=1)), confidence) for row in logs
     ]
     covered = np.mean([estimate.low <= 1 <= estimate.high for estimate in estimates])
     assert (covered - 0.95) / math.sqrt(0.95 * 0.05 / simulations) > -2.33

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from experiments.study.statistics.clusters import ClusteredShares, cluster_resamples, clustered_mean
-from experiments.study.statistics.resampled import percentile_estimate, resamples_of
+from experiments.study.statistics.fractions import ClusteredShares
+from experiments.study.statistics.resampled import cluster_resamples, percentile_estimate, resamples_of
 
 
 def test_a_resample_holds_whole_clusters():
@@ -13,6 +13,12 @@ def test_a_resample_holds_whole_clusters():
         counts = np.bincount(rows, minlength=6)
         for cluster in (3, 7, 9):
             assert len(set(counts[clusters == cluster])) == 1
+
+
+def clustered_mean(values, clusters, confidence):
+    """The mean over rows, as a share of them."""
+    _, places = np.unique(clusters, return_inverse=True)
+    return ClusteredShares(np.bincount(places, values), np.bincount(places)).estimate(confidence)
 
 
 def test_copies_of_the_same_images_do_not_narrow_the_interval():

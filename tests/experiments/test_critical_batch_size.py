@@ -1,5 +1,6 @@
 """The study of critical batch sizes: its runs against a plain loop, and what its options may not be."""
 
+import functools
 import json
 import math
 import zlib
@@ -11,7 +12,7 @@ import pytest
 
 import workloads
 from experiments.critical_batch_size.config import Config, Contestant
-from experiments.critical_batch_size.runs import FreshNoise
+from experiments.critical_batch_size.runs import fresh_noise
 from experiments.study.training.optimizers import OPTIMIZERS
 from experiments.study.training.tuning import Setting, Trial
 
@@ -87,7 +88,7 @@ def test_fresh_noise_is_that_of_its_examples_in_every_geometry():
     (rows,) = digits.indices(key, 16, 1)
     gradient = jax.jit(lambda rows: jax.grad(digits.loss)(params, digits.batch(digits.data, rows), key))
     parts = [jax.tree.leaves(gradient(part)) for part in rows.reshape(2, 8)]
-    found = jax.jit(FreshNoise(digits, examples=16, parts=2).scales)(params, digits.data, key)
+    found = jax.jit(functools.partial(fresh_noise, digits, 16, 2))(params, digits.data, key)
     assert {name: float(value) for name, value in found.items()} == pytest.approx(
         noise_scales(parts, 16), rel=1e-3
     )

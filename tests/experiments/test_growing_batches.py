@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from experiments.adaptive_batch_size import Config
-from experiments.adaptive_batch_size.config import Contestant
+from experiments.adaptive_batch_size.config import Config, Contestant
 from experiments.adaptive_batch_size.findings import claims_about
 from experiments.adaptive_batch_size.outcome import (
     Confirmed,

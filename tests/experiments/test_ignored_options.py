@@ -7,12 +7,10 @@ import jax
 import pytest
 from rich.console import Console
 
+from experiments import studies
 from experiments.critical_batch_size import Config as CriticalBatchSize
-from experiments.critical_batch_size import main as critical_batch_size
 from experiments.doctor import main as doctor
 from experiments.endurance import main as endurance
-from experiments.search_efficiency import main as search_efficiency
-from experiments.shape_dependence import main as shape_dependence
 from experiments.shape_search import main
 from experiments.study.options.errors import StudyError
 from experiments.study.running.processes import Cluster
@@ -21,6 +19,9 @@ from experiments.throughput import main as throughput
 from tests.experiments.small_study import call, unwrapped
 from workloads import load
 
+critical_batch_size, search_efficiency, shape_dependence = (
+    studies.load(name).main for name in ("critical_batch_size", "search_efficiency", "shape_dependence")
+)
 pytestmark = pytest.mark.usefixtures("no_training")
 
 CONTRADICTIONS = [

@@ -9,8 +9,8 @@ import statistics
 
 import pytest
 
-from experiments.shape_dependence import STUDY, Config
-from experiments.shape_dependence.config import FACTORS, PRESETS
+from experiments.shape_dependence import STUDY
+from experiments.shape_dependence.config import FACTORS, PRESETS, Config
 from schedules import load_winner
 from tests.experiments.journals import runs_of
 from tests.experiments.small_study import config_of

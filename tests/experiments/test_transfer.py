@@ -11,7 +11,7 @@ from scipy import stats
 import workloads
 from experiments.study.training.tuning import Setting, Tuned
 from experiments.study.training.usual_shapes import USUAL_SHAPES
-from experiments.transfer import Config
+from experiments.transfer.config import Config
 from experiments.transfer.law import fit_rate_law, optimum
 from schedules import FAMILIES
 from schedules.search import Scale

@@ -8,10 +8,9 @@ from jaxtyping import Float
 from experiments.generalization.all_measures.networks import ENVIRONMENTS
 from experiments.generalization.all_measures.rankings import Ranking
 from experiments.generalization.all_measures.runs import Results
-from experiments.study.showing.claims import Claim, above, at_least, below
+from experiments.study.showing.claims import Claim, above, at_least, below, exactly
 from experiments.study.statistics.resampled import percentile_estimate, rank_correlations
 from geometry.measures import FAMILIES
-from schedules.search import Estimate
 
 CLAIMED_FAMILY = "confidence"
 CLAIMED = ("path_norm", "inverse_square_magnitude_flatness", "hessian_top")  # as arXiv:1912.02178 finds them
@@ -67,7 +66,7 @@ def _worst_claims(results: Results) -> Iterator[Claim]:
     for environment, rankings in results.rankings.items():
         known = [ranking.worst[0] for ranking in rankings.values() if ranking.worst]
         if known:
-            least = Estimate(*3 * (min(known),))
+            least = exactly(min(known))
             yield Claim("least sign error in the worst environment", environment, least, at_least(0.5))
 
 

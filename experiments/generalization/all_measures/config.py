@@ -4,13 +4,13 @@ import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Annotated, ClassVar, NamedTuple
+from typing import Annotated, NamedTuple
 
 from jaxtyping import PRNGKeyArray
 
 from experiments.generalization.config import RATE_FACTOR, Rates
 from experiments.study.options.checks import EACH_ONCE, Check, Count, OneOf, Positive, at_least, entries
-from experiments.study.options.config import Group, StudyConfig
+from experiments.study.options.config import StudyConfig
 from experiments.study.options.groups import Trained
 from experiments.study.storage.journal import Identity, label
 from experiments.study.training.tuning import Decays
@@ -29,8 +29,7 @@ REPLICATE = "replicate"
 class AllMeasures(Trained, StudyConfig):
     """What is studied."""
 
-    group: ClassVar[Group] = "what"
-    batch_fields: ClassVar[tuple[str, ...]] = ("batch_sizes",)
+    batch_fields = ("batch_sizes",)
 
     widths: Annotated[tuple[Count, ...], entries(1), EACH_ONCE] = (16, 24)
     """Units of each hidden layer."""

@@ -20,15 +20,13 @@ def present(results: Results) -> Findings:
     """A row a family, a row a measure, and what became of the claims."""
     config, judged = results.config, claims(results)
     widths, depths = (", ".join(map(str, counts)) for counts in (config.widths, config.depths))
+    images = drawn(results, figures.rankings, figures.regrets)
     return Findings(
         f"The digits at 4×4 pixels; networks with {depths} hidden layers of {widths} units, trained on"
         f" {config.train_size} images to a loss of {config.target_loss:g} by {', '.join(config.optimizers)}.",
         tally(judged),
         [
-            Part(
-                "",
-                [family_table(results), *notes(results), *drawn(results, figures.rankings, figures.regrets)],
-            ),
+            Part("", [family_table(results), *notes(results), *images]),
             Part("Measures", [measure_table(results)]),
         ],
         judged,

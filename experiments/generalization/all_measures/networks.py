@@ -11,11 +11,12 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from experiments.generalization.all_measures.config import AllMeasures, Architecture, Trial
 from experiments.generalization.measures import NUM_CLASSES
+from experiments.study.training.cross_validation import in_cluster
 from experiments.study.training.optimizers import OPTIMIZERS
 from experiments.study.training.programs import Program, Row, trainer
 from geometry.measures import Network, measured
 from schedules.search import named_key
-from workloads import Run, Stages, run_keys
+from workloads import Stages, run_keys
 from workloads.datasets.all_digits import IMAGES, Copies
 from workloads.images import MLP, ImageData, classification
 
@@ -29,13 +30,6 @@ class Trained(NamedTuple):
 
     params: PyTree
     steps: Int[Array, ""]
-
-
-def coarse(copies: Copies) -> Copies:
-    """The images at half their resolution, the mean of 2×2 pixels: networks small enough for all measures."""
-    *counts, height, width, channels = copies.images.shape
-    blocks = copies.images.reshape(*counts, height // 2, 2, width // 2, 2, channels)
-    return copies._replace(images=blocks.mean(axis=(-4, -2)))
 
 
 def start(trial: Trial, config: AllMeasures) -> int:
@@ -64,13 +58,10 @@ def program(architecture: Architecture, config: AllMeasures) -> Program:
             order = workload.indices(keys.data, architecture.batch_size, config.most_steps)
             stages = trainer(
                 config,
-                workload._replace(
-                    indices=lambda *_: order, evaluate=lambda *_: {}
-                ),  # drawn once for all checks
+                # drawn once for all checks
+                workload._replace(indices=lambda *_: order, evaluate=lambda *_: {}),
                 own,
-                lambda schedule: OPTIMIZERS[architecture.optimizer].build(
-                    schedule, row["decay"] / row["learning_rate"]
-                ),
+                OPTIMIZERS[architecture.optimizer].chain(row["decay"] / row["learning_rate"]),
                 jnp.full(config.most_steps, row["learning_rate"]),
                 jax.random.fold_in(row["key"], seed),
                 batch_size=architecture.batch_size,
@@ -87,33 +78,24 @@ def to_target(stages: Stages, loss: Callable[[PyTree], Float[Array, ""]], config
 
     def unfinished(trained):
         run, steps = trained
-        return (loss(_evaluated(run)) > config.target_loss) & (steps < config.most_steps)
+        return (loss(run.evaluated) > config.target_loss) & (steps < config.most_steps)
 
     def continued(trained):
         run, steps = trained
         return stages.advance(run, steps, steps + config.check_every), steps + config.check_every
 
     run, steps = jax.lax.while_loop(unfinished, continued, (stages.begin(), jnp.int32(0)))
-    return Trained(_evaluated(run), steps)
+    return Trained(run.evaluated, steps)
 
 
 def columns(results: Mapping[str, Array]) -> dict[str, Float[np.ndarray, "runs"]]:
     """Of all networks, as metrics of the journal."""
     wrong = results.pop("wrong")
     return results | {
-        wrong_metric(environment, cluster): wrong[:, place, cluster]
+        in_cluster(environment, cluster): wrong[:, place, cluster]
         for place, environment in enumerate(ENVIRONMENTS)
         for cluster in range(CLUSTERS)
     }
-
-
-def wrong_metric(environment: str, cluster: int) -> str:
-    """What the misclassified images of a cluster, over all copies in an environment, are called there."""
-    return f"wrong {environment} #{cluster}"
-
-
-def _evaluated(run: Run) -> PyTree:
-    return run.params if run.average is None else run.average
 
 
 @functools.cache

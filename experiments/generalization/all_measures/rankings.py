@@ -16,7 +16,7 @@ from experiments.study.statistics.agreement import (
     num_unranked,
     sign_errors,
 )
-from experiments.study.statistics.clusters import ClusteredShares
+from experiments.study.statistics.fractions import ClusteredShares
 from experiments.study.statistics.resampled import percentile_estimate
 from schedules.search import Estimate
 

@@ -18,18 +18,17 @@ from experiments.generalization.all_measures.networks import (
     CLUSTERS,
     ENVIRONMENTS,
     LOSS,
-    coarse,
     program,
     start,
     tested_images,
-    wrong_metric,
 )
 from experiments.generalization.all_measures.rankings import Ranking, rankings
+from experiments.generalization.measures import coarse
 from experiments.study.options.errors import StudyError
 from experiments.study.running.runs import Runner, Runs
-from experiments.study.statistics.clusters import ClusteredShares
+from experiments.study.statistics.fractions import ClusteredShares
 from experiments.study.storage.journal import Tally
-from experiments.study.training.programs import trial_runner
+from experiments.study.training.cross_validation import in_cluster
 from geometry.measures import FAMILIES, MEASURES
 from workloads.datasets.all_digits import SHIFTS, spoilt_digits
 
@@ -80,12 +79,13 @@ def conclude(config: AllMeasures, runs: Runs) -> Results:
 
 def runner(architecture: Architecture, config: AllMeasures) -> Runner:
     """What trains and measures the networks of an architecture."""
-    data, chosen = coarse(spoilt_digits(seed=config.seed)), program(architecture, config)
+    copies = spoilt_digits(seed=config.seed)
+    data = copies._replace(images=coarse(copies.images))
 
     def numbers(trial: Trial) -> dict[str, float]:
         return {"learning_rate": trial.base_lr, "decay": trial.decay, "start": start(trial, config)}
 
-    return trial_runner(lambda stage: chosen, numbers, data, config.seed)
+    return program(architecture, config).runner(data, config.seed, numbers)
 
 
 def error_of(
@@ -95,7 +95,7 @@ def error_of(
     copies = 1 if environment == ENVIRONMENTS[0] else len(SHIFTS)
 
     def wrong(trial: Trial) -> list[float]:
-        return [records[trial.identity][wrong_metric(environment, cluster)] for cluster in range(CLUSTERS)]
+        return [records[trial.identity][in_cluster(environment, cluster)] for cluster in range(CLUSTERS)]
 
     totals = [copies * tested_images(trial, config) for trial in reached]
     return ClusteredShares(np.array([wrong(t) for t in reached]), np.array(totals))

@@ -1,6 +1,5 @@
 """What is told of the searches of all shapes."""
 
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +9,7 @@ from experiments.search_efficiency.all_shapes.judging import Excesses, differenc
 from experiments.search_efficiency.all_shapes.runs import Results
 from experiments.study.showing.cells import NONE, change_text, shape_text
 from experiments.study.showing.claims import Claim, at_least, at_most, not_above, tally
-from experiments.study.showing.findings import Figure, Findings, Part
+from experiments.study.showing.findings import Findings, Part, drawn
 from experiments.study.showing.table import REPORT, Column, Table, column
 from experiments.study.statistics.fractions import fraction_estimate
 from schedules.search import Estimate, Scale
@@ -34,14 +33,7 @@ def present(results: Results) -> Findings:
         results.config.setting,
         tally(claimed),
         [
-            Part(
-                "",
-                [
-                    overview(results),
-                    *notes(results),
-                    Figure("excesses", partial(figures.excesses, results)),
-                ],
-            ),
+            Part("", [overview(results), *notes(results), *drawn(results, figures.excesses)]),
             Part("Every contestant at every checkpoint", [details(results)]),
         ],
         claimed,

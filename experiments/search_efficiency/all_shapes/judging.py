@@ -1,14 +1,14 @@
 """How choices are judged: by how far they lie above the best curve known, by seeds that chose neither."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
 from experiments.search_efficiency.all_shapes.config import AllShapes, Contestant, Search
-from experiments.study.statistics.resampled import resamples_of
+from experiments.search_efficiency.searches import numbered
+from experiments.study.statistics.resampled import outward_estimate, resamples_of
 from schedules.search import Candidate, Estimate, Rung, Scale, median_estimate
 from schedules.search.racing import Evaluate, median_scores
 from schedules.search.scoring import expanded_confidence
@@ -62,18 +62,13 @@ def judge(
     """
     distinct = list(dict.fromkeys(named))
     rung = Rung(config.fresh_replicates, config.num_steps)
-    return dict(zip(distinct, median_scores(JUDGE, _numbered(distinct, first), rung, evaluate), strict=True))
+    return dict(zip(distinct, median_scores(JUDGE, numbered(distinct, first), rung, evaluate), strict=True))
 
 
 def final_scores(candidates: Sequence[Candidate], config: AllShapes, evaluate: Evaluate) -> list[float]:
     """The medians of those that may be the best known, over many other seeds."""
     rung = Rung(config.truth_replicates, config.num_steps)
-    return median_scores(FINALS, _numbered(candidates, 0), rung, evaluate)
-
-
-def _numbered(candidates: Sequence[Candidate], first: int) -> list[Candidate]:
-    """By their places: those of several searches have the same numbers."""
-    return [replace(candidate, number=place) for place, candidate in enumerate(candidates, first)]
+    return median_scores(FINALS, numbered(candidates), rung, evaluate)
 
 
 def excesses(
@@ -116,15 +111,7 @@ def ratio(first: Excesses, other: Excesses, place: int, confidence: float) -> Es
 
 
 def _estimate(
-    value: float,
-    draws: Float[np.ndarray, "resamples"],
-    first: Excesses,
-    other: Excesses,
-    confidence: float,
+    value: float, draws: Float[np.ndarray, "resamples"], first: Excesses, other: Excesses, confidence: float
 ) -> Estimate:
-    fewest = min(len(first.values), len(other.values))
-    expanded = expanded_confidence(confidence, fewest)
-    # ends among the draws, outwards: between a number and infinity nothing can be interpolated
-    low = np.quantile(np.where(np.isnan(draws), -np.inf, draws), (1 - expanded) / 2, method="lower")
-    high = np.quantile(np.where(np.isnan(draws), np.inf, draws), (1 + expanded) / 2, method="higher")
-    return Estimate(float(value), float(low), float(high))
+    level = expanded_confidence(confidence, min(len(first.values), len(other.values)))
+    return outward_estimate(value, draws, level, least=-np.inf)

@@ -26,16 +26,18 @@ class StudyConfig(Checked):
     """Base of a config; on one device or on several, it alone decides the results, bit for bit.
 
     Attributes:
-      group: of the options that a class adds.
+      group: of the options that a class adds: what is studied, where it names none.
       planned_runs: how many runs are expected.
       most_runs: how many there may be: their trials have room in memory.
       run_examples: how many a run sees, at most.
+      batch_fields: those that hold batch sizes, where there are any.
     """
 
     group: ClassVar[Group] = "sureness"
     planned_runs: ClassVar[int]
     most_runs: ClassVar[int] = 10_000_000
     run_examples: ClassVar[int] = 0
+    batch_fields: ClassVar[tuple[str, ...]] = ("batch_size",)
     data_parallel = 1  # unless it is an option: a ClassVar would take its place among the fields
 
     confidence: Confidence = 0.95

@@ -6,7 +6,7 @@ import functools
 import inspect
 import itertools
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Literal, get_type_hints
@@ -16,6 +16,7 @@ from jaxtyping import Array, Float
 
 from experiments.study.options.checks import BelowOne, Count, Positive
 from experiments.study.options.config import GROUPS, Group, StudyConfig
+from experiments.study.options.metrics import evaluation_steps
 from schedules import FAMILIES
 
 
@@ -29,6 +30,10 @@ class Stepped:
     """Examples in a step."""
     num_steps: Count = 100
     """Steps in a run."""
+
+    @property
+    def run_examples(self) -> int:
+        return self.batch_size * self.num_steps
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,20 @@ class Probed:
                 f"probe_every: must leave at least {self.least_probes} probed steps of"
                 f" num_steps={self.num_steps}, got {self.probe_every}."
             )
+
+
+class Curved:
+    """For configs of runs that are evaluated `curve_points` times, at equal distances."""
+
+    @property
+    def curve_steps(self) -> Sequence[int]:
+        """After how many updates."""
+        return evaluation_steps(self.num_steps, self.curve_points)
+
+    def joint_problems(self) -> Iterator[str]:
+        yield from super().joint_problems()
+        if self.sound("num_steps", "curve_points") and self.curve_points > self.num_steps:
+            yield f"curve_points: must be at most num_steps={self.num_steps}, got {self.curve_points}."
 
 
 @dataclass(frozen=True)
@@ -138,6 +157,6 @@ def explanations(kind: type) -> Mapping[str, str]:
 
 
 def _group(kind: type, name: str) -> Group:
-    """That of the class which has the field first."""
+    """That of the class which has the field first; see `StudyConfig`."""
     first = next(base for base in reversed(kind.__mro__) if name in inspect.get_annotations(base))
     return vars(first).get("group", "what")

@@ -1,6 +1,6 @@
 """How options are typed: each once, pairs of name and value whatever the default holds, folders by a name."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -84,8 +84,3 @@ def parsed(kind: Any, words: Sequence[str], **options: Any) -> Any:
     raise_problems(repetition_problems(words))
     # no help is a comment: to look for them, tyro would parse whole files
     return tyro.cli(kind, args=words, config=(tyro.conf.HelptextFromCommentsOff,), **options)
-
-
-def workload_text(name: str, options: Mapping[str, Value]) -> str:
-    """A workload with its options, as in titles."""
-    return " ".join([name, *(f"{option}={value}" for option, value in options.items())])

@@ -2,15 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 import jax
 
 import workloads
-from experiments.study.options.config import Group, StudyConfig
+from experiments.study.options.config import StudyConfig
 from experiments.study.options.errors import choice_problem
 from experiments.study.options.metrics import best_metric
-from experiments.study.options.pairs import WorkloadOptions, workload_text
+from experiments.study.options.pairs import WorkloadOptions
 from workloads import Workload
 
 
@@ -19,12 +18,9 @@ class WorkloadConfig(StudyConfig):
     """Base of a config of a study that trains a workload.
 
     Attributes:
-      batch_fields: those that hold batch sizes.
       evaluations: how often a run is evaluated; the lowest of several evaluations, "best_…", is a metric too.
     """
 
-    group: ClassVar[Group] = "what"
-    batch_fields: ClassVar[tuple[str, ...]] = ("batch_size",)
     evaluations = 1  # unless it is an option: a ClassVar would take its place among the fields
 
     workload: str = "digits"
@@ -42,7 +38,8 @@ class WorkloadConfig(StudyConfig):
     @property
     def workload_text(self) -> str:
         """The workload with its options, as in titles."""
-        return workload_text(self.workload, self.workload_options)
+        options = (f"{name}={value}" for name, value in self.workload_options.items())
+        return " ".join([self.workload, *options])
 
     def loaded_problems(self) -> Iterator[str]:
         """What is wrong with the fields where the workload is one of this project's, not the caller's own."""

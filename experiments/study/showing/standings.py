@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
+
 from experiments.study.showing.cells import change_cell, rate_text, shape_text
-from experiments.study.showing.table import Column, RowT, column
+from experiments.study.showing.table import EVERYWHERE, Column, Place, RowT, column
 from experiments.study.training.tuning import Tuned
-from schedules.search import Candidate, Scale, Standing
+from schedules.search import Candidate, Estimate, Scale, Standing, median_estimate
 
 
 def standing_columns(
@@ -66,8 +68,23 @@ def marked_name(standing: Standing) -> str:
     return standing.name + (" *" if standing.behind_best is None else " =" if standing.ties_with_best else "")
 
 
+def median_column(
+    heading: str,
+    confidence: float,
+    cell: Callable[..., str] | None = None,
+    places: tuple[Place, ...] = EVERYWHERE,
+    **scores: Callable[[RowT], np.ndarray],
+) -> Column[RowT]:
+    """Medians over the seeds of a row, with their intervals, of the scores by their keys."""
+
+    def median(values: Callable[[RowT], np.ndarray]) -> Callable[[RowT], Estimate]:
+        return lambda row: median_estimate(values(row), confidence)
+
+    return column(heading, cell, places=places, **{key: median(values) for key, values in scores.items()})
+
+
 def rate_column(tuned: Callable[[RowT], Tuned]) -> Column[RowT]:
-    """The learning rate of what was tuned in a row."""
+    """The learning rate of what was tuned in a row, or of what else has a setting that may be bracketed."""
     return column(
         "LR",
         rate_text,

@@ -36,7 +36,7 @@ class Resampled(NamedTuple):
 
     def estimate(self, confidence: float) -> Estimate:
         """With expanded percentiles: about as often as it says for normal noise, less often for skewed."""
-        return positive_estimate(self.value, self.draws, expanded_confidence(confidence, self.replicates))
+        return outward_estimate(self.value, self.draws, expanded_confidence(confidence, self.replicates))
 
 
 def resamples_of(count: int) -> Int[np.ndarray, "resamples {count}"]:
@@ -44,24 +44,30 @@ def resamples_of(count: int) -> Int[np.ndarray, "resamples {count}"]:
     return np.random.default_rng(0).integers(count, size=(RESAMPLES, count))
 
 
-def positive_estimate(
-    value: ArrayLike, resampled: Float[np.ndarray, "resamples"], confidence: float
+def cluster_resamples(clusters: Int[np.ndarray, "rows"]) -> list[Int[np.ndarray, "drawn"]]:
+    """The rows of resamples of their clusters, such as the runs of a candidate: all of one or none."""
+    members = [np.flatnonzero(clusters == cluster) for cluster in np.unique(clusters)]
+    return [np.concatenate([members[place] for place in draw]) for draw in resamples_of(len(members))]
+
+
+def outward_estimate(
+    value: ArrayLike, resampled: Float[np.ndarray, "resamples"], confidence: float, least: float = 0.0
 ) -> Estimate:
-    """A positive value with the percentile interval of its resampled values, where NaN is a value not known.
+    """A value with the percentile interval of its resampled values, where NaN is a value not known.
 
-    It then counts as zero for the lower end and as infinite for the upper one. Percentiles of few replicates
-    are too close: ask for those of `expanded_confidence`.
+    It then counts as the `least` there is for the lower end and as infinite for the upper one. Percentiles of
+    few replicates are too close: ask for those of `expanded_confidence`.
 
-    >>> positive_estimate(2.0, np.array([1.0, 2.0, 3.0, np.inf]), 0.9)
+    >>> outward_estimate(2.0, np.array([1.0, 2.0, 3.0, np.inf]), 0.9)
     Estimate(value=2.0, low=1.0, high=inf)
-    >>> positive_estimate(2.0, np.array([1.0, 2.0, 3.0, np.nan]), 0.9)
+    >>> outward_estimate(2.0, np.array([1.0, 2.0, 3.0, np.nan]), 0.9)
     Estimate(value=2.0, low=0.0, high=inf)
     """
     unknown = np.isnan(resampled)
-    least, most = np.where(unknown, 0, resampled), np.where(unknown, np.inf, resampled)
+    lower, upper = np.where(unknown, least, resampled), np.where(unknown, np.inf, resampled)
     # ends among the values, outwards: between a number and infinity nothing can be interpolated
-    low = np.quantile(least, (1 - confidence) / 2, method="lower")
-    high = np.quantile(most, (1 + confidence) / 2, method="higher")
+    low = np.quantile(lower, (1 - confidence) / 2, method="lower")
+    high = np.quantile(upper, (1 + confidence) / 2, method="higher")
     return Estimate(float(value), float(low), float(high))
 
 

@@ -169,7 +169,7 @@ class Journal:
         return self._rows("stage = ?", stage)
 
     def group(self, stage: str, group: str) -> list[Row]:
-        """The runs of a group of a stage; what else the journal holds takes no time."""
+        """The same of a group of a stage; what else the journal holds takes no time."""
         return self._rows('stage = ? AND "group" = ?', stage, group)
 
     def metrics(self, stage: str) -> dict[Identity, dict[str, float]]:

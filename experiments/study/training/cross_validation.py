@@ -4,8 +4,8 @@ A replicate leaves out one of three folds. What it does on these images is told 
 of each cluster it misclassifies, from which intervals are resampled, and whether it is calibrated.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,8 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
-from experiments.study.statistics.clusters import ClusteredShares
+from experiments.study.options.checks import Check
+from experiments.study.statistics.fractions import ClusteredShares
 from geometry.calibration import (
     chance_calibration_error,
     expected_calibration_error,
@@ -30,6 +31,22 @@ FOLDS = 3
 CLUSTERS = 12  # that the images of a fold are cut into
 CHANCE_DRAWS = 20  # of outcomes, for a run; the mean over runs has many more
 WRONG = "wrong"  # the metric that is counted by cluster
+
+
+class CrossValidated:
+    """For configs of such runs: each of their stages leaves out all folds equally often.
+
+    Attributes:
+      metric: the one that decides.
+    """
+
+    metric: ClassVar[str] = "validation_loss"
+
+    def joint_problems(self) -> Iterator[str]:
+        yield from super().joint_problems()
+        whole = Check(f"a multiple of the {FOLDS} folds", lambda count: count % FOLDS == 0)
+        for name in filter(self.sound, ("screen_replicates", "confirm_replicates")):
+            yield from whole.problems(name, getattr(self, name))
 
 
 class Split(NamedTuple):

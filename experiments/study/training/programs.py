@@ -1,6 +1,7 @@
 """Trials to their metrics: rows of numbers through one compiled program."""
 
 import functools
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -41,6 +42,16 @@ class Program(NamedTuple):
     num_steps: int | None = None
     departure: Callable[[Any], Departure] | None = None
     measure: Callable[[Row, PyTree, PyTree], PyTree] | None = None
+
+    def runner(
+        self,
+        data: PyTree,
+        seed: int,
+        numbers: Callable[[Any], Mapping[str, ArrayLike]] = operator.attrgetter("numbers"),
+        vectorize: int = 1,
+    ) -> Runner:
+        """That of trials of all stages; see `trial_runner`."""
+        return trial_runner(lambda stage: self, numbers, data, seed, vectorize)
 
 
 def trial_runner(

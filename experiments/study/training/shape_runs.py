@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ from jaxtyping import PRNGKeyArray, PyTree
 import workloads
 from experiments.study.options.groups import Trained
 from experiments.study.options.metrics import best_metric, curve_metric, evaluation_steps
+from experiments.study.running.runs import Runner, Runs
 from experiments.study.running.sweeping import Sweep
 from experiments.study.training.programs import trainer
 from schedules.search import Trial
@@ -128,6 +130,15 @@ class ShapeRunner:
     @functools.cached_property
     def _known_keys(self) -> dict[tuple[str, int], np.ndarray]:
         return {}
+
+
+def shape_runner(config: Trained, runs: Runs, optimizer: Optimizer, **options: Any) -> Runner:
+    """(sweep, capacity) → what trains the study's workload with that optimizer, as its config says; options
+    are further attributes of `ShapeRunner`."""
+    root = jax.random.key(config.seed)
+    return lambda sweep, capacity: ShapeRunner(
+        runs.workload, optimizer, root, sweep, capacity=capacity, trained=config, **options
+    )
 
 
 def _best(values: jax.Array) -> jax.Array:

@@ -4,8 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from experiments.study.statistics.clusters import ClusteredShares
-from experiments.study.training.cross_validation import errors
+from experiments.study.statistics.fractions import ClusteredShares
+from experiments.study.training.cross_validation import Split, errors, split
+from experiments.study.training.programs import Row
+from schedules.search import named_key
 from workloads.datasets.all_digits import IMAGES, Copies, recoloured_digits, spoilt_digits
 from workloads.datasets.coloured_digits import TRAIN_FLIPS
 from workloads.datasets.corruptions import CORRUPTIONS, SEVERITIES
@@ -53,6 +55,12 @@ def coloured_task(flips: Sequence[float]) -> Task:
     return Task(
         partial(recoloured_digits, (*TRAIN_FLIPS, *flips)), 2, named[:trained], {"colour": named[trained:]}
     )
+
+
+def own_split(row: Row, copies: Copies, task: Task, validation_size: int) -> Split:
+    """What the run of a row sees of a task: its "fold" is left out."""
+    key = named_key(row["key"], "chance")
+    return split(copies, row["fold"], len(task.trained), validation_size, key)
 
 
 def task_errors(runs: Sequence[Mapping[str, float]], task: Task) -> dict[str, ClusteredShares]:

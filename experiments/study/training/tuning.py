@@ -1,20 +1,22 @@
 """Tuning at an equal budget: what to run, and what was found. Pure but for `evaluate`."""
 
+import functools
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, NamedTuple, Protocol
+from typing import Annotated, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
 from experiments.study.options.checks import EACH_ONCE, BelowOne, Checked, Count, at_least, at_most, entries
 from experiments.study.options.config import Group
-from experiments.study.storage.journal import Identity, label
+from experiments.study.storage.journal import Identity, Tally, label
 from schedules.search import named_key
 
 SCREEN, CONFIRM = "screen", "confirm"
 
+ConfigT, ContestantT, OutcomeT = TypeVar("ConfigT"), TypeVar("ContestantT"), TypeVar("OutcomeT")
 
 MIN_RATES = 3  # a best rate needs one on either side
 MOST_RATES = 60  # further doublings leave the range of a float32
@@ -56,6 +58,11 @@ class RateBudget(Checked):
     def tuning_runs(self) -> int:
         """Runs that choose a setting; those that confirm it come on top."""
         return (self.first_rates + self.more_rates) * self.runs_per_rate
+
+    @property
+    def planned_runs(self) -> int:
+        """Those of a config whose `contestants` are all tuned."""
+        return len(self.contestants) * (self.tuning_runs + self.confirm_replicates)
 
     @property
     def chunk_runs(self) -> int:
@@ -171,11 +178,30 @@ class Tuned(NamedTuple):
     screened: Mapping[Setting, float]
     scores: Float[np.ndarray, "replicates"]
 
+    @property
+    def chosen_by(self) -> float:
+        """The median score by which the setting was chosen; +inf where all diverged."""
+        return self.screened[self.setting]
+
     def curve(self, decay: float | None) -> list[tuple[float, float]]:
         """The learning rates tried with a decay, ascending, each with its median score."""
         return sorted(
             (setting.learning_rate, v) for setting, v in self.screened.items() if setting.decay == decay
         )
+
+
+class Outcomes(NamedTuple, Generic[ConfigT, ContestantT, OutcomeT]):
+    """A finished study of contestants.
+
+    Attributes:
+      config: what was compared.
+      outcomes: what became of all contestants.
+      tally: how many runs there were.
+    """
+
+    config: ConfigT
+    outcomes: Mapping[ContestantT, OutcomeT]
+    tally: Tally
 
 
 Evaluate = Callable[[Sequence[Trial]], Mapping[Trial, float]]
@@ -195,10 +221,7 @@ def tune(contestant: Contestant, centre: float, budget: RateBudget, evaluate: Ev
       budget: see `RateBudget` and `Budget`.
       evaluate: trials → the score of each, +inf where it diverged.
     """
-
-    def screen(places: Sequence[int]) -> dict[Setting, float]:
-        return _screen(contestant, centre, places, budget, evaluate)
-
+    screen = functools.partial(_screen, contestant, centre, budget, evaluate)
     half = budget.first_rates // 2
     screened = screen([2 * (k - half) for k in range(budget.first_rates)])
     for _ in range(budget.more_rates):
@@ -254,7 +277,7 @@ def next_place(scores: Mapping[int, float]) -> int:
 
 
 def _screen(
-    contestant: Contestant, centre: float, places: Sequence[int], budget: RateBudget, evaluate: Evaluate
+    contestant: Contestant, centre: float, budget: RateBudget, evaluate: Evaluate, places: Sequence[int]
 ) -> dict[Setting, float]:
     settings = {
         setting_at(place, centre, decay): number
