@@ -17,7 +17,7 @@ FORMAT = "steepest winners 1"
 
 class LoadedWinner(NamedTuple):
     """A family, its shape parameters, and the learning rate and horizon they were found with; where groups of
-    parameters have a curve each, also the base learning rate of every group by name.
+    parameters have a curve each, also what every group has of these, by name.
 
     `winner.family.schedule(winner.params, winner.base_lr, num_steps)` is an optax schedule for any horizon.
     """
@@ -26,14 +26,14 @@ class LoadedWinner(NamedTuple):
     params: Mapping[str, float]
     base_lr: float
     num_steps: int
-    groups: Mapping[str, float] = MappingProxyType({})
+    groups: Mapping[str, "LoadedWinner"] = MappingProxyType({})
 
 
 def load_winner(path: str | Path, family: str | None = None, group: str | None = None) -> LoadedWinner:
     """The best winner in a `winners.json`, or that of one family.
 
     Args:
-      group: of parameters, whose base learning rate it has; needed where they were searched with one each.
+      group: of parameters, whose schedule it is; needed where they were searched with one each.
 
     Raises:
       FileNotFoundError: there is no such file.
@@ -64,16 +64,22 @@ def parse_winner(
     entry = winners[name]
     try:
         found = FAMILIES[name].with_options(**entry["options"])
-        found.check(entry["params"])
+        shapes = entry.get("group_params", {})
+        for params in (entry["params"], *shapes.values()):
+            found.check(params)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path}: {error}") from None
-    groups = {name: entry["base_lr"] * factor for name, factor in entry.get("groups", {}).items()}
-    rates = groups or {None: entry["base_lr"]}
-    if group not in rates:
+    winner = LoadedWinner(found, entry["params"], entry["base_lr"], content["num_steps"])
+    groups = {
+        name: winner._replace(params=shapes.get(name, winner.params), base_lr=winner.base_lr * factor)
+        for name, factor in entry.get("groups", {}).items()
+    }
+    loaded = groups or {None: winner}
+    if group not in loaded:
         raise ValueError(
             f"{path}: group must be one of its groups ({', '.join(groups) or 'none'}), got {group!r}"
         )
-    return LoadedWinner(found, entry["params"], rates[group], content["num_steps"], groups)
+    return loaded[group]._replace(groups=groups)
 
 
 def _parsed(text: str | bytes, path: Path) -> dict[str, Any]:
@@ -88,6 +94,8 @@ def _parsed(text: str | bytes, path: Path) -> dict[str, Any]:
         _require(path, entry, {"family": NAME, "options": OPTIONS, "params": PARAMS, "base_lr": BASE_LR})
         if "groups" in entry:
             _require(path, entry, {"groups": FACTORS})
+        if "group_params" in entry:
+            _require(path, entry, {"group_params": SHAPES})
     names = [entry["family"] for entry in content["winners"]]
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"{path}: more than one winner of family {', '.join(map(repr, repeated))}")
@@ -119,6 +127,10 @@ OPTIONS = Allowed(
 )
 PARAMS = Allowed(
     "an object of numbers", lambda value: isinstance(value, dict) and all(map(_is_finite, value.values()))
+)
+SHAPES = Allowed(
+    "an object of objects of numbers",
+    lambda value: isinstance(value, dict) and all(map(PARAMS.holds, value.values())),
 )
 BASE_LR = Allowed("a positive number", lambda value: _is_finite(value) and value > 0)
 FACTORS = Allowed(

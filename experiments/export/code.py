@@ -5,6 +5,7 @@ from experiments.studies import QUESTIONS, load
 from experiments.study.storage.folder import STUDY, read_config
 from experiments.study.training.optimized import Optimized
 from experiments.study.training.optimizers import Chain, call
+from schedules.winners import LoadedWinner
 
 IN_A_LINE = 8  # entries of a table
 
@@ -23,7 +24,7 @@ def optax_code(schedule: Schedule) -> str:
             f"family = schedules.FAMILIES[{family.name!r}]"
             + (f".with_options({options})" if options else ""),
             f"params = {dict(params)!r}",
-            _schedule_code("schedule", schedule.winner.base_lr, schedule),
+            _schedule_code("schedule", "params", schedule.winner),
             *optimizer,
         ]
     )
@@ -77,15 +78,18 @@ def _optimizer_code(schedule: Schedule) -> list[str]:
     clipping = [call("optax.clip_by_global_norm", max_norm=config.clip_norm)] if config.clip_norm else []
     asked = config.driven.asks
     return [
-        *(_schedule_code(group, base_lr, schedule) for group, base_lr in schedule.winner.groups.items()),
+        *(
+            _schedule_code(group, repr(dict(winner.params)), winner)
+            for group, winner in schedule.winner.groups.items()
+        ),
         *([f"# {asked}"] if asked else []),
         f"optimizer = {Chain((*clipping, *config.chain.calls))}",
     ]
 
 
-def _schedule_code(name: str, base_lr: float, schedule: Schedule) -> str:
-    """The line that defines the winner's schedule with that base learning rate."""
-    return f"{name} = family.schedule(params, base_lr={base_lr!r}, num_steps={schedule.winner.num_steps})"
+def _schedule_code(name: str, params: str, winner: LoadedWinner) -> str:
+    """The line that defines the winner's schedule; `params` is what its parameters are called there."""
+    return f"{name} = family.schedule({params}, base_lr={winner.base_lr!r}, num_steps={winner.num_steps})"
 
 
 def _table_code(schedule: Schedule, *imports: str) -> list[str]:

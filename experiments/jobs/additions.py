@@ -13,6 +13,7 @@ from experiments.jobs.state import ADDED, Imported, State, state_of
 from experiments.jobs.store import Transaction, transaction
 from experiments.study.options.errors import StudyError, choice_problem
 from schedules import FAMILIES, Family
+from schedules.groups import RATIO
 from schedules.search import Candidate, Trial
 
 
@@ -52,7 +53,7 @@ def add_schedule(jobs: Jobs, path: Path, params: Mapping[str, float], base_lr: f
 
     Args:
       params: the ratio, where there are groups: the file holds the rates of the first; and the power that
-        they are taken to, where it is not 1.
+        they are taken to, where it is not 1, for each of the shapes.
       base_lr: what their largest is to be; as it is when None.
     """
     with transaction(jobs.record) as opened:
@@ -65,7 +66,8 @@ def add_schedule(jobs: Jobs, path: Path, params: Mapping[str, float], base_lr: f
             names[digest] = f"own_{len(state.own) + 1}"
             opened.append("added", name=names[digest], multipliers=digest)
         family = own_family(names[digest], multipliers)
-        params = {"exponent": 1.0, **params}
+        shapes = [name for name in config_of(state.config).space(family).family.space if name != RATIO]
+        params = {**dict.fromkeys(shapes, 1.0), **params}
         return _add(jobs, opened, state, family, params, base_lr or float(rates.max()))
 
 

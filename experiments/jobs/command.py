@@ -14,7 +14,7 @@ from experiments.study.running.entry import ended
 
 GIVEN, REFUSED, WAITING, FINISHED = 0, 2, 3, 4  # exit statuses
 METRIC = "NAME=VALUE"
-PARAMS = "of the family, and the ratio of two groups; of a CSV that alone"
+PARAMS = "of the family, second_NAME of a second shape, and the ratio of two groups; of a CSV that alone"
 WIDTH = 150  # of what is printed to a file
 
 

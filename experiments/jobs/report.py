@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Float
 
 from experiments.jobs.config import JobsConfig
 from experiments.jobs.folder import Jobs
@@ -106,11 +107,13 @@ def schedules_figure(results: Results) -> bytes:
     figure, ax = chart(8, 3.5)
     for standing in reversed(results.standings):
         color = ACCENT if standing is results.standings[0] else CONTEXT
-        ax.plot(_rates(standing, results.config), color=color)
+        for rates, line in zip(_rates(standing, results.config), ("-", "--"), strict=False):
+            ax.plot(rates, line, color=color)
     ax.set_xlabel("step")
     ax.set_ylabel("learning rate")
     name = results.standings[0].name
-    return finished(figure, f"The schedule of {name}", {name: ACCENT, "other finalists": CONTEXT})
+    dashed = f", of {results.config.groups[1]} dashed" if results.config.groups else ""
+    return finished(figure, f"The schedule of {name}{dashed}", {name: ACCENT, "other finalists": CONTEXT})
 
 
 def runs_figure(results: Results) -> bytes:
@@ -155,11 +158,11 @@ def _name(candidate: Candidate) -> str:
     return f"{candidate.family.name} {candidate.number}"
 
 
-def _rates(standing: Standing, config: JobsConfig) -> np.ndarray:
-    """Of the first group: the others' have the same shape."""
+def _rates(standing: Standing, config: JobsConfig) -> Float[np.ndarray, "groups steps"]:
+    """Of all parameters as of one group where there are none."""
     candidate = standing.winner.candidate
     multipliers = np.asarray(candidate.family.multipliers(candidate.params, config.num_steps))
-    return candidate.base_lr * multipliers.reshape(-1, config.num_steps)[0]
+    return candidate.base_lr * multipliers.reshape(-1, config.num_steps)
 
 
 def _score(results: Results) -> Column[Standing]:

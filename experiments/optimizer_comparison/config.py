@@ -1,19 +1,19 @@
 """What an optimizer comparison compares."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Annotated
 
-from experiments.optimizer_comparison.claims import CLAIMED, ORIGINAL
+from jaxtyping import Array, Float
+
+from experiments.optimizer_comparison.claims import ORIGINAL, REFERENCE, SCHEDULE_FREE, VARIANTS
 from experiments.study.options.checks import EACH_ONCE, Count, OneOf
 from experiments.study.options.groups import Scheduled, Trained
 from experiments.study.options.pairs import WorkloadOptions
 from experiments.study.options.workload_config import WorkloadConfig
 from experiments.study.training.tuning import Budget
 
-REFERENCE = "adamw"  # in every comparison, as what the others are compared with
-SCHEDULE_FREE = "schedule_free"
 CENTRES: Mapping[str, float] = MappingProxyType(  # the middle of the learning rates tried with each
     {
         "momentum": 0.2,
@@ -27,7 +27,7 @@ CENTRES: Mapping[str, float] = MappingProxyType(  # the middle of the learning r
         "dion": 0.04,
         "orth_dion": 0.04,
         SCHEDULE_FREE: 0.05,
-        **dict.fromkeys(CLAIMED, 0.04),
+        **dict.fromkeys(VARIANTS, 0.04),
     }
 )
 
@@ -38,7 +38,7 @@ class Config(Scheduled, Trained, Budget, WorkloadConfig):
 
     workload_options: WorkloadOptions = field(default_factory=lambda: {"model": "cnn"})
     optimizers: Annotated[tuple[str, ...], OneOf(CENTRES), EACH_ONCE] = tuple(
-        name for name in CENTRES if name not in (SCHEDULE_FREE, *CLAIMED)
+        name for name in CENTRES if name not in VARIANTS
     )
     """What to compare; adamw is always added, to compare with."""
     curve_points: Count = 10
@@ -57,8 +57,14 @@ class Config(Scheduled, Trained, Budget, WorkloadConfig):
     @property
     def references(self) -> tuple[str, ...]:
         """From what changes are told: adamw, and muon where it is compared with its variants."""
-        variants = ORIGINAL in self.compared and not CLAIMED.keys().isdisjoint(self.compared)
+        variants = ORIGINAL in self.compared and not VARIANTS.keys().isdisjoint(self.compared)
         return (REFERENCE, ORIGINAL) if variants else (REFERENCE,)
+
+    def multipliers_of(self, optimizer: str) -> Float[Array, "steps"]:
+        """The learning rate of every step with an optimizer, as a fraction of its peak: what is schedule-free
+        has the warm-up alone."""
+        config = replace(self, schedule="constant") if optimizer == SCHEDULE_FREE else self
+        return config.multipliers
 
     @property
     def curve_steps(self) -> tuple[int, ...]:

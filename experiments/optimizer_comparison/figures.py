@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from experiments.optimizer_comparison.config import REFERENCE as BASELINE
+from experiments.optimizer_comparison.claims import REFERENCE as BASELINE
 from experiments.optimizer_comparison.runs import Results
 from experiments.study.showing.figures import ACCENT, CONTEXT, REFERENCE, finished, log_scale, panels, ranking
 from experiments.study.training.tuning import Tuned

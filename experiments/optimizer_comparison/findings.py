@@ -3,8 +3,7 @@
 import math
 
 from experiments.optimizer_comparison import figures
-from experiments.optimizer_comparison.claims import claims
-from experiments.optimizer_comparison.config import REFERENCE
+from experiments.optimizer_comparison.claims import REFERENCE, SCHEDULE_FREE, claims
 from experiments.optimizer_comparison.runs import Pace, Results
 from experiments.study.showing.findings import Findings, Part, drawn, facts
 from experiments.study.showing.standings import (
@@ -79,6 +78,11 @@ def notes(results: Results) -> list[str]:
         f" {config.screen_replicates} seeds.",
         f"Steps and time needed: where the median run first reaches {REFERENCE}'s final"
         f" {config.metric}, as a share of what {REFERENCE} takes.",
+        *(
+            [f"{SCHEDULE_FREE} has the warm-up alone: an average is in place of a decay."]
+            if SCHEDULE_FREE in config.compared
+            else []
+        ),
         f"{results.tally}",
         *not_bracketed(results.standings),
     ]

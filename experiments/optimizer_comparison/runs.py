@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from experiments.optimizer_comparison.config import CENTRES, REFERENCE, Config
+from experiments.optimizer_comparison.claims import REFERENCE
+from experiments.optimizer_comparison.config import CENTRES, Config
 from experiments.study.options.metrics import curve_metric
 from experiments.study.running.runs import Runner, Runs
 from experiments.study.statistics.curves import first_reached
@@ -95,7 +96,7 @@ def program(name: str, config: Config, workload: Workload, evaluate_at: tuple[in
             workload,
             data,
             lambda schedule: OPTIMIZERS[name].build(schedule, row["decay"] / peak),
-            peak * config.multipliers,
+            peak * config.multipliers_of(name),
             row["key"],
             batch_size=config.batch_size,
             evaluate_at=evaluate_at,

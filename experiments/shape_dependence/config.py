@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
-from experiments.optimizer_comparison.config import CENTRES, REFERENCE
+from experiments.optimizer_comparison.claims import REFERENCE
+from experiments.optimizer_comparison.config import CENTRES
 from experiments.shape_dependence.transfer import RATES
 from experiments.shape_search.config import Config as ShapeSearch
 from experiments.study.options.errors import StudyError, choice_problem

@@ -24,6 +24,7 @@ from experiments.study.showing.figures import (
     panels,
     ranking,
 )
+from schedules.groups import RATIO
 from schedules.search import Candidate, Raced, Scale, Verdict
 
 CURVE_POINTS = 100  # as a panel has room for, and often the steps of a run: compiled already
@@ -32,16 +33,16 @@ OUTSIDE = "#d1495b"  # of an interval
 BAND_LABEL = "all within half an interval of its best"
 
 
-def winning_shapes(results: Results) -> bytes:
+def winning_shapes(results: Results, group: int = 0) -> bytes:
     """Each family's winning learning rate over the horizon in its band, the best family's behind it."""
     titles = [f"{standing.name}  {standing.score.value:.3g}" for standing in results.standings]
     figure, axes = panels(titles, sharex=True, sharey=True)
     best = results.best.winner.candidate
     for ax, standing in zip(axes, results.standings, strict=True):
         near_bests = near_best(_measured(results, standing.name), standing)
-        _band(ax, [learning_rates(candidate)[1] for candidate in near_bests])
-        ax.plot(*learning_rates(best), color=CONTEXT, linewidth=3)
-        ax.plot(*learning_rates(standing.winner.candidate), color=ACCENT)
+        _band(ax, [learning_rates(candidate, group)[1] for candidate in near_bests])
+        ax.plot(*learning_rates(best, group), color=CONTEXT, linewidth=3)
+        ax.plot(*learning_rates(standing.winner.candidate, group), color=ACCENT)
     figure.supxlabel("fraction of training done")
     figure.supylabel("learning rate")
     legend_beside(
@@ -52,23 +53,23 @@ def winning_shapes(results: Results) -> bytes:
             f"best family's ({results.best.name})": CONTEXT,
         },
     )
-    figure.suptitle(f"The best shape of each family, by {results.config.metric}")
+    figure.suptitle(f"The best shape of each family{_in_group(results, group)}, by {results.config.metric}")
     return as_png(figure)
 
 
-def near_best_shapes(results: Results) -> bytes:
+def near_best_shapes(results: Results, group: int = 0) -> bytes:
     """Each family's winning multipliers in the band of all that the study can hardly tell from its best."""
     near_bests = {s.name: near_best(_measured(results, s.name), s) for s in results.standings}
     asked = {name: len(raced) for name, raced in results.findings.screened.items()}
     titles = [f"{name}  {len(shown)} of {asked[name]}" for name, shown in near_bests.items()]
     figure, axes = panels(titles, sharex=True, sharey=True)
     for ax, standing in zip(axes, results.standings, strict=True):
-        _band(ax, [multipliers(candidate) for candidate in near_bests[standing.name]])
-        ax.plot(fractions(), multipliers(standing.winner.candidate), color=ACCENT)
+        _band(ax, [multipliers(candidate, group) for candidate in near_bests[standing.name]])
+        ax.plot(fractions(), multipliers(standing.winner.candidate, group), color=ACCENT)
     figure.supxlabel("fraction of training done")
     figure.supylabel("learning rate / its base")
     legend_beside(figure, {"family's winner": ACCENT, BAND_LABEL: BAND})
-    figure.suptitle("Where the band is wide, the score does not fix the shape")
+    figure.suptitle(f"Where the band is wide, the score does not fix the shape{_in_group(results, group)}")
     return as_png(figure)
 
 
@@ -137,37 +138,49 @@ def sweeps(verdict: Verdict) -> bytes:
     return as_png(figure)
 
 
-def found_shapes(verdicts: Sequence[Verdict]) -> bytes:
+def found_shapes(results: Results, group: int = 0) -> bytes:
     """Each checked winner's learning rates, and where the searches from it ended."""
+    verdicts = results.verdicts.values()
     titles = [f"{verdict.winner.candidate.family.name}\n{verdict}" for verdict in verdicts]
     figure, axes = panels(titles, sharex=True, columns=3)
     for ax, verdict in zip(axes, verdicts, strict=True):
-        ax.plot(*learning_rates(verdict.winner.candidate), color=CONTEXT, linewidth=4)
-        ax.plot(*learning_rates(verdict.own.found), color=ACCENT)
+        ax.plot(*learning_rates(verdict.winner.candidate, group), color=CONTEXT, linewidth=4)
+        ax.plot(*learning_rates(verdict.own.found, group), color=ACCENT)
         if verdict.free is not None:
-            ax.plot(*learning_rates(verdict.free.found), color=REFERENCE, linestyle="--")
+            ax.plot(*learning_rates(verdict.free.found, group), color=REFERENCE, linestyle="--")
     figure.supxlabel("fraction of training done")
     figure.supylabel("learning rate")
     colors = {"winner": CONTEXT, "found in its family": ACCENT, "found in free": REFERENCE}
     if not any(verdict.sweeps for verdict in verdicts):
         colors = {"winner": CONTEXT, "best challenger": ACCENT}
-    return finished(figure, "Where the checks ended", colors)
+    return finished(figure, f"Where the checks ended{_in_group(results, group)}", colors)
 
 
 @functools.lru_cache(maxsize=4096)
-def multipliers(candidate: Candidate) -> Float[np.ndarray, "points"]:
-    """The candidate's shape, as figures draw it; with groups that of the first, which the others have too."""
+def multipliers(candidate: Candidate, group: int = 0) -> Float[np.ndarray, "points"]:
+    """The candidate's shape, as figures draw it, or that of one of its groups."""
     curves = np.asarray(candidate.family.multipliers(candidate.params, CURVE_POINTS))
-    return curves.reshape(-1, CURVE_POINTS)[0]
+    return curves.reshape(-1, CURVE_POINTS)[group] / _factor(candidate, group)
 
 
-def learning_rates(candidate: Candidate) -> tuple[np.ndarray, np.ndarray]:
-    """Fractions of the horizon, and the candidate's learning rate at each."""
-    return fractions(), candidate.base_lr * multipliers(candidate)
+def learning_rates(candidate: Candidate, group: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Fractions of the horizon, and the candidate's learning rate at each, or that of one of its groups."""
+    return fractions(), candidate.base_lr * _factor(candidate, group) * multipliers(candidate, group)
 
 
 def fractions() -> Float[np.ndarray, "points"]:
     return np.arange(CURVE_POINTS) / CURVE_POINTS
+
+
+def _factor(candidate: Candidate, group: int) -> float:
+    """What the base learning rate is multiplied by for a group."""
+    return candidate.params[RATIO] if group else 1.0
+
+
+def _in_group(results: Results, group: int) -> str:
+    """Of a title where a figure is that of one group's shapes."""
+    config = results.config
+    return f" in {config.groups[group]}" if config.shapes == "own" else ""
 
 
 def _measured(results: Results, name: str) -> tuple[Raced, ...]:

@@ -1,5 +1,6 @@
 """What is told of a shape search."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -9,10 +10,10 @@ from experiments.shape_search.explanation import claims, explained
 from experiments.shape_search.runs import Results
 from experiments.study.showing.cells import at_edge, change_text, shape_text
 from experiments.study.showing.findings import Figure, Findings, Part
-from experiments.study.showing.shapes import shape_columns
+from experiments.study.showing.shapes import group_facts, shape_columns
 from experiments.study.showing.standings import marks_note, standing_columns
 from experiments.study.showing.table import REPORT, Table, column
-from schedules.groups import group_factors, shape_params
+from schedules.groups import group_shapes
 from schedules.search import Candidate, Finding, Standing, Verdict, verdict
 from schedules.winners import FORMAT
 
@@ -24,8 +25,6 @@ def present(results: Results) -> Findings:
     """The ranking, how near-optimal the best are, and the score against each parameter."""
     config = results.config
     overview = {
-        "winning_shapes": figures.winning_shapes,
-        "near_best_shapes": figures.near_best_shapes,
         "scores": figures.winner_scores,
         "importances": candidate_figures.importances,
         "allocation": candidate_figures.allocation,
@@ -35,7 +34,11 @@ def present(results: Results) -> Findings:
         overview["sensitivity"] = figures.sensitivity
     if config.strategy in DRAWING:
         overview["distributions"] = candidate_figures.score_distributions
-    drawn = [Figure(name, partial(draw, results)) for name, draw in overview.items()]
+    drawn = [
+        *shapes_figures("winning_shapes", figures.winning_shapes, results),
+        *shapes_figures("near_best_shapes", figures.near_best_shapes, results),
+        *(Figure(name, partial(draw, results)) for name, draw in overview.items()),
+    ]
     parameters = [
         Figure(f"parameters_{s.name}", partial(candidate_figures.score_against_parameters, results, s))
         for s in results.standings
@@ -56,6 +59,16 @@ def present(results: Results) -> Findings:
             "scale": results.best.scale.value,
         },
     )
+
+
+def shapes_figures(name: str, draw: Callable[..., bytes], results: Results) -> list[Figure]:
+    """A figure of shapes, or one for each group of parameters where these have shapes of their own."""
+    if results.config.shapes == "shared":
+        return [Figure(name, partial(draw, results))]
+    return [
+        Figure(f"{name}_{group}", partial(draw, results, place))
+        for place, group in enumerate(results.config.groups)
+    ]
 
 
 def setting(config: Config) -> str:
@@ -127,7 +140,7 @@ def near_optimality(results: Results) -> list[Part]:
         column("shape", shown=lambda row: shape_text(found(row).params)),
     )
     drawn = [
-        Figure("found_shapes", partial(figures.found_shapes, tuple(verdicts.values()))),
+        *shapes_figures("found_shapes", figures.found_shapes, results),
         *(
             Figure(f"sweeps_{name}", partial(figures.sweeps, verdict))
             for name, verdict in verdicts.items()
@@ -143,11 +156,11 @@ def verdict_facts(verdict: Verdict, config: Config) -> dict[str, Any]:
 
     def facts(finding: Finding) -> dict[str, Any]:
         candidate = finding.found
-        place = {"family": candidate.family.name, "params": shape_params(candidate.params)}
-        rates = {"base_lr": candidate.base_lr}
-        if config.groups:
-            rates["groups"] = group_factors(candidate.params, config.groups)
-        return {**place, **rates, "change": finding.change, "delta": finding.delta}
+        params = candidate.params
+        shape = {"family": candidate.family.name, "params": group_shapes(params)[0]}
+        groups = group_facts(params, config.groups) if config.groups else {}
+        change = {"change": finding.change, "delta": finding.delta}
+        return {**shape, "base_lr": candidate.base_lr, **groups, **change}
 
     if config.strategy == CURVES:
         found = {"challenger": facts(verdict.own)}

@@ -22,7 +22,7 @@ from experiments.study.options.pairs import Assigned, Folder
 from experiments.study.showing.cells import NONE, as_text, change_text
 from experiments.study.showing.table import Table, column
 from schedules import FAMILIES
-from schedules.groups import shape_params
+from schedules.groups import group_shapes
 from schedules.search import Candidate
 
 
@@ -39,7 +39,8 @@ class Predict(Checked):
     family: Annotated[str, OneOf(FAMILIES)] | None = None
     """In place of a file, a family; its forms of warm-up and decay are those of the search."""
     params: Assigned = field(default_factory=dict)
-    """The family's parameters, and the ratio of the groups' learning rates where the search has groups."""
+    """The family's parameters; where the search has groups also the ratio of their base learning rates, and
+    where these have shapes of their own the second's, as second_NAME."""
     base_lr: Positive | None = None
     """The family's base learning rate."""
 
@@ -58,7 +59,7 @@ class Predict(Checked):
         yield from (f"params: {name} must be a number, got {text!r}." for name, text in texts.items())
         numbers = {name: value for name, value in self.params.items() if name not in texts}
         try:
-            FAMILIES[self.family].check(shape_params(numbers))
+            FAMILIES[self.family].check(group_shapes(numbers)[0])
         except ValueError as error:
             if not texts:
                 yield f"params: {error}."

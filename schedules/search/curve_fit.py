@@ -20,8 +20,8 @@ JITTER = 1e-9  # relative to the amplitude's square, on the diagonal of what is 
 WIDEST = 6.0  # spreads of the prior that a parameter may lie from its centre
 # of the logarithms of a, τ, σ and every ℓ: centre and spread of the normal prior
 AMPLITUDE, SEED, NOISE, LENGTH = (-0.7, 1.0), (-2.3, 1.0), (-1.9, 1.0), (1.1, 0.6)
-OWN = 0.3  # the spread of a segment's ℓ about what all of them share
-GROUP = (0.0, 1.0)  # of the ℓ of another group, whose curve moves as one: √10 of it are a segment's
+OWN = 0.3  # the spread of a segment's ℓ about what all of its group share
+MEAN = (0.0, 1.0)  # of the ℓ of another group's mean: √10 of it are a segment's
 CONSTANT = 1.0  # the prior variance κ of the level that all curves share
 
 
@@ -84,12 +84,14 @@ class Parameters(NamedTuple):
 def prior(
     axes: int,
 ) -> tuple[Float[np.ndarray, "parameters"], Float[np.ndarray, "parameters parameters"]]:
-    """Mean and covariance of the parameters' logarithms. Segments' length scales are long or short together:
-    what the curves that were run tell of some is to hold for those in which they hardly differ."""
-    groups = [GROUP] * (axes - SEGMENTS)
-    centre, spread = np.array([AMPLITUDE, SEED, NOISE, *[LENGTH] * SEGMENTS, *groups]).T
-    covariance, segments = np.diag(spread**2), slice(3, 3 + SEGMENTS)
-    covariance[segments, segments] = LENGTH[1] ** 2 + OWN**2 * np.eye(SEGMENTS)
+    """Mean and covariance of the parameters' logarithms. A group's length scales are long or short together:
+    what the curves that were run tell of some segments is to hold for those in which they hardly differ."""
+    others = [MEAN, *[LENGTH] * SEGMENTS] * (axes // SEGMENTS - 1)
+    centre, spread = np.array([AMPLITUDE, SEED, NOISE, *[LENGTH] * SEGMENTS, *others]).T
+    covariance = np.diag(spread**2)
+    for start in range(3, len(centre), SEGMENTS + 1):
+        group = slice(start, start + SEGMENTS)
+        covariance[group, group] = LENGTH[1] ** 2 + OWN**2 * np.eye(SEGMENTS)
     return centre, covariance
 
 

@@ -6,7 +6,9 @@ about every other. A run of curve x with seed s has the value
     v = f(x) + τ·b_s + σ·e,   f ~ GP(0, κ + a²·Matérn-5/2 of |(z - z')/ℓ|),   b_s, e ~ N(0, 1),
 
 where z is the logarithm of the curve's mean over each of ten equal segments, with a length scale ℓ for each.
-Where groups of parameters have curves of one shape, z goes on with the logarithm of each other one's mean.
+Where groups of parameters have a curve each, z goes on with the logarithm of each other one's mean, and with
+how its shape differs in each segment from the first's. Where a search has them share their shape that is 0
+throughout, and the model asks no more runs than one curve and a ratio need.
 Runs that share a seed move together; without b_s, one batch of lucky seeds would pass for good shapes. The
 amplitude a, τ, σ and ℓ are at the maximum of their posterior. Source of the kernel and of the fit: Rasmussen
 and Williams (2006), "Gaussian Processes for Machine Learning", chapters 2, 4 and 5; the space of curves and
@@ -151,7 +153,8 @@ class CurveModel(NamedTuple):
         self, curve: Float[np.ndarray, "*groups steps"]
     ) -> tuple[Float[np.ndarray, "segments"], Float[np.ndarray, "segments"]]:
         """∂ level / ∂ log η of each segment of the run, with its standard deviation: what the logarithm of
-        the score gains where the learning rate of the first group there grows by a factor of e."""
+        the score gains where the learning rate there grows by a factor of e. Of groups it is that of the
+        first; the others' shapes grow with it, and keep their means."""
         place = self._places(curve[None])
         means = segment_means(learning_rates([curve])[:, 0])
         share = means[0] / (means[0] + SMALLEST * self.unit_rate)

@@ -115,10 +115,17 @@ class Runs(NamedTuple):
 def places_of(
     curves: Float[np.ndarray, "curves groups steps"], unit_rate: float
 ) -> Float[np.ndarray, "curves axes"]:
-    """Of the first group log(mean over each segment + ε), ε = `SMALLEST` · unit_rate; of each other one, with
-    a curve of the same shape, log(mean over all steps)."""
-    segments = np.log(segment_means(curves[:, 0]) + SMALLEST * unit_rate)
-    return np.concatenate([segments, np.log(np.maximum(curves[:, 1:].mean(axis=2), LOWEST))], axis=1)
+    """Of the first group log(mean over each segment + ε), ε = `SMALLEST` · unit_rate; of each other one the
+    logarithm m of its mean over all steps, and in how far its shape is another than the first's: in each
+    segment, the difference of log(mean over it / mean over all steps + `SMALLEST`)."""
+    means = np.maximum(curves.mean(axis=2, keepdims=True), LOWEST)
+    shapes = np.log(
+        np.stack([segment_means(rates) for rates in np.moveaxis(curves / means, 1, 0)]) + SMALLEST
+    )
+    places = [np.log(segment_means(curves[:, 0]) + SMALLEST * unit_rate)]
+    for group, shape in enumerate(shapes[1:], 1):
+        places += [np.log(means[:, group]), shape - shapes[0]]
+    return np.concatenate(places, axis=1)
 
 
 def segment_means(curves: Float[np.ndarray, "curves steps"]) -> Float[np.ndarray, "curves segments"]:

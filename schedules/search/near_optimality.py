@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 
 from schedules.families import FAMILIES, FREE_LEVELS
-from schedules.groups import grouped_as
+from schedules.groups import RATIO, SECOND, grouped_as
 from schedules.search.keys import named_key
 from schedules.search.local_search import (
     CHALLENGERS,
@@ -149,17 +149,20 @@ def free_start(winner: Candidate) -> Candidate:
     """The `free` shape through the winner's learning rates at its equally spaced knots.
 
     The levels are the winner's curve over its largest height at a knot, which the base learning rate takes
-    up. Between the knots the two differ. A winner in groups has those of the first; the ratio stays.
+    up. Between the knots the two differ. In groups each curve has levels of its own where it has a shape of
+    its own, and the ratio is that of the largest heights.
     """
     knots = jnp.linspace(0, 1, FREE_LEVELS)
-    curves = np.asarray(winner.family.curve_at(knots, winner.params), np.float64)
-    heights = curves.reshape(-1, FREE_LEVELS)[0]
-    largest = float(heights.max())
-    levels = heights / largest if largest > 0 else np.ones(FREE_LEVELS)
-    params = {f"level_{place}": float(level) for place, level in enumerate(levels)}
+    heights = np.array(winner.family.curve_at(knots, winner.params), np.float64).reshape(-1, FREE_LEVELS)
+    heights[heights.max(axis=1) == 0] = 1.0  # of a curve that lies between the knots alone
+    largest = heights.max(axis=1)
+    levels = (heights / largest[:, None]).tolist()
+    params = {RATIO: float(largest[-1] / largest[0])}
+    for prefix, row in zip(("", SECOND), levels, strict=False):
+        params |= {f"{prefix}level_{place}": level for place, level in enumerate(row)}
     family = grouped_as(winner.family, FAMILIES[FREE])
-    ratio = {name: winner.params[name] for name in family.space if name not in params}
-    return Candidate(family, 0, params | ratio, winner.base_lr * (largest or 1.0))
+    kept = {name: params[name] for name in family.space}
+    return Candidate(family, 0, kept, winner.base_lr * float(largest[0]))
 
 
 def _own_line(name: str, winner: Winner, space: SearchSpace) -> _Line:

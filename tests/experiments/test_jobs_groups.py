@@ -96,6 +96,35 @@ def test_a_shape_and_a_schedule_of_ones_own_are_added_with_their_ratio(jobs, tmp
     assert np.allclose(rates["aux"], 2 * rates["matrices"], rtol=1e-6)
 
 
+@pytest.fixture
+def own_shapes(tmp_path):
+    return create_jobs(tmp_path / "own_shapes", config(runs=24, groups=GROUPS, shapes="own"))
+
+
+def test_each_group_has_a_table_and_a_winner_of_its_own_shape(own_shapes):
+    while trial := own_shapes.ask("a"):
+        own_shapes.tell(trial.id, score(trial))
+    assert run("report", own_shapes.path) == 0
+    confirmed = next(trial for trial in own_shapes.status().trials.values() if trial.stage == "confirm")
+    names = schedules.FAMILIES[confirmed.family].space
+    first, second = ({name: confirmed.params[prefix + name] for name in names} for prefix in ("", "second_"))
+    assert first != second
+    rates = (confirmed.base_lr, confirmed.params["ratio"] * confirmed.base_lr)
+    for group, params, base_lr in zip(GROUPS, (first, second), rates, strict=True):
+        winner = schedules.load_winner(own_shapes.path / "winners.json", group=group)
+        assert (winner.params, winner.base_lr) == (params, base_lr)
+
+
+def test_a_schedule_of_ones_own_has_a_power_for_each_group(own_shapes, tmp_path):
+    path = write(tmp_path / "own.csv", "learning_rate", [(0.1 - 0.004 * step,) for step in range(STEPS)])
+    words = ["ratio=2", "second_exponent=0.5"]
+    assert run("add", own_shapes.path, "--schedule", path, "--params", *words) == 0
+    rates = own_shapes.ask().learning_rates
+    falling = 1 - 0.04 * np.arange(STEPS)
+    assert np.allclose(rates["matrices"], 0.1 * falling, rtol=1e-5)
+    assert np.allclose(rates["aux"], 0.2 * np.sqrt(falling), rtol=1e-5)
+
+
 def test_the_search_learns_the_ratio_from_runs_with_a_column_a_group(jobs, tmp_path):
     """Sixteen of before: the aux rate alone decides, best at a peak of 0.02."""
     peaks, aux = 10 ** np.random.default_rng(0).uniform([[-2], [-4]], [[0], [2]], (2, 16))
@@ -146,6 +175,7 @@ def test_what_lacks_a_group_is_refused_with_a_message_and_changes_nothing(
         ({"groups": ("a", "../b")}, "groups: must be two names"),
         ({"groups": GROUPS, "ratios": (0.0, 1.0)}, "ratios: must be two, positive"),
         ({"ratios": (0.1, 1.0)}, "ratios: are those of two groups"),
+        ({"shapes": "own"}, "shapes: are those of two groups"),
     ],
 )
 def test_groups_that_make_no_sense_are_refused(options, message):

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import json
 import zlib
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -14,11 +14,13 @@ import pytest
 
 import optim
 import workloads
-from experiments.optimizer_comparison import STUDY
-from experiments.optimizer_comparison.claims import CLAIMED, claims
-from schedules.search import standings
+from experiments.optimizer_comparison import STUDY, Config
+from experiments.optimizer_comparison.claims import SCHEDULE_FREE, VARIANTS, claims
+from experiments.optimizer_comparison.runs import program
+from schedules.search import named_key, standings
 
 STEPS, BATCH = 40, 32
+KEY = jax.random.key(0)
 RUNS = 2 * (4 * 2 * 2 + 4)  # adamw is added
 
 pytestmark = pytest.mark.xdist_group("optimizer_comparison")
@@ -36,7 +38,7 @@ def workload():
 
 def loss_of_a_plain_loop(transformation, stage, replicate):
     """Train step by step with optax alone, from the keys named after the stage and the replicate."""
-    key = jax.random.fold_in(jax.random.key(0), zlib.crc32(stage.encode()))
+    key = jax.random.fold_in(KEY, zlib.crc32(stage.encode()))
     init, data, *_ = jax.random.split(jax.random.fold_in(key, replicate), 4)
 
     @jax.jit
@@ -50,7 +52,8 @@ def loss_of_a_plain_loop(transformation, stage, replicate):
     state = jax.jit(transformation.init)(params)
     for rows in workload().indices(data, BATCH, STEPS):
         params, state = step(params, state, rows)
-    return float(workload().evaluate(params, workload().data)["train_loss"])
+    scored = optim.evaluation_params(state, params)
+    return float(workload().evaluate(scored, workload().data)["train_loss"])
 
 
 def linear_with_warmup(peak):
@@ -96,21 +99,43 @@ def test_the_winners_are_the_medians_of_the_journal_in_ascending_order(folder, j
 def test_the_transformer_preset_compares_all_optimizers_on_text():
     preset = STUDY.presets["transformer"]
     assert preset.workload == "shakespeare"
-    assert {"momentum", "adamw", "lion", "optax_muon", "muon", "dion", "orth_dion"} <= set(preset.compared)
-    assert CLAIMED.keys().isdisjoint(preset.compared)
+    matrix_methods = {"optax_muon", "muon", "dion", "orth_dion"}
+    assert {"momentum", "adamw", "lion", "schedule_free", *matrix_methods} <= set(preset.compared)
+    assert VARIANTS.keys().isdisjoint(preset.compared)
 
 
-def claims_of(*optimizers):
-    """Where MuonH's losses are a tenth above all others' and NorMuon's as far below."""
+def claims_of(*optimizers, factors=MappingProxyType({"muonh": 1.1, "normuon": 0.9})):
+    """Where the losses of some are others' times a factor."""
     config = dataclasses.replace(STUDY.presets["transformer"], optimizers=optimizers)
-    losses, factors = np.random.default_rng(0).uniform(1, 2, 16), {"muonh": 1.1, "normuon": 0.9}
+    losses = np.random.default_rng(0).uniform(1, 2, 16)
     confirmed = {name: SimpleNamespace(scores=factors.get(name, 1.0) * losses) for name in config.compared}
     return {claim.subject: claim for claim in claims(standings(confirmed, config.references, 0.95))}
 
 
 def test_variants_of_muon_are_judged_by_their_change_from_it():
-    judged = claims_of("muon", *CLAIMED)
+    judged = claims_of("muon", *VARIANTS)
     held = {"muonh": False, "normuon": True, "muon_cautious": False, "muonclip": True}
     assert {name: claim.held for name, claim in judged.items()} == held
     assert judged["normuon"].effect.value == pytest.approx(-0.1)
-    assert not claims_of("signum", *CLAIMED)
+    assert not claims_of("signum", *VARIANTS)
+
+
+@pytest.mark.parametrize(("factor", "held"), [(0.9, True), (1.0, True), (1.1, False)])
+def test_schedule_free_steps_are_judged_by_their_change_from_adamw(factor, held):
+    judged = claims_of(SCHEDULE_FREE, "muon", factors={SCHEDULE_FREE: factor})
+    assert {name: claim.held for name, claim in judged.items()} == {SCHEDULE_FREE: held}
+    assert judged[SCHEDULE_FREE].effect.value == pytest.approx(factor - 1, abs=1e-9)
+
+
+def test_schedule_free_steps_keep_their_rate_after_the_warm_up_and_are_scored_at_their_average():
+    options = {"workload_options": {"model": "mlp"}, "optimizers": (SCHEDULE_FREE,)}
+    config = Config(num_steps=STEPS, batch_size=BATCH, curve_points=1, **options)
+    row = {"learning_rate": jnp.float32(0.05), "decay": jnp.float32(0.0), "key": named_key(KEY, "confirm", 3)}
+    trained = program(SCHEDULE_FREE, config, workload(), (STEPS,)).train(row, workload().data)
+    metrics = jax.jit(lambda: trained.whole(STEPS))()
+    table = jnp.asarray(0.05 * np.minimum(np.arange(STEPS) / STEPS / 0.1, 1.0), jnp.float32)
+    optimizer = optim.schedule_free(
+        lambda rate: optax.adamw(rate, b1=0.0, weight_decay=0.0), table.__getitem__
+    )
+    expected = loss_of_a_plain_loop(optimizer, "confirm", 3)
+    assert float(metrics["train_loss"][-1]) == pytest.approx(expected, rel=1e-3)

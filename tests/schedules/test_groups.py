@@ -1,4 +1,4 @@
-"""Curves of two groups of parameters: their tables, what the model sees, and a search of the ratio."""
+"""Curves of two groups of parameters: their tables, what the model sees, and searches of ratio and shapes."""
 
 import math
 
@@ -32,6 +32,10 @@ SPACES = {
     name: SearchSpace(in_groups(FAMILIES[name], RATIOS), Interval(1e-2, 1.0, log=True))
     for name in ("linear", "wsd")
 }
+OWN_SHAPES = {
+    name: SearchSpace(in_groups(FAMILIES[name], RATIOS, own_shapes=True), space.learning_rates)
+    for name, space in SPACES.items()
+}
 KEY = jax.random.key(0)
 
 
@@ -41,6 +45,30 @@ def test_the_second_group_has_the_ratio_times_the_first_ones_table(name, draw):
     first, second = np.asarray(in_groups(FAMILIES[name], RATIOS).multipliers({**params, "ratio": 12.3}, 30))
     np.testing.assert_allclose(first, FAMILIES[name].multipliers(params, 30), rtol=1e-6, atol=1e-7)
     np.testing.assert_allclose(second, 12.3 * first, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["linear", "wsd", "free"])
+def test_the_second_group_has_the_ratio_times_the_table_of_its_own_shape(name, draw):
+    family = FAMILIES[name]
+    first, second = draw(name, seed=1), draw(name, seed=2)
+    params = {**first, **{f"second_{parameter}": value for parameter, value in second.items()}, "ratio": 12.3}
+    found = np.asarray(in_groups(family, RATIOS, own_shapes=True).multipliers(params, 30))
+    np.testing.assert_allclose(found[0], family.multipliers(first, 30), rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(found[1], 12.3 * family.multipliers(second, 30), rtol=1e-5, atol=1e-6)
+    assert not np.allclose(found[1], 12.3 * found[0], rtol=0.1)
+
+
+def test_the_cube_of_two_shapes_has_the_axes_of_both_then_the_ratio_and_the_rate():
+    space, wsd = OWN_SHAPES["wsd"], FAMILIES["wsd"].space
+    assert list(space.family.space) == [*wsd, *(f"second_{name}" for name in wsd), "ratio"]
+    low, high, mixed = space.candidates(np.array([[0.0] * 8, [1.0] * 8, [0.0] * 3 + [1.0] * 5]), 0)
+    for name, interval in wsd.items():
+        own = [candidate.params[name] for candidate in (low, high, mixed)]
+        second = [candidate.params[f"second_{name}"] for candidate in (low, high, mixed)]
+        assert own == pytest.approx([interval.low, interval.high, interval.low])
+        assert second == pytest.approx([interval.low, interval.high, interval.high])
+    assert [low.params["ratio"], high.params["ratio"]] == pytest.approx([1e-2, 1e2])
+    np.testing.assert_allclose(space.point(mixed), [0.0] * 3 + [1.0] * 5, atol=1e-6)
 
 
 @pytest.mark.parametrize("ratio", [0.0, -1.0, math.inf, math.nan])
@@ -59,7 +87,7 @@ def test_a_pools_curves_are_those_that_are_run():
 
 
 def drawn_pairs(count, seed):
-    """Of any two curves: the model asks for no ratio."""
+    """Of any two curves: the model asks for no shape that they share."""
     return np.exp(np.random.default_rng(seed).normal([[[-2.0], [-5.0]]], 0.7, (count, 2, 20)))
 
 
@@ -71,19 +99,31 @@ def fitted():
     return curves, scores, seeds, CurveModel.fit(curves, scores, seeds)
 
 
+def means_of(curves):
+    return curves.mean(axis=1, keepdims=True)
+
+
 def expected(fitted, queries):
     """Mean and covariance of the values of pairs, by the formula."""
     curves, scores, seeds, model = fitted
     unit_rate = np.median(curves[:, 0].max(axis=1))
     places, asked = (
-        np.column_stack([segment_logarithms(pairs[:, 0], unit_rate), np.log(pairs[:, 1].mean(axis=1))])
+        np.column_stack(
+            [
+                segment_logarithms(pairs[:, 0], unit_rate),
+                np.log(pairs[:, 1].mean(axis=1)),
+                np.subtract(
+                    *(segment_logarithms(pairs[:, row] / means_of(pairs[:, row]), 1.0) for row in (1, 0))
+                ),
+            ]
+        )
         for pairs in (curves, queries)
     )
     values = values_of(np.log(scores) - np.log(scores).min())
     return posterior(places, values, seeds, asked, Truth(*model.parameters))
 
 
-def test_predictions_are_those_from_the_segments_of_the_first_and_the_mean_of_the_second(fitted):
+def test_predictions_are_those_from_the_first_curve_the_seconds_mean_and_how_their_shapes_differ(fitted):
     queries, (_, scores, _, model) = drawn_pairs(9, seed=2), fitted
     mean, covariance = expected(fitted, queries)
     level, sd = model.predict(queries)
@@ -99,12 +139,12 @@ def test_drawn_functions_have_the_posteriors_mean(fitted):
     assert np.all(np.abs(drawn.mean(axis=0) - mean) < 5 * error)
 
 
-def test_the_sensitivity_is_the_slope_in_a_segment_of_the_first_group(fitted):
-    (pair,), model = drawn_pairs(1, seed=3), fitted[3]
-    ends = np.stack([pair, pair])
-    ends[:, 0, 4:6] *= np.exp([[-1e-4], [1e-4]])
-    lower, upper = model.means(ends)
-    slopes, deviations = model.sensitivity(pair)
+def test_the_sensitivity_is_the_slope_in_a_segment_of_both_shapes_at_the_mean_of_the_second(fitted):
+    (first, _), model = drawn_pairs(1, seed=3)[0], fitted[3]
+    ends = np.stack([first, first])
+    ends[:, 4:6] *= np.exp([[-1e-4], [1e-4]])
+    lower, upper = model.means(np.stack([ends, 0.05 * ends * first.mean() / means_of(ends)], axis=1))
+    slopes, deviations = model.sensitivity(np.stack([first, 0.05 * first]))
     assert slopes.shape == deviations.shape == (10,)
     assert slopes[2] == pytest.approx((upper - lower) / 2e-4, rel=1e-3)
 
@@ -122,6 +162,10 @@ class Pairs(Bowl):
         return cls(Trial("", candidate, NUM_STEPS, 0).learning_rates, **options)
 
 
+def curves_of(trial):
+    return *trial.learning_rates, trial.params["ratio"]
+
+
 SHAPE = {"warmup": 0.1, "decay": 0.6, "floor": 0.0}
 
 
@@ -137,6 +181,39 @@ def test_the_search_finds_the_ratio(ratio):
     assert landscape.truth(best) < math.log(1.1)  # a run's own luck is 11 %
 
 
+class OwnShapes(Bowl):
+    """A bowl in either group's curve."""
+
+    def level(self, rates):
+        distances = [logarithms(own) - logarithms(best) for own, best in zip(rates, self.best, strict=True)]
+        return self.steepness * np.sum(np.square(distances))
+
+
+def test_the_search_finds_two_shapes_that_differ():
+    second = {"second_warmup": 0.0, "second_decay": 0.2, "second_floor": 0.5}
+    best = Candidate(OWN_SHAPES["wsd"].family, 0, {**SHAPE, **second, "ratio": 2.0}, 0.2)
+    landscape = OwnShapes(Trial("", best, NUM_STEPS, 0).learning_rates, steepness=0.5)
+    levels = {}
+    for name, space in (("shared", SPACES["wsd"]), ("own", OWN_SHAPES["wsd"])):
+        budget = Exploration(96, 8, 0, 1, NUM_STEPS)
+        scores = explore({"wsd": space}, budget, jax.random.key(3), landscape.evaluate)
+        levels[name] = landscape.truth(ranked(scores, model_of(scores))[0])
+    assert levels["own"] < math.log(1.3)
+    assert levels["shared"] > math.log(2)  # what one shape for both costs
+
+
+def test_a_free_curve_begins_with_the_shapes_of_both_groups():
+    second = {"second_warmup": 0.0, "second_decay": 0.2, "second_floor": 0.5}
+    winner = Candidate(OWN_SHAPES["wsd"].family, 3, {**SHAPE, **second, "ratio": 0.5}, 0.2)
+    own = {name.removeprefix("second_"): value for name, value in second.items()}
+    singles = [free_start(Candidate(FAMILIES["wsd"], 3, shape, 0.2)) for shape in (SHAPE, own)]
+    start = free_start(winner)
+    levels = [start.params[f"{prefix}level_{place}"] for prefix in ("", "second_") for place in range(8)]
+    np.testing.assert_allclose(levels, [*singles[0].params.values(), *singles[1].params.values()], rtol=1e-6)
+    assert start.base_lr == pytest.approx(singles[0].base_lr, rel=1e-6)
+    assert start.params["ratio"] == pytest.approx(0.5 * singles[1].base_lr / singles[0].base_lr, rel=1e-6)
+
+
 def test_a_free_curve_begins_with_the_winners_ratio():
     winner = Candidate(SPACES["wsd"].family, 3, {**SHAPE, "ratio": 0.5}, 0.2)
     start = free_start(winner)
@@ -146,18 +223,21 @@ def test_a_free_curve_begins_with_the_winners_ratio():
     np.testing.assert_allclose(second, 0.5 * first, rtol=1e-6)
 
 
-def test_a_challenge_keeps_to_the_groups(monkeypatch):
+@pytest.mark.parametrize("spaces", [SPACES, OWN_SHAPES], ids=["shared", "own"])
+def test_a_challenge_keeps_to_the_groups(monkeypatch, spaces):
     monkeypatch.setattr(stages, "CHALLENGED", 40)
     budget, landscape = RunBudget(runs=120, num_steps=NUM_STEPS), Pairs.around(0.1)
     asked, told, outcome = [], {}, None
     while outcome is None:
         history = History(asked, told, np.empty((0, 2, NUM_STEPS)), np.empty(0))
-        trials, outcome = next_step(SPACES, budget, KEY, history)
+        trials, outcome = next_step(spaces, budget, KEY, history)
         asked += trials
         told |= {trial.identity: score for trial, score in landscape.evaluate(trials).items()}
     challengers = [trial for trial in asked if trial.stage == "challenge 0"]
     assert len({trial.candidate for trial in challengers}) > 1
     assert all(trial.learning_rates.shape == (2, NUM_STEPS) for trial in challengers)
+    shared = [np.allclose(second, ratio * first) for first, second, ratio in map(curves_of, challengers)]
+    assert all(shared) if spaces is SPACES else not all(shared)
     assert 0 < outcome.verdict.delta < 1
 
 

@@ -101,6 +101,26 @@ def test_a_foreign_or_truncated_file_is_refused_by_name(written, foreign):
         load_winner(written(foreign))
 
 
+@pytest.mark.parametrize(
+    ("shapes", "message"),
+    [
+        ({"b": {"warmup": 0.0, "beta": -9.0}}, "beta must be in"),
+        ({"b": {"beta": 1.0}}, "missing parameter 'warmup'"),
+        ({"b": 0.5}, "group_params must be an object of objects of numbers"),
+        ([], "group_params must be an object of objects of numbers"),
+    ],
+)
+def test_a_shape_of_a_group_that_is_none_is_refused(written, shapes, message):
+    entry = {**REX, "groups": {"a": 1.0, "b": 2.0}, "group_params": shapes}
+    with pytest.raises(ValueError, match=message):
+        load_winner(written(content(entry)), group="b")
+
+
+def test_a_group_has_the_shape_of_all_where_it_has_none_of_its_own(written):
+    winner = load_winner(written(content({**REX, "groups": {"a": 1.0, "b": 2.0}})), group="b")
+    assert (winner.params, winner.base_lr) == (REX["params"], 0.6)
+
+
 def test_a_folder_and_a_file_nested_deep_or_with_a_number_of_many_digits_are_refused_by_name(written):
     path = written("[" * 100_000)
     for refused in (path, path.parent, written(WHOLE.replace("500", "9" * 5000))):

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from experiments.study.options.checks import EACH_ONCE, Check, RateRange
 from experiments.study.options.config import Group
@@ -23,17 +23,22 @@ class ParameterGroups:
     group: ClassVar[Group] = "search"
 
     groups: Annotated[tuple[str, ...], EACH_ONCE, TWO_NAMES] = ()
-    """Two groups of parameters with a curve each, such as matrices and others: that of the second is the
-    first's times a ratio, which is searched too. All parameters have one curve when not given."""
+    """Two groups of parameters with a curve each, such as matrices and others. All parameters have one curve
+    when not given."""
+    shapes: Literal["shared", "own"] = "shared"
+    """Whether the two curves share their shape, or each has one of its own, of the same family."""
     ratios: RateRange = (0.01, 100.0)
-    """Lowest and highest ratio of the second group's learning rates to the first's, searched on a logarithmic
-    scale."""
+    """Lowest and highest ratio of the second group's base learning rate to the first's, searched on a
+    logarithmic scale."""
 
     def joint_problems(self) -> Iterator[str]:
         yield from super().joint_problems()
-        if not self.groups and self.ratios != ParameterGroups.ratios:
-            yield "ratios: are those of two groups, and there are none."
+        for name in ("shapes", "ratios"):
+            if not self.groups and getattr(self, name) != getattr(ParameterGroups, name):
+                yield f"{name}: are those of two groups, and there are none."
 
     def grouped(self, family: Family) -> Family:
         """The family with a curve for each group, where there are groups."""
-        return in_groups(family, Interval(*self.ratios, log=True)) if self.groups else family
+        if not self.groups:
+            return family
+        return in_groups(family, Interval(*self.ratios, log=True), self.shapes == "own")

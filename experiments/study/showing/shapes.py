@@ -1,19 +1,20 @@
 """The columns of a winner's shape, as `schedules.load_winner` reads them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from experiments.study.showing.cells import base_lr_text, shape_text
 from experiments.study.showing.table import Column, column
 from schedules import Interval
-from schedules.groups import RATIO, group_factors, shape_params
+from schedules.family import Params
+from schedules.groups import RATIO, group_shapes
 from schedules.search import Candidate, Standing
 
 
 def shape_columns(
     heading: str, learning_rates: Interval, groups: Sequence[str]
 ) -> tuple[Column[Standing], ...]:
-    """The parameters of a winner's shape, its base learning rate, and what that is multiplied by for each
-    group of parameters, where they have a curve each.
+    """The parameters of a winner's shape, its base learning rate, and where groups of parameters have a curve
+    each, what that is multiplied by for each, and the shape there.
 
     Args:
       heading: of the parameters.
@@ -21,7 +22,7 @@ def shape_columns(
       groups: the two names; none where all parameters have one curve.
     """
     columns = (
-        column(heading, shape_text, wrapped=True, params=lambda row: shape_params(_candidate(row).params)),
+        column(heading, shown=_shape, wrapped=True, params=lambda row: group_shapes(_params(row))[0]),
         column(
             "base LR",
             shown=lambda row: base_lr_text(_candidate(row).base_lr, learning_rates),
@@ -29,6 +30,15 @@ def shape_columns(
         ),
     )
     return (*columns, _ratio_column(groups)) if groups else columns
+
+
+def group_facts(params: Params, groups: Sequence[str]) -> dict[str, Mapping[str, float | Params]]:
+    """What winners.json says of each group: what the base learning rate is multiplied by, and its shape."""
+    factors, shapes = (1.0, params[RATIO]), group_shapes(params)
+    return {
+        "groups": dict(zip(groups, factors, strict=True)),
+        "group_params": dict(zip(groups, shapes, strict=True)),
+    }
 
 
 def _ratio_column(groups: Sequence[str]) -> Column[Standing]:
@@ -41,8 +51,18 @@ def _ratio_column(groups: Sequence[str]) -> Column[Standing]:
     return column(
         f"{second} / {first}",
         shown=ratio,
-        groups=lambda row: group_factors(_candidate(row).params, groups),
+        groups=lambda row: group_facts(_params(row), groups)["groups"],
+        group_params=lambda row: group_facts(_params(row), groups)["group_params"],
     )
+
+
+def _shape(standing: Standing) -> str:
+    """Of both groups where there are two, whose ratio has a column of its own."""
+    return shape_text({name: value for name, value in _params(standing).items() if name != RATIO})
+
+
+def _params(standing: Standing) -> Params:
+    return _candidate(standing).params
 
 
 def _candidate(standing: Standing) -> Candidate:
