@@ -233,7 +233,8 @@ class _Training:
 
     def _evaluate(self, run: Run) -> dict[str, Float[Array, ""]]:
         trained = run.params if run.average is None else run.average
-        return self.workload.evaluate(self.hooks.evaluation_params(run.optimizer_state, trained), self.data)
+        evaluate = jax.jit(self.workload.evaluate, inline=True)  # traced once, wherever a run evaluates
+        return evaluate(self.hooks.evaluation_params(run.optimizer_state, trained), self.data)
 
     def _probe(self, run: Run, t: Int[Array, ""], indices: Int[Array, "batch"], gradients: PyTree):
         batch, key = self.workload.batch(self.data, indices), jax.random.fold_in(self.keys.probe, t)
