@@ -61,7 +61,8 @@ def conclude(config: Config | AllMeasures, runs: Runs) -> Results | all_measures
 def runner(width: int, optimizer: str, config: Config) -> Runner:
     """What trains networks of that width with that optimizer."""
     data = coarse(workloads.load("digits").data)
-    return trial_runner(lambda stage: program(stage, width, optimizer, config), numbers, data, config.seed)
+    trained, measured = (program(dense, width, optimizer, config) for dense in (False, True))
+    return trial_runner(lambda stage: measured if stage == MEASURE else trained, numbers, data, config.seed)
 
 
 def numbers(trial: Trial) -> dict[str, float]:
@@ -69,7 +70,7 @@ def numbers(trial: Trial) -> dict[str, float]:
     return {"learning_rate": trial.base_lr, "train_size": trial.train_size}
 
 
-def program(stage: str, width: int, optimizer: str, config: Config) -> Program:
+def program(dense: bool, width: int, optimizer: str, config: Config) -> Program:
     """Runs with all measurements at the rungs; where they are to be ranked, with the criteria that need dense
     curvature at their end."""
     model = hidden_layer(width)
@@ -88,8 +89,8 @@ def program(stage: str, width: int, optimizer: str, config: Config) -> Program:
             evaluate_at=config.rungs,
         ).whole(config.num_steps)
         params = run.params if run.average is None else run.average
-        dense = dense_criteria(model, params, split, config.damping) if stage == MEASURE else {}
-        at_end = {curve_metric(name, config.num_steps): value for name, value in dense.items()}
+        criteria = dense_criteria(model, params, split, config.damping) if dense else {}
+        at_end = {curve_metric(name, config.num_steps): value for name, value in criteria.items()}
         return at_end | {
             curve_metric(name, step): values[rung]
             for name, values in run.metrics.items()
