@@ -233,7 +233,8 @@ class _Training:
 
     def _evaluate(self, run: Run) -> dict[str, Float[Array, ""]]:
         params = self.hooks.evaluation_params(run.optimizer_state, run.evaluated)
-        return self.workload.evaluate(params, self.data)
+        evaluate = jax.jit(self.workload.evaluate, inline=True)  # traced once, wherever a run evaluates
+        return evaluate(params, self.data)
 
     def _probe(self, run: Run, t: Int[Array, ""], indices: Int[Array, "batch"], gradients: PyTree):
         batch, key = self.workload.batch(self.data, indices), jax.random.fold_in(self.keys.probe, t)

@@ -63,7 +63,8 @@ def runner(width: int, optimizer: str, config: Config) -> Runner:
     """What trains networks of that width with that optimizer."""
     data = workloads.load("digits").data
     data = data._replace(train_images=coarse(data.train_images), test_images=coarse(data.test_images))
-    return trial_runner(lambda stage: program(stage, width, optimizer, config), numbers, data, config.seed)
+    trained, measured = (program(dense, width, optimizer, config) for dense in (False, True))
+    return trial_runner(lambda stage: measured if stage == MEASURE else trained, numbers, data, config.seed)
 
 
 def numbers(trial: Trial) -> dict[str, float]:
@@ -71,7 +72,7 @@ def numbers(trial: Trial) -> dict[str, float]:
     return {"learning_rate": trial.base_lr, "train_size": trial.train_size}
 
 
-def program(stage: str, width: int, optimizer: str, config: Config) -> Program:
+def program(dense: bool, width: int, optimizer: str, config: Config) -> Program:
     """Runs with all measurements at the rungs; where they are to be ranked, with the criteria that need dense
     curvature at their end."""
     model = MLP(NUM_CLASSES, (width,))
@@ -89,8 +90,8 @@ def program(stage: str, width: int, optimizer: str, config: Config) -> Program:
             batch_size=config.batch_size,
             evaluate_at=config.rungs,
         ).whole(config.num_steps)
-        dense = dense_criteria(model, run.evaluated, split, config.damping) if stage == MEASURE else {}
-        at_end = {curve_metric(name, config.num_steps): value for name, value in dense.items()}
+        criteria = dense_criteria(model, run.evaluated, split, config.damping) if dense else {}
+        at_end = {curve_metric(name, config.num_steps): value for name, value in criteria.items()}
         return at_end | {
             curve_metric(name, step): values[rung]
             for name, values in run.metrics.items()

@@ -17,8 +17,8 @@ STUDY = Study(
     conclude=conclude,
     present=present,
     small={
-        "layer_geometry": "--workload-options model mlp --num-steps 32 --batch-size 32 --parts 4"
-        " --probe-every 4 --curvature-batches 2 --replicates 2 --index-every 4 --first-rates 3"
+        "layer_geometry": "--workload-options model mlp width 8 --num-steps 32 --batch-size 32"
+        " --parts 4 --probe-every 4 --curvature-batches 2 --replicates 2 --index-every 4 --first-rates 3"
         " --more-rates 1 --decays 0 --screen-replicates 1 --confirm-replicates 3"
     },
 )

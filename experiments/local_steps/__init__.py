@@ -17,8 +17,8 @@ STUDY = Study(
     conclude=conclude,
     present=present,
     small={
-        "local_steps": "--methods diloco palsgd lion_cub --workers 2 --intervals 4 --shards skewed"
-        " --num-steps 24 --batch-size 16 --curve-points 4 --first-rates 3 --more-rates 1"
+        "local_steps": "--workload-options width 8 --methods diloco palsgd lion_cub --workers 2 --intervals 4"
+        " --shards skewed --num-steps 24 --batch-size 16 --curve-points 4 --first-rates 3 --more-rates 1"
         " --screen-replicates 1 --confirm-replicates 3"
     },
 )

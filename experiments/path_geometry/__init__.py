@@ -17,8 +17,9 @@ STUDY = Study(
     conclude=conclude,
     present=present,
     small={
-        "path_geometry": "--optimizers sgd --learning-rates 0.25 --batch-sizes 8 32 --num-steps 48"
-        " --probe-every 1 --replicates 3 --families cosine --base-learning-rates 0.1 1 --candidates 5"
-        " --screen-replicates 2 --top 2 --select-replicates 3 --confirm-replicates 5"
+        "path_geometry": "--workload-options width 8 --optimizers sgd --learning-rates 0.25"
+        " --batch-sizes 8 32 --num-steps 48 --probe-every 1 --replicates 3 --families cosine"
+        " --base-learning-rates 0.1 1 --candidates 5 --screen-replicates 2 --top 2"
+        " --select-replicates 3 --confirm-replicates 5"
     },
 )

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Bool, Float
-from sklearn.ensemble import RandomForestRegressor
 
 from schedules.search import Candidate, Estimate, Scale, SearchSpace
 
@@ -67,6 +66,8 @@ def total_effects(
 
 
 def _one_resample(points: np.ndarray, values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    from sklearn.ensemble import RandomForestRegressor  # a third of what starting the search takes
+
     drawn = rng.integers(len(values), size=len(values))
     left_out = np.setdiff1d(np.arange(len(values)), drawn)
     seed = int(rng.integers(2**31))

@@ -168,7 +168,9 @@ REFUSALS = {
         "--methods dilco": "methods | 'dilco' | 'diloco'",
         "--mix-probability 1 --late-share 0": "mix_probability | 1.0 | late_share | 0.0",
         "--gigabits 0 --latency-seconds -1": "gigabits | positive | latency_seconds | not negative",
-        "--workload linear_regression": "workload | linear_regression | shared among workers",
+        "--workload linear_regression --workload-options dimension 8": (
+            "workload | linear_regression | shared among workers"
+        ),
     },
     "games": {
         "--games sadle": "games | 'sadle' | 'saddle'",
@@ -197,13 +199,15 @@ REFUSALS = {
         "--num-steps 12 --probe-every 7": "probe_every | at least 6 | 7",
         "--microbatches 3": "batch_sizes | microbatches | 8",
         "--batch-sizes 8 100000": "batch_sizes | 100000",
-        "--workload linear_regression": "workload | train_labels | linear_regression",
+        "--workload linear_regression --workload-options dimension 8": (
+            "workload | train_labels | linear_regression"
+        ),
     },
     "flatness": {
         "--methods sharp": "methods | 'sharp' | asam",
         "--flipped 0.4 0": "flipped | ascending | (0.4, 0.0)",
         "--radii 0": "radii | positive | 0",
-        "--train-size 15": "train_size | [16, 1756] | 15",
+        "--train-size 15": "train_size | [16, 196] | 15",
         "--microbatches 3": "batch_size | multiple of microbatches | 16",
     },
     "ingredients": {

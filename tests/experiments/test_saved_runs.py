@@ -18,12 +18,10 @@ RUNG = {"rung_replicates": (2,), "rung_horizons": (1.0,)}
 SAVED = {"families": ("constant",), "strategy": "sobol", "candidates": 8, "batch": 8, **RUNG}
 STEPS = ("--checkpoint-steps", "6")  # of 20: after 6, 12 and 18
 SEGMENTS = 4
-OTHERS = {
-    "optimizer_comparison": "--workload linear_regression --workload-options dimension 8 --optimizers adamw"
-    " --batch-size 4 --num-steps 24 --more-rates 0 --decays 0 --confirm-replicates 3 --curve-points 2",
-    "loss_prediction": "--workload-options dimension 8 --num-steps 24",
-}
-ADAPTIVE = "--samples 192 --more-rates 0 --screen-replicates 1 --confirm-replicates 3"  # 24 micro-batches
+COMPARISON = (
+    "--workload linear_regression --workload-options dimension 8 --optimizers adamw --batch-size 4"
+    " --num-steps 24 --more-rates 0 --decays 0 --confirm-replicates 3 --curve-points 2"
+)
 
 
 @pytest.fixture(scope="module")
@@ -143,41 +141,47 @@ def test_a_damaged_checkpoint_is_named_and_costs_only_its_runs(
     assert same(tmp_path / "study", uninterrupted, journal_rows)
 
 
-def left_and_gone_on_with(study, config, steps, folder):
+def left_and_gone_on_with(study, config, steps, folder, devices=None):
     """Run a study that SIGTERM stops, then again to its end; returns what it says then."""
     with pytest.raises(Stopped):
-        study.run(config, folder, devices=3, checkpoint_steps=steps)
+        study.run(config, folder, devices=devices, checkpoint_steps=steps)
     printed = io.StringIO()
-    study.run(config, folder, devices=3, checkpoint_steps=steps, console=Console(file=printed))
+    study.run(config, folder, devices=devices, checkpoint_steps=steps, console=Console(file=printed))
     return printed.getvalue()
 
 
-def test_a_batch_that_grew_goes_on_growing(tmp_path, journal_rows, segments):
-    study, (ends, actions) = load("adaptive_batch_size"), segments
-    config = config_of("adaptive_batch_size", ADAPTIVE)
-    study.run(config, tmp_path / "saved", devices=3, checkpoint_steps=7)
-    third_growing = [place for place, until in enumerate(ends, start=1) if until == 14][-3]
-    ends.clear()
-    study.run(config, tmp_path / "whole", devices=3)
-    assert ends == []
-    actions[third_growing] = terminate
-    printed = left_and_gone_on_with(study, config, 7, tmp_path / "left")
-    assert ends[third_growing : third_growing + 2] == [21, 24]
-    assert "Going on after step 14 of 24" in printed
+@pytest.mark.xdist_group("adaptive_batch_size")
+def test_a_batch_that_grew_goes_on_growing(tmp_path, finished_studies, journal_rows, segments):
+    study, whole, *_ = finished_studies("adaptive_batch_size")
+    ends, actions = segments
+    actions[41] = terminate  # of 54, the last third of which grow by the optimizer's own noise
+    printed = left_and_gone_on_with(study, config_of("adaptive_batch_size"), 70, tmp_path / "left")
+    assert ends[40:43] == [140, 192, 70]
+    assert "Going on after step 140 of 192" in printed
     rows = journal_rows(tmp_path / "left")
-    assert rows == journal_rows(tmp_path / "whole") == journal_rows(tmp_path / "saved")
+    assert rows == journal_rows(whole)
     grown = [row["metrics"]["batch_size"] for row in rows.values() if "batch_size" in row["metrics"]]
     assert max(grown) > 8
 
 
-@pytest.mark.parametrize("name", OTHERS)
-def test_other_studies_are_saved_too(tmp_path, name, journal_rows, segments):
-    study, (ends, actions) = load(name), segments
-    config = config_of(name, OTHERS[name])
+@pytest.mark.xdist_group("loss_prediction")
+def test_a_prediction_is_saved_too(tmp_path, finished_studies, journal_rows, segments):
+    study, whole, *_ = finished_studies("loss_prediction")
+    ends, actions = segments
+    actions[5] = terminate
+    printed = left_and_gone_on_with(study, config_of("loss_prediction"), 10, tmp_path / "left")
+    assert ends[:7] == [10, 20, 24, 10, 20, 24, 10]
+    assert "Going on after step 20 of 24" in printed
+    assert journal_rows(tmp_path / "left") == journal_rows(whole)
+
+
+def test_a_comparison_is_saved_too(tmp_path, journal_rows, segments):
+    study, (ends, actions) = load("optimizer_comparison"), segments
+    config = config_of("optimizer_comparison", COMPARISON)
     study.run(config, tmp_path / "whole", devices=3)
     assert ends == []
     actions[5] = terminate
-    printed = left_and_gone_on_with(study, config, 10, tmp_path / "left")
+    printed = left_and_gone_on_with(study, config, 10, tmp_path / "left", devices=3)
     assert ends[:7] == [10, 20, 24, 10, 20, 24, 10]
     assert "Going on after step 20 of 24" in printed
     assert journal_rows(tmp_path / "left") == journal_rows(tmp_path / "whole")

@@ -25,7 +25,6 @@ EXCHANGE = """
 import sys
 import jax
 from rich.console import Console
-from experiments.shape_search import main
 from experiments.study.options.errors import StudyError
 from experiments.study.running.processes import Cluster, from_all, from_first, is_first
 Cluster(sys.argv[1], 2, int(sys.argv[2])).join(Console())
