@@ -116,16 +116,21 @@ def places_of(
     curves: Float[np.ndarray, "curves groups steps"], unit_rate: float
 ) -> Float[np.ndarray, "curves axes"]:
     """Of the first group log(mean over each segment + ε), ε = `SMALLEST` · unit_rate; of each other one the
-    logarithm m of its mean over all steps, and in how far its shape is another than the first's: in each
-    segment, the difference of log(mean over it / mean over all steps + `SMALLEST`)."""
-    means = np.maximum(curves.mean(axis=2, keepdims=True), LOWEST)
-    shapes = np.log(
-        np.stack([segment_means(rates) for rates in np.moveaxis(curves / means, 1, 0)]) + SMALLEST
-    )
-    places = [np.log(segment_means(curves[:, 0]) + SMALLEST * unit_rate)]
-    for group, shape in enumerate(shapes[1:], 1):
-        places += [np.log(means[:, group]), shape - shapes[0]]
+    logarithm of its mean over all steps, and how its shape differs from the first's: in each segment, by
+    log(mean over it / mean over all steps + `SMALLEST`)."""
+    first, *others = np.moveaxis(curves, 1, 0)
+    places = [np.log(segment_means(first) + SMALLEST * unit_rate)]
+    for rates in others:
+        places += [np.log(_means(rates)), _shape_logarithms(rates) - _shape_logarithms(first)]
     return np.concatenate(places, axis=1)
+
+
+def _shape_logarithms(curves: Float[np.ndarray, "curves steps"]) -> Float[np.ndarray, "curves segments"]:
+    return np.log(segment_means(curves / _means(curves)) + SMALLEST)
+
+
+def _means(curves: Float[np.ndarray, "curves steps"]) -> Float[np.ndarray, "curves 1"]:
+    return np.maximum(curves.mean(axis=1, keepdims=True), LOWEST)
 
 
 def segment_means(curves: Float[np.ndarray, "curves steps"]) -> Float[np.ndarray, "curves segments"]:

@@ -117,12 +117,12 @@ def test_each_group_has_a_table_and_a_winner_of_its_own_shape(own_shapes):
 
 def test_a_schedule_of_ones_own_has_a_power_for_each_group(own_shapes, tmp_path):
     path = write(tmp_path / "own.csv", "learning_rate", [(0.1 - 0.004 * step,) for step in range(STEPS)])
-    words = ["ratio=2", "second_exponent=0.5"]
+    words = ["ratio=2", "exponent=0.5"]
     assert run("add", own_shapes.path, "--schedule", path, "--params", *words) == 0
     rates = own_shapes.ask().learning_rates
     falling = 1 - 0.04 * np.arange(STEPS)
-    assert np.allclose(rates["matrices"], 0.1 * falling, rtol=1e-5)
-    assert np.allclose(rates["aux"], 0.2 * np.sqrt(falling), rtol=1e-5)
+    assert np.allclose(rates["matrices"], 0.1 * np.sqrt(falling), rtol=1e-5)
+    assert np.allclose(rates["aux"], 0.2 * falling, rtol=1e-5)
 
 
 def test_the_search_learns_the_ratio_from_runs_with_a_column_a_group(jobs, tmp_path):

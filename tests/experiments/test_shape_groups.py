@@ -148,20 +148,20 @@ def risen(warmup):
 
 
 def test_a_run_is_a_plain_loop_with_a_schedule_made_by_hand_for_each_shape(own_shapes):
-    rows = [row for row in runs_of(own_shapes[0]) if row["group"] == "constant" and row["stage"] == "confirm"]
-    for row in rows[:2]:
-        params, rates = row["params"], row["base_lr"] * risen(row["params"]["warmup"])
-        others = row["base_lr"] * params["ratio"] * risen(params["second_warmup"])
-        schedules = [jnp.asarray(table, jnp.float32).__getitem__ for table in (rates, others)]
-        optimizer = OPTIMIZERS["spectral_descent"].grouped.chain(0.0)(*schedules)
-        keys = run_keys(named_key(jax.random.key(0), "confirm", row["replicate"]))
-        weights = BOWL.init(keys.init)
-        state = optimizer.init(weights)
-        for indices in BOWL.indices(keys.data, 4, STEPS):
-            gradients = jax.grad(loss)(weights, BOWL.data[indices], None)
-            updates, state = optimizer.update(gradients, state, weights)
-            weights = optax.apply_updates(weights, updates)
-        assert row["metrics"]["train_loss"] == pytest.approx(float(loss(weights, BOWL.data, None)), rel=1e-4)
+    runs = runs_of(own_shapes[0])
+    row = next(run for run in runs if (run["group"], run["stage"]) == ("constant", "confirm"))
+    params, rates = row["params"], row["base_lr"] * risen(row["params"]["warmup"])
+    others = row["base_lr"] * params["ratio"] * risen(params["second_warmup"])
+    schedules = [jnp.asarray(table, jnp.float32).__getitem__ for table in (rates, others)]
+    optimizer = OPTIMIZERS["spectral_descent"].grouped.chain(0.0)(*schedules)
+    keys = run_keys(named_key(jax.random.key(0), "confirm", row["replicate"]))
+    weights = BOWL.init(keys.init)
+    state = optimizer.init(weights)
+    for indices in BOWL.indices(keys.data, 4, STEPS):
+        gradients = jax.grad(loss)(weights, BOWL.data[indices], None)
+        updates, state = optimizer.update(gradients, state, weights)
+        weights = optax.apply_updates(weights, updates)
+    assert row["metrics"]["train_loss"] == pytest.approx(float(loss(weights, BOWL.data, None)), rel=1e-4)
 
 
 def test_a_search_of_two_shapes_that_stopped_goes_on_to_the_same_end(own_shapes, tmp_path):

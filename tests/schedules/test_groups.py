@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from schedules import FAMILIES, CurveModel, Interval
-from schedules.groups import in_groups
+from schedules.groups import grouped_as, in_groups
 from schedules.search import Candidate, CheckBudget, SearchSpace, Trial, check_winners
 from schedules.search import asynchronous as stages
 from schedules.search.asynchronous import History, RunBudget, next_step
@@ -162,10 +162,6 @@ class Pairs(Bowl):
         return cls(Trial("", candidate, NUM_STEPS, 0).learning_rates, **options)
 
 
-def curves_of(trial):
-    return *trial.learning_rates, trial.params["ratio"]
-
-
 SHAPE = {"warmup": 0.1, "decay": 0.6, "floor": 0.0}
 
 
@@ -223,21 +219,25 @@ def test_a_free_curve_begins_with_the_winners_ratio():
     np.testing.assert_allclose(second, 0.5 * first, rtol=1e-6)
 
 
-@pytest.mark.parametrize("spaces", [SPACES, OWN_SHAPES], ids=["shared", "own"])
-def test_a_challenge_keeps_to_the_groups(monkeypatch, spaces):
+@pytest.mark.parametrize(("spaces", "shapes"), [(SPACES, 1), (OWN_SHAPES, 2)])
+def test_a_family_is_grouped_as_another_one_with_its_ratios_and_as_many_shapes(spaces, shapes):
+    free = grouped_as(spaces["wsd"].family, FAMILIES["free"])
+    assert free.space["ratio"] == RATIOS
+    assert len(free.space) == 1 + shapes * len(FAMILIES["free"].space)
+
+
+def test_a_challenge_keeps_to_the_groups(monkeypatch):
     monkeypatch.setattr(stages, "CHALLENGED", 40)
     budget, landscape = RunBudget(runs=120, num_steps=NUM_STEPS), Pairs.around(0.1)
     asked, told, outcome = [], {}, None
     while outcome is None:
         history = History(asked, told, np.empty((0, 2, NUM_STEPS)), np.empty(0))
-        trials, outcome = next_step(spaces, budget, KEY, history)
+        trials, outcome = next_step(SPACES, budget, KEY, history)
         asked += trials
         told |= {trial.identity: score for trial, score in landscape.evaluate(trials).items()}
     challengers = [trial for trial in asked if trial.stage == "challenge 0"]
     assert len({trial.candidate for trial in challengers}) > 1
     assert all(trial.learning_rates.shape == (2, NUM_STEPS) for trial in challengers)
-    shared = [np.allclose(second, ratio * first) for first, second, ratio in map(curves_of, challengers)]
-    assert all(shared) if spaces is SPACES else not all(shared)
     assert 0 < outcome.verdict.delta < 1
 
 

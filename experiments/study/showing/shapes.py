@@ -21,8 +21,13 @@ def shape_columns(
       learning_rates: that were searched.
       groups: the two names; none where all parameters have one curve.
     """
+
+    def shape(standing: Standing) -> str:
+        first, second = group_shapes(_params(standing))
+        return shape_text(first) + ("" if second == first else f" {groups[1]}: {shape_text(second)}")
+
     columns = (
-        column(heading, shown=_shape, wrapped=True, params=lambda row: group_shapes(_params(row))[0]),
+        column(heading, shown=shape, wrapped=True, params=lambda row: group_shapes(_params(row))[0]),
         column(
             "base LR",
             shown=lambda row: base_lr_text(_candidate(row).base_lr, learning_rates),
@@ -54,11 +59,6 @@ def _ratio_column(groups: Sequence[str]) -> Column[Standing]:
         groups=lambda row: group_facts(_params(row), groups)["groups"],
         group_params=lambda row: group_facts(_params(row), groups)["group_params"],
     )
-
-
-def _shape(standing: Standing) -> str:
-    """Of both groups where there are two, whose ratio has a column of its own."""
-    return shape_text({name: value for name, value in _params(standing).items() if name != RATIO})
 
 
 def _params(standing: Standing) -> Params:
