@@ -199,8 +199,9 @@ def entrants(
 def confirmed(schedules: Mapping[str, Candidate], config: Config, evaluate: Evaluate) -> dict[str, Winner]:
     """The entrants, of which two may be the same schedule, with their scores on fresh seeds."""
     rung = Rung(config.confirm_replicates, config.num_steps)
-    scored = confirm({schedule: schedule for schedule in schedules.values()}, rung, evaluate)
-    return {name: scored[schedule] for name, schedule in schedules.items()}
+    names = {schedule: name for name, schedule in schedules.items()}
+    scored = confirm({name: schedule for schedule, name in names.items()}, rung, evaluate)
+    return {name: scored[names[schedule]] for name, schedule in schedules.items()}
 
 
 def contest(entered: Mapping[str, Winner], config: Config, scale: Scale) -> dict[str, Standing]:
