@@ -208,12 +208,17 @@ def _options_class(groups: Mapping[str, Any], execution: Execution, flags: Mappi
                 for name, text in flags.items()
             ),
             *(
-                (name, tyro.conf.OmitArgPrefixes[type(options)], field(default=options))
+                (name, _group_of_options(type(options)), field(default=options))
                 for name, options in nested.items()
             ),
         ],
         frozen=True,
     )
+
+
+def _group_of_options(kind: type) -> Any:
+    """A class of options as tyro takes it, with its explanation, which tyro would look for in our source."""
+    return tyro.conf.OmitArgPrefixes[Annotated[kind, tyro.conf.arg(help=inspect.getdoc(kind))]]
 
 
 def _presets_help(study: "Study") -> str:

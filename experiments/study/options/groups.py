@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+import functools
 import inspect
 import itertools
 import textwrap
@@ -116,6 +117,7 @@ def option_groups(config: StudyConfig) -> dict[Group, Any]:
     return {group: options() for group, options in classes.items()}
 
 
+@functools.cache
 def explanations(kind: type) -> dict[str, str]:
     """The docstring of every field of a dataclass; that of a base where a field only has another default.
 
