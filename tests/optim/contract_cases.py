@@ -73,12 +73,7 @@ def agreed(method):
 
 
 CASES = {
-    "sgd": studied("sgd", optax.sgd, 0.0018, 12_000),
-    "momentum": studied("momentum", None, 0.001, 6000),
     "adam": studied("adam", optax.adam),
-    "adamw": studied("adamw", optax.adamw),
-    "lion": studied("lion", optax.lion, 0.01),
-    "optax_muon": studied("optax_muon", None),
     "sign_descent": studied("sign_descent", optim.sign_descent, 0.0008, 36_000),
     "signum": studied("signum", optim.signum, 0.01),
     "spectral_descent": studied("spectral_descent", optim.spectral_descent),
@@ -101,15 +96,6 @@ CASES = {
         0.1,
         9000,
         valueless=False,
-    ),
-    "scale_by_dion": Case(matrices(optim.scale_by_dion(rank=2))),
-    "scale_by_momentum": Case(matrices(optim.scale_by_momentum(0.9), optim.scale_by_polar())),
-    "scale_by_spec_sign": Case(
-        lambda rate: optim.routed(
-            optax.chain(optim.scale_by_spec_sign(TO_SPECTRAL), optim.descend(rate)),
-            optax.adam(rate),
-            kinds=("hidden", "embed", "head"),
-        )
     ),
     "sharpness_aware": Case(
         lambda rate: optim.sharpness_aware(optax.adam(rate), radius=1e-3), again=True, whole=True
@@ -134,11 +120,14 @@ CASES = {
     "norm_control": Case(lambda rate: optim.norm_control(optax.adam(rate), decay=1e-7)),
     "diffgrad": studied("diffgrad", None, 0.06),
 }
-INSIDE = {  # those called `matrices`, `studied` and `anchored`, in test_workers.py and test_attention.py
+# those called dion, muon, spec_sign, `matrices`, `studied`, `anchored`, test_workers.py and test_attention.py
+INSIDE = {
     "descend", "diloco", "hyperball", "local_sgd", "local_steps", "on_workers", "orthogonal_gradient",
-    "qk_clip", "routed", "scale_by_diffgrad", "scale_by_neuron_rms", "scale_by_polar", "snoo",
+    "qk_clip", "routed", "scale_by_diffgrad", "scale_by_dion", "scale_by_momentum", "scale_by_neuron_rms",
+    "scale_by_polar", "scale_by_spec_sign", "snoo",
 }  # fmt: skip
-# `norm_control` and `sharpness_aware` around adam and momentum, `qk_clip` behind muon, all cases or INSIDE
+OPTAXS = {"adamw", "lion", "momentum", "optax_muon", "sgd"}  # whose contract it is; its adam is asked above
+# `norm_control` and `sharpness_aware` around adam and momentum, `qk_clip` behind muon: asked on their own
 AROUND = {"adamp", "asam", "muonclip", "sam"}
 NO_TRANSFORMATION = {
     "AdaptiveBatchState", "BatchController", "BatchState", "CONJUGATE_RULES", "Choice", "ConjugateState",
