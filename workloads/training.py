@@ -231,7 +231,7 @@ class _Training:
         average = _averaged(run.average, params, t, self.average_decay)
         return run._replace(params=params, average=average, optimizer_state=state)
 
-    def _evaluate(self, run: Run) -> dict[str, Float[Array, ""]]:
+    def _evaluate(self, run: Run) -> dict[str, Float[Array, "..."]]:
         params = self.hooks.evaluation_params(run.optimizer_state, run.evaluated)
         evaluate = jax.jit(self.workload.evaluate, inline=True)  # traced once, wherever a run evaluates
         return evaluate(params, self.data)
