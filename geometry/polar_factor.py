@@ -91,7 +91,12 @@ def _check_steps(steps: int) -> None:
 
 @dataclass(frozen=True)
 class SVD:
-    """U Vᵀ by singular value decomposition; singular values below rounding error count as zero."""
+    """U Vᵀ by singular value decomposition; singular values below rounding error count as zero.
+
+    On a CPU it is LAPACK's, whose threads fight over small matrices: on two cores a 64×128 took 188 ms, and
+    1.1 ms with one thread, by OPENBLAS_NUM_THREADS=1 or `threadpoolctl.threadpool_limits(1, "blas")`. The
+    iterations are of XLA's own products, 0.14 ms either way.
+    """
 
     def factor(self, x: Float[Array, "*batch rows columns"]) -> Float[Array, "*batch rows columns"]:
         return leading_polar_factor(x, min(x.shape[-2:]))

@@ -171,25 +171,25 @@ def plan(
     one axis all others whose sides it divides are packed, where that takes less time and no more FLOPs: by
     two axes the partitioner moves tiles many times.
     """
-    alone = {}
+    singles = {}
     for place, batch in enumerate(batches):
         whole = Placement.everywhere(batch) if batch.matrices == 1 else Placement.by_owners(mesh, [batch])
-        alone[place] = min(whole, in_shards.get(place, whole), key=lambda way: way.seconds)
-        if alone[place] is not whole:
-            yield (place,), alone.pop(place)
+        singles[place] = min(whole, in_shards.get(place, whole), key=lambda way: way.seconds)
+        if singles[place] is not whole:
+            yield (place,), singles.pop(place)
     alike: dict[tuple, list[int]] = {}
-    for place in alone:
+    for place in singles:
         divided = all(side % num_devices(mesh) == 0 for side in batches[place].shape)
         packable = divided and len(free_axes(mesh)) == 1
         alike.setdefault(batches[place].dtypes if packable else (place,), []).append(place)
     for places in alike.values():
-        apart = [alone[place] for place in places]
+        separate = [singles[place] for place in places]
         packed = Placement.by_owners(mesh, [batches[place] for place in places])
-        cheaper = packed.seconds < sum(way.seconds for way in apart)
-        if len(places) > 1 and cheaper and packed.flops <= sum(way.flops for way in apart):
+        cheaper = packed.seconds < sum(way.seconds for way in separate)
+        if len(places) > 1 and cheaper and packed.flops <= sum(way.flops for way in separate):
             yield tuple(places), packed
         else:
-            yield from (((place,), alone[place]) for place in places)
+            yield from (((place,), singles[place]) for place in places)
 
 
 def deal(batches: Sequence[Batch], devices: int) -> tuple[tuple[int, ...], ...]:

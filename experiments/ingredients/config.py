@@ -32,6 +32,10 @@ from experiments.study.options.groups import Scheduled, Trained
 from experiments.study.training.tuning import MoreRates, RateBudget
 
 ALL = "all settings"
+ON_TEXT = (  # the variants that a transformer is worth its time for
+    *("exact", "inverted_root", "momentum_itself", "random_spectrum", "sign", "steps_1", "steps_2"),
+    *("no_momentum", "less_momentum", "no_nesterov", "all_matrices"),
+)
 LEAST_SETTINGS = 3  # that a rank correlation tells anything of
 
 Condition = Annotated[float, at_least(1), HIGHEST]
@@ -182,18 +186,7 @@ PRESETS: Mapping[str, Config] = MappingProxyType(
     {
         "digits": Config(),
         "transformer": Config(
-            variants=(
-                *(
-                    "exact",
-                    "inverted_root",
-                    "momentum_itself",
-                    "random_spectrum",
-                    "sign",
-                    "steps_1",
-                    "steps_2",
-                ),
-                *("no_momentum", "less_momentum", "no_nesterov", "all_matrices"),
-            ),
+            variants=ON_TEXT,
             problem="transformer",
             depths=(),
             layers=(1, 2),

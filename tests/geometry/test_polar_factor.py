@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import PartitionSpec
 
 from geometry import METHODS, SVD, NewtonSchulz, PolarExpress, polar, polar_method
 
@@ -165,3 +166,20 @@ def test_integers_are_refused(method):
 def test_unknown_method_is_refused_with_those_that_exist():
     with pytest.raises(ValueError, match=r"one of \['svd', 'newton_schulz', 'polar_express'\], got 'cubic'"):
         polar(jnp.ones((2, 2)), "cubic")
+
+
+@pytest.mark.parametrize("method", [CONVERGED[1], CONVERGED[2]], ids=repr)
+def test_shards_of_the_long_side_make_the_same_factor_at_any_scale(method, of_spectrum, numpy_polar):
+    x = of_spectrum(SPECTRUM, 8, 40).astype(np.float32)
+    stack = np.stack([x, 1e-30 * x, 1e30 * x, 0 * x])
+    mesh = jax.make_mesh((8,), ("columns",))
+    spec = PartitionSpec(None, None, "columns")
+    compute = jax.shard_map(
+        lambda part: method.factor_of_shards(part, "columns"), mesh=mesh, in_specs=spec, out_specs=spec
+    )
+    factors, expected = jax.jit(compute)(stack), numpy_polar(x)
+    for factor in factors[:3]:
+        np.testing.assert_allclose(factor, expected, rtol=0, atol=TOLERANCE[np.float32])
+    np.testing.assert_array_equal(factors[3], 0)
+    assert method.gram_sums == 2  # one for five steps
+    assert PolarExpress(dtype=jnp.bfloat16).gram_sums == 0
