@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import PartitionSpec
+from jax.sharding import AxisType, PartitionSpec
 
 from geometry import METHODS, SVD, NewtonSchulz, PolarExpress, polar, polar_method
 
@@ -172,7 +172,7 @@ def test_unknown_method_is_refused_with_those_that_exist():
 def test_shards_of_the_long_side_make_the_same_factor_at_any_scale(method, of_spectrum, numpy_polar):
     x = of_spectrum(SPECTRUM, 8, 40).astype(np.float32)
     stack = np.stack([x, 1e-30 * x, 1e30 * x, 0 * x])
-    mesh = jax.make_mesh((8,), ("columns",))
+    mesh = jax.make_mesh((8,), ("columns",), axis_types=(AxisType.Auto,))
     spec = PartitionSpec(None, None, "columns")
     compute = jax.shard_map(
         lambda part: method.factor_of_shards(part, "columns"), mesh=mesh, in_specs=spec, out_specs=spec
