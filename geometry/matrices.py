@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
@@ -123,15 +123,25 @@ def in_equal_batches(function: Callable[..., tuple], *columns: Sequence[Array]) 
     Returns:
       For each result of `function`, a list of stacks in the order given.
     """
+    return by_equal_batches(lambda batches: (function(*batch) for batch in batches), *columns)
+
+
+def by_equal_batches(
+    function: Callable[[Iterable[tuple[Array, ...]]], Iterable[Sequence[Array]]], *columns: Sequence[Array]
+) -> tuple[list[Array], ...]:
+    """`in_equal_batches`, by a function of all batches at once, each of them a stack of every column."""
     rows = list(zip(*columns, strict=True))
     groups: dict[tuple, list[int]] = {}
     for place, row in enumerate(rows):
         groups.setdefault(tuple((stack.shape[1:], stack.dtype) for stack in row), []).append(place)
+    joined = (
+        tuple(_joined([rows[place][i] for place in places]) for i in range(len(columns)))
+        for places in groups.values()
+    )
     results: list = [None] * len(rows)
-    for places in groups.values():
+    for places, stacks in zip(groups.values(), function(joined), strict=True):
         ends = list(accumulate(len(rows[place][0]) for place in places))[:-1]
-        joined = [_joined([rows[place][i] for place in places]) for i in range(len(columns))]
-        outcome = [jnp.split(stack, ends) for stack in function(*joined)]
+        outcome = [jnp.split(stack, ends) for stack in stacks]
         for place, *parts in zip(places, *outcome, strict=True):
             results[place] = parts
     return tuple(map(list, zip(*results, strict=True)))

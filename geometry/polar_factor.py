@@ -14,11 +14,12 @@ J. Zhang, N. Amsel, B. Chen and T. Dao, 2026), and start from a fresh one before
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
@@ -29,6 +30,7 @@ from geometry.matrices import over_stack
 from geometry.precision import unit_peak, widened
 
 Coefficients = tuple[float, float, float]
+AxisName = str | tuple[str, ...]
 
 PRESETS: Mapping[str, tuple[Coefficients, ...]] = MappingProxyType(
     {
@@ -63,6 +65,25 @@ class PolarMethod(Protocol):
     def factor(self, x: Float[Array, "*batch rows columns"]) -> Float[Array, "*batch rows columns"]: ...
 
 
+@runtime_checkable
+class GramMethod(PolarMethod, Protocol):
+    """One that also computes the factors of wide matrices whose long side is sharded over devices.
+
+    Attributes:
+      gram_sums: how many Gram matrices the devices sum up for one factor; 0 where it iterates in a dtype that
+        is too narrow for Gram matrices, and computes none of shards.
+    """
+
+    @property
+    def gram_sums(self) -> int: ...
+
+    def factor_of_shards(
+        self, x: Float[Array, "*batch short part"], axis_name: AxisName
+    ) -> Float[Array, "*batch short part"]:
+        """The same columns of the factor, inside `shard_map` over the axes by which columns are sharded."""
+        ...
+
+
 def _check_steps(steps: int) -> None:
     if steps < 1:
         raise ValueError(f"steps must be at least 1, got {steps}")
@@ -70,14 +91,44 @@ def _check_steps(steps: int) -> None:
 
 @dataclass(frozen=True)
 class SVD:
-    """U Vᵀ by singular value decomposition; singular values below rounding error count as zero."""
+    """U Vᵀ by singular value decomposition; singular values below rounding error count as zero.
+
+    On a CPU it is LAPACK's, whose threads fight over small matrices: on two cores a 64×128 took 188 ms, and
+    1.1 ms with one thread, by OPENBLAS_NUM_THREADS=1 or `threadpoolctl.threadpool_limits(1, "blas")`. The
+    iterations are of XLA's own products, 0.14 ms either way.
+    """
 
     def factor(self, x: Float[Array, "*batch rows columns"]) -> Float[Array, "*batch rows columns"]:
         return leading_polar_factor(x, min(x.shape[-2:]))
 
 
+class _Iteration:
+    """The odd polynomials of both iterations, on whole matrices and on shards."""
+
+    steps: int
+    dtype: DTypeLike | None
+    _tighten: ClassVar[bool]
+    _triples: list[Coefficients]
+
+    def factor(self, x: Float[Array, "*batch rows columns"]) -> Float[Array, "*batch rows columns"]:
+        return _iterated(x, self._triples, self.dtype, tighten=self._tighten)
+
+    @property
+    def gram_sums(self) -> int:
+        return -(-self.steps // _GRAM_STEPS) if _wide_enough(self.dtype or jnp.float32) else 0
+
+    def factor_of_shards(
+        self, x: Float[Array, "*batch short part"], axis_name: AxisName
+    ) -> Float[Array, "*batch short part"]:
+        part = _unit_norm_of_shards(_precise(x, self.dtype), self.dtype, axis_name)
+        factor = _on_gram_side(
+            part, self._triples, self._tighten, lambda y: jax.lax.psum(y @ y.mT, axis_name)
+        )
+        return factor.astype(x.dtype)
+
+
 @dataclass(frozen=True)
-class NewtonSchulz:
+class NewtonSchulz(_Iteration):
     """X ← aX + (bA + cA²)X with A = XXᵀ, after Frobenius normalisation.
 
     Attributes:
@@ -91,6 +142,8 @@ class NewtonSchulz:
     coefficients: str | tuple[Coefficients, ...] = "standard"
     dtype: DTypeLike | None = None
 
+    _tighten: ClassVar[bool] = False
+
     def __post_init__(self):
         _check_steps(self.steps)
         if isinstance(self.coefficients, str):
@@ -99,14 +152,15 @@ class NewtonSchulz:
         elif not self.coefficients or any(np.shape(triple) != (3,) for triple in self.coefficients):
             raise ValueError(f"coefficients must be triples (a, b, c), got {self.coefficients!r}")
 
-    def factor(self, x: Float[Array, "*batch rows columns"]) -> Float[Array, "*batch rows columns"]:
+    @property
+    def _triples(self) -> list[Coefficients]:
         named = isinstance(self.coefficients, str)
         triples = PRESETS[self.coefficients] if named else self.coefficients
-        return _iterated(x, list(itertools.islice(_lasting(triples), self.steps)), self.dtype, tighten=False)
+        return list(itertools.islice(_lasting(triples), self.steps))
 
 
 @dataclass(frozen=True)
-class PolarExpress:
+class PolarExpress(_Iteration):
     """Newton–Schulz with the optimal coefficients of each step, scaled down by 1 % for safety.
 
     Starts from X over (Σσ⁸)^⅛, a bound on σ₁ read off the first step's own products; the paper starts from
@@ -121,11 +175,14 @@ class PolarExpress:
     steps: int = 5
     dtype: DTypeLike | None = None
 
+    _tighten: ClassVar[bool] = True
+
     def __post_init__(self):
         _check_steps(self.steps)
 
-    def factor(self, x: Float[Array, "*batch rows columns"]) -> Float[Array, "*batch rows columns"]:
-        return _iterated(x, polar_express_coefficients(self.steps), self.dtype, tighten=True)
+    @property
+    def _triples(self) -> list[Coefficients]:
+        return polar_express_coefficients(self.steps)
 
 
 def polar_express_coefficients(steps: int) -> list[Coefficients]:
@@ -196,9 +253,7 @@ def leading_polar_factor(
 def _iterated(x: Array, triples: Sequence[Coefficients], dtype: DTypeLike | None, *, tighten: bool) -> Array:
     """The iteration from X over its Frobenius norm; `tighten` divides by a closer bound on σ₁ as well."""
     rows, columns = x.shape[-2:]
-    precise = widened(x if rows <= columns else x.mT)
-    if dtype is not None:
-        precise = precise.astype(jnp.promote_types(precise.dtype, dtype))
+    precise = _precise(x if rows <= columns else x.mT, dtype)
     # rounding errors of a narrow float survive only on X itself
     on_gram_side = max(x.shape[-2:]) >= _GRAM_ASPECT * min(x.shape[-2:])
     iterate = _on_gram_side if on_gram_side and _wide_enough(dtype or precise.dtype) else _directly
@@ -210,6 +265,12 @@ def _iterated(x: Array, triples: Sequence[Coefficients], dtype: DTypeLike | None
     return factor if rows <= columns else factor.mT
 
 
+def _precise(x: Array, dtype: DTypeLike | None) -> Array:
+    """X in a dtype in which its norm neither overflows nor rounds more than the iteration does."""
+    precise = widened(x)
+    return precise if dtype is None else precise.astype(jnp.promote_types(precise.dtype, dtype))
+
+
 def _unit_norm(x: Array, dtype: DTypeLike | None) -> Array:
     """X over its Frobenius norm, zero for zero, in that dtype when given."""
     scaled, _ = unit_peak(x, axis=(-2, -1))
@@ -217,9 +278,19 @@ def _unit_norm(x: Array, dtype: DTypeLike | None) -> Array:
     return (scaled / jnp.where(norm > 0, norm, 1)).astype(dtype or scaled.dtype)
 
 
+def _unit_norm_of_shards(x: Array, dtype: DTypeLike | None, axis_name: AxisName) -> Array:
+    """The shard over the norm of the whole, of which the shards' norms are all that is sent."""
+    scaled, peak = unit_peak(x, axis=(-2, -1))
+    norms, largest = unit_peak(
+        jax.lax.all_gather(peak * jnp.linalg.norm(scaled, axis=(-2, -1), keepdims=True), axis_name), axis=0
+    )
+    norm = largest[0] * jnp.linalg.norm(norms, axis=0)
+    return (scaled * (peak / jnp.where(norm > 0, norm, 1))).astype(dtype or x.dtype)
+
+
 def _directly(x: Array, triples: Sequence[Coefficients], tighten: bool) -> Array:
     for step, (a, b, c) in enumerate(triples):
-        gram = x @ x.mT
+        gram = _gram(x)
         square = gram @ gram
         if step == 0 and tighten:
             x, gram, square = _tightened(x, gram, square)
@@ -227,13 +298,22 @@ def _directly(x: Array, triples: Sequence[Coefficients], tighten: bool) -> Array
     return x
 
 
-def _on_gram_side(x: Array, triples: Sequence[Coefficients], tighten: bool) -> Array:
-    """The same iteration where X ← PX becomes A ← PAP and Q ← PQ on short square matrices, then X ← QX."""
+def _gram(x: Array) -> Array:
+    return x @ x.mT
+
+
+def _on_gram_side(
+    x: Array, triples: Sequence[Coefficients], tighten: bool, gram_of: Callable[[Array], Array] = _gram
+) -> Array:
+    """The same iteration where X ← PX becomes A ← PAP and Q ← PQ on short square matrices, then X ← QX.
+
+    `gram_of` gives XXᵀ: of shards, it sums their own.
+    """
     rows = x.shape[-2]
     identity = jnp.broadcast_to(jnp.eye(rows, dtype=x.dtype), (*x.shape[:-2], rows, rows))
     for step, (a, b, c) in enumerate(triples):
         fresh = step % _GRAM_STEPS == 0
-        gram = x @ x.mT if fresh else polynomial @ gram @ polynomial
+        gram = gram_of(x) if fresh else polynomial @ gram @ polynomial
         square = gram @ gram
         if step == 0 and tighten:
             x, gram, square = _tightened(x, gram, square)

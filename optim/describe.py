@@ -19,7 +19,7 @@ from optim.step import StepState
 
 _FAN_OUT_FIRST = re.compile(r"(^|/)weight(_[ih]h)?$")
 HEADINGS = ("leaf", "shape", "route", "matrices", "scale", "learning rate", "decay")
-BATCH_HEADINGS = ("batch", "a device", "of its FLOPs", "collectives", "MB to a device")
+BATCH_HEADINGS = ("batch", "a device", "MFLOPs", "of all", "collectives", "MB to a device", "at least")
 
 
 class LeafPlan(NamedTuple):
@@ -185,13 +185,15 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
 
 
-def _batch_cells(batch: Placement) -> tuple[str, ...]:
+def _batch_cells(placement: Placement) -> tuple[str, ...]:
     return (
-        f"{batch.matrices} of {_sizes(batch.shape)}",
-        str(batch.owned),
-        f"{batch.owned / batch.matrices:.0%}",
-        str(batch.collectives),
-        f"{batch.received / 1e6:.3g}",
+        " + ".join(f"{count} of {_sizes(shape)}" for count, shape in placement.batches),
+        placement.owned,
+        f"{placement.flops / 1e6:.3g}",
+        f"{placement.share:.0%}",
+        str(placement.collectives),
+        f"{placement.received / 1e6:.3g}",
+        f"{placement.least / 1e6:.3g}",
     )
 
 

@@ -8,12 +8,19 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from geometry.matrices import MatrixView, in_equal_batches, leaves_by_path, tree_shapes, wide
-from optim.placement import fills, shared_mesh
+from geometry.matrices import (
+    MatrixView,
+    by_equal_batches,
+    in_equal_batches,
+    leaves_by_path,
+    tree_shapes,
+    wide,
+)
+from optim.placement import Batch, Placement, num_devices, shared_mesh
 from optim.plan import tell
 from optim.routing import Routing
 from optim.scales import shape_scales
-from optim.sharding import by_owners
+from optim.sharding import Shards, by_owners, shared_out
 
 Parts = Mapping[str, tuple[Array, ...]]  # path → an array for each block of the leaf, its matrices leading
 
@@ -24,6 +31,7 @@ def on_matrices(
     *parts: Parts,
     routing: Routing,
     scales: Sequence[str | None],
+    shards: Shards | None = None,
 ) -> tuple[PyTree | Parts, ...]:
     """Apply a function of stacks of wide matrices to all leaves, equal matrices of the tree in one call.
 
@@ -34,6 +42,7 @@ def on_matrices(
       parts: what else is known of each block of each leaf.
       routing: how leaves are seen as matrices.
       scales: by which shape scale each of the trees that come back is multiplied; see `shape_scales`.
+      shards: the same function of matrices whose long side is sharded, where there is one.
 
     Returns:
       The trees, in the shapes and dtypes of `tree`, and the new parts.
@@ -57,13 +66,16 @@ def on_matrices(
 
     # in the tree's order, which is not that of the sorted paths
     columns = [list(chain.from_iterable(part[path] for path in views)) for part in parts]
-    results = _in_batches(function, stacks, columns)
+    results = _in_batches(function, shards, stacks, columns)
     trees = map(joined, results, scales)
     return (*trees, *(dict(zip(views, by_leaf(arrays), strict=True)) for arrays in results[len(scales) :]))
 
 
 def _in_batches(
-    function: Callable[..., tuple[Array, ...]], stacks: Sequence[Array], columns: Sequence[Sequence[Array]]
+    function: Callable[..., tuple[Array, ...]],
+    shards: Shards | None,
+    stacks: Sequence[Array],
+    columns: Sequence[Sequence[Array]],
 ) -> Sequence[Sequence[Array]]:
     """`in_equal_batches` of the matrices turned to be wide, shared out over the devices of their mesh.
 
@@ -73,16 +85,26 @@ def _in_batches(
     if mesh is None:
         return in_equal_batches(function, list(map(wide, stacks)), *columns)
 
-    def turned(stack, *known):
-        return function(wide(stack), *known)
+    def upright(stack, *known):
+        results = function(wide(stack), *known)
+        count = len(results) - len(known)
+        turned = (result if result.shape == stack.shape else result.mT for result in results[:count])
+        return *turned, *results[count:]
 
-    filling = [place for place, stack in enumerate(stacks) if fills(mesh, len(stack))]
-    joined = [place for place in range(len(stacks)) if place not in filling]
+    def filling(batches):
+        (stacks,) = batches
+        placement = Placement.by_owners(mesh, [Batch.of(upright, stacks)])
+        tell(placement)
+        return by_owners(upright, mesh, placement.dealt, joined=False)([stacks])
+
+    # a leaf of so many matrices that it keeps all devices equally busy by itself is a batch of its own
+    own = [place for place, stack in enumerate(stacks) if len(stack) % num_devices(mesh) == 0]
+    joined = [place for place in range(len(stacks)) if place not in own]
     results: list[Any] = [None] * len(stacks)
-    for places in (joined, *([place] for place in filling)):
-        shared = by_owners(turned, mesh, joined=places is joined)
+    for places in (joined, *([place] for place in own)):
+        compute = shared_out(upright, mesh, shards) if places is joined else filling
         chosen = [[column[place] for place in places] for column in (stacks, *columns)]
-        for place, *parts in zip(places, *in_equal_batches(shared, *chosen), strict=True):
+        for place, *parts in zip(places, *by_equal_batches(compute, *chosen), strict=True):
             results[place] = parts
     return list(zip(*results, strict=True))
 

@@ -6,7 +6,7 @@ import optax
 from jax.typing import ArrayLike
 from jaxtyping import PyTree
 
-from geometry import PolarMethod, polar_method
+from geometry import GramMethod, PolarMethod, polar_method
 from optim.leaves import on_matrices, tell_matrices
 from optim.method import matrix_method, with_arguments_of
 from optim.momentum import scale_by_momentum
@@ -14,7 +14,7 @@ from optim.options import check_choice
 from optim.plan import rehearse
 from optim.routing import BY_NAME, Routing
 from optim.scales import SCALES
-from optim.sharding import call_in_auto_mode
+from optim.sharding import Shards, call_in_auto_mode
 
 
 def scale_by_polar(
@@ -56,7 +56,12 @@ def scale_by_polar(
 
 def polar_factors(tree: PyTree, method: PolarMethod, scale: str | None, routing: Routing) -> PyTree:
     """The polar factor of every leaf times its shape scale, equal matrices as one batch."""
-    (factors,) = on_matrices(lambda stack: (method.factor(stack),), tree, routing=routing, scales=(scale,))
+    shards = None
+    if isinstance(method, GramMethod) and method.gram_sums:
+        shards = Shards(lambda part, axes: (method.factor_of_shards(part, axes),), method.gram_sums)
+    (factors,) = on_matrices(
+        lambda stack: (method.factor(stack),), tree, routing=routing, scales=(scale,), shards=shards
+    )
     return factors
 
 

@@ -5,7 +5,7 @@ the scale, the leaves, the steps of the iteration. In further settings its gain 
 what is measured of the gradients and activations of the first batches.
 """
 
-from experiments.ingredients.config import Config
+from experiments.ingredients.config import PRESETS, Config
 from experiments.ingredients.findings import present
 from experiments.ingredients.runs import Results, conclude
 from experiments.studies import QUESTIONS
@@ -16,7 +16,7 @@ __all__ = ["STUDY", "Config", "Results", "main"]
 STUDY = Study(
     name="ingredients",
     question=QUESTIONS["ingredients"],
-    presets={"digits": Config()},
+    presets=PRESETS,
     conclude=conclude,
     present=present,
     small={

@@ -5,14 +5,14 @@ import numpy as np
 from experiments.ingredients.claims import change
 from experiments.ingredients.config import ALL, Contestant
 from experiments.ingredients.predictors import PREDICTORS
-from experiments.ingredients.problems import LOSS, Digits
+from experiments.ingredients.problems import LOSS, Digits, Regression, Text
 from experiments.ingredients.runs import Results
 from experiments.ingredients.variants import MUON, VARIANTS
 from experiments.study.showing.figures import ACCENT, CONTEXT, REFERENCE, chart, finished, log_scale, panels
 from schedules.search import Estimate, median_estimate
 
 WORSE = "#c4501b"
-KINDS = {"digits": ACCENT, "regression": WORSE}
+KINDS = {Digits: ("digits", ACCENT), Regression: ("regression", WORSE), Text: ("text", "#2b8a5e")}
 
 
 def ingredients(results: Results) -> bytes:
@@ -49,7 +49,7 @@ def predictors(results: Results) -> bytes:
     figure, axes = panels(titles, columns=3, sharey=True)
     for problem in config.settings:
         value, low, high = results.gain(problem)
-        color = KINDS["digits" if isinstance(problem, Digits) else "regression"]
+        _, color = KINDS[type(problem)]
         for ax, name in zip(axes, PREDICTORS, strict=True):
             measured = np.median(results.measured[problem][name])
             ax.plot([measured, measured], [low, high], color=color, linewidth=1)
@@ -57,8 +57,9 @@ def predictors(results: Results) -> bytes:
     for ax in axes:
         ax.axhline(0, color=CONTEXT, zorder=0)
     figure.supylabel("gain: ln(AdamW's loss / Muon's)", fontsize=9)
-    figure.supxlabel("measured before training", fontsize=9)
-    return finished(figure, "Does anything tell when Muon helps?", KINDS)
+    figure.supxlabel("measured before training, natural logarithm", fontsize=9)
+    kinds = dict.fromkeys(map(type, config.settings))  # in the order of the settings
+    return finished(figure, "Does anything tell when Muon helps?", dict(KINDS[kind] for kind in kinds))
 
 
 def _color(difference: Estimate) -> str:

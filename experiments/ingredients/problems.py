@@ -1,4 +1,5 @@
-"""What is trained: digits by networks of several shapes, and regressions of a matrix by several spectra."""
+"""What is trained: digits by networks of several shapes, regressions of a matrix by several spectra, and text
+by transformers of several sizes."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -18,7 +19,8 @@ from workloads.images import MLP, classification
 
 IMAGES = 1437  # of the digits that are trained on
 INPUTS, OUTPUTS, EXAMPLES = 48, 32, 512  # of a regression
-LOSS = "train_loss"  # the metric that both kinds of problem have
+HEADS, CONTEXT = 2, 32  # of a transformer
+LOSS = "train_loss"  # the metric that all kinds of problem have
 
 
 class Digits(NamedTuple):
@@ -85,7 +87,45 @@ class Regression(NamedTuple):
         return matrix_regression(named_key(row["key"], "data"), row["condition"], row["rank"])
 
 
-Problem = Digits | Regression
+class Text(NamedTuple):
+    """The characters of Shakespeare's plays, by a transformer of two heads on blocks of 32."""
+
+    width: int
+    layers: int
+    batch_size: int
+
+    unit = 1.0
+
+    @property
+    def name(self) -> str:
+        """
+        >>> Text(32, 2, 16).name
+        'text 2 layers of 32, batch 16'
+        """
+        return f"text {self.layers} layer{'s' * (self.layers > 1)} of {self.width}, batch {self.batch_size}"
+
+    @property
+    def program(self) -> str:
+        return self.name
+
+    @property
+    def numbers(self) -> Mapping[str, float]:
+        return {}
+
+    @property
+    def data(self) -> PyTree:
+        return self._loaded().data
+
+    def workload(self, row: Row, data: PyTree) -> Workload:
+        return self._loaded()._replace(data=data)
+
+    def _loaded(self) -> Workload:
+        return workloads.load(
+            "shakespeare", width=self.width, layers=self.layers, heads=HEADS, context=CONTEXT
+        )
+
+
+Problem = Digits | Regression | Text
 
 
 def matrix_regression(key: PRNGKeyArray, condition: ArrayLike, rank: ArrayLike) -> Workload:

@@ -15,10 +15,11 @@ from rich.console import Console
 from rich.table import Table
 
 import optim
-from experiments.throughput.measure import Side, compare, matrix_flops, steps_side
+from experiments.throughput.measure import Side, compare, steps_side
 from experiments.throughput.training import Setting, step_flops, tokens
 from geometry import PolarExpress
 from geometry.precision import full_product, widened
+from optim.flops import matrix_flops
 from workloads.transformer import Size
 
 STACKS = (  # matrices, rows, columns

@@ -15,7 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 import workloads
-from experiments.throughput.measure import Side, compare, matrix_flops, share_of_gemm_peak, sweep_side
+from experiments.throughput.measure import Side, compare, share_of_gemm_peak, sweep_side
+from optim.flops import matrix_flops
 from workloads import Workload
 from workloads.convolution import image_patches
 from workloads.images import CIFAR_CNN, CNN, ImageData, classification

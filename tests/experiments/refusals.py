@@ -216,6 +216,8 @@ REFUSALS = {
         "--ranks 33": "ranks | at most 32 | 33",
         "--ranks 1": "conditions | at least 3 settings | 2",
         "--measured-batches 17": "measured_batches | num_steps=16 | 17",
+        "--problem transformer": "problem | layers",
+        "--layers 1 --widths 32 33": "widths | multiples | 33",
         "--batch-size 513": "batch_size | 512 | 513",
         "--batch-sizes 16 1438": "batch_sizes | 1437 | 1438",
         "--microbatches 3": "batch_size | multiple of microbatches | 16",

@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from experiments.throughput.measure import matrix_flops
 from experiments.throughput.training import SETTINGS, Setting, images, step_flops, tokens
+from optim.flops import matrix_flops
 from workloads.images import CNN, MLP
 from workloads.transformer import SIZES
 

@@ -12,10 +12,10 @@ from scipy import stats
 
 import geometry
 from experiments.ingredients.claims import claims
-from experiments.ingredients.config import Config
+from experiments.ingredients.config import PRESETS, Config
 from experiments.ingredients.gains import correlated
 from experiments.ingredients.predictors import CURVATURE, NUCLEAR, PREDICTORS, RATIO, SHARE, STABLE
-from experiments.ingredients.problems import EXAMPLES, INPUTS, OUTPUTS, matrix_regression
+from experiments.ingredients.problems import EXAMPLES, INPUTS, OUTPUTS, Text, matrix_regression
 from experiments.ingredients.runs import Results
 from experiments.ingredients.spectra import RandomFactor, RandomSpectrum, SignFactor, SpectralPower
 from experiments.ingredients.variants import FORMS, VARIANTS, optimizer
@@ -217,6 +217,21 @@ def test_settings_and_variants_are_tuned_once_each():
     assert config.planned_runs == 13 * (8 * 3 + 24)
     assert len({c.program for c in config.contestants}) == 2 * 2 + 3
     assert len(Config().settings) == 12
+    text = PRESETS["transformer"]
+    assert text.main_problem == text.settings[-1]
+    assert {family: len(problems) for family, problems in text.families.items()} == {
+        "all settings": 8,
+        "regressions": 4,
+        "text": 4,
+    }
+
+
+def test_on_text_a_run_trains_a_transformer_of_the_setting():
+    problem = Text(16, 1, 4)
+    params = jax.eval_shape(problem.workload({}, problem.data).init, jax.random.key(0))["params"]
+    assert params["block_0"]["qkv"]["kernel"].shape == (16, 48)
+    assert params["position_embed"].shape == (32, 16)
+    assert "block_1" not in params
 
 
 SPREAD = np.geomspace(1, 1.1, 8)  # of each seed, the same for all

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import AxisType, PartitionSpec
 
 from geometry import METHODS, SVD, NewtonSchulz, PolarExpress, polar, polar_method
 
@@ -165,3 +166,33 @@ def test_integers_are_refused(method):
 def test_unknown_method_is_refused_with_those_that_exist():
     with pytest.raises(ValueError, match=r"one of \['svd', 'newton_schulz', 'polar_express'\], got 'cubic'"):
         polar(jnp.ones((2, 2)), "cubic")
+
+
+def five_standard_steps(x):
+    """By the published polynomial of every singular value over the Frobenius norm."""
+    u, s, vt = np.linalg.svd(np.float64(x), full_matrices=False)
+    s /= np.linalg.norm(s)
+    for _ in range(5):
+        s = 3.4445 * s - 4.7750 * s**3 + 2.0315 * s**5
+    return (u * s) @ vt
+
+
+@pytest.mark.parametrize("method", [NewtonSchulz(), PolarExpress(steps=9)], ids=repr)
+def test_shards_of_the_long_side_make_the_same_factor_at_any_scale(method, of_spectrum, numpy_polar):
+    x = of_spectrum(SPECTRUM, 8, 40).astype(np.float32)
+    stack = np.stack([x, 1e-30 * x, 1e30 * x, 0 * x])
+    mesh = jax.make_mesh((8,), ("columns",), axis_types=(AxisType.Auto,))
+    spec = PartitionSpec(None, None, "columns")
+    compute = jax.shard_map(
+        lambda part: method.factor_of_shards(part, "columns"), mesh=mesh, in_specs=spec, out_specs=spec
+    )
+    factors = jax.jit(compute)(stack)
+    expected = five_standard_steps(x) if method == NewtonSchulz() else numpy_polar(x)
+    for factor in factors[:3]:
+        np.testing.assert_allclose(factor, expected, rtol=0, atol=TOLERANCE[np.float32])
+    np.testing.assert_array_equal(factors[3], 0)
+
+
+def test_one_gram_matrix_is_summed_for_five_steps_and_none_in_a_narrow_dtype():
+    assert [PolarExpress(steps).gram_sums for steps in (1, 5, 6)] == [1, 1, 2]
+    assert PolarExpress(dtype=jnp.bfloat16).gram_sums == 0

@@ -42,16 +42,24 @@ def communicated(tx, params, state):
 
 
 CASES = {  # mesh, layout, kernels (count, shape), what is moved and how often
-    "rows": ((8,), ROWS, ((12, (8, 8)), (12, (8, 16))), {"all-to-all": 4}),
-    "columns": ((8,), COLUMNS, ((12, (8, 8)), (12, (8, 16))), {"all-to-all": 4}),
+    "rows": ((8,), ROWS, ((12, (8, 8)), (12, (8, 16))), {"all-to-all": 2}),
+    "columns": ((8,), COLUMNS, ((12, (8, 8)), (12, (8, 16))), {"all-to-all": 2}),
     "both, on two axes": ((2, 4), PartitionSpec("x", "y"), ((5, (8, 16)),), {"all-to-all": 4}),
-    "those that stand apart from those that lie": (
-        (8,),
-        ROWS,
-        ((3, (8, 16)), (3, (16, 8))),
-        {"all-to-all": 4},
+    "those that stand with those that lie": ((8,), ROWS, ((3, (8, 16)), (3, (16, 8))), {"all-to-all": 2}),
+    "sizes that are not packed": ((8,), ROWS, ((3, (8, 16)), (3, (8, 20))), {"all-to-all": 4}),
+    "two axes, by which none are": (
+        (2, 4),
+        PartitionSpec("x", "y"),
+        ((5, (8, 8)), (5, (8, 16))),
+        {"all-to-all": 8},
     ),
     "a single matrix": ((8,), ROWS, ((1, (8, 16)),), {"all-gather": 1}),
+    "a large one, by rows": (
+        (8,),
+        ROWS,
+        ((1, (32, 2**18)),),
+        {"all-to-all": 2, "all-gather": 1, "all-reduce": 1},
+    ),
 }
 
 
@@ -90,16 +98,25 @@ def test_the_plan_of_twelve_layers_on_eight_devices():
     params = kernels(mesh_of((8,)), ROWS, ((12, (256, 256)), (12, (256, 1024))))
     with pytest.warns(UserWarning, match="no leaf was recognised as the output head"):
         description = describe(muon(0.02, polar=ONE_STEP), params)
-    # two matrices there and back, in float32
-    square, wide = (2 * 2 * 4 * 256 * columns for columns in (256, 1024))
+    # in float32, and units of 256 × 256: two wide matrices there and back, of 12 · 5/8 units a device
+    unit = 4 * 256 * 256
+    # 2 · 256³ times the products of a step: XXᵀ, A² and PX
+    square, wide = (2 * 256**3 * products for products in (1 + 1 + 1, 4 + 1 + 4))
     assert description.batches == (
-        Placement((256, 1024), 12, 2, 2, wide),
-        Placement((256, 256), 12, 2, 2, square),
+        Placement(
+            ((12, (256, 1024)), (12, (256, 256))),
+            ((2, 0),) * 4 + ((1, 3),) * 4,
+            flops := max(2 * wide, wide + 3 * square),
+            flops / (12 * (square + wide)),
+            2,
+            2 * 2 * 4 * unit,
+            2 * 12 * 5 * unit // 8,
+        ),
     )
-    assert str(description).splitlines()[-2:] == [
-        "12 of 256×1024  2         17%           2            4.19",
-        "12 of 256×256   2         17%           2            1.05",
-    ]
+    assert description.batches[0].received < 1.1 * description.batches[0].least
+    assert flops < 2 * (wide + square)  # of a device that owns two of each
+    words = str(description).splitlines()[-1]
+    assert re.split(r" {2,}", words)[1:] == ["2 + 0, 1 + 3", "604", "12%", "2", "4.19", "3.93"]
 
 
 def test_the_plan_of_a_scanned_mixture_of_experts():
@@ -119,8 +136,14 @@ def test_the_plan_of_a_scanned_mixture_of_experts():
         ("layers/query/kernel", "hidden"),
     ]
     assert description.batches == (  # there and back over two axes, in float32
-        Placement((64, 256), 24 * 8, 24, 4, 4 * 24 * 4 * 64 * 256),
-        Placement((64, 64), 24, 3, 4, 4 * 3 * 4 * 64 * 64),
+        Placement(
+            *(((24 * 8, (64, 256)),), ((24,),) * 8, 24 * 2 * 64**3 * 9, 1 / 8),
+            *(4, 4 * 24 * 4 * 64 * 256, 2 * 24 * 4 * 64 * 256),
+        ),
+        Placement(
+            *(((24, (64, 64)),), ((3,),) * 8, 3 * 2 * 64**3 * 3, 1 / 8),
+            *(4, 4 * 3 * 4 * 64 * 64, 2 * 3 * 4 * 64 * 64),
+        ),
     )
 
 
@@ -142,7 +165,10 @@ def test_the_plan_of_a_low_rank_method():
     }
     (batch,) = describe(dion(0.02, rank=2), params).batches
     # the buffer there and, with the direction, back; warm starts from eight devices that own two each
-    assert batch == Placement((8, 16), 12, 2, 4, 4 * (2 * 3 * 8 * 16 + 16 * 16 * 2))
+    assert (batch.collectives, batch.dealt) == (4, ((2,),) * 4 + ((1,),) * 4)
+    assert batch.received == 4 * (2 * 3 * 8 * 16 + 16 * 16 * 2)
+    assert batch.least == 4 * (12 * 3 * 8 * 16 // 8 + 12 * 16 * 2)
+    assert batch.share == 2 / 12
 
 
 def test_on_one_device_there_is_nothing_to_share_out():

@@ -9,7 +9,9 @@ import optax
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from optim import Choice, Routing, by_name, dion, muon, orth_dion, signum, spec_sign
+from geometry import PolarExpress
+from optim import Choice, Routing, by_name, dion, muon, orth_dion, scale_by_polar, signum, spec_sign
+from optim.plan import heard
 
 STEPS, EXACT = 3, 1e-12
 SHAPES = {  # one size of hidden matrices in all, 8×16, so that programs are small
@@ -168,3 +170,29 @@ def test_explicit_axes_refuse_such_sizes_before_any_step():
         jax.device_put(params["up/kernel"], sharding)
     with jax.set_mesh(mesh), pytest.raises(ValueError, match="evenly divide"):
         jax.jit(lambda p: jax.sharding.reshard(p, sharding))(params["up/kernel"])
+
+
+SIZES = {"square": (3, (8, 8)), "down": (2, (16, 8)), "up": (5, (8, 16)), "long": (1, (32, 2**17))}
+
+
+def test_packed_sizes_and_a_long_matrix_in_shards_are_those_of_one_device():
+    rng = np.random.default_rng(3)
+    gradients = {
+        f"{name}_{place}": rng.normal(size=shape)
+        for name, (count, shape) in SIZES.items()
+        for place in range(count)
+    }
+    mesh = jax.make_mesh((8,), ("x",), axis_types=(AxisType.Auto,))
+    sharded = jax.device_put(gradients, NamedSharding(mesh, PartitionSpec("x")))
+    tx = scale_by_polar(PolarExpress(steps=6))  # which sums up a second Gram matrix
+    with heard() as placements:
+        tx.init(sharded)
+    _, large, packed = placements
+    assert large.batches == ((1, (32, 2**17)),)
+    assert not large.dealt
+    assert [shape for _, shape in packed.batches] == [(16, 8), (8, 8), (8, 16)]
+    assert len(set(packed.dealt)) > 1
+    update = jax.jit(lambda tree: tx.update(tree, optax.EmptyState())[0])
+    computed, expected = update(sharded), update(gradients)
+    for name, array in computed.items():
+        np.testing.assert_allclose(array, expected[name], rtol=0, atol=EXACT, err_msg=name)
