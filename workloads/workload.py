@@ -25,8 +25,8 @@ class Workload(NamedTuple):
       indices: (key, batch_size, num_steps) → Int[steps, batch], which examples each step sees.
       batch: (data, indices) → the batch that one row of `indices` names.
       loss: (params, batch, key) → the scalar to descend on; the key is for dropout and the like.
-      evaluate: (params, data) → metrics by name, such as "train_loss" and "test_error": each a scalar, or an array
-        of several conditions.
+      evaluate: (params, data) → metrics by name, such as "train_loss" and "test_error": each a scalar, or
+        an array of several conditions.
       max_logits: (params, batch) → a tree that has beside the layers of each attention, named as those of the
         parameters, an array of its heads' largest logits, none dropped; computed for updates that ask alone.
     """
