@@ -231,7 +231,7 @@ class _Training:
         average = _averaged(run.average, params, t, self.average_decay)
         return run._replace(params=params, average=average, optimizer_state=state)
 
-    def _evaluate(self, run: Run) -> dict[str, Float[Array, ""]]:
+    def _evaluate(self, run: Run) -> PyTree:
         trained = run.params if run.average is None else run.average
         evaluate = jax.jit(self.workload.evaluate, inline=True)  # traced once, wherever a run evaluates
         return evaluate(self.hooks.evaluation_params(run.optimizer_state, trained), self.data)
