@@ -12,13 +12,13 @@ RIGHTS = ("normalize", "qr", "polar")
 
 
 def deficient(matrices, rows, columns, rank, dtype):
-    """Matrices of that rank, by name, of integers that bfloat16 holds: all ones, one row, one column too."""
+    """A stack of matrices of that rank of integers that bfloat16 holds; all ones, one row, one column too."""
     rng = np.random.default_rng(rank)
     stack = rng.integers(-1, 2, (matrices, rows, rank)) @ rng.integers(-1, 2, (matrices, rank, columns))
     if rank == 1:
         stack[0], stack[1:3] = 1, 0
         stack[1:2, 3], stack[2:3, :, 5] = 1, 1
-    return {f"w{place}": jnp.asarray(matrix, dtype) for place, matrix in enumerate(stack)}
+    return {"layers": {"kernel": jnp.asarray(stack, dtype)}}
 
 
 def one_step(tx, gradients):
@@ -49,7 +49,7 @@ def sharded(step):
 FORMS = {
     "eager": one_step,
     "jit": lambda tx, gradients: jax.jit(lambda g: one_step(tx, g))(gradients),
-    "vmap": many(jax.vmap),
+    "vmap": many(lambda step: jax.jit(jax.vmap(step))),
     "scan": many(scanned),
     "shard_map": many(sharded),
 }
@@ -66,12 +66,11 @@ CASES = [
 @pytest.mark.parametrize(("form", "right", "matrices", "rows", "columns", "r", "rank", "dtype"), CASES)
 def test_a_step_has_the_rank_of_the_gradient(form, right, matrices, rows, columns, r, rank, dtype):
     gradients = deficient(matrices, rows, columns, rank, dtype)
-    updates = FORMS[form](scale_by_dion(rank=r, right=right), gradients)
+    updates = FORMS[form](scale_by_dion(rank=r, right=right), gradients)["layers"]["kernel"]
     atol = 1e-3 if dtype == jnp.float32 else 2**-7
-    for name, update in updates.items():
-        assert update.dtype == dtype
-        direction = np.float64(update)
-        u, _, vt = np.linalg.svd(np.float64(gradients[name]), full_matrices=False)
+    assert updates.dtype == dtype
+    for gradient, direction in zip(*map(np.float64, (gradients["layers"]["kernel"], updates)), strict=True):
+        u, _, vt = np.linalg.svd(gradient, full_matrices=False)
         left_vectors, right_vectors = u[:, :rank], vt[:rank]
         np.testing.assert_allclose(left_vectors @ (left_vectors.T @ direction), direction, atol=atol)
         assert np.sum(direction**2) == pytest.approx(rank, rel=atol)
