@@ -131,7 +131,7 @@ def test_without_jit_it_is_the_same(method, dtype):
     atol = 1e-5 if dtype == jnp.float32 else 2**-6  # of entries up to 1, after two updates
     schedule = rates("plain")
     for place in range(2):
-        *eager, updates = step(*eager, schedule[place])
+        *eager, updates = step(*eager, jnp.float32(schedule[place]))
         *jitted, expected = steps(*jitted, schedule, place, place + 1)
         for mine, other in zip(*map(jax.tree.leaves, (updates, expected)), strict=True):
             assert mine.dtype == dtype
