@@ -46,7 +46,7 @@ def close(found, expected, atol=1e-5):
 
 def equal(found, expected):
     assert jax.tree.structure(found) == jax.tree.structure(expected)
-    jax.tree.map(np.testing.assert_array_equal, found, expected)
+    jax.tree.map(functools.partial(np.testing.assert_array_equal, strict=True), found, expected)
 
 
 @functools.cache
@@ -259,7 +259,7 @@ def state_is_handled(case):
     )
     shapes_and_specs = jax.tree.map(lambda leaf, spec: f"{leaf.shape} {spec}", START, SPECS)
     assert set(jax.tree.leaves(told)) <= set(jax.tree.leaves(shapes_and_specs))
-    donate = jax.jit(lambda s: jax.tree.map(lambda leaf: leaf * 1, s), donate_argnums=0)
+    donate = jax.jit(lambda s: jax.tree.map(lambda leaf: leaf * jnp.ones_like(leaf), s), donate_argnums=0)
     equal(donate(tx.init(params)), tx.init(params))
 
 
