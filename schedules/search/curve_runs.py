@@ -122,7 +122,7 @@ def places_of(
     places = [np.log(segment_means(first) + SMALLEST * unit_rate)]
     for rates in others:
         places += [np.log(_means(rates)), _shape_logarithms(rates) - _shape_logarithms(first)]
-    return np.concatenate(places, axis=1)
+    return np.ascontiguousarray(np.concatenate(places, axis=1))  # last bits of products go by the layout
 
 
 def _shape_logarithms(curves: Float[np.ndarray, "curves steps"]) -> Float[np.ndarray, "curves segments"]:
