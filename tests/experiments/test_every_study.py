@@ -22,9 +22,9 @@ from tests.experiments.journals import asked, forget_runs
 from tests.experiments.small_study import call, painting, unwrapped
 
 FORMS = [*STUDIES, "toy"]
-# compiled as users do: a search that branches on scores, several of them, a network whose runs are saved; the
-# others' programs take XLA minutes
-BITS = ("shape_search", "shape_dependence", "shape_search_checkpointed")
+# compiled as users do: searches that branch on scores, a network whose runs are saved; the others' programs
+# take XLA minutes
+BITS = ("shape_dependence", "shape_search_checkpointed")
 
 # their lost runs come back on other devices: one study of each kind of program, and all that hold runners of
 # their own; where rows lie is else a matter of the machinery, and `endurance placements` asks it of all

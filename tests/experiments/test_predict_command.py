@@ -18,7 +18,7 @@ from schedules.search import Candidate, Estimate
 from tests.experiments.journals import asked, forget_runs
 from tests.experiments.small_study import call, unwrapped
 
-pytestmark = [pytest.mark.bits, pytest.mark.xdist_group("shape_search_curves")]
+pytestmark = pytest.mark.xdist_group("shape_search_curves")
 NUM_STEPS = 20
 EVENT = "SELECT content FROM events WHERE kind = 'left out'"
 COSINE = ["--family", "cosine", "--params", "warmup=0.25", "--base-lr", "0.5"]

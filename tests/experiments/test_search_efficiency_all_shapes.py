@@ -59,7 +59,6 @@ def chosen(search, runs, contestant):
     return shape(so_far[int(np.argmin(model.means(curves)))])
 
 
-@pytest.mark.bits
 @in_one_worker
 @pytest.mark.parametrize("contestant", RUNS_A_SEED)
 def test_choices_are_judged_by_how_far_fresh_seeds_find_them_above_the_best(rows, content, contestant):
@@ -85,7 +84,6 @@ def test_choices_are_judged_by_how_far_fresh_seeds_find_them_above_the_best(rows
         assert entry["median_excess"]["value"] == pytest.approx(np.mean(expected))
 
 
-@pytest.mark.bits
 @in_one_worker
 def test_every_search_has_as_many_runs_with_seeds_of_its_own(rows):
     for contestant, runs_a_seed in RUNS_A_SEED.items():

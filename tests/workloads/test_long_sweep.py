@@ -60,8 +60,7 @@ def test_a_sweep_in_segments_is_the_sweep_at_once(vectorize):
 
 
 @pytest.mark.bits
-@pytest.mark.parametrize("vectorize", [1, 4])
-@pytest.mark.parametrize("devices", [1, 2, 8])
+@pytest.mark.parametrize(("devices", "vectorize"), [(1, 1), (2, 4), (8, 4)])
 def test_cuts_and_fewer_rows_change_no_bit(devices, vectorize):
     swept = sweep_on(devices, vectorize=vectorize, capacity=32)
     reference = swept.whole(STEPS)
@@ -72,8 +71,9 @@ def test_cuts_and_fewer_rows_change_no_bit(devices, vectorize):
 
 
 @pytest.mark.bits
-@pytest.mark.parametrize("vectorize", [1, 4])
-@pytest.mark.parametrize(("first_devices", "later_devices"), [(1, 1), (8, 8), (8, 2), (2, 8)])
+@pytest.mark.parametrize(
+    ("first_devices", "later_devices", "vectorize"), [(1, 1, 1), (8, 8, 4), (8, 2, 4), (2, 8, 4)]
+)
 def test_a_state_goes_on_where_it_is_restored(first_devices, later_devices, vectorize):
     first, second = (
         sweep_on(devices, vectorize=vectorize, capacity=32) for devices in (first_devices, later_devices)

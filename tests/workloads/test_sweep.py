@@ -75,16 +75,15 @@ def test_a_sweep_equals_a_python_loop_over_its_runs():
 
 
 @pytest.mark.bits
-@pytest.mark.parametrize("vectorize", [1, 4])
-def test_numbers_of_several_devices_and_of_rows_change_no_bit(vectorize):
+@pytest.mark.parametrize(("vectorize", "others"), [(1, 2), (4, 3)])
+def test_numbers_of_several_devices_and_of_rows_change_no_bit(vectorize, others):
     def swept(count, num_devices, capacity=32):
         options = {"mesh": run_mesh(num_devices), "vectorize": vectorize, "capacity": capacity}
         return on_host(sweep(traced_run, rows_of(count), REGRESSION.data, **options))
 
     reference = swept(11, 8)
     assert reference.metrics["train_loss"].shape == (11, 3)
-    assert_identical(swept(11, 3), reference)
-    assert_identical(swept(7, 2), row_of(reference, slice(7)))
+    assert_identical(swept(11, others), reference)
     assert_identical(swept(1, 8, capacity=1), row_of(reference, slice(1)))
     single = swept(11, 1)
     assert_identical(swept(7, 1), row_of(single, slice(7)))
@@ -92,8 +91,7 @@ def test_numbers_of_several_devices_and_of_rows_change_no_bit(vectorize):
 
 
 @pytest.mark.bits
-@pytest.mark.parametrize("vectorize", [1, 4])
-@pytest.mark.parametrize("num_devices", [1, 2, 8])
+@pytest.mark.parametrize(("num_devices", "vectorize"), [(1, 1), (2, 1), (8, 4)])
 def test_room_for_more_rows_changes_no_bit_and_serves_any_number_of_them(vectorize, num_devices):
     def swept(count):
         options = {"mesh": run_mesh(num_devices), "vectorize": vectorize, "capacity": 32}
@@ -101,7 +99,7 @@ def test_room_for_more_rows_changes_no_bit_and_serves_any_number_of_them(vectori
 
     whole = swept(32)
     TRACES.clear()
-    for count in (1, 5, 11, 31):
+    for count in (1, 11):
         assert_identical(swept(count), row_of(whole, slice(count)))
     assert not TRACES
 
