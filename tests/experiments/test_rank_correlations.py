@@ -71,6 +71,15 @@ def test_a_lead_is_paired_by_resample_and_its_interval_is_that_of_the_difference
     assert found.estimate("flat") == (0, 0, 0)
 
 
+def test_draws_of_any_sizes_are_scipys_in_their_order():
+    predictions, gaps, *_ = made_up_runs()
+    rng = np.random.default_rng(2)
+    draws = [rng.integers(24, size=size) for size in (9, 24, 9, 17)]
+    found = correlations(dict(enumerate(predictions)), gaps, np.arange(24), draws, 0.9)
+    expected = [[stats.spearmanr(row[draw], gaps[draw]).statistic for row in predictions] for draw in draws]
+    np.testing.assert_allclose(found.resampled, expected, rtol=1e-12)
+
+
 def test_percentile_intervals_hold_the_share_they_claim():
     estimate = percentile_estimate(0.5, np.linspace(0, 1, 1001), 0.9)
     assert estimate == pytest.approx((0.5, 0.05, 0.95))

@@ -1,6 +1,6 @@
 """What is claimed of measures of generalisation, and what the rankings say of it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from jaxtyping import Float
@@ -72,14 +72,16 @@ def _worst_claims(results: Results) -> Iterator[Claim]:
 
 def _transfer_claim(results: Results) -> Iterator[Claim]:
     """That what ranks errors on images like those trained on ranks those on shifted ones."""
-    trained, shifted = (results.rankings[environment].values() for environment in ENVIRONMENTS)
+    measures = [results.rankings[environment].values() for environment in ENVIRONMENTS]
 
-    def correlation(first: Sequence[float], second: Sequence[float]) -> float:
-        return float(rank_correlations(np.array([first]), np.array(second))[0])
+    def correlation(
+        trained: Float[np.ndarray, "*draws measures"], shifted: Float[np.ndarray, "*draws measures"]
+    ) -> Float[np.ndarray, "*draws"]:
+        return rank_correlations(trained[..., None, :], shifted)[..., 0]
 
-    value = correlation([r.psi.value for r in trained], [r.psi.value for r in shifted])
-    draws = zip(*(np.transpose([r.psi_draws for r in ranked]) for ranked in (trained, shifted)), strict=True)
-    estimate = percentile_estimate(
-        value, np.array([correlation(*draw) for draw in draws]), results.config.confidence
+    value = correlation(*(np.array([ranking.psi.value for ranking in rankings]) for rankings in measures))
+    draws = correlation(
+        *(np.stack([ranking.psi_draws for ranking in rankings], axis=-1) for rankings in measures)
     )
+    estimate = percentile_estimate(value, draws, results.config.confidence)
     yield Claim("rank correlation of Ψ as trained and Ψ shifted", "all measures", estimate, above(0))

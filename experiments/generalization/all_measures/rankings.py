@@ -62,7 +62,7 @@ def rankings(
         wrong = {found: share for found, share in wrong.items() if found.setting != REPLICATE}
         worst = max(wrong, key=wrong.__getitem__, default=None)
         chosen = choice(measure, errors)
-        regrets = np.array([choice(measure, draw).regret for draw in draws])
+        regrets = choice(measure, draws).regret
         return Ranking(
             percentile_estimate(tau[place], tau_draws[:, place], config.confidence),
             percentile_estimate(psi[place], psi_draws[:, place], config.confidence),

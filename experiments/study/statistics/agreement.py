@@ -25,15 +25,16 @@ class Environment(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """What choosing the run of the least measure comes to; the mean where several share it.
+    """What choosing the run of the least measure comes to, in each draw of the errors; the mean where several
+    share it.
 
     Attributes:
       hit: whether the choice is among the best runs.
       regret: by how much its error is above the least, in units of the range of the errors; in [0, 1].
     """
 
-    hit: float
-    regret: float
+    hit: Float[np.ndarray, "*draws"] | np.floating
+    regret: Float[np.ndarray, "*draws"] | np.floating
 
 
 def num_unranked(measure: Runs) -> int:
@@ -132,18 +133,19 @@ def least_gap(examples: int) -> float:
     return float(np.sqrt(2 * np.log(2) / examples))
 
 
-def choice(measure: Runs, errors: Runs, share: float = 0.2) -> Choice:
+def choice(measure: Runs, errors: Float[np.ndarray, "*draws runs"], share: float = 0.2) -> Choice:
     """Whether the run of the least measure is in the `share` of least errors, and what it loses.
 
-    >>> choice(np.array([3.0, 1.0, 2.0, 5.0, 4.0]), np.array([0.1, 0.2, 0.3, 0.4, 0.5]))
-    Choice(hit=0.0, regret=0.25)
+    >>> choice(np.array([3.0, 1.0, 2.0, 5.0, 4.0]), np.array([0.1, 0.2, 0.3, 0.4, 0.5])).regret.item()
+    0.25
     """
     ranks = _ranks(measure)
-    chosen = errors[ranks == np.min(ranks)]
-    bar = np.sort(errors)[max(1, int(share * len(errors))) - 1]
-    least, most = np.min(errors), np.max(errors)
-    regret = np.mean(chosen - least) / (most - least) if most > least else 0.0
-    return Choice(float(np.mean(chosen <= bar)), float(regret))
+    chosen = np.compress(ranks == np.min(ranks), errors, axis=-1)
+    bar = np.sort(errors)[..., max(1, int(share * len(measure))) - 1]
+    least = np.min(errors, axis=-1)
+    spread = np.max(errors, axis=-1) - least
+    regret = np.mean(chosen - least[..., None], axis=-1) / np.where(spread > 0, spread, 1)
+    return Choice(np.mean(chosen <= bar[..., None], axis=-1), regret)
 
 
 def _ranks(values: Float[np.ndarray, "*measures runs"]) -> Float[np.ndarray, "*measures runs"]:

@@ -89,18 +89,19 @@ def _ratio(numbers: ArrayLike, others: ArrayLike) -> ArrayLike:
 
 
 def rank_correlations(
-    predictions: Float[np.ndarray, "predictors runs"], measured: Float[np.ndarray, "runs"]
-) -> Float[np.ndarray, "predictors"]:
-    """Spearman's rank correlation of every predictor with what was measured; zero for a constant.
+    predictions: Float[np.ndarray, "*draws predictors runs"], measured: Float[np.ndarray, "*draws runs"]
+) -> Float[np.ndarray, "*draws predictors"]:
+    """Spearman's rank correlation of every predictor with what was measured, in each draw of runs; zero for a
+    constant.
 
     >>> rank_correlations(np.array([[1.0, 4.0, 9.0], [1.0, 1.0, 1.0]]), np.array([0.1, 0.2, 0.3]))
     array([1., 0.])
     """
-    ranks = stats.rankdata(np.vstack([predictions, measured[None, :]]), axis=1)
-    centred = ranks - (len(measured) + 1) / 2
-    lengths = np.linalg.norm(centred, axis=1)
-    products = lengths[:-1] * lengths[-1]
-    return centred[:-1] @ centred[-1] / np.where(products > 0, products, 1)
+    ranks = stats.rankdata(np.concatenate([predictions, measured[..., None, :]], axis=-2), axis=-1)
+    centred = ranks - (measured.shape[-1] + 1) / 2
+    lengths = np.linalg.norm(centred, axis=-1)
+    products = lengths[..., :-1] * lengths[..., -1:]
+    return np.vecdot(centred[..., :-1, :], centred[..., -1:, :]) / np.where(products > 0, products, 1)
 
 
 class Correlations(NamedTuple):
@@ -144,5 +145,10 @@ def correlations(
 ) -> Correlations:
     """The rank correlations over some rows of the runs, and over each draw of them."""
     table = np.stack(list(predictions.values()))
-    values, *resampled = [rank_correlations(table[:, sample], measured[sample]) for sample in (rows, *draws)]
-    return Correlations(tuple(predictions), values, np.stack(resampled), confidence)
+    resampled, lengths = np.empty((len(draws), len(table))), np.array([len(draw) for draw in draws])
+    for length in np.unique(lengths):  # of clusters, which differ in size
+        places = np.flatnonzero(lengths == length)
+        alike = np.stack([draws[place] for place in places])
+        resampled[places] = rank_correlations(table[:, alike].swapaxes(0, 1), measured[alike])
+    values = rank_correlations(table[:, rows], measured[rows])
+    return Correlations(tuple(predictions), values, resampled, confidence)
