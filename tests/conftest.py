@@ -86,7 +86,7 @@ def programs_of_few_modules():
     """Forget what was compiled for earlier modules before it is too much: a program takes some twenty memory
     maps, Linux gives a process 65,530, and where they are used up XLA ends in a segmentation fault."""
     yield
-    if memory_maps() > 5_000:
+    if memory_maps() > 20_000:
         jax.clear_caches()
 
 
