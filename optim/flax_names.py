@@ -93,7 +93,7 @@ def _stacks(names: Sequence[str], stacked: Collection[str]) -> list[int]:
         place
         for place, name in enumerate(names)
         if _matches(name, stacked)
-        and not any(name.isdigit() or _counts(name, stacked) for name in names[place + 1 : place + 2])
+        and not any(n.isdigit() or _counts(n, stacked) for n in names[place + 1 : place + 2])
         and not (_WRITES_HEADS.match(name) and in_attention(names[:place]))  # `wo` of attention
     ]
 
