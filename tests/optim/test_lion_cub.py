@@ -37,7 +37,8 @@ def test_no_sum_leaves_an_int8(workers, scale):
 def test_what_is_sent_is_odd_and_knows_no_unit(scale):
     blend = RNG.normal(size=1000).astype(np.float32)
     sent, opposite, scaled = (
-        np.asarray(whole_numbers(jnp.asarray(numbers), 15, scale)) for numbers in (blend, -blend, 1024 * blend)
+        np.asarray(whole_numbers(jnp.asarray(numbers), 15, scale))
+        for numbers in (blend, -blend, 1024 * blend)
     )
     assert sent.dtype == np.int8
     np.testing.assert_array_equal(opposite, -sent)
