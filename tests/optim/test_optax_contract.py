@@ -104,13 +104,13 @@ def vmaps_with_masks(case):
         )
     update = jax.jit(jax.vmap(lambda g, s, p: inner.update(g, s, p, **extra(case, g))))
     params = [drawn(row, leaves) for row in range(2)]
-    states, alone = stack(*map(inner.init, params)), [tx.init(drawn(row)) for row in range(2)]
+    states, single = stack(*map(inner.init, params)), [tx.init(drawn(row)) for row in range(2)]
     for step in range(2):
         gradients = [drawn(10 * step + row, leaves) for row in range(2)]
         updates, states = update(stack(*gradients), states, stack(*params))
         expected = [dict(gradient) for gradient in gradients]
         for row, gradient in enumerate(gradients):
-            own, alone[row] = plain({name: gradient[name] for name in SPECS}, alone[row], drawn(row))
+            own, single[row] = plain({name: gradient[name] for name in SPECS}, single[row], drawn(row))
             expected[row] |= {name: own[name] for name in chosen}
             if not case.whole:
                 expected[row]["rosenbrock"] = jax.tree.map(np.zeros_like, own["rosenbrock"])
