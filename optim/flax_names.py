@@ -89,16 +89,11 @@ def by_name(
 
 def _stacks(names: Sequence[str], stacked: Collection[str]) -> list[int]:
     """The places of the names that say stack."""
-
-    def listed(place: int) -> bool:
-        following = names[place + 1] if place + 1 < len(names) else ""
-        return following.isdigit() or _counts(following, stacked)
-
     return [
         place
         for place, name in enumerate(names)
         if _matches(name, stacked)
-        and not listed(place)
+        and not any(n.isdigit() or _counts(n, stacked) for n in names[place + 1 : place + 2])
         and not (_WRITES_HEADS.match(name) and in_attention(names[:place]))  # `wo` of attention
     ]
 

@@ -17,8 +17,8 @@ def directions(gradients, tx_of=lion_cub, **options):
     """The first step's, of gradients with an axis of workers."""
     workers = len(gradients)
     tx = on_workers(tx_of(1.0, axis_name="workers", workers=workers, weight_decay=0.0, **options), workers)
-    params = jnp.zeros_like(gradients)
-    updates = np.asarray(-jax.jit(tx.update)(jnp.asarray(gradients), tx.init(params), params)[0])
+    params = np.zeros_like(gradients)
+    updates = -np.asarray(jax.jit(lambda g, p: tx.update(g, tx.init(p), p)[0])(gradients, params))
     assert np.all(updates == updates[0])
     return updates[0]
 
@@ -27,25 +27,28 @@ def directions(gradients, tx_of=lion_cub, **options):
 @pytest.mark.parametrize("workers", [2, 3, 8, 31, 32, 64, 127])
 def test_no_sum_leaves_an_int8(workers, scale):
     """Of large numbers, where the scale is that of many small ones, all q are at their bound."""
-    blend = jnp.append(jnp.full(1000, 1e-3), jnp.array([50.0, -50.0]))
-    sent = np.asarray(whole_numbers(blend, 127 // workers, scale), int)
+    blend = np.float32([1e-3] * 1000 + [50.0, -50.0])
+    sent = np.asarray(whole_numbers(jnp.asarray(blend), 127 // workers, scale), int)
     assert workers * np.abs(sent).max() <= workers * (127 // workers) <= 127
     assert sent[-2] == -sent[-1] == (1 if scale == "vote" else 127 // workers)
 
 
 @pytest.mark.parametrize("scale", [*QUANTISED, "vote"])
 def test_what_is_sent_is_odd_and_knows_no_unit(scale):
-    blend = jnp.asarray(RNG.normal(size=1000), jnp.float32)
-    sent = whole_numbers(blend, 15, scale)
-    assert sent.dtype == jnp.int8
-    np.testing.assert_array_equal(whole_numbers(-blend, 15, scale), -sent)
-    np.testing.assert_array_equal(whole_numbers(1024 * blend, 15, scale), sent)
+    blend = RNG.normal(size=1000).astype(np.float32)
+    sent, opposite, scaled = (
+        np.asarray(whole_numbers(jnp.asarray(numbers), 15, scale))
+        for numbers in (blend, -blend, 1024 * blend)
+    )
+    assert sent.dtype == np.int8
+    np.testing.assert_array_equal(opposite, -sent)
+    np.testing.assert_array_equal(scaled, sent)
 
 
 def test_a_gaussian_is_clipped_and_rounded_to_zero_as_its_scale_says():
     """|c|/s < 1/127 for 2Φ(√(2/π)/127) - 1 = .5012 % of it, and |c|/s > 2 for 2Φ(-2√(2/π)) = 11.06 %."""
-    blend = jnp.asarray(np.random.default_rng(1).normal(size=1_000_000), jnp.float32)
-    sent = np.abs(np.asarray(whole_numbers(blend, 127, "l1"), int))
+    blend = np.random.default_rng(1).standard_normal(1_000_000, np.float32)
+    sent = np.abs(np.asarray(whole_numbers(jnp.asarray(blend), 127, "l1"), int))
     share_of_zeros, tolerance = (sent == 0).mean(), 4 * (0.005 / 1e6) ** 0.5
     assert abs(share_of_zeros - 0.005012) < tolerance
     clipped = np.abs(blend) > 2 * np.abs(blend).mean()
@@ -59,13 +62,14 @@ SHARES = {
     ("l0", 2): 2.81, ("l0", 8): 4.48, ("l0", 32): 3.77,
     ("vote", 2): 43.6, ("vote", 8): 23.2, ("vote", 32): 10.8,
 }  # fmt: skip
+ENTRIES = 125_000  # by which other scales and numbers of workers are 12 deviations apart
 
 
 @pytest.fixture(scope="module")
 def noisy():
-    """A million entries as each of 32 workers sees them."""
+    """Entries as each of 32 workers sees them."""
     rng = np.random.default_rng(2)
-    return 0.5 * rng.standard_normal(1_000_000, np.float32) + rng.standard_normal((32, 1_000_000), np.float32)
+    return 0.5 * rng.standard_normal(ENTRIES, np.float32) + rng.standard_normal((32, ENTRIES), np.float32)
 
 
 @pytest.mark.parametrize(("scale", "workers"), SHARES)
@@ -73,7 +77,7 @@ def test_signs_are_wrong_as_often_as_was_found_of_a_million(scale, workers, nois
     gradients = noisy[:workers]
     wrong = 100 * (directions(gradients, scale=scale, b1=0.0) != np.sign(gradients.mean(0))).mean()
     share = SHARES[scale, workers]
-    deviation = (2 * share * (100 - share) / 1e6) ** 0.5  # of the difference of two such counts
+    deviation = (share * (100 - share) * (1 / 1e6 + 1 / ENTRIES)) ** 0.5  # of the difference of the counts
     assert abs(wrong - share) < 4 * deviation + (0.05 if share > 10 else 0.005)
 
 
@@ -92,8 +96,9 @@ def loop(tx, gradients):
         updates, state = tx.update(gradient, state, params)
         return (optax.apply_updates(params, updates), state), None
 
-    params = jnp.ones_like(gradients[0])
-    return jax.jit(lambda: jax.lax.scan(step, (params, tx.init(params)), jnp.asarray(gradients))[0])()
+    params = np.ones_like(gradients[0])
+    run = jax.jit(lambda params, gradients: jax.lax.scan(step, (params, tx.init(params)), gradients)[0])
+    return run(params, gradients)
 
 
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])

@@ -10,7 +10,7 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from geometry import PolarExpress
-from optim import Choice, Routing, by_name, dion, muon, orth_dion, scale_by_polar, signum, spec_sign
+from optim import Choice, Routing, by_name, muon, orth_dion, scale_by_polar, signum, spec_sign
 from optim.plan import heard
 
 STEPS, EXACT = 3, 1e-12
@@ -39,12 +39,10 @@ def rule(path, shape):
 
 ROUTING = Routing(rule)
 TO_SIGN = Choice(lambda gradients: jax.tree.map(lambda g: -jnp.sum(g**2), gradients), every=2)
-METHODS = {
+METHODS = {  # `test_optax_contract` has those that differ from these in their products alone
     "signum": lambda: signum(0.1),
     "muon": lambda: muon(0.1, routing=ROUTING),
-    "dion": lambda: dion(0.1, rank_fraction=0.5, routing=ROUTING),
-    "orth_dion_qr": lambda: orth_dion(0.1, rank_fraction=0.5, routing=ROUTING),
-    "orth_dion_polar": lambda: orth_dion(0.1, right="polar", rank_fraction=0.5, routing=ROUTING),
+    "orth_dion": lambda: orth_dion(0.1, rank_fraction=0.5, routing=ROUTING),
     "spec_sign": lambda: spec_sign(0.1, choice=TO_SIGN, routing=ROUTING),
 }
 
@@ -118,16 +116,20 @@ def assert_sharding_changes_nothing(method, kind, layout):
     ("method", "kind"),
     [
         *((method, AxisType.Explicit) for method in METHODS),  # which count as Auto inside the step
-        *((method, AxisType.Auto) for method in ("signum", "muon", "orth_dion_qr", "spec_sign")),
+        *((method, AxisType.Auto) for method in ("muon", "orth_dion")),  # of matrices and of warm starts
     ],
 )
 def test_leaves_sharded_in_different_ways(method, kind):
     assert_sharding_changes_nothing(method, kind, "mixed")
 
 
-@pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit])
-@pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("method", ["signum", "muon"])
+@pytest.mark.parametrize(
+    ("method", "layout", "kind"),
+    [
+        *(("muon", layout, AxisType.Explicit) for layout in LAYOUTS),
+        *((method, "both", AxisType.Auto) for method in ("signum", "muon")),
+    ],
+)
 def test_all_leaves_sharded_in_one_way(method, layout, kind):
     assert_sharding_changes_nothing(method, kind, layout)
 
@@ -146,7 +148,7 @@ def uneven_problem():
     return params, {leaf: rng.normal(size=(STEPS, *shape)) for leaf, shape in UNEVEN.items()}
 
 
-@pytest.mark.parametrize("method", ["muon", "orth_dion_qr"])
+@pytest.mark.parametrize("method", ["muon", "orth_dion"])
 def test_sizes_that_the_mesh_does_not_divide(method):
     tx, (params, gradients) = METHODS[method](), uneven_problem()
     expected, _ = jax.jit(functools.partial(three_steps, tx))(params, gradients)

@@ -82,10 +82,10 @@ def nnx_params(listed):
 def update_of(shapes, **options):
     """An orthogonal update of gradients drawn at random."""
     rng = np.random.default_rng(0)
-    gradients = jax.tree.map(lambda s: jnp.asarray(rng.normal(size=s.shape), jnp.float32), shapes)
+    gradients = jax.tree.map(lambda s: rng.normal(size=s.shape).astype(np.float32), shapes)
     tx = muon(1.0, momentum=0.0, nesterov=False, polar="svd", scale=None, **options)
-    updates, _ = jax.jit(tx.update)(gradients, tx.init(gradients), gradients)
-    return leaves_by_path(updates)
+    updates = jax.jit(lambda g: tx.update(g, tx.init(g), g)[0])(gradients)
+    return leaves_by_path(jax.device_get(updates))
 
 
 # of each layer, by the end of its path: how many rows its matrix has
