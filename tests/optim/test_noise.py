@@ -39,8 +39,9 @@ def averages_over(tx, part_gradients):
 
 
 @functools.cache
-def averages_of_one_machine(batch, *leading):
-    return averages_over(record_noise(batch), drawn(*leading))
+def averages_of_one_machine():
+    """Of a single step on four parts."""
+    return averages_over(record_noise(BATCH), drawn(1, 4))
 
 
 @functools.cache
@@ -121,8 +122,8 @@ def test_outside_jit_they_pass_through_too():
 @pytest.mark.parametrize("handed_over", [True, False])
 def test_ranks_measure_what_one_machine_does(handed_over):
     # without part gradients, a rank's own gradient, not yet averaged, is its part
-    tx = record_noise(16, axis_name="ranks")
-    gradients = drawn(8)
+    tx = record_noise(BATCH, axis_name="ranks")
+    gradients = {leaf: parts[0] for leaf, parts in drawn(1, 4).items()}
 
     def measured(own):
         extra = {"part_gradients": own} if handed_over else {}
@@ -130,14 +131,13 @@ def test_ranks_measure_what_one_machine_does(handed_over):
         updates, state = tx.update(gradient, tx.init(gradient), **extra)
         return jax.tree.map(lambda g: g[None], updates), [average.value for average in state.average.values()]
 
-    mesh = jax.make_mesh((8,), ("ranks",), axis_types=(AxisType.Auto,))
+    mesh = jax.make_mesh((4,), ("ranks",), axis_types=(AxisType.Auto,))
     specs = PartitionSpec("ranks"), PartitionSpec()
     updates, values = jax.jit(jax.shard_map(measured, mesh=mesh, in_specs=specs[:1], out_specs=specs))(
         gradients
     )
     jax.tree.map(np.testing.assert_array_equal, updates, gradients)
-    stacked = averages_of_one_machine(16, 1, 8)
-    for value, expected in zip(values, stacked.values(), strict=True):
+    for value, expected in zip(values, averages_of_one_machine().values(), strict=True):
         np.testing.assert_allclose(value, expected[0], rtol=1e-4)
 
 
@@ -145,8 +145,7 @@ def test_ranks_measure_what_one_machine_does(handed_over):
 def test_sharded_parameters_have_the_same_noise(kind):
     mesh, tx = jax.make_mesh((2, 4), ("x", "y"), axis_types=(kind, kind)), record_noise(BATCH)
     specs = {"bias": ("y",), "conv/kernel": ("x", None, None, "y"), "dense/kernel": ("x", "y")}
-    parts = drawn(1, PARTS)
-    expected = averages_of_one_machine(BATCH, 1, PARTS)
+    parts, expected = drawn(1, 4), averages_of_one_machine()
     sharded = {
         leaf: jax.device_put(g, NamedSharding(mesh, PartitionSpec(None, None, *specs[leaf])))
         for leaf, g in parts.items()
