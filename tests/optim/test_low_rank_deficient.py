@@ -89,8 +89,8 @@ def has_the_rank(gradients, updates, rank, right="normalize"):
     for gradient, direction in zip(*map(np.float64, (gradients, updates)), strict=True):
         u, _, vt = np.linalg.svd(gradient, full_matrices=False)
         left_vectors, right_vectors = u[:, :rank], vt[:rank]
-        inside = left_vectors @ (left_vectors.T @ direction)
-        np.testing.assert_allclose(inside, direction, atol=atol, err_msg=right)
+        projection = left_vectors @ (left_vectors.T @ direction)
+        np.testing.assert_allclose(projection, direction, atol=atol, err_msg=right)
         assert np.sum(direction**2) == pytest.approx(rank, rel=atol), right
         if right == "polar":  # U polar(MᵀU)ᵀ is the polar factor of M where U spans its columns
             np.testing.assert_allclose(direction, left_vectors @ right_vectors, atol=atol)
