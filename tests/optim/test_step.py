@@ -25,10 +25,6 @@ FRACTIONS = {  # the fraction of a weight that step t removes
 }
 
 
-def first_update(tx, gradients, params):
-    return jax.jit(lambda g, p: tx.update(g, tx.init(p), p)[0])(gradients, params)
-
-
 def coupled(coupling, **options):
     return Decay(coupling, peak_learning_rate=PEAK if coupling == "schedule" else None, **options)
 
@@ -36,7 +32,8 @@ def coupled(coupling, **options):
 @pytest.mark.parametrize("delta", [0.0, 0.125])
 def test_an_update_is_rate_times_direction_plus_fraction_of_the_weight(delta):
     weight, direction = np.float32([[1, -2], [3, 0.5]]), np.float32([[0.5, 4], [-1, 2]])
-    update = first_update(descend(0.25, delta), direction, weight)
+    tx = descend(0.25, delta)
+    update, _ = tx.update(jnp.asarray(direction), tx.init(jnp.asarray(weight)), jnp.asarray(weight))
     # powers of two: exact
     np.testing.assert_array_equal(update, -0.25 * direction - delta * weight)
 
@@ -45,7 +42,7 @@ def test_cautious_decay_takes_only_from_weights_that_the_step_makes_smaller():
     weight, direction = np.float32([2, -2, 2, -2, 2]), np.float32([1, -1, -1, 1, 0])
     expected = [-0.25 * d - (0.5 * w if d * w >= 0 else 0) for w, d in zip(weight, direction, strict=True)]
     tx = descend(0.25, Decay("independent").fraction(0.5, 0.25), cautious=True)
-    update = first_update(tx, direction, weight)
+    update, _ = tx.update(jnp.asarray(direction), tx.init(jnp.asarray(weight)), jnp.asarray(weight))
     np.testing.assert_array_equal(update, expected)
 
 
@@ -63,7 +60,7 @@ def test_every_method_decays_cautiously_where_told(method):
 @pytest.mark.parametrize("coupling", FRACTIONS)
 def test_weights_without_a_gradient_shrink_by_the_product_of_the_kept_fractions(coupling, run):
     tx = descend(rate, coupled(coupling).fraction(LAMBDA, rate))
-    trajectory = run(tx, np.float32([1.0, -3.0]), [np.zeros(2, np.float32)] * 4)
+    trajectory = run(tx, jnp.float32([1.0, -3.0]), [jnp.zeros(2)] * 4)
     kept = np.cumprod([1 - FRACTIONS[coupling](t) for t in range(4)])
     # a few float32 roundings a step
     np.testing.assert_allclose(trajectory, np.outer(kept, [1, -3]), rtol=2e-6)
@@ -79,13 +76,13 @@ def test_a_number_for_a_rate_decays_as_a_constant_schedule(coupling):
 @pytest.mark.parametrize("coupling", FRACTIONS)
 def test_the_state_holds_the_count_and_the_rates_of_the_last_step(coupling):
     tx = descend(rate, coupled(coupling).fraction(LAMBDA, rate))
-    params, update = np.ones(3, np.float32), jax.jit(tx.update)
-    state = jax.jit(tx.init)(params)
+    params = jnp.ones(3)
+    state = tx.init(params)
     for updates_so_far, last in enumerate([0, 0, 1, 2]):
         assert int(state.count) == updates_so_far
         np.testing.assert_allclose(state.eta, rate(last), rtol=1e-6)
         np.testing.assert_allclose(state.delta, FRACTIONS[coupling](last), rtol=1e-6)
-        _, state = update(params, state, params)
+        _, state = tx.update(params, state, params)
 
 
 def test_the_state_keeps_its_types_so_that_it_can_be_scanned():
@@ -107,7 +104,7 @@ def test_bfloat16_is_computed_in_float32_and_rounded_once():
     direction, weight = (rng.normal(size=256).astype(bfloat16) for _ in range(2))
     eta, delta = np.float32(0.1), np.float32(0.03)
     tx = descend(0.1, 0.03)
-    update = first_update(tx, direction, weight)
+    update, _ = tx.update(jnp.asarray(direction), tx.init(jnp.asarray(weight)), jnp.asarray(weight))
     expected = (-eta * direction.astype(np.float32) - delta * weight.astype(np.float32)).astype(bfloat16)
     rounded_early = -eta.astype(bfloat16) * direction - delta.astype(bfloat16) * weight
     assert update.dtype == jnp.bfloat16
@@ -124,16 +121,14 @@ MASK = {"kernel": True, "bias": False}
     ids=["tree", "larger tree", "function"],
 )
 def test_masked_leaves_do_not_decay(mask):
-    params = {"kernel": np.full((2, 2), 4, np.float32), "bias": np.full(2, 4, np.float32)}
-    updates = first_update(descend(0.5, 0.25, mask), jax.tree.map(np.zeros_like, params), params)
+    params = {"kernel": jnp.full((2, 2), 4.0), "bias": jnp.full(2, 4.0)}
+    tx = descend(0.5, 0.25, mask)
+    updates, _ = tx.update(jax.tree.map(jnp.zeros_like, params), tx.init(params), params)
     np.testing.assert_array_equal(updates["kernel"], np.full((2, 2), -1.0))
     np.testing.assert_array_equal(updates["bias"], np.zeros(2))
 
 
-LAYERS = {
-    "a": {"kernel": np.full((2, 2), 4, np.float32), "bias": np.full(2, 4, np.float32)},
-    "ab": np.full(3, 4, np.float32),
-}
+LAYERS = {"a": {"kernel": jnp.full((2, 2), 4.0), "bias": jnp.full(2, 4.0)}, "ab": jnp.full(3, 4.0)}
 
 
 @pytest.mark.parametrize(
@@ -147,9 +142,9 @@ LAYERS = {
     ],
 )
 def test_a_mask_may_be_a_prefix_as_optax_takes_it(mask):
-    zeros = jax.tree.map(np.zeros_like, LAYERS)
+    zeros = jax.tree.map(jnp.zeros_like, LAYERS)
     ours, theirs = descend(0.5, 0.25, mask), optax.add_decayed_weights(-0.25, mask)
-    found, expected = (first_update(tx, zeros, LAYERS) for tx in (ours, theirs))
+    found, expected = (tx.update(zeros, tx.init(LAYERS), LAYERS)[0] for tx in (ours, theirs))
     jax.tree.map(np.testing.assert_array_equal, found, expected)
 
 
@@ -219,7 +214,7 @@ def test_coupled_decay_is_that_of_optax(coupling, run):
     chained = optax.chain(scaled, optax.add_decayed_weights(-LAMBDA))
     theirs = optax.chain(decayed, scaled) if coupling == "learning_rate" else chained
     ours = descend(rate, coupled(coupling).fraction(LAMBDA, rate))
-    gradients = [np.float32([1.0, -2.0, t]) for t in range(4)]
-    start = np.float32([3.0, 1.0, -1.0])
+    gradients = [jnp.float32([1.0, -2.0, t]) for t in range(4)]
+    start = jnp.float32([3.0, 1.0, -1.0])
     # weights near 3, a rounding for each of four steps
     np.testing.assert_allclose(run(ours, start, gradients), run(theirs, start, gradients), rtol=0, atol=4e-6)
