@@ -21,7 +21,7 @@ def run():
             updates, state = tx.update(gradient, state, params)
             return optax.apply_updates(params, updates), state
 
-        state, trajectory = tx.init(params), []
+        state, trajectory = jax.jit(tx.init)(params), []
         for gradient in gradients:
             params, state = step(params, state, gradient)
             trajectory.append(params)

@@ -1,5 +1,6 @@
 """Accumulated batches against the algorithm in NumPy, optax.MultiSteps, and other splits of the examples."""
 
+import functools
 import math
 
 import chex
@@ -24,8 +25,8 @@ def drawn(seed, *leading):
     return {leaf: rng.normal(size=(*leading, *shape)) for leaf, shape in SHAPES.items()}
 
 
-def single(tree):
-    return jax.tree.map(jnp.float32, tree)
+def single(tree, dtype=np.float32):
+    return jax.device_put(jax.tree.map(lambda x: x.astype(dtype), tree))
 
 
 def table(microbatches):
@@ -51,11 +52,20 @@ def loop(tx, params, noises):
         params = optax.apply_updates(params, updates)
         return (params, state), (params, state.control)
 
-    return jax.jit(lambda p, n: jax.lax.scan(step, (p, tx.init(p)), n))(single(params), single(noises))
+    run = jax.jit(lambda p, n: jax.lax.scan(step, (p, tx.init(p)), n))
+    return jax.tree.map(np.asarray, run(params, noises))
 
 
 def momentum_descent(schedule):
     return optax.sgd(schedule, momentum=0.8)
+
+
+@functools.cache
+def growing(geometry):
+    """A transformation whose batch grows, and its run."""
+    options = {"microbatch_size": MICRO, "num_microbatches": COUNT}
+    tx = adaptive_batch(momentum_descent, table, controlled(geometry), **options)
+    return tx, loop(tx, single(drawn(0)), single(drawn(1, COUNT)))
 
 
 def measured_in_numpy(geometry, parts, batch):
@@ -106,10 +116,8 @@ def expected_run(geometry, params, noises, controller):
 
 @pytest.mark.parametrize("geometry", [EUCLIDEAN, SIGN, SPECTRAL])
 def test_it_is_the_algorithm(geometry):
-    params, noises, controller = drawn(0), drawn(1, COUNT), controlled(geometry)
-    tx = adaptive_batch(momentum_descent, table, controller, microbatch_size=MICRO, num_microbatches=COUNT)
-    (_, state), (history, control) = loop(tx, params, noises)
-    expected, batches, steps = expected_run(geometry, params, noises, controller)
+    _, ((_, state), (history, control)) = growing(geometry)
+    expected, batches, steps = expected_run(geometry, drawn(0), drawn(1, COUNT), controlled(geometry))
     assert batches[-1] >= 8 * batches[0], "the batch should grow"
     np.testing.assert_array_equal(control.batch_size, batches)
     for leaf, values in expected.items():
@@ -118,14 +126,12 @@ def test_it_is_the_algorithm(geometry):
     assert state.control.samples == COUNT * MICRO, "every example is used, the last ones in a smaller batch"
 
 
-@pytest.mark.parametrize("build", [optax.adam, optim.muon])
-def test_a_batch_that_may_not_grow_is_that_of_multi_steps(build):
+def test_a_batch_that_may_not_grow_is_that_of_multi_steps():
     """Also for methods with state of their own; the learning rates are those at the batch's first example."""
-    k, rates = 3, table(jnp.arange(COUNT))
+    k, params, noises = 3, single(drawn(0)), single(drawn(1, COUNT))
     fixed = BatchController(SIGN, k * MICRO, k * MICRO, quantum=MICRO, every=2)
-    ours = adaptive_batch(build, lambda micro: rates[micro], fixed, microbatch_size=MICRO)
-    reference = optax.MultiSteps(build(lambda step: rates[k * step]), k)
-    state, params = reference.init(single(drawn(0))), single(drawn(0))
+    ours = adaptive_batch(optim.muon, table, fixed, microbatch_size=MICRO)
+    reference = optax.MultiSteps(optim.muon(lambda step: table(k * step)), k)  # with Adam on the bias
 
     def step(carry, noise):
         params, state = carry
@@ -133,16 +139,16 @@ def test_a_batch_that_may_not_grow_is_that_of_multi_steps(build):
         params = optax.apply_updates(params, updates)
         return (params, state), params
 
-    _, expected = jax.jit(lambda n: jax.lax.scan(step, (params, state), n))(single(drawn(1, COUNT)))
-    _, (history, _) = loop(ours, drawn(0), drawn(1, COUNT))
+    _, expected = jax.jit(lambda p, n: jax.lax.scan(step, (p, reference.init(p)), n))(params, noises)
+    _, (history, _) = loop(ours, params, noises)
     chex.assert_trees_all_close(history, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_parts_of_a_microbatch_count_as_smaller_microbatches():
-    noises = drawn(1, COUNT)
+    params, noises = single(drawn(0)), single(drawn(1, COUNT))
     options = {"microbatch_size": MICRO, "num_microbatches": COUNT}
     controller = BatchController(SIGN, 6 * MICRO, 48 * MICRO, quantum=3 * MICRO, theta=0.25, every=2)
-    _, (fine, control) = loop(adaptive_batch(optax.sgd, table, controller, **options), drawn(0), noises)
+    _, (fine, control) = loop(adaptive_batch(optax.sgd, table, controller, **options), params, noises)
     coarse = adaptive_batch(
         optax.sgd, lambda micro: table(3 * micro), controller, microbatch_size=3 * MICRO,
         num_microbatches=COUNT // 3,
@@ -156,8 +162,7 @@ def test_parts_of_a_microbatch_count_as_smaller_microbatches():
         params = optax.apply_updates(params, updates)
         return (params, state), (params, state.control.batch_size)
 
-    tripled = jax.tree.map(lambda n: jnp.float32(n).reshape(COUNT // 3, 3, *n.shape[1:]), noises)
-    params = single(drawn(0))
+    tripled = {leaf: np.reshape(n, (COUNT // 3, 3, *n.shape[1:])) for leaf, n in noises.items()}
     _, (history, batches) = jax.jit(lambda p, n: jax.lax.scan(step, (p, coarse.init(p)), n))(params, tripled)
     assert batches[-1] > 4 * batches[0]
     np.testing.assert_array_equal(batches, control.batch_size[2::3])
@@ -213,37 +218,27 @@ def test_ranks_that_each_accumulate_their_own_are_one_run(geometry):
 def test_sharded_parameters_grow_the_same_batch():
     mesh = jax.make_mesh((2, 2), ("x", "y"), axis_types=(AxisType.Explicit,) * 2)
     specs = {"bias": PartitionSpec("y"), "dense/kernel": PartitionSpec("x", "y")}
-    tx = adaptive_batch(optax.sgd, table, controlled(SPECTRAL), microbatch_size=MICRO)
+    tx, (_, expected) = growing(SPECTRAL)
 
-    def run(params, noises):
-        @jax.jit
-        def step(params, state, noise):
-            updates, state = tx.update(gradient(params, noise), state, params)
-            return optax.apply_updates(params, updates), state
+    def put(tree, *leading):
+        shardings = {
+            leaf: NamedSharding(mesh, PartitionSpec(*leading, *spec)) for leaf, spec in specs.items()
+        }
+        return jax.device_put(tree, shardings)
 
-        state, batches = tx.init(params), []
-        for noise in noises:
-            params, state = step(params, state, noise)
-            batches.append(int(state.control.batch_size))
-        return params, batches
-
-    params, noises = single(drawn(0)), [single(drawn(seed)) for seed in range(24)]
-
-    def put(tree):
-        return {leaf: jax.device_put(x, NamedSharding(mesh, specs[leaf])) for leaf, x in tree.items()}
-
-    expected, batches = run(params, noises)
-    computed, sharded_batches = run(put(params), [put(noise) for noise in noises])
-    assert sharded_batches == batches
-    assert batches[-1] > batches[0]
-    chex.assert_trees_all_close(computed, expected, rtol=1e-5, atol=1e-6)
+    _, computed = loop(tx, put(single(drawn(0))), put(single(drawn(1, COUNT)), None))
+    batches, begun = expected[1].batch_size, np.s_[:24]
+    np.testing.assert_array_equal(computed[1].batch_size, batches)
+    assert batches[begun][-1] > batches[0]
+    for leaf, values in expected[0].items():
+        np.testing.assert_allclose(computed[0][leaf][begun], values[begun], rtol=1e-5, atol=1e-6)
 
 
 def test_a_batch_that_grows_16_fold_compiles_nothing_anew():
     controller = controlled(SIGN, every=1, warmup_samples=0)
     tx = adaptive_batch(optax.adam, table, controller, microbatch_size=MICRO)
     params = single(drawn(0))
-    state = tx.init(params)
+    state = jax.jit(tx.init)(params)
 
     @jax.jit
     @chex.assert_max_traces(1)
@@ -256,29 +251,31 @@ def test_a_batch_that_grows_16_fold_compiles_nothing_anew():
     assert state.control.batch_size == 16 * 2 * MICRO
 
 
-@pytest.mark.parametrize("build", [optax.adam, optim.muon])
 @pytest.mark.parametrize(
     ("kept", "given"), [(jnp.float32, jnp.bfloat16), (jnp.bfloat16, jnp.float32)], ids=["narrow", "wide"]
 )
-def test_gradients_of_another_dtype_are_those_of_multi_steps(kept, given, build):
+def test_gradients_of_another_dtype_are_those_of_multi_steps(kept, given):
     fixed = BatchController(SPECTRAL, 2 * MICRO, 2 * MICRO, quantum=MICRO, every=1)
-    ours = adaptive_batch(build, lambda _: 0.1, fixed, microbatch_size=MICRO)
-    theirs, params = optax.MultiSteps(build(lambda _: 0.1), 2), jax.tree.map(kept, drawn(0))
-    state, reference = ours.init(params), theirs.init(params)
-    update, expected_update = jax.jit(ours.update), jax.jit(theirs.update)
+    ours = adaptive_batch(optim.muon, lambda _: 0.1, fixed, microbatch_size=MICRO)
+    theirs, params = optax.MultiSteps(optim.muon(lambda _: 0.1), 2), single(drawn(0), kept)
+    states = jax.jit(lambda p: (ours.init(p), theirs.init(p)))(params)
+
+    @jax.jit
+    def both(gradients, states):
+        pairs = zip((ours, theirs), states, strict=True)
+        return tuple(zip(*(tx.update(gradients, state, params) for tx, state in pairs), strict=True))
+
     for step in range(4):
-        gradients = jax.tree.map(given, drawn(step))
-        updates, state = update(gradients, state, params)
-        expected, reference = expected_update(gradients, reference, params)
+        (updates, expected), states = both(single(drawn(step), given), states)
         # ours is of the mean in float32, theirs of one in the narrower dtype
         chex.assert_trees_all_equal_dtypes(updates, expected)
         chex.assert_trees_all_close(updates, expected, atol=2**-6)
-    chex.assert_trees_all_equal_dtypes(state.inner, reference.inner_opt_state)
+    chex.assert_trees_all_equal_dtypes(states[0].inner, states[1].inner_opt_state)
 
 
 def test_outside_jit_it_is_the_same():
     tx = adaptive_batch(optax.sgd, table, controlled(SIGN, every=1, warmup_samples=0), microbatch_size=MICRO)
-    updates, states = (tx.update, jax.jit(tx.update)), [tx.init(single(drawn(0)))] * 2
+    updates, states = (tx.update, jax.jit(tx.update)), [jax.jit(tx.init)(single(drawn(0)))] * 2
     for step in range(3):  # each of them traces anew: within a batch, at its end, and in a larger one
         gradients = single(drawn(step))
         results = [update(gradients, state) for update, state in zip(updates, states, strict=True)]
@@ -289,13 +286,13 @@ def test_outside_jit_it_is_the_same():
 
 def test_gradients_keep_their_dtype():
     tx = adaptive_batch(optax.sgd, table, controlled(SIGN), microbatch_size=MICRO)
-    params = jax.tree.map(lambda x: jnp.bfloat16(x), drawn(0))
-    state = tx.init(params)
+    params = single(drawn(0), jnp.bfloat16)
+    state, update = tx.init(params), jax.jit(tx.update)
     for _ in range(2):
-        updates, state = jax.jit(tx.update)(params, state, params)
+        updates, state = update(params, state, params)
     for leaf, update in updates.items():
         assert update.dtype == jnp.bfloat16
-        np.testing.assert_allclose(update, -0.3 * jnp.float32(params[leaf]), rtol=2**-7, err_msg=leaf)
+        np.testing.assert_allclose(update, -0.3 * np.float32(params[leaf]), rtol=2**-7, err_msg=leaf)
     assert {mean.dtype for mean in jax.tree.leaves(state.moments.mean)} == {jnp.dtype("float32")}
 
 

@@ -15,7 +15,7 @@ ROOTS = np.array([0.5, 1.0])
 
 
 def leaf(shape, seed):
-    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
+    return np.float32(np.random.default_rng(seed).normal(size=shape))
 
 
 LAYERS = {
@@ -26,9 +26,10 @@ LAYERS = {
 }
 
 
-def clipped(params, logits, updates=None):
+@jax.jit
+def clipped(params, logits):
     tx = optax.chain(optax.sgd(0.1), qk_clip(THRESHOLD))
-    gradients = jax.tree.map(jnp.ones_like, params) if updates is None else updates
+    gradients = jax.tree.map(jnp.ones_like, params)
     stepped, _ = tx.update(gradients, tx.init(params), params, max_logits=logits)
     return optax.apply_updates(params, stepped)
 
@@ -36,7 +37,7 @@ def clipped(params, logits, updates=None):
 def test_queries_and_keys_of_such_heads_shrink_after_the_step():
     params = {"block": {"attention": LAYERS, "up": {"kernel": leaf((WIDTH, 4), 5)}}}
     found = clipped(params, {"block": {"attention": {"largest": LARGEST}}})
-    expected = jax.tree.map(lambda w: np.array(w) - np.float32(0.1), params)
+    expected = jax.tree.map(lambda w: w - np.float32(0.1), params)
     attention = expected["block"]["attention"]
     for head in range(HEADS):
         attention["query"]["kernel"][:, head] *= ROOTS[head]
@@ -48,9 +49,9 @@ def test_queries_and_keys_of_such_heads_shrink_after_the_step():
 def test_the_transformers_logits_end_at_the_threshold():
     model = Transformer(num_tokens=5, context=4, width=8, layers=1, heads=2)
     ids = jnp.array([[0, 3, 1, 4], [2, 2, 0, 1]])
-    variables = model.init(jax.random.key(0), ids)
+    variables = jax.jit(model.init)(jax.random.key(0), ids)
     assert set(variables) == {"params"}
-    params = jax.tree.map(lambda w: 4 * w, variables["params"])
+    params = jax.tree.map(lambda w: 4 * np.asarray(w), variables["params"])
 
     @jax.jit
     def largest(params):
@@ -60,16 +61,21 @@ def test_the_transformers_logits_end_at_the_threshold():
     logits_of_both = largest(params)
     (logits,) = jax.tree.leaves(logits_of_both)
     tx = qk_clip(float(np.min(logits)) / 2)
-    zeros = jax.tree.map(jnp.zeros_like, params)
-    stepped, _ = tx.update(zeros, tx.init(params), params, max_logits=logits_of_both)
-    (clipped,) = jax.tree.leaves(largest(optax.apply_updates(params, stepped)))
+
+    @jax.jit
+    def stepped(params, logits):
+        zeros = jax.tree.map(jnp.zeros_like, params)
+        updates, _ = tx.update(zeros, tx.init(params), params, max_logits=logits)
+        return optax.apply_updates(params, updates)
+
+    (clipped,) = jax.tree.leaves(largest(stepped(params, logits_of_both)))
     np.testing.assert_allclose(clipped, np.full(2, np.min(logits) / 2), rtol=1e-4)
 
 
 def test_the_largest_logits_are_those_of_the_past():
     qkv = np.random.default_rng(1).normal(size=(2, 3, 12))
     q, k, _ = np.split(qkv, 3, axis=-1)
-    for head, found in enumerate(max_logits(jnp.asarray(qkv), 2)):
+    for head, found in enumerate(np.asarray(max_logits(jnp.asarray(qkv), 2))):
         channels = slice(2 * head, 2 * head + 2)
         expected = max(
             q[b, t, channels] @ k[b, s, channels] / np.sqrt(2)

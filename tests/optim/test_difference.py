@@ -1,7 +1,6 @@
 """diffGrad beside Adam."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -11,28 +10,30 @@ from optim import scale_by_diffgrad
 
 def factors(gradients):
     """Its directions over Adam's, step by step."""
-    ours, adam = scale_by_diffgrad(), optax.scale_by_adam()
-    states, ratios = [ours.init(gradients[0]), adam.init(gradients[0])], []
-    for gradient in gradients:
-        directions = []
-        for place, tx in enumerate((ours, adam)):
-            direction, states[place] = tx.update(gradient, states[place])
-            directions.append(direction)
-        ratios.append(directions[0] / directions[1])
-    return np.asarray(ratios)
+
+    @jax.jit
+    def directions(gradients):
+        methods = scale_by_diffgrad(), optax.scale_by_adam()
+        return [
+            jax.lax.scan(lambda state, g, tx=tx: tx.update(g, state)[::-1], tx.init(gradients[0]), gradients)[
+                1
+            ]
+            for tx in methods
+        ]
+
+    return np.divide(*directions(np.float32(gradients)))
 
 
 def test_of_a_constant_gradient_it_is_half_of_adam_from_the_second_step_on():
-    g = jnp.array([0.3, -2.0])
-    np.testing.assert_allclose(
-        factors([g, g, g]), [jax.nn.sigmoid(jnp.abs(g)), [0.5] * 2, [0.5] * 2], rtol=1e-6
-    )
+    g = np.array([0.3, -2.0])
+    expected = [1 / (1 + np.exp(-np.abs(g))), [0.5] * 2, [0.5] * 2]
+    np.testing.assert_allclose(factors([g, g, g]), expected, rtol=1e-6)
 
 
 def test_the_factor_depends_on_the_loss_s_scale():
     """|Δg| = 1e-3: .50025; times 1000, .7311; times 10⁶, 1."""
     for scale, expected in ((1, 0.50025), (1e3, 0.731059), (1e6, 1.0)):
-        change = jnp.array([1.0, 1.001]) * scale
+        change = np.array([1.0, 1.001]) * scale
         found = factors([change[:1], change[1:]])[1]
         np.testing.assert_allclose(found, expected, atol=1e-4)
 

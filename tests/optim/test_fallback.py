@@ -80,9 +80,14 @@ def test_its_numbers_are_injected_by_every_method_and_may_be_changed_in_the_stat
         fallback_weight_decay=0.25,
         weight_decay=0.0,
     )
-    params = {"bias": jnp.asarray([4.0, -8.0]), "kernel": jnp.eye(2)}
-    state = tx.init(params)
-    state.hyperparams["fallback_learning_rate"] = jnp.asarray(0.125)
-    state.hyperparams["fallback_weight_decay"] = jnp.asarray(0.5)
-    updates, _ = tx.update(jax.tree.map(jnp.ones_like, params), state, params)
+    params = {"bias": np.float32([4, -8]), "kernel": np.eye(2, dtype=np.float32)}
+
+    @jax.jit
+    def update(params):
+        state = tx.init(params)
+        state.hyperparams["fallback_learning_rate"] = jnp.asarray(0.125)
+        state.hyperparams["fallback_weight_decay"] = jnp.asarray(0.5)
+        return tx.update(jax.tree.map(jnp.ones_like, params), state, params)[0]
+
+    updates = update(params)
     np.testing.assert_array_equal(updates["bias"], [-0.125 - 0.25, -0.125 + 0.5])

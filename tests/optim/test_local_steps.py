@@ -1,5 +1,7 @@
 """Local steps on quadratics whose rounds have closed forms, and against the methods that they become."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,7 +27,6 @@ def x64():
 
 def trained(tx, steps, curvatures=CURVATURES, optima=OPTIMA, start=1.0):
     """The workers' parameters and the state after each step on ½h(x - x*)², a row for each worker."""
-    curvatures, optima = jnp.asarray(curvatures), jnp.asarray(optima)
     tx = on_workers(tx, len(curvatures))
 
     def step(carry, _):
@@ -34,8 +35,12 @@ def trained(tx, steps, curvatures=CURVATURES, optima=OPTIMA, start=1.0):
         params = optax.apply_updates(params, updates)
         return (params, state), (params, state)
 
-    params = jnp.full_like(curvatures, start)
-    return jax.jit(lambda: jax.lax.scan(step, (params, tx.init(params)), length=steps)[1])()
+    @jax.jit
+    def run():
+        params = jnp.full_like(curvatures, start)
+        return jax.lax.scan(step, (params, tx.init(params)), length=steps)[1]
+
+    return run()
 
 
 def anchors(tx, rounds, every, **problem):
@@ -61,22 +66,26 @@ INNER = {
 }
 
 
-def averaged(make, steps):
-    """With the gradients of the workers averaged, as data-parallel training does."""
-    tx, params = make(RATE), jnp.ones(3)
-    state, trajectory = tx.init(params), []
-    for _ in range(steps):
-        gradient = jnp.asarray(np.mean(CURVATURES * (np.asarray(params) - OPTIMA), axis=0))
+@functools.cache
+def averaged(name):
+    """Twenty steps with the gradients of the workers averaged, as data-parallel training does."""
+    tx = INNER[name](RATE)
+
+    def step(carry, _):
+        params, state = carry
+        gradient = jnp.mean(CURVATURES * (params[None] - OPTIMA), axis=0)
         updates, state = tx.update(gradient, state, params)
         params = optax.apply_updates(params, updates)
-        trajectory.append(params)
-    return np.stack(trajectory)
+        return (params, state), params
+
+    run = jax.jit(lambda params: jax.lax.scan(step, (params, tx.init(params)), length=20)[1])
+    return np.asarray(run(np.ones(3)))
 
 
 @pytest.mark.parametrize("name", INNER)
 def test_with_a_boundary_each_step_it_averages_gradients_unless_adam_is_inside(name):
     found, _ = trained(local_sgd(INNER[name](RATE), every=1, **SHARED), 20)
-    difference = np.abs(np.asarray(found) - averaged(INNER[name], 20)[:, None]).max()
+    difference = np.abs(np.asarray(found) - averaged(name)[:, None]).max()
     assert (difference > 1e-3) if name == "adam" else (difference < 1e-14)
 
 
@@ -84,7 +93,8 @@ def test_with_a_boundary_each_step_it_averages_gradients_unless_adam_is_inside(n
 def test_before_its_start_it_averages_gradients_whatever_is_inside(name):
     tx = post_local_sgd(INNER[name](RATE), every=3, start=20, **SHARED)
     found, state = trained(tx, 20)
-    expected = averaged(INNER[name], 20)
+    found, state = jax.tree.map(np.asarray, (found, state))
+    expected = averaged(name)
     np.testing.assert_allclose(found, np.broadcast_to(expected[:, None], found.shape), **CLOSE)
     for step in (5, 19):  # the anchor comes to the workers at the last of these steps
         evaluated = evaluation_params(jax.tree.map(lambda leaf: leaf[step], state), found[step])  # noqa: B023
@@ -95,7 +105,7 @@ def test_before_its_start_it_averages_gradients_whatever_is_inside(name):
 def test_post_local_sgd_is_local_sgd_from_where_averaging_ends():
     start, every = 5, 3
     found, _ = trained(post_local_sgd(optax.sgd(RATE), every=every, start=start, **SHARED), start + 2 * every)
-    params = np.broadcast_to(averaged(INNER["sgd"], start)[-1], (WORKERS, 3))
+    params = np.broadcast_to(averaged("sgd")[start - 1], (WORKERS, 3))
     for step in range(2 * every):
         params = params - RATE * CURVATURES * (params - OPTIMA)
         if (step + 1) % every == 0:
@@ -126,7 +136,7 @@ def test_diloco_is_stable_up_to_1357(bound, converges):
 
 
 def test_the_first_outer_step_is_a_look_ahead_and_the_long_run_seven_times_it(run):
-    found = run(snoo(optax.sgd(1.0), every=1), jnp.zeros(()), np.ones(200))
+    found = run(snoo(optax.sgd(1.0), every=1), np.zeros(()), np.ones(200))
     assert found[0] == pytest.approx(-1.33)
     assert found[-1] - found[-2] == pytest.approx(-7)
 
@@ -142,20 +152,23 @@ def test_clients_drift_towards_the_mean_of_their_optima(every, end):
     assert anchors(tx, 200 if every < 1000 else 5, every, **TWO)[-1] == pytest.approx(end, abs=5e-7)
 
 
-@pytest.mark.parametrize(("eta", "end"), [(0.5, 0.612303), (5.0, 0.692330)])
-def test_mixing_buys_back_drift(eta, end):
+def test_mixing_buys_back_drift():
     """On average over the coins; within four standard errors, which a fixed point without mixing is not."""
     alpha, every, rounds, runs = 0.1, 10, 4, 4_000
 
-    def anchor(key):
+    @jax.jit
+    @functools.partial(jax.vmap, in_axes=(0, None, None))
+    def anchor(key, eta, start):
         options = {"mix_probability": 0.6, "mix": alpha * eta, "axis_name": "workers", "key": key}
         tx = local_steps(optax.sgd(alpha), optax.sgd(1.0), every=every, **options)
-        return trained(tx, rounds * every, start=end, **TWO)[1].each.anchor[-1, 0]
+        return trained(tx, rounds * every, start=start, **TWO)[1].each.anchor[-1, 0]
 
-    found = jax.vmap(anchor)(jax.random.split(jax.random.key(1), runs))
-    error = jnp.std(found) / runs**0.5
-    assert error < (end - 0.598711) / 8
-    assert abs(jnp.mean(found) - end) < 4 * error
+    keys = jax.random.split(jax.random.key(1), runs)
+    for eta, end in ((0.5, 0.612303), (5.0, 0.692330)):
+        found = np.asarray(anchor(keys, eta, end))
+        error = np.std(found) / runs**0.5
+        assert error < (end - 0.598711) / 8
+        assert abs(np.mean(found) - end) < 4 * error
 
 
 COIN = {"mix_probability": 0.2, "mix": 0.05}
@@ -170,7 +183,7 @@ def one_step(key, params=0.3, anchor=0.5, gradient=2.0, alpha=0.1):
 
 def test_a_step_is_on_average_a_gradient_step_and_a_pull_to_the_anchor():
     """x - α(g + η(x - a)), of the two outcomes by what their coin weighs; the coin keeps to it."""
-    found = np.asarray(jax.vmap(one_step)(jax.random.split(jax.random.key(0), 10_000)))
+    found = np.asarray(jax.jit(jax.vmap(one_step))(jax.random.split(jax.random.key(0), 10_000)))
     mixed, stepped = -0.05 / 0.2 * (0.3 - 0.5), -0.1 * 2.0 / 0.8
     mixes = found == found.max()
     np.testing.assert_allclose(found, np.where(mixes, mixed, stepped), **CLOSE)
@@ -180,37 +193,41 @@ def test_a_step_is_on_average_a_gradient_step_and_a_pull_to_the_anchor():
 
 def test_mixes_shrink_the_way_to_the_anchor_in_every_tensor_and_leave_the_inner_state_alone():
     tx = local_steps(optax.adam(0.1), optax.sgd(1.0), every=100, mix_probability=0.999, mix=0.333)
-    params = {"a": jnp.array([1.0, -2.0]), "b": jnp.array(3.0)}
+    params = {"a": np.array([1.0, -2.0]), "b": np.array(3.0)}
 
     def step(carry, _):
         moved, state = carry
         updates, state = tx.update(params, state, moved)
         return (optax.apply_updates(moved, updates), state), None
 
-    start = params, tx.init(jax.tree.map(jnp.zeros_like, params))
-    (moved, state), _ = jax.lax.scan(step, start, length=5)  # this key's coin falls on a mix each time
+    @jax.jit
+    def end(params):  # this key's coin falls on a mix each time
+        return jax.lax.scan(step, (params, tx.init(jax.tree.map(jnp.zeros_like, params))), length=5)[0]
+
+    moved, state = end(params)
     shrunk = (1 - 0.333 / 0.999) ** 5
     jax.tree.map(lambda m, x: np.testing.assert_allclose(m, shrunk * x, **CLOSE), moved, params)
     assert not any(np.any(leaf) for leaf in jax.tree.leaves(state.inner))
 
 
-def mixes_of(steps, workers, p=0.2, key=0):
-    """Whether each worker mixes at each step: without a gradient, what moves is a mix."""
-    tx = palsgd(optax.sgd(1.0), every=10**6, mix_probability=p, mix=0.1, axis_name="workers", key=key)
-    tx = on_workers(tx, workers)
-    params = jnp.ones((workers, 1))
+@jax.jit
+def mixes_of(key):
+    """Whether each of eight workers mixes at each of 3200 steps: without a gradient, what moves is a mix."""
+    tx = palsgd(optax.sgd(1.0), every=10**6, mix_probability=0.2, mix=0.1, axis_name="workers", key=key)
+    tx = on_workers(tx, 8)
+    params = jnp.ones((8, 1))
 
     def step(state, _):
         updates, state = tx.update(jnp.zeros_like(params), state, params)
         return state, updates[:, 0] != 0
 
-    return np.asarray(jax.lax.scan(step, tx.init(0 * params), length=steps)[1])
+    return jax.lax.scan(step, tx.init(0 * params), length=3200)[1]
 
 
 def test_coins_are_the_steps_and_the_workers_own():
     """(1 - p)H gradients a round of H = 32 at p = .2, which is 25.6; no two workers or steps share a coin."""
     rounds, workers = 100, 8
-    mixes = mixes_of(32 * rounds, workers)
+    mixes = np.asarray(mixes_of(jax.random.key(0)))
     count = rounds * workers * 32
     evaluations = (~mixes).sum() / (rounds * workers)
     assert abs(evaluations - 25.6) < 4 * 32 * (0.2 * 0.8 / count) ** 0.5
@@ -218,17 +235,17 @@ def test_coins_are_the_steps_and_the_workers_own():
     assert np.abs(correlations).max() < 5 / len(mixes) ** 0.5
     later = np.corrcoef(mixes[1:, 0], mixes[:-1, 0])[0, 1]
     assert abs(later) < 4 / len(mixes) ** 0.5
-    np.testing.assert_array_equal(mixes, mixes_of(32 * rounds, workers))
-    assert np.any(mixes != mixes_of(32 * rounds, workers, key=1))
-    assert mixes_of(200, workers)[0].any()  # the first step may mix as any other
+    np.testing.assert_array_equal(mixes, mixes_of(jax.random.key(0)))
+    assert np.any(mixes != mixes_of(jax.random.key(1)))
+    assert mixes[0].any()  # the first step may mix as any other
 
 
 def test_rates_are_indexed_by_steps_those_that_mix_included(run):
     rate, p, steps = optax.linear_schedule(1.0, 0.0, 100), 0.4, 60
     options = {"every": 10**6, "mix_probability": p, "mix": 0.0, "start": 5}
     tx = local_steps(optax.sgd, optax.sgd(1.0), learning_rate=rate, **options)
-    moved = np.diff(run(tx, jnp.zeros(()), np.ones(steps)), prepend=0)
-    rates = np.array([rate(step) for step in range(steps)]) / np.where(np.arange(steps) < 5, 1, 1 - p)
+    moved = np.diff(run(tx, np.zeros(()), np.ones(steps)), prepend=0)
+    rates = np.asarray(jax.jit(rate)(np.arange(steps))) / np.where(np.arange(steps) < 5, 1, 1 - p)
     mixes = moved == 0
     np.testing.assert_allclose(moved, np.where(mixes, 0, -rates), atol=1e-6)  # a schedule is in float32
     assert 0.2 < mixes.mean() < 0.6
@@ -237,15 +254,14 @@ def test_rates_are_indexed_by_steps_those_that_mix_included(run):
 def test_the_schedules_of_the_outer_optimizer_count_boundaries(run):
     outer = optax.sgd(lambda count: 1.0 / (count + 1))
     tx = local_steps(optax.sgd(1.0), outer, every=2)
-    found = run(tx, jnp.zeros(()), np.ones(6))
+    found = run(tx, np.zeros(()), np.ones(6))
     np.testing.assert_allclose(found, [-1, -2, -3, -3, -4, -3 - 2 / 3], atol=1e-6)
 
 
 @pytest.mark.parametrize("inner", [*INNER.values(), optax.adamw], ids=[*INNER, "adamw"])
 def test_one_worker_is_optaxs_lookahead(inner):
     mine, theirs = local_steps(inner(RATE), optax.sgd(0.5), every=5), optax.lookahead(inner(RATE), 5, 0.5)
-    curvature, params = jnp.asarray(CURVATURES[0]), jnp.ones(3)
-    pair = optax.LookaheadParams.init_synced(params)
+    curvature = CURVATURES[0]
 
     def step(carry, _):
         params, state, pair, other = carry
@@ -255,8 +271,12 @@ def test_one_worker_is_optaxs_lookahead(inner):
         pair = optax.apply_updates(pair, updates)
         return (params, state, pair, other), ((params, evaluation_params(state, params)), tuple(pair))
 
-    start = params, mine.init(params), pair, theirs.init(pair)
-    _, (found, expected) = jax.jit(lambda: jax.lax.scan(step, start, length=23))()
+    @jax.jit
+    def run(params):
+        pair = optax.LookaheadParams.init_synced(params)
+        return jax.lax.scan(step, (params, mine.init(params), pair, theirs.init(pair)), length=23)[1]
+
+    found, expected = run(np.ones(3))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-14), found, expected)
 
 
@@ -281,17 +301,21 @@ def test_interrupted_is_uninterrupted(options):
     make = lambda: on_workers(  # noqa: E731
         palsgd(optax.adam(RATE), every=4, start=3, mix_probability=0.3, mix=0.1, **SHARED, **options), WORKERS
     )
-    step = jax.jit(lambda gradient, state, params: make().update(gradient, state, params))
-    gradients = [jnp.asarray(RNG.normal(size=(WORKERS, 3))) for _ in range(12)]
+
+    @jax.jit
+    def step(gradient, state, params):
+        updates, state = make().update(gradient, state, params)
+        return optax.apply_updates(params, updates), state
+
+    gradients = RNG.normal(size=(12, WORKERS, 3))
     ends = []
     for stop in (None, 6):
-        params = jnp.ones((WORKERS, 3))
-        state = make().init(params)
+        params = np.ones((WORKERS, 3))
+        state = jax.jit(make().init)(params)
         for t, gradient in enumerate(gradients):
             if t == stop:
-                params, state = jax.tree.map(lambda leaf: jnp.asarray(np.array(leaf)), (params, state))
-            updates, state = step(gradient, state, params)
-            params = optax.apply_updates(params, updates)
+                params, state = jax.device_put(jax.tree.map(np.array, (params, state)))
+            params, state = step(gradient, state, params)
         ends.append((params, state))
     jax.tree.map(np.testing.assert_array_equal, *ends)
 

@@ -1,5 +1,7 @@
 """Noise recorded in an optimizer chain, against the noise scales of the same part gradients."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,7 +19,7 @@ BATCH, PARTS, STEPS = 12, 3, 7
 
 def drawn(*leading, seed=0):
     rng = np.random.default_rng(seed)
-    return {leaf: jnp.float32(1 + rng.normal(size=(*leading, *shape))) for leaf, shape in SHAPES.items()}
+    return {leaf: np.float32(1 + rng.normal(size=(*leading, *shape))) for leaf, shape in SHAPES.items()}
 
 
 def mean_of(part_gradients, axis=0):
@@ -36,20 +38,31 @@ def averages_over(tx, part_gradients):
     )
 
 
-def expected_averages(part_gradients, every, noise_decay, signal_decay):
-    """The debiased recursion over the noise scales of steps 0, every, 2·every, …, in NumPy."""
-    matrices = dict(
-        part_gradients, **{"conv/kernel": part_gradients["conv/kernel"].reshape(STEPS, PARTS, 8, 4)}
-    )
+@functools.cache
+def averages_of_one_machine():
+    """Of a single step on four parts."""
+    return averages_over(record_noise(BATCH), drawn(1, 4))
+
+
+@functools.cache
+def terms():
+    """noise² and signal² of every step, by geometry."""
+    parts = drawn(STEPS, PARTS)
+    parts["conv/kernel"] = parts["conv/kernel"].reshape(STEPS, PARTS, 8, 4)
 
     @jax.jit
     @jax.vmap
-    def terms(parts):
+    def measured(parts):
         scales = [noise_scale(parts, BATCH, geometry) for geometry in GEOMETRIES]
         return [(scale.noise**2, scale.signal**2) for scale in scales]
 
+    return measured(parts)
+
+
+def expected_averages(every, noise_decay, signal_decay):
+    """The debiased recursion over the noise scales of steps 0, every, 2·every, …, in NumPy."""
     values = {}
-    for geometry, (noises, signals) in zip(GEOMETRIES, terms(matrices), strict=True):
+    for geometry, (noises, signals) in zip(GEOMETRIES, terms(), strict=True):
         values[geometry.name], numerator, denominator = [], 0.0, 0.0
         for step, (noise, signal) in enumerate(zip(*map(np.float64, (noises, signals)), strict=True)):
             measured = step // every + 1
@@ -63,22 +76,20 @@ def expected_averages(part_gradients, every, noise_decay, signal_decay):
 
 @pytest.mark.parametrize("every", [1, 3])
 def test_the_average_is_that_of_the_noise_scales_at_its_steps(every):
-    parts = drawn(STEPS, PARTS)
     tx = record_noise(BATCH, every=every, noise_decay=0.7, signal_decay=0.4)
-    computed = averages_over(tx, parts)
-    expected = expected_averages(parts, every, 0.7, 0.4)
+    computed = averages_over(tx, drawn(STEPS, PARTS))
+    expected = expected_averages(every, 0.7, 0.4)
     assert computed.keys() == expected.keys()
     for name, values in computed.items():
         np.testing.assert_allclose(values, expected[name], rtol=1e-4, err_msg=name)
 
 
-@pytest.mark.parametrize("compiled", [False, True])
-def test_updates_pass_through_bit_by_bit(compiled):
+def test_updates_pass_through_bit_by_bit():
     record = record_noise(BATCH, (EUCLIDEAN, SIGN), every=2)
     chained, adam = optax.chain(record, optax.adam(0.1)), optax.adam(0.1)
-    params = drawn()
 
-    def step(parts, states):
+    @jax.jit
+    def step(params, parts, states):
         gradient = mean_of(parts)
         (passed, _), (ours, mine) = (
             record.update(gradient, states[0][0], part_gradients=parts),
@@ -87,23 +98,32 @@ def test_updates_pass_through_bit_by_bit(compiled):
         theirs, others = adam.update(gradient, states[1], params)
         return (passed, gradient), (ours, theirs), (mine, others)
 
-    step = jax.jit(step) if compiled else step
-    states = chained.init(params), adam.init(params)
+    params = drawn()
+    states = jax.jit(lambda params: (chained.init(params), adam.init(params)))(params)
     for t in range(3):
-        passed, adams, states = step(drawn(PARTS, seed=t), states)
+        passed, adams, states = step(params, drawn(PARTS, seed=t), states)
         jax.tree.map(np.testing.assert_array_equal, *passed)
         # computed twice in one program, which may round twice
         jax.tree.map(lambda f, e: np.testing.assert_allclose(f, e, rtol=1e-6), *adams)
     assert states[0][0].count == 3
-    if compiled:
-        assert step._cache_size() == 1
+    assert step._cache_size() == 1
+
+
+def test_outside_jit_they_pass_through_too():
+    record = record_noise(BATCH, (EUCLIDEAN, SIGN), every=2)
+    gradient, parts = (jax.device_put({"bias": drawn(*leading)["bias"]}) for leading in ((), (PARTS,)))
+    state = record.init(gradient)
+    for _ in range(3):
+        passed, state = record.update(gradient, state, part_gradients=parts)
+        jax.tree.map(np.testing.assert_array_equal, passed, gradient)
+    assert state.count == 3
 
 
 @pytest.mark.parametrize("handed_over", [True, False])
 def test_ranks_measure_what_one_machine_does(handed_over):
     # without part gradients, a rank's own gradient, not yet averaged, is its part
-    tx = record_noise(16, axis_name="ranks")
-    gradients = drawn(8)
+    tx = record_noise(BATCH, axis_name="ranks")
+    gradients = {leaf: parts[0] for leaf, parts in drawn(1, 4).items()}
 
     def measured(own):
         extra = {"part_gradients": own} if handed_over else {}
@@ -111,14 +131,13 @@ def test_ranks_measure_what_one_machine_does(handed_over):
         updates, state = tx.update(gradient, tx.init(gradient), **extra)
         return jax.tree.map(lambda g: g[None], updates), [average.value for average in state.average.values()]
 
-    mesh = jax.make_mesh((8,), ("ranks",), axis_types=(AxisType.Auto,))
+    mesh = jax.make_mesh((4,), ("ranks",), axis_types=(AxisType.Auto,))
     specs = PartitionSpec("ranks"), PartitionSpec()
     updates, values = jax.jit(jax.shard_map(measured, mesh=mesh, in_specs=specs[:1], out_specs=specs))(
         gradients
     )
     jax.tree.map(np.testing.assert_array_equal, updates, gradients)
-    stacked = averages_over(record_noise(16), jax.tree.map(lambda g: g[None], gradients))
-    for value, expected in zip(values, stacked.values(), strict=True):
+    for value, expected in zip(values, averages_of_one_machine().values(), strict=True):
         np.testing.assert_allclose(value, expected[0], rtol=1e-4)
 
 
@@ -126,8 +145,7 @@ def test_ranks_measure_what_one_machine_does(handed_over):
 def test_sharded_parameters_have_the_same_noise(kind):
     mesh, tx = jax.make_mesh((2, 4), ("x", "y"), axis_types=(kind, kind)), record_noise(BATCH)
     specs = {"bias": ("y",), "conv/kernel": ("x", None, None, "y"), "dense/kernel": ("x", "y")}
-    parts = drawn(1, PARTS)
-    expected = averages_over(tx, parts)
+    parts, expected = drawn(1, 4), averages_of_one_machine()
     sharded = {
         leaf: jax.device_put(g, NamedSharding(mesh, PartitionSpec(None, None, *specs[leaf])))
         for leaf, g in parts.items()
@@ -154,4 +172,4 @@ def test_one_part_is_refused():
     tx = record_noise(BATCH, (EUCLIDEAN,))
     for extra in ({}, {"part_gradients": drawn(1)}):
         with pytest.raises(ValueError, match="at least two parts, got 1"):
-            tx.update(drawn(), tx.init(drawn()), **extra)
+            jax.eval_shape(lambda g, extra: tx.update(g, tx.init(g), **extra), drawn(), extra)

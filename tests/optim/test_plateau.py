@@ -4,13 +4,14 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import pytest
 from optax.contrib import reduce_on_plateau
 
 from optim import dion, orth_dion
 
-TARGET = {"vector": jnp.array([1.0, -1.0, 2.0]), "matrix": jnp.array([[1.0, 0.0], [-1.0, 1.0]])}
+TARGET = {"vector": np.float32([1, -1, 2]), "matrix": np.float32([[1, 0], [-1, 1]])}
 
 
 def loss(params):
@@ -35,6 +36,6 @@ def test_it_converges_where_the_patience_covers_the_swings_of_its_momentum(make)
 
         return jax.lax.scan(step, (params, tx.init(params)), length=3000)[0][0]
 
-    params = train(jax.tree.map(jnp.zeros_like, TARGET))
-    # as near as optax asks of its own
-    assert optax.tree.norm(optax.tree.sub(params, TARGET), ord=jnp.inf) < 0.03
+    params = train(jax.tree.map(np.zeros_like, TARGET))
+    for leaf, target in TARGET.items():  # as near as optax asks of its own
+        assert np.abs(params[leaf] - target).max() < 0.03

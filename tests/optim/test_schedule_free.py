@@ -19,7 +19,7 @@ def trained(tx, gradient, params, steps, rates=None):
         updates, state = tx.update(gradient(params), state, params)
         return (optax.apply_updates(params, updates), state), None
 
-    return jax.lax.scan(step, (params, tx.init(params)), None, steps)[0]
+    return jax.jit(lambda params: jax.lax.scan(step, (params, tx.init(params)), None, steps)[0])(params)
 
 
 def test_steps_are_those_of_a_loop_in_numpy():
@@ -67,15 +67,21 @@ def test_after_one_step_the_average_is_where_it_went_and_without_a_rate_nothing_
 
 def test_without_beta_it_is_the_mean_of_plain_steps():
     rng = np.random.default_rng(0)
-    noise = jnp.asarray(rng.normal(size=(30, 4)), jnp.float32)
+    noise = rng.normal(size=(30, 4)).astype(np.float32)
     tx = optim.schedule_free(optax.sgd, 0.3, beta=0.0)
-    plain, averaged = (jnp.ones(4),) * 2
-    iterates, state = [], tx.init(averaged)
+    plain = start = np.ones(4, np.float32)
+    iterates = []
     for draw in noise:
         plain = plain - 0.3 * (plain + draw)
         iterates.append(plain)
+
+    def step(carry, draw):
+        averaged, state = carry
         updates, state = tx.update(averaged + draw, state, averaged)
-        averaged = optax.apply_updates(averaged, updates)
+        return (optax.apply_updates(averaged, updates), state), None
+
+    run = jax.jit(lambda start, noise: jax.lax.scan(step, (start, tx.init(start)), noise)[0])
+    averaged, state = run(start, noise)
     np.testing.assert_allclose(averaged, plain, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(state.average, np.mean(iterates, axis=0), rtol=1e-4, atol=1e-5)
 

@@ -21,8 +21,8 @@ def trajectory(tx, gradient, params, steps):
         return (params, state), (params, state)
 
     with jax.enable_x64(True):
-        params = jnp.asarray(params, float)
-        found = jax.jit(lambda p: jax.lax.scan(step, (p, tx.init(p)), length=steps)[1])(params)
+        run = jax.jit(lambda p: jax.lax.scan(step, (p, tx.init(p)), length=steps)[1])
+        found = run(np.asarray(params, float))
         return jax.tree.map(np.asarray, found)
 
 
@@ -121,13 +121,20 @@ def test_it_follows_the_recursion(form):
         expected.append(lasting)
     tx = smoothness_adaptive(form=form)
     with jax.enable_x64(True):
-        w = jnp.asarray(w)
-        state, found = tx.init(w), []
-        for t in range(steps):
-            grad_fn = lambda w, t=t: jnp.sinh(w - targets[t])  # noqa: E731
-            updates, state = tx.update(grad_fn(w), state, w, grad_fn=grad_fn)
-            w = optax.apply_updates(w, updates)
-            found.append(w)
+
+        @jax.jit
+        def run(w):
+            def step(carry, target):
+                w, state = carry
+                updates, state = tx.update(
+                    jnp.sinh(w - target), state, w, grad_fn=lambda w: jnp.sinh(w - target)
+                )
+                w = optax.apply_updates(w, updates)
+                return (w, state), w
+
+            return jax.lax.scan(step, (w, tx.init(w)), targets)[1]
+
+        found = run(w)
     np.testing.assert_allclose(found, expected, rtol=1e-9)
 
 

@@ -21,10 +21,11 @@ METHODS = {
 EMPTY = ((0, 8), (8, 0), (3, 3, 2, 0))
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ["muon", "svd", "dion", "orth_dion"])
 def test_matrices_of_no_size_change_no_other_leaf(method):
-    gradients = {"full": {"kernel": jnp.float32(np.random.default_rng(0).normal(size=(8, 6)))}}
-    with_empty = {**gradients, **{f"conv_{n}": {"kernel": jnp.zeros(shape)} for n, shape in enumerate(EMPTY)}}
+    gradients = {"full": {"kernel": np.float32(np.random.default_rng(0).normal(size=(8, 6)))}}
+    empty = {f"conv_{n}": {"kernel": np.zeros(shape, np.float32)} for n, shape in enumerate(EMPTY)}
+    with_empty = {**gradients, **empty}
     tx, adam = METHODS[method](0.1), optax.adam(0.1)
     update = jax.jit(lambda gradients: tx.update(gradients, tx.init(gradients), gradients)[0])
     updates, single = update(with_empty), update(gradients)
