@@ -21,7 +21,9 @@ RUNG = {"rung_replicates": (2,), "rung_horizons": (1.0,)}
 ONE_PROGRAM = {"families": ("constant",), "strategy": "sobol", "candidates": 32, "batch": 8, **RUNG}
 SEARCH = """
 import sys
+from matplotlib.figure import Figure
 from experiments.__main__ import main
+Figure.savefig = lambda figure, file, **options: file.write(b"unpainted")
 sys.exit(main(["shape_search", *sys.argv[1:]]))
 """
 EXCHANGE = """

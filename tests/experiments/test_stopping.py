@@ -49,12 +49,11 @@ def ending(process):
     """The process, which is killed where a test waits for it in vain."""
     timer = threading.Timer(FAR, process.kill)
     timer.start()
-    with process:
-        try:
-            yield process
-        finally:
-            timer.cancel()
-            process.kill()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        process.kill()
 
 
 def eventually(holds):
@@ -186,13 +185,13 @@ def test_no_listener_is_left_behind():
 @BOTH
 def test_a_second_signal_ends_the_process_at_once(number):
     """Although the main thread does not come back to Python, as while XLA compiles."""
-    with ending(started(BUSY)) as process:
-        assert process.stdout.readline() == "begun\n"
-        process.send_signal(number)
-        assert ASKED in process.stdout.readline()
-        process.send_signal(number)
-        process.communicate()
-    assert process.returncode == 128 + number
+    busy = started(BUSY)
+    with ending(busy.process):
+        assert busy.stdout.readline() == "begun\n"
+        os.kill(busy.process.pid, number)
+        assert ASKED in busy.stdout.readline()
+        os.kill(busy.process.pid, number)
+        assert busy.ended()[0] == 128 + number
 
 
 @pytest.mark.parametrize("study", ["shape_search", "throughput", "endurance", "doctor"])
@@ -207,7 +206,7 @@ def test_an_interrupt_during_imports_is_a_line_and_no_traceback(tmp_path, study)
         stderr=subprocess.STDOUT,
         text=True,
     )
-    with ending(process):
+    with process, ending(process):
         assert process.stdout.readline() == "importing\n"
         process.send_signal(signal.SIGINT)
         output, _ = process.communicate()
