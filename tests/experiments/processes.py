@@ -1,4 +1,4 @@
-"""Other processes, as a test needs them: forked from one that has imported everything, which takes seconds."""
+"""Other processes, as a test needs them, forked from one that has imported everything: that takes seconds."""
 
 import atexit
 import contextlib
@@ -70,7 +70,7 @@ def started(program: str, *arguments, devices: int | None = None) -> Started:
     words = [program, *map(str, arguments)]
     process = forkserver().Process(target=_run, args=(words, theirs, devices), daemon=True)
     process.start()
-    streams = [open(os.dup(end.fileno()), mode) for end, mode in zip(ours, "wrr", strict=True)]
+    streams = [os.fdopen(os.dup(end.fileno()), mode) for end, mode in zip(ours, "wrr", strict=True)]
     for end in (*theirs, *ours):
         end.close()
     return Started(process, *streams)
@@ -88,7 +88,9 @@ def _run(words: Sequence[str], ends: Sequence[Connection], devices: int | None) 
     for number, end in enumerate(ends):
         os.dup2(end.fileno(), number)
         end.close()
-    sys.stdin, sys.stdout, sys.stderr = (open(n, mode, 1, closefd=False) for n, mode in enumerate("rww"))
+    sys.stdin, sys.stdout, sys.stderr = (
+        os.fdopen(number, mode, 1, closefd=False) for number, mode in enumerate("rww")
+    )
     sys.argv = ["-c", *words[1:]]
     if devices is not None:
         jax.config.update("jax_num_cpu_devices", devices)

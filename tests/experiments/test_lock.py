@@ -56,7 +56,8 @@ def owner(tmp_path):
 def test_a_second_process_is_refused_with_the_first_s_name(tmp_path, owner):
     with pytest.raises(StudyError) as error, locked(tmp_path / "study"):
         pytest.fail("two processes in one folder")
-    message = rf"{tmp_path}/study is in use by process {owner.process.pid} on {socket.gethostname()} \(since (.*)\)\."
+    holder = f"process {owner.process.pid} on {socket.gethostname()}"
+    message = rf"{tmp_path}/study is in use by {holder} \(since (.*)\)\."
     since = re.fullmatch(message, str(error.value))[1]
     assert re.fullmatch(r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d", since)
     owner.stdin.close()
