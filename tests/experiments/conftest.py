@@ -5,6 +5,7 @@ test.
 """
 
 import functools
+import importlib
 import inspect
 import itertools
 import json
@@ -24,6 +25,7 @@ from experiments.studies import load
 from experiments.study import study as study_module
 from experiments.study.running.sweeping import Sweep
 from experiments.study.study import Study
+from schedules.search import curve_functions
 from tests.experiments import toy_study
 from tests.experiments.journals import runs_of
 from tests.experiments.small_study import call, painting
@@ -166,6 +168,14 @@ def study_copy(finished, tmp_path):
 def no_report(monkeypatch):
     """Leave out the figures, where a test is about scores."""
     monkeypatch.setattr(study_module, "write_report", lambda *arguments: None)
+
+
+@pytest.fixture
+def rough_bounds(monkeypatch):
+    """The bound of a verdict is searched under few functions and in few steps, where a test does not look at
+    it."""
+    monkeypatch.setattr(curve_functions, "DRAWN", 2)
+    monkeypatch.setattr(importlib.import_module("schedules.search.challenge"), "DEEPENED", 2)
 
 
 @pytest.fixture
