@@ -22,6 +22,8 @@ from schedules.search import STRATEGIES, SearchSpace, Trial
 from tests.experiments.journals import forget_runs
 from tests.experiments.test_evaluation import trials
 
+pytestmark = pytest.mark.xdist_group("finished")
+
 LAST_BITS = 1e-6
 
 

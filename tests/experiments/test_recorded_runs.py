@@ -17,7 +17,7 @@ from experiments.shape_search import STUDY
 from tests.experiments.small_study import config_of
 from workloads import Workload, load
 
-pytestmark = pytest.mark.usefixtures("no_report")
+pytestmark = [pytest.mark.usefixtures("no_report"), pytest.mark.xdist_group("finished")]
 
 
 def keys_of(seed, stage, replicate):

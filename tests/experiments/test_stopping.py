@@ -21,7 +21,7 @@ CHUNK = 7
 ASKED = "Stopping after this chunk"
 ENDED = "Stopped. The same command resumes."
 FAR = 60  # seconds until a test gives up on what must happen at once
-pytestmark = pytest.mark.usefixtures("listening")
+pytestmark = [pytest.mark.usefixtures("listening"), pytest.mark.xdist_group("finished")]
 BOTH = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
 
 BUSY = """

@@ -13,6 +13,8 @@ from experiments.study.options.errors import StudyError
 from experiments.study.storage.folder import StudyFolder, open_folder, read_config, write_atomically
 from tests.experiments.processes import output_of
 
+pytestmark = pytest.mark.xdist_group("finished")
+
 CONFIG = {"workload": "digits", "learning_rates": (0.1, 0.2), "options": {"model": "cnn"}, "seed": 3}
 
 WRITE_WITH_LIMITED_FILES = """
