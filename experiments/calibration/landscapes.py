@@ -112,8 +112,8 @@ class Landscape(NamedTuple):
         """The level of the best curve of all families: by descents from the best of many draws and from
         neighbours of the starts."""
         pool = pool_of(ALL, starts, DRAWN, NUM_STEPS, np.random.default_rng(self.number))
-        order = np.argsort(self.levels(pool.curves), kind="stable")
-        places = [pool.places[place] for place in order]
+        order, places = np.argsort(self.levels(pool.curves), kind="stable"), pool.places
+        places = [places[place] for place in order]
         return min(
             self._descended(name, point)
             for name in ALL

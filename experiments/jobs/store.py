@@ -155,7 +155,7 @@ def check_locks(path: Path) -> None:
         contextlib.closing(sqlite3.connect(path, isolation_level=None)) as connection,
     ):
         connection.execute("BEGIN IMMEDIATE")
-        command = [sys.executable, "-c", TRY_LOCK, str(path)]
+        command = [sys.executable, "-IS", "-c", TRY_LOCK, str(path)]
         answer = subprocess.run(command, capture_output=True, text=True).stdout.strip()
         connection.execute("ROLLBACK")
     if answer != "locked":

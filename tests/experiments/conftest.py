@@ -5,6 +5,7 @@ test.
 """
 
 import functools
+import importlib
 import inspect
 import itertools
 import json
@@ -13,6 +14,7 @@ import signal
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -23,6 +25,7 @@ from experiments.studies import load
 from experiments.study import study as study_module
 from experiments.study.running.sweeping import Sweep
 from experiments.study.study import Study
+from schedules.search import curve_functions
 from tests.experiments import toy_study
 from tests.experiments.journals import runs_of
 from tests.experiments.small_study import call, painting
@@ -51,10 +54,17 @@ TINY = {
 
 @pytest.fixture(autouse=True, scope="session")
 def unpainted():
-    """Figures are made but neither laid out nor painted, which takes longer than all else of a tiny study."""
+    """Figures are made but neither laid out nor painted, which takes longer than all else of a tiny study:
+    their files hold the points of their lines."""
+
+    def save(figure, file, **options):
+        lines = [line for axes in figure.axes for line in (*axes.lines, *axes.collections)]
+        points = [getattr(line, "get_xydata", getattr(line, "get_offsets", None))() for line in lines]
+        file.write(repr([np.asarray(part).tolist() for part in points]).encode())
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ConstrainedLayoutEngine, "execute", lambda engine, figure: None)
-        patch.setattr(Figure, "savefig", lambda figure, file, **options: file.write(b"unpainted"))
+        patch.setattr(Figure, "savefig", save)
         yield
 
 
@@ -143,8 +153,7 @@ def command_options():
 def finished(tmp_path_factory, command_options):
     """The tiny study, run once for all tests that only read it."""
     folder, words = tmp_path_factory.mktemp("finished") / "study", command_options()
-    with painting():
-        status, output = call(STUDY.main, *words, "--folder", folder, "--chunk-runs", 64)
+    status, output = call(STUDY.main, *words, "--folder", folder, "--chunk-runs", 64)
     assert status == 0, output
     return Finished(STUDY, folder, tuple(words), output)
 
@@ -159,6 +168,14 @@ def study_copy(finished, tmp_path):
 def no_report(monkeypatch):
     """Leave out the figures, where a test is about scores."""
     monkeypatch.setattr(study_module, "write_report", lambda *arguments: None)
+
+
+@pytest.fixture
+def rough_bounds(monkeypatch):
+    """The bound of a verdict is searched under few functions and in few steps, where a test does not look at
+    it."""
+    monkeypatch.setattr(curve_functions, "DRAWN", 2)
+    monkeypatch.setattr(importlib.import_module("schedules.search.challenge"), "DEEPENED", 2)
 
 
 @pytest.fixture

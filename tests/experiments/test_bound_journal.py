@@ -15,6 +15,8 @@ from experiments.study.storage.folder import StudyFolder
 from experiments.study.storage.journal import Journal
 from tests.experiments.journals import a_row, forget_runs
 
+pytestmark = pytest.mark.xdist_group("finished")
+
 EDITS = [("learning_rates", [0.1, 3.0]), ("optimizer", "adam"), ("seed", 5), ("confirm_replicates", 4)]
 
 

@@ -3,10 +3,17 @@
 import numpy as np
 import pytest
 
+from experiments.calibration import landscapes
 from experiments.calibration.command import Options, bounded
 from experiments.calibration.landscapes import ALL, KINDS, NUM_STEPS, Landscape
 from schedules.search import Trial
 from schedules.search.pool import pool_of
+
+
+@pytest.fixture(autouse=True)
+def few_descents(monkeypatch):
+    """They find the lowest level as well."""
+    monkeypatch.setattr(landscapes, "DESCENTS", 2)
 
 
 def test_the_lowest_level_of_a_bowl_is_zero():

@@ -5,8 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from experiments.shape_search import STUDY, Config
+from experiments.shape_search import STUDY
 from experiments.shape_search.findings import notes
+
+REPLICATES = 12
 
 
 @pytest.fixture(scope="module")
@@ -17,6 +19,7 @@ def study(tmp_path_factory, tiny_config):
         families=("rex",),
         checked=1,
         local_replicates=3,
+        check_replicates=REPLICATES,
         strategy="sobol",
         rung_replicates=(3,),
         rung_horizons=(1.0,),
@@ -49,7 +52,7 @@ def test_a_verdict_is_the_median_of_paired_changes_on_seeds_of_its_own(winners, 
     best = winners[0]
     row, reference = checked[0]
     assert (row["params"], row["base_lr"]) == (best["params"], best["base_lr"])
-    assert len(reference) == Config().check_replicates
+    assert len(reference) == REPLICATES
     for line in ("own_family", "free"):
         finding = best["near_optimality"][line]
         (scores,) = (

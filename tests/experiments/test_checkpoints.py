@@ -11,10 +11,10 @@ import optax
 import pytest
 
 from experiments.study.options.errors import StudyError
+from experiments.study.running.processes import free_address
 from experiments.study.storage.checkpoints import Checkpoints
-from tests.experiments import saved_states
+from tests.experiments.processes import started
 from tests.experiments.saved_states import bits, newest_step, saved_at, shapes_of, state_at
-from tests.two_processes import run_two_processes
 from workloads import load, long_sweep, run_keys, run_mesh, trainer
 
 
@@ -119,10 +119,14 @@ def test_a_study_s_folder_that_was_deleted_is_not_made_again(tmp_path):
 
 
 OF_TWO = """
+import sys
 from pathlib import Path
+import jax
 from jax.experimental.multihost_utils import sync_global_devices
-import saved_states
-folder = Path(sys.argv[3])
+from tests.experiments import saved_states
+folder = Path(sys.argv[1])
+jax.distributed.initialize(sys.argv[2], num_processes=2, process_id=int(sys.argv[3]))
+assert (jax.device_count(), jax.local_device_count()) == (4, 2)
 if jax.process_index() == 0:
     saved_states.saved_at(folder, 1, 2, 3)
 sync_global_devices("saved")
@@ -131,7 +135,10 @@ assert saved_states.newest_step(saved_states.Checkpoints(folder)) == (3, [])
 
 
 def test_of_two_processes_one_saves_alone_and_both_may_read(tmp_path):
-    run_two_processes(OF_TWO, saved_states.__file__, [str(tmp_path)] * 2)
+    address = free_address()
+    processes = [started(OF_TWO, tmp_path, address, number, devices=2) for number in range(2)]
+    ended = [process.ended() for process in processes]
+    assert [status for status, *_ in ended] == [0, 0], ended
     assert newest_step(Checkpoints(tmp_path)) == (3, [])
 
 

@@ -6,18 +6,16 @@ import os
 import random
 import resource
 import shutil
-import signal
-import subprocess
-import sys
-from pathlib import Path
+import time
 
 import pytest
 
 from experiments.study.options.errors import StudyError
 from experiments.study.storage.checkpoints import Checkpoints
+from tests.experiments.processes import started
 from tests.experiments.saved_states import newest_step, saved_at, state_at
 
-CORRUPTIONS = 1000
+CORRUPTIONS = 300
 
 
 def test_without_the_newest_the_one_before_is_restored_and_the_damage_named(tmp_path):
@@ -166,8 +164,7 @@ def test_killed_at_any_call_the_newest_complete_one_is_there(tmp_path, killed_at
 ENDLESS = """
 import sys
 from pathlib import Path
-sys.path.insert(0, sys.argv[2])
-import saved_states
+from tests.experiments import saved_states
 step = saved_states.newest_step(saved_states.Checkpoints(Path(sys.argv[1])))[0] or 0
 while True:
     step += 1
@@ -179,17 +176,13 @@ while True:
 def test_what_was_reported_as_saved_outlives_sigkill(tmp_path):
     draw = random.Random(1)
     for _ in range(2):
-        process = subprocess.Popen(
-            [sys.executable, "-c", ENDLESS, str(tmp_path / "checkpoints"), str(Path(__file__).parent)],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        process = started(ENDLESS, tmp_path / "checkpoints")
         reported = [int(process.stdout.readline()) for _ in range(draw.randint(1, 4))]
-        with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(timeout=draw.uniform(0, 0.2))
-        process.send_signal(signal.SIGKILL)
-        reported += [int(line) for line in process.stdout.read().splitlines()]
-        process.communicate()
+        time.sleep(draw.uniform(0, 0.2))
+        assert process.process.is_alive()
+        process.killed()
+        _, later, _ = process.ended()
+        reported += [int(line) for line in later.splitlines()]
         step, problems = newest_step(Checkpoints(tmp_path / "checkpoints"))
         assert problems == []
         assert step >= reported[-1]  # later where one is complete and was not yet reported

@@ -12,6 +12,8 @@ from experiments.shape_search import main
 from experiments.study.options.errors import StudyError
 from experiments.study.storage.journal import Journal, Row
 
+pytestmark = pytest.mark.xdist_group("finished")
+
 PAGE = 4096
 ROWS = 400
 

@@ -16,6 +16,8 @@ from experiments.shape_search import STUDY, main
 from experiments.study.options.errors import StudyError
 from experiments.study.showing.findings import Findings
 
+pytestmark = pytest.mark.xdist_group("finished")
+
 CHUNK = 7
 
 
@@ -60,7 +62,7 @@ def test_a_clock_that_jumps_changes_nothing(tmp_path, finished, tiny_config, jou
     jumps = random.Random(0)
     monkeypatch.setattr(time, "time", lambda: jumps.choice([-1e9, 0.0, 1.8e9, 1e12]))
     monkeypatch.setattr(time, "monotonic", lambda: 5.0)  # as coarse as a clock can be
-    STUDY.run(tiny_config(), tmp_path, chunk_runs=CHUNK, console=Console(file=io.StringIO()))
+    STUDY.run(tiny_config(), tmp_path, chunk_runs=64, console=Console(file=io.StringIO()))
     assert journal_rows(tmp_path) == journal_rows(finished.folder)
 
 

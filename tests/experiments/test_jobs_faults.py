@@ -5,8 +5,6 @@ import itertools
 import json
 import random
 import sqlite3
-import subprocess
-import sys
 import time
 from collections import Counter
 
@@ -19,7 +17,7 @@ from experiments.jobs.creating import create_jobs
 from experiments.jobs.store import transaction
 from experiments.study.options.errors import StudyError
 from experiments.study.storage import journal_file
-from tests.experiments.processes import PATIENCE, ROOT
+from tests.experiments.processes import started
 from tests.experiments.test_jobs import config
 
 COUNT = 24  # trials that are proposed
@@ -29,6 +27,7 @@ import sys
 from experiments.jobs import open_jobs
 
 jobs, worker = open_jobs(sys.argv[1]), sys.argv[2]
+sys.stdout = open(sys.argv[3], "a")
 while jobs.status().open or any(trial.worker == worker for trial in jobs.status().pending):
     trial = jobs.ask(worker)
     print("asked", trial.id, flush=True)
@@ -118,19 +117,17 @@ def test_killed_at_any_operation_and_repeated_the_record_is_the_same(tmp_path, m
 def test_workers_that_are_killed_again_and_again_lose_nothing(jobs, tmp_path):
     moments, names, running = random.Random(3), itertools.cycle("abc"), []
 
-    def started(name):
-        command = [sys.executable, "-c", WORK, str(jobs.path), name]
-        with (tmp_path / "reported").open("a") as log:
-            return subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.DEVNULL)
+    def working(name):
+        return started(WORK, jobs.path, name, tmp_path / "reported")
 
     for _ in range(KILLS):
-        running.append(started(next(names)))
+        running.append(working(next(names)))
         if len(running) == 3:
             time.sleep(moments.uniform(0.1, 0.3))
-            running[0].kill()
-            running.pop(0).wait(PATIENCE)
-    for process in [*running, *map(started, "abc")]:
-        assert process.wait(PATIENCE) in (0, 1)
+            running[0].killed()
+            running.pop(0).ended()
+    for process in [*running, *map(working, "abc")]:
+        assert process.ended()[0] in (0, 1)
     events = recorded(jobs)
     values = {facts["trial"]: facts["value"] for kind, facts in events if kind == "told"}
     reported = [line.split() for line in (tmp_path / "reported").read_text().splitlines()]

@@ -15,6 +15,7 @@ from tests.experiments.test_export import csv_columns
 from tests.experiments.test_jobs import config
 from tests.experiments.test_jobs_telling import events, write
 
+pytestmark = pytest.mark.usefixtures("rough_bounds")
 GROUPS = ("matrices", "aux")
 STEPS = 20
 LINEAR = ["--family", "linear", "--params", "warmup=0.1"]

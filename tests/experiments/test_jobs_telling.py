@@ -17,6 +17,7 @@ from experiments.study.options.errors import StudyError
 from schedules.search.scoring import between_order_statistics
 from tests.experiments.test_jobs import config, told
 
+pytestmark = pytest.mark.usefixtures("rough_bounds")
 STEPS = 20
 
 

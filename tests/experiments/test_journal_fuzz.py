@@ -131,7 +131,7 @@ def test_damage_of_what_a_kill_left_gives_the_state_before_it_or_is_found(hot, t
     copy = tmp_path / path.name
     rollback, content = path.with_name("journal.sqlite-journal").read_bytes(), path.read_bytes()
     outcomes = Counter()
-    for number in range(210):
+    for number in range(105):
         copy.write_bytes(content)
         copy.with_name("journal.sqlite-journal").write_bytes(damaged(rollback, number))
         outcomes[refused(copy, recorded)] += 1

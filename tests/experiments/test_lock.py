@@ -49,24 +49,25 @@ def owner(tmp_path):
     process = started(HOLD, tmp_path / "study")
     assert process.stdout.readline() == "held\n"
     yield process
-    process.kill()
-    process.communicate()
+    process.killed()
+    process.ended()
 
 
 def test_a_second_process_is_refused_with_the_first_s_name(tmp_path, owner):
     with pytest.raises(StudyError) as error, locked(tmp_path / "study"):
         pytest.fail("two processes in one folder")
-    message = rf"{tmp_path}/study is in use by process {owner.pid} on {socket.gethostname()} \(since (.*)\)\."
+    holder = f"process {owner.process.pid} on {socket.gethostname()}"
+    message = rf"{tmp_path}/study is in use by {holder} \(since (.*)\)\."
     since = re.fullmatch(message, str(error.value))[1]
     assert re.fullmatch(r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d", since)
-    owner.communicate("")
+    owner.stdin.close()
+    owner.process.join(PATIENCE)
     with locked(tmp_path / "study"):
         pass
 
 
 def test_the_folder_of_a_killed_process_is_free_at_once(tmp_path, owner):
-    owner.kill()
-    owner.wait()
+    owner.killed()
     assert (tmp_path / "study" / ".lock").exists()
     with locked(tmp_path / "study"):
         assert json.loads((tmp_path / "study" / ".lock").read_text())["pid"] == os.getpid()
@@ -74,15 +75,14 @@ def test_the_folder_of_a_killed_process_is_free_at_once(tmp_path, owner):
 
 
 def test_what_a_killed_process_left_is_no_foreign_file(tmp_path, owner):
-    owner.kill()
-    owner.wait()
+    owner.killed()
     open_folder(tmp_path / "study", {"seed": 3})
     assert {entry.name for entry in (tmp_path / "study").iterdir()} == {".lock", "config.json"}
 
 
 def test_another_folder_is_free(tmp_path, owner):
     with locked(tmp_path / "other"):
-        assert owner.poll() is None
+        assert owner.process.is_alive()
 
 
 def test_a_lock_whose_owner_has_not_written_its_name_yet_refuses_too(tmp_path, owner):
@@ -101,11 +101,9 @@ def test_the_lock_goes_with_the_context_however_it_ends(tmp_path):
 def test_no_two_of_many_processes_are_ever_in_together(tmp_path):
     """Were the lock's file removed by one while another waits for it, a third could lock a new one."""
     (tmp_path / "count").write_text("0")
-    processes = [started(COUNT, tmp_path, 100) for _ in range(4)]
-    for process in processes:
-        process.communicate(timeout=PATIENCE)
-        assert process.returncode == 0
-    assert (tmp_path / "count").read_text() == "400"
+    processes = [started(COUNT, tmp_path, 40) for _ in range(4)]
+    assert [process.ended()[0] for process in processes] == [0] * 4
+    assert (tmp_path / "count").read_text() == "160"
 
 
 def test_a_folder_that_cannot_be_locked_is_refused_by_name(tmp_path):
@@ -119,8 +117,9 @@ def test_a_report_of_a_study_in_use_is_refused(tmp_path, owner):
     (tmp_path / "study" / "config.json").write_text(json.dumps(STUDY.fields(STUDY.presets["toy"])))
     with Journal(tmp_path / "study" / "journal.sqlite") as journal:
         journal.record([])
-    with pytest.raises(StudyError, match=f"study is in use by process {owner.pid} on"):
+    with pytest.raises(StudyError, match=f"study is in use by process {owner.process.pid} on"):
         STUDY.report(tmp_path / "study")
-    owner.communicate("")
+    owner.stdin.close()
+    owner.process.join(PATIENCE)
     with pytest.raises(StudyError, match=r"study is not finished \(8 runs"):
         STUDY.report(tmp_path / "study")

@@ -14,7 +14,7 @@ METRICS = ("train_loss", "train_error", "test_loss", "test_error")
 
 def test_a_sweep_takes_what_its_runs_side_by_side_take_within_a_fifth():
     """By the compiler's word; what a process then takes, `throughput --subjects memory` measures."""
-    workload, width = load("digits", model="cnn"), 4
+    workload, width = load("digits"), 4
     rates, keys = np.full((width, 5), 1e-3, np.float32), jax.random.split(jax.random.key(0), width)
 
     def run(row, data):

@@ -12,7 +12,7 @@ from experiments.shape_search import main as shape_search
 from experiments.study.options.errors import StudyError
 from experiments.study.running.devices import keep_compiled_programs, started_devices
 from experiments.throughput import main as throughput
-from tests.experiments.processes import ROOT
+from tests.experiments.processes import ROOT, output_of
 
 # what is opened next must not become the standard output, to which libraries print
 NEXT_FILE = """
@@ -42,8 +42,12 @@ from experiments.study.showing.terminal import Terminal
 sys.exit(ended(lambda: Terminal(80).print("lost")))
 """
 NO_DEVICES = """
+import os, sys
+import jax
 from experiments.study.options.errors import StudyError
 from experiments.study.running.devices import started_devices
+os.environ["JAX_PLATFORMS"] = sys.argv[1]
+jax.config.update("jax_platforms", sys.argv[1])  # which JAX has read the variable for already
 try:
     started_devices()
 except StudyError as error:
@@ -104,8 +108,9 @@ def test_a_package_that_is_missing_is_named(monkeypatch, capsys):
 
 @pytest.mark.parametrize("platform", ["foo", "cuda"])
 def test_a_platform_without_devices_is_named(platform):
-    _, output, _ = shell('"$0" -c "$1"', NO_DEVICES, JAX_PLATFORMS=platform)
-    assert output.startswith(f"JAX finds no devices (JAX_PLATFORMS is '{platform}'): ")
+    assert output_of(NO_DEVICES, platform).startswith(
+        f"JAX finds no devices (JAX_PLATFORMS is '{platform}'): "
+    )
 
 
 @pytest.mark.parametrize("error", [RuntimeError("Unable to initialize"), AssertionError()])

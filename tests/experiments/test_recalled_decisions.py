@@ -22,6 +22,8 @@ from schedules.search import STRATEGIES, SearchSpace, Trial
 from tests.experiments.journals import forget_runs
 from tests.experiments.test_evaluation import trials
 
+pytestmark = pytest.mark.xdist_group("finished")
+
 LAST_BITS = 1e-6
 
 
@@ -43,7 +45,7 @@ def another_processor(monkeypatch):
     monkeypatch.setattr(SearchSpace, "candidates", otherwise)
 
 
-@pytest.mark.usefixtures("no_training", "another_processor", "painted")
+@pytest.mark.usefixtures("no_training", "another_processor")
 def test_a_report_drawn_elsewhere_tells_the_winners_that_were_run(study_copy, finished):
     (study_copy / "winners.json").unlink()
     assert main(["report", str(study_copy)]) == 0

@@ -17,12 +17,17 @@ from experiments.shape_search import STUDY
 from tests.experiments.small_study import config_of
 from workloads import Workload, load
 
-pytestmark = pytest.mark.usefixtures("no_report")
+pytestmark = [pytest.mark.usefixtures("no_report"), pytest.mark.xdist_group("finished")]
 
 
 def keys_of(seed, stage, replicate):
     """(init, data) of a replicate: named after the stage and the replicate, and after nothing else."""
-    key = jax.random.fold_in(jax.random.key(seed), zlib.crc32(stage.encode()))
+    return split_keys(seed, np.uint32(zlib.crc32(stage.encode())), replicate)
+
+
+@jax.jit
+def split_keys(seed, stage, replicate):
+    key = jax.random.fold_in(jax.random.key(seed), stage)
     return jax.random.split(jax.random.fold_in(key, replicate), 4)[:2]
 
 
@@ -165,17 +170,21 @@ def test_a_run_on_digits_is_adam_on_the_network_step_by_step(tmp_path, journal_r
     STUDY.run(config_of("shape_search_checkpointed", changes), tmp_path)
     row = journal_rows(tmp_path)["confirm", "constant", 0, 30, 1]
     workload = load("digits")
-    init, data = keys_of(0, "confirm", 1)
-    weights, structure = jax.tree.flatten(workload.init(init))
+    begun = jax.jit(lambda init, data: (workload.init(init), workload.indices(data, 64, 30)))
+    start, batches = begun(*keys_of(0, "confirm", 1))
+    weights, structure = jax.tree.flatten(start)
     weights = [np.asarray(leaf, np.float64) for leaf in weights]
     first, second = ([np.zeros_like(leaf) for leaf in weights] for _ in range(2))
     gradient = jax.jit(
-        jax.grad(lambda leaves, batch: workload.loss(structure.unflatten(leaves), batch, None))
+        jax.grad(
+            lambda leaves, indices: workload.loss(
+                structure.unflatten(leaves), workload.batch(workload.data, indices), None
+            )
+        )
     )
     rates = row["base_lr"] * constant_with_warmup(row["params"]["warmup"], 30)
-    for t, (rate, indices) in enumerate(zip(rates, workload.indices(data, 64, 30), strict=True), start=1):
-        batch = workload.batch(workload.data, indices)
-        gradients = gradient([np.float32(leaf) for leaf in weights], batch)
+    for t, (rate, indices) in enumerate(zip(rates, np.asarray(batches), strict=True), start=1):
+        gradients = gradient([np.float32(leaf) for leaf in weights], indices)
         for k, g in enumerate(np.asarray(leaf, np.float64) for leaf in gradients):
             first[k] = 0.9 * first[k] + 0.1 * g
             second[k] = 0.999 * second[k] + 0.001 * g**2

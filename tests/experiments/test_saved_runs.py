@@ -1,15 +1,18 @@
 """Runs that are saved on the way: left at any point, taken up again anywhere, with the same bits."""
 
 import io
+import json
 import os
 import signal
 
 import pytest
 from rich.console import Console
 
+from experiments.adaptive_batch_size import runs as adaptive_batch_size
 from experiments.shape_search import main
 from experiments.studies import load
 from experiments.study.running.stopping import Stopped
+from tests.experiments.journals import asked
 from tests.experiments.small_study import config_of
 from workloads import LongSweep
 
@@ -151,8 +154,10 @@ def left_and_gone_on_with(study, config, steps, folder, devices=None):
 
 
 @pytest.mark.xdist_group("adaptive_batch_size")
-def test_a_batch_that_grew_goes_on_growing(tmp_path, finished_studies, journal_rows, segments):
+def test_a_batch_that_grew_goes_on_growing(tmp_path, finished_studies, journal_rows, segments, monkeypatch):
     study, whole, *_ = finished_studies("adaptive_batch_size")
+    ((timings,),) = asked(whole, "SELECT content FROM events WHERE kind = 'timings'")
+    monkeypatch.setattr(adaptive_batch_size, "measured_timings", lambda *_: json.loads(timings))
     ends, actions = segments
     actions[41] = terminate  # of 54, the last third of which grow by the optimizer's own noise
     printed = left_and_gone_on_with(study, config_of("adaptive_batch_size"), 70, tmp_path / "left")

@@ -15,7 +15,7 @@ CONSTANT = 64.0  # taken off every metric, far more than any loss
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory, one_rung_config):
-    config = one_rung_config(checked=1, local_replicates=3)
+    config = one_rung_config(checked=1, local_replicates=3, check_replicates=12)
     workload = workloads.load(config.workload, **config.workload_options)
 
     def evaluate(params, data):

@@ -125,6 +125,7 @@ def test_the_selection_bias_is_numpys_on_the_journal(rows, content):
     assert content["selection_bias"]["coverage"]["value"] == held / 2
 
 
+@pytest.mark.usefixtures("no_report")
 def test_racing_over_the_horizon_compiles_once_a_rung(tmp_path, monkeypatch, tiny_config):
     lengths = []
     trainer = workloads.trainer
@@ -147,13 +148,15 @@ def test_racing_over_the_horizon_compiles_once_a_rung(tmp_path, monkeypatch, tin
             rung_horizons=(0.25, 1.0),
             confidence=0.95,
             checked=checked,
+            local_replicates=2,
+            check_replicates=7,
         )
         shape_search.STUDY.run(config, tmp_path / f"{candidates}")
         return sorted(lengths)
 
     once = traced(2, 2, checked=0)
     assert once.count(5) == once.count(20) > 0
-    assert traced(12, 3, checked=1) == once  # nor do the checks of a winner compile anything
+    assert traced(6, 3, checked=1) == once  # nor do the checks of a winner compile anything
 
 
 def test_searches_begin_from_what_a_shape_search_does_unless_told_otherwise():

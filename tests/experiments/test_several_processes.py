@@ -6,8 +6,6 @@ import os
 import re
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 
 import pytest
@@ -16,11 +14,18 @@ from rich.console import Console
 from experiments.shape_search import main
 from experiments.study.options.errors import StudyError
 from experiments.study.running.processes import Cluster, free_address, from_all, from_first
-from tests.experiments.processes import KILLED_SEARCH, PATIENCE, ROOT
+from tests.experiments.processes import KILLED_SEARCH, PATIENCE, started
 
 TRANSPORT = "Gloo|peer ranks"  # of what it prints, its threads may break a line
 RUNG = {"rung_replicates": (2,), "rung_horizons": (1.0,)}
 ONE_PROGRAM = {"families": ("constant",), "strategy": "sobol", "candidates": 32, "batch": 8, **RUNG}
+SEARCH = """
+import sys
+from matplotlib.figure import Figure
+from experiments.__main__ import main
+Figure.savefig = lambda figure, file, **options: file.write(b"unpainted")
+sys.exit(main(["shape_search", *sys.argv[1:]]))
+"""
 EXCHANGE = """
 import sys
 import jax
@@ -43,34 +48,24 @@ except StudyError as error:
 def start_both(words, devices):
     """Two processes of `words(the address where they meet, the number of each)`."""
     address = free_address()
-    environment = {**os.environ, "JAX_NUM_CPU_DEVICES": str(devices), "PYTHONPATH": str(ROOT)}
-    return [
-        subprocess.Popen(
-            [sys.executable, *words(address, str(number))],
-            cwd=ROOT,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        for number in range(2)
-    ]
+    return [started(*words(address, str(number)), devices=devices) for number in range(2)]
 
 
 def outputs(processes):
-    """What each printed, and its errors; without what the transport of collectives says of itself."""
-    printed = [[part.decode() for part in process.communicate(timeout=PATIENCE)] for process in processes]
+    """The exit status of each, what it printed, and its errors; without what the transport of collectives
+    says of itself."""
+    ended = [process.ended() for process in processes]
     return [
-        ["\n".join(line for line in output.splitlines() if not re.search(TRANSPORT, line)), err]
-        for output, err in printed
+        [status, "\n".join(line for line in output.splitlines() if not re.search(TRANSPORT, line)), errors]
+        for status, output, errors in ended
     ]
 
 
 def test_all_processes_get_what_the_first_made_and_what_each_has():
-    processes = start_both(lambda address, number: ["-c", EXCHANGE, address, number], devices=1)
-    printed = outputs(processes)
-    assert [process.returncode for process in processes] == [0, 0], printed
+    printed = outputs(start_both(lambda *place: [EXCHANGE, *place], devices=1))
+    assert [status for status, *_ in printed] == [0, 0], printed
     expected = ["True", "[[0, 4294967295], [1, 4294967295]]", "refused by 0"]
-    assert [output.splitlines() for output, _ in printed] == [expected, expected]
+    assert [output.splitlines() for _, output, _ in printed] == [expected, expected]
 
 
 def test_one_process_needs_no_other():
@@ -135,17 +130,17 @@ def test_an_interrupt_of_one_process_ends_all_after_the_chunk(tmp_path, command_
 
     def words(address, number):
         place = ["--coordinator", address, "--num-processes", "2", "--process-id", number]
-        return ["-m", "experiments", "shape_search", *options, *place]
+        return [SEARCH, *options, *place]
 
     processes = start_both(words, devices=4)
     deadline = time.monotonic() + PATIENCE
     while rows_so_far(tmp_path) < 8 and time.monotonic() < deadline:
         time.sleep(0.01)
-    processes[1].send_signal(signal.SIGINT)
+    os.kill(processes[1].process.pid, signal.SIGINT)
     printed = outputs(processes)
-    assert [process.returncode for process in processes] == [130, 130], printed
-    assert printed[0][0].splitlines()[-1] == "Stopped. The same command resumes."
-    assert printed[1][0] == ""
+    assert [status for status, *_ in printed] == [130, 130], printed
+    assert printed[0][1].splitlines()[-1] == "Stopped. The same command resumes."
+    assert printed[1][1] == ""
     assert len(journal_rows(tmp_path)) % 8 == 0  # whole chunks
     assert not (tmp_path / "winners.json").exists()
 
@@ -155,27 +150,25 @@ def test_a_study_that_lost_a_process_resumes_and_ends_as_in_one(tmp_path, comman
     assert main([*options, "--folder", str(tmp_path / "alone")]) == 0
     place = ["--folder", str(tmp_path / "study"), "--chunk-runs", "8", "--num-processes", "2"]
 
-    def words(address, number, program=("-m", "experiments", "shape_search")):
+    def words(address, number, program=(SEARCH,)):
         return [*program, *options, *place, "--coordinator", address, "--process-id", number]
 
     def words_with_a_kill(address, number):
-        killed = [("-c", KILLED_SEARCH, "20", "0.001")] if number == "0" else []
+        killed = [(KILLED_SEARCH, "20", "0.001")] if number == "0" else []
         return words(address, number, *killed)
 
-    first, second = start_both(words_with_a_kill, devices=4)
-    outputs([first, second])
-    assert first.returncode == -signal.SIGPROF
-    assert second.returncode != 0
+    (first, *_), (second, *_) = outputs(start_both(words_with_a_kill, devices=4))
+    assert first == -signal.SIGPROF
+    assert second != 0
     kept = journal_rows(tmp_path / "study")
     expected = journal_rows(tmp_path / "alone")
     assert 20 <= len(kept) < len(expected)
     assert all(expected[identity] == row for identity, row in kept.items())
     assert not (tmp_path / "study" / "winners.json").exists()
-    processes = start_both(words, devices=4)
-    printed = outputs(processes)
-    assert [process.returncode for process in processes] == [0, 0], printed
+    printed = outputs(start_both(words, devices=4))
+    assert [status for status, *_ in printed] == [0, 0], printed
     assert not list((tmp_path / "study").glob(".*"))
-    assert printed[1][0] == ""  # the first alone speaks
+    assert printed[1][1] == ""  # the first alone speaks
     assert journal_rows(tmp_path / "study") == expected
     winners = (tmp_path / "study" / "winners.json").read_bytes()
     assert winners == (tmp_path / "alone" / "winners.json").read_bytes()

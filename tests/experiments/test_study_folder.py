@@ -13,6 +13,8 @@ from experiments.study.options.errors import StudyError
 from experiments.study.storage.folder import StudyFolder, open_folder, read_config, write_atomically
 from tests.experiments.processes import output_of
 
+pytestmark = pytest.mark.xdist_group("finished")
+
 CONFIG = {"workload": "digits", "learning_rates": (0.1, 0.2), "options": {"model": "cnn"}, "seed": 3}
 
 WRITE_WITH_LIMITED_FILES = """
@@ -250,8 +252,18 @@ def test_a_config_with_impossible_values_has_no_report(study_copy, capsys, chang
 
 
 @pytest.mark.usefixtures("no_report")
-def test_a_study_killed_before_its_journal_was_made_starts(tmp_path, finished, tiny_config, journal_rows):
+def test_a_study_killed_before_its_journal_was_made_starts(
+    tmp_path, finished, tiny_config, journal_rows, at_call
+):
     shutil.copy(finished.folder / "config.json", tmp_path / "config.json")
     (tmp_path / ".journal.sqlite.partial").write_bytes(b"SQLite format 3\x00 and no more")
-    STUDY.run(tiny_config(), tmp_path)
-    assert journal_rows(tmp_path) == journal_rows(finished.folder)
+
+    def leave():
+        raise KeyboardInterrupt  # its start is enough
+
+    at_call(2, leave)
+    with pytest.raises(KeyboardInterrupt):
+        STUDY.run(tiny_config(), tmp_path, chunk_runs=64)
+    rows = journal_rows(tmp_path)
+    assert len(rows) > 20
+    assert rows.items() <= journal_rows(finished.folder).items()
