@@ -114,7 +114,7 @@ def test_near_optimal_within_delta_is_wrong_in_at_most_one_of_twenty(calibration
     optimal = [(bowl, verdict) for bowl, verdict in calibration if not verdict.improved]
     wrong = sum(saved_by_the_optimum(bowl) > verdict.delta for bowl, verdict in optimal)
     assert len(optimal) > 25
-    # of each of two lines half of 5 % may be wrong, and there is one; none of 28 is, as 5 % are where 10 % are
+    # of the one line of two 2.5 % may be wrong; none of 28 is, which has 5 % where 10 % are
     assert wrong <= (1 - LINE_CONFIDENCE) * len(optimal)
 
 
