@@ -31,8 +31,8 @@ def around(locations):
 
 
 def reached(params):
-    """Where the fall begins at v = 1: XLA takes (1 - w) / (1 - w) as (1 - w)·(1 / (1 - w)), which may round to
-    less, and thousands of an exponent multiply that."""
+    """Where the fall begins at v = 1: XLA takes (1 - w) / (1 - w) as (1 - w)·(1 / (1 - w)), which may round
+    to less, and thousands of an exponent multiply that."""
     width = np.float32(1) - np.minimum(params.get("warmup", np.zeros(1, np.float32)), np.float32(1 - EPS))
     return width * (1 / width) == 1
 
