@@ -186,8 +186,10 @@ def test_five_scores_bound_no_median_with_95_percent():
 
 @pytest.mark.parametrize("count", [8, 16, 30])
 def test_the_change_of_a_median_lies_in_its_interval_as_often_as_it_says(count):
-    """z-test at 5 %, which a coverage of 90 % fails with 95 %. A pair's noise is its own: what pairing cancels
-    is the easy part."""
+    """z-test at 5 %, which a coverage of 90 % fails with 95 %.
+
+    A pair's noise is its own: what pairing cancels is the easy part.
+    """
     rng, simulations = np.random.default_rng(0), 100
     estimates = [
         *(median_difference(*pair) for pair in rng.normal(size=(simulations, 2, count))),
