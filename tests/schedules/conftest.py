@@ -161,9 +161,9 @@ def _over_the_domain(family):
     rng = np.random.default_rng(0)
     params = {name: _anywhere(interval, rng) for name, interval in family.domain.items()}
     if family.name == "smooth_nonmonotonic":  # the peak of half of them on another knot, or beside it
-        near = params["dx1"] + rng.integers(-2, 3, EXAMPLES) * 2**-24
-        beside = np.float32(np.clip(near, 1e-30, 1 - 2**-24))
-        params["x_peak"] = np.where(rng.random(EXAMPLES) < 0.5, beside, params["x_peak"])
+        places = params["dx1"] + rng.integers(-2, 3, EXAMPLES) * 2**-24
+        neighbours = np.float32(np.clip(places, 1e-30, 1 - 2**-24))
+        params["x_peak"] = np.where(rng.random(EXAMPLES) < 0.5, neighbours, params["x_peak"])
     return params
 
 

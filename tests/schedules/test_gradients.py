@@ -36,8 +36,8 @@ def gradients(family, params, x):
 def assert_all_finite(gradients, params):
     for name, gradient in gradients.items():
         for number in np.flatnonzero(~np.isfinite(gradient))[:1]:
-            where = {p: np.ravel(values)[number] for p, values in params.items()}
-            pytest.fail(f"gradient in {name} at {where}")
+            example = {p: np.ravel(values)[number] for p, values in params.items()}
+            pytest.fail(f"gradient in {name} at {example}")
 
 
 @pytest.mark.parametrize(("name", "options"), CASES, ids=str)

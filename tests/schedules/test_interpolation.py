@@ -44,14 +44,14 @@ def test_pchip_is_scipys_on_distinct_knots(count, dtype):
         ours = np.asarray(compiled(pchip)(x, knots, values))
     assert ours.dtype == dtype
     sets = zip(knots.astype(np.float64), values.astype(np.float64), strict=True)
-    scipys = [PchipInterpolator(*each)(x.astype(np.float64)) for each in sets]
+    scipys = [PchipInterpolator(*pair)(x.astype(np.float64)) for pair in sets]
     np.testing.assert_allclose(ours, scipys, rtol=0, atol=TOLERANCE[dtype])
 
 
 @pytest.mark.parametrize("count", [3, 8])
 def test_piecewise_linear_is_numpys_on_distinct_knots(count):
     x, (knots, values) = X.astype(np.float32), sets_of(count, np.float32)
-    numpys = [np.interp(x, *each) for each in zip(knots, values, strict=True)]
+    numpys = [np.interp(x, *pair) for pair in zip(knots, values, strict=True)]
     # values in [0, 1]: a rounding of each of the pieces
     np.testing.assert_allclose(compiled(piecewise_linear)(x, knots, values), numpys, rtol=0, atol=2e-6)
 

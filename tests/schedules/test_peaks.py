@@ -47,8 +47,8 @@ def assert_each(holds, params):
 def test_the_curve_lies_in_the_unit_interval_and_peaks_at_1(name, options, anywhere, curves, family_of):
     family = family_of(name, options)
     params = anywhere(family)
-    near = around(peaks(params))
-    values = curves(family, np.concatenate([np.tile(GRID, (len(near), 1)), near], axis=1), params)
+    places = around(peaks(params))
+    values = curves(family, np.concatenate([np.tile(GRID, (len(places), 1)), places], axis=1), params)
     highest = values.max(axis=1)
     assert_each(np.isfinite(values).all(axis=1), params)
     assert_each(values.min(axis=1) >= 0, params)
@@ -60,7 +60,7 @@ def test_the_curve_lies_in_the_unit_interval_and_peaks_at_1(name, options, anywh
 @pytest.mark.parametrize(("name", "options"), CASES, ids=str)
 def test_the_peak_is_where_the_specification_puts_it(name, options, draw, curves, family_of):
     drawn = [draw(name, seed) for seed in range(10)]
-    params = {p: np.array([each[p] for each in drawn]) for p in drawn[0]}
+    params = {p: np.array([shape[p] for shape in drawn]) for p in drawn[0]}
     peak = curves(family_of(name, options), peaks(params)[:, None], params)
     np.testing.assert_allclose(peak, 1, rtol=0, atol=2e-6)
 

@@ -97,7 +97,7 @@ def bowl_below(points, lowest):
 
 def test_a_minimum_below_zero_is_found_as_well():
     """After 32 points as well as a minimum above zero, within a factor of two."""
-    above, below = (
+    reference, found = (
         np.median(
             [
                 search(lambda points, c=lowest: bowl_below(points, c), 3, 32, s).scores.min() - lowest
@@ -106,7 +106,7 @@ def test_a_minimum_below_zero_is_found_as_well():
         )
         for lowest in (0.1, -100.0)
     )
-    assert below < 2 * above
+    assert found < 2 * reference
 
 
 def test_a_minimum_in_a_corner_is_found_exactly():
