@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from schedules.loss_law import MultiPowerLaw, predicted_losses
@@ -144,17 +145,18 @@ def _check(
     starts: int,
     iterations: int,
 ) -> None:
+    learning_rates, losses, num_updates = map(np.asarray, (learning_rates, losses, num_updates))
     num_steps = learning_rates.shape[1]
     for name, value in (("starts", starts), ("iterations", iterations)):
         if value < 1:
             raise ValueError(f"{name} must be at least 1, got {value}")
-    if not jnp.all((learning_rates >= 0) & jnp.isfinite(learning_rates)):
+    if not np.all((learning_rates >= 0) & np.isfinite(learning_rates)):
         raise ValueError("learning_rates must be finite and not negative")
-    if not jnp.all((losses > 0) & jnp.isfinite(losses)):
+    if not np.all((losses > 0) & np.isfinite(losses)):
         raise ValueError("losses must be positive and finite: leave out runs that diverged")
-    if not jnp.all((num_updates >= 1) & (num_updates <= num_steps)):
+    if not np.all((num_updates >= 1) & (num_updates <= num_steps)):
         got = num_updates.tolist()
         raise ValueError(f"num_updates must lie in [1, {num_steps}], the number of steps, got {got}")
-    first = int(jnp.min(num_updates))
-    if not jnp.all(jnp.any(learning_rates[:, :first] > 0, axis=1)):
+    first = int(np.min(num_updates))
+    if not np.all(np.any(learning_rates[:, :first] > 0, axis=1)):
         raise ValueError(f"num_updates must begin when every run had a positive learning rate, got {first}")

@@ -33,7 +33,9 @@ def on_one_thread(function: Callable[Arguments, Result]) -> Callable[Arguments, 
 def by_strips(function: Callable[[slice], np.ndarray], rows: int) -> np.ndarray:
     """What the function makes of strips of so many rows, one below the other: they are computed side by side,
     with the same bits on any number of cores."""
-    strips = [slice(first, min(first + STRIP, rows)) for first in range(0, max(rows, 1), STRIP)]
+    if rows <= STRIP:  # threads would take longer to start
+        return function(slice(0, rows))
+    strips = [slice(first, min(first + STRIP, rows)) for first in range(0, rows, STRIP)]
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         return np.concatenate(list(threads.map(function, strips)))
 

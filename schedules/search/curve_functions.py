@@ -113,10 +113,10 @@ class _Group(NamedTuple):
         return group._replace(weights=cho_solve((model.root, True), rest))
 
     def __call__(self, places: Float[np.ndarray, "curves axes"]) -> Float[np.ndarray, "curves functions"]:
-        def values(strip: slice) -> Float[np.ndarray, "rows functions"]:
-            # cosines of float64 take ten times as long, and the features are an approximation
-            angles = (places[strip] @ self.frequencies + self.phases).astype(np.float32)
-            latent, *_ = self.parameters.kernel(places[strip], self.runs.places)
-            return np.cos(angles) @ self.amplitudes + self.level + latent @ self.weights
+        return by_strips(lambda strip: self._few(places[strip]), len(places))
 
-        return by_strips(values, len(places))
+    def _few(self, places: Float[np.ndarray, "rows axes"]) -> Float[np.ndarray, "rows functions"]:
+        # cosines of float64 take ten times as long, and the features are an approximation
+        angles = (places @ self.frequencies + self.phases).astype(np.float32)
+        latent, *_ = self.parameters.kernel(places, self.runs.places)
+        return np.cos(angles) @ self.amplitudes + self.level + latent @ self.weights

@@ -10,7 +10,6 @@ import jax
 import numpy as np
 import pytest
 from hypothesis import settings
-from hypothesis import strategies as st
 from scipy.interpolate import PchipInterpolator
 from threadpoolctl import threadpool_limits
 
@@ -145,26 +144,32 @@ EXTREMES = [float(np.float32(v)) for v in (1e-45, 1e-38, 1e-30, 2**-24, 2**-23, 
 EXTREMES += [0.0, 1 - 2**-24, 1.0, 7.0, LARGEST]
 
 
-def _anywhere(interval):
-    edges = st.sampled_from([value for value in EXTREMES if value in interval])
+EXAMPLES = 256  # of a family's parameters, which one program computes
+
+
+def _anywhere(interval, rng):
+    """Extremes, and numbers that are uniform or have uniform logarithms."""
+    edges = rng.choice([value for value in EXTREMES if value in interval], EXAMPLES)
     high = min(interval.high, LARGEST)
-    interior = st.floats(interval.low, high, width=32).filter(lambda value: value in interval)
-    return edges | interior
+    uniform = rng.uniform(interval.low, high, EXAMPLES)
+    logarithmic = np.exp(rng.uniform(np.log(1e-45), np.log(high), EXAMPLES))
+    drawn = np.choose(rng.integers(0, 4, EXAMPLES), [edges, edges, uniform, logarithmic]).astype(np.float32)
+    return np.where([value in interval for value in drawn.tolist()], drawn, np.float32(edges))
 
 
-@st.composite
-def _over_the_domain(draw, family):
-    params = {name: draw(_anywhere(interval)) for name, interval in family.domain.items()}
-    if family.name == "smooth_nonmonotonic" and draw(st.booleans()):  # the peak on another knot, or beside it
-        params["x_peak"] = float(
-            np.clip(params["dx1"] + draw(st.integers(-2, 2)) * 2**-24, 1e-30, 1 - 2**-24)
-        )
+def _over_the_domain(family):
+    rng = np.random.default_rng(0)
+    params = {name: _anywhere(interval, rng) for name, interval in family.domain.items()}
+    if family.name == "smooth_nonmonotonic":  # the peak of half of them on another knot, or beside it
+        places = params["dx1"] + rng.integers(-2, 3, EXAMPLES) * 2**-24
+        neighbours = np.float32(np.clip(places, 1e-30, 1 - 2**-24))
+        params["x_peak"] = np.where(rng.random(EXAMPLES) < 0.5, neighbours, params["x_peak"])
     return params
 
 
 @pytest.fixture(scope="session")
 def anywhere():
-    """family → hypothesis' strategy for shape parameters over the whole domain, its ends included."""
+    """family → shape parameters over its whole domain, its ends included: `EXAMPLES` of each."""
     return functools.cache(_over_the_domain)
 
 
@@ -181,17 +186,19 @@ def family_of():
 
 @functools.cache
 def _compiled(family):
-    return jax.jit(family.curve_at)
+    return jax.jit(jax.vmap(family.curve_at))
 
 
 @pytest.fixture(scope="session")
-def curve():
-    """(family, at most 600 points x, params) → the continuous curve at x in float32, compiled once."""
+def curves():
+    """(family, at most 600 points x for each of at most `EXAMPLES` shapes, their params) → the continuous
+    curves at x in float32, compiled once."""
 
     def evaluated(family, x, params):
-        padded = np.zeros(600, np.float32)
-        padded[: len(x)] = x
-        return np.asarray(_compiled(family)(padded, params))[: len(x)]
+        padded = np.zeros((EXAMPLES, 600), np.float32)
+        padded[: len(x), : len(x[0])] = x
+        params = {name: np.resize(np.float32(values), EXAMPLES) for name, values in params.items()}
+        return np.asarray(_compiled(family)(padded, params))[: len(x), : len(x[0])]
 
     return evaluated
 

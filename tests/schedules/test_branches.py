@@ -2,6 +2,7 @@
 
 import math
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from schedules import FAMILIES, Cooldown, PowerLaw, Trunk, branches
 EPS = np.finfo(np.float32).eps
 CURVATURES = np.arange(1, 51) ** -1.2
 RATE = 0.6
+CONSTANT = Trunk()
 HORIZONS = [500, 1000, 2000, 4000]
 
 
@@ -22,9 +24,13 @@ def risk(multipliers) -> float:
     return float(CURVATURES @ error / 2)
 
 
-def whole(form, horizon, length=0.2):
-    shared = branches(Trunk(), [horizon], Cooldown(length, form))
+def whole(horizon, cooldown, trunk=CONSTANT):
+    shared = branches(trunk, [horizon], cooldown)
     return shared.from_scratch(shared.branches[0])
+
+
+def in_one_program(make):
+    return jax.jit(make)()
 
 
 @pytest.mark.parametrize(
@@ -39,24 +45,34 @@ def whole(form, horizon, length=0.2):
     ],
 )
 def test_every_form_leaves_the_risk_that_a_prototype_had(form, expected):
-    found = [risk(whole(form, horizon)) for horizon in (1000, 4000)]
-    np.testing.assert_allclose(found, expected, rtol=0, atol=6e-6)
+    runs = in_one_program(lambda: [whole(horizon, Cooldown(0.2, form)) for horizon in (1000, 4000)])
+    np.testing.assert_allclose(list(map(risk, runs)), expected, rtol=0, atol=6e-6)
     assert risk(np.ones(1000)) == pytest.approx(0.28981, abs=6e-6)
 
 
 def test_a_longer_cooldown_leaves_less_as_a_prototype_had():
-    found = [risk(whole("linear", 2000, length)) for length in (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)]
-    np.testing.assert_allclose(found, [0.1133, 0.0807, 0.0599, 0.0431, 0.0306, 0.0216], rtol=0, atol=6e-5)
+    lengths = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
+    runs = in_one_program(lambda: [whole(2000, Cooldown(length, "linear")) for length in lengths])
+    np.testing.assert_allclose(
+        list(map(risk, runs)), [0.1133, 0.0807, 0.0599, 0.0431, 0.0306, 0.0216], rtol=0, atol=6e-5
+    )
 
 
 def test_a_cooldown_begins_at_the_trunks_level_and_ends_a_step_above_its_floor():
-    linear, root = Cooldown(0.2).multipliers(40), Cooldown(0.2, "1-sqrt").multipliers(4000)
+    linear, root, raised = map(
+        np.asarray,
+        in_one_program(
+            lambda: (
+                Cooldown(0.2).multipliers(40),
+                Cooldown(0.2, "1-sqrt").multipliers(4000),
+                Cooldown(5, "linear", floor=0.2).multipliers(5),
+            )
+        ),
+    )
     np.testing.assert_allclose(linear, 1 - np.arange(40) / 40, rtol=0, atol=EPS)
     assert float(linear.sum()) == pytest.approx(41 / 2, rel=1e-6)
     assert float(root.mean()) == pytest.approx(1 / 3, abs=1 / 4000)
-    np.testing.assert_allclose(
-        Cooldown(5, "linear", floor=0.2).multipliers(5), [1, 0.84, 0.68, 0.52, 0.36], rtol=0, atol=EPS
-    )
+    np.testing.assert_allclose(raised, [1, 0.84, 0.68, 0.52, 0.36], rtol=0, atol=EPS)
 
 
 def test_all_horizons_share_every_bit_of_the_trunk():
@@ -73,18 +89,19 @@ def test_all_horizons_share_every_bit_of_the_trunk():
 
 def test_branches_are_the_family_of_warmup_stable_decay():
     steps, warmup, length = 400, 40, 90
-    shared = branches(Trunk(warmup), [steps], Cooldown(length, "1-sqrt", floor=0.1))
+    run = in_one_program(lambda: whole(steps, Cooldown(length, "1-sqrt", floor=0.1), Trunk(warmup)))
     family = FAMILIES["wsd"].with_options(decay_form="1-sqrt")
     params = {"warmup": warmup / steps, "decay": length / (steps - warmup), "floor": 0.1}
     expected = family.multipliers(params, steps)
-    np.testing.assert_allclose(shared.from_scratch(shared.branches[0]), expected, rtol=0, atol=2e-4)
+    np.testing.assert_allclose(run, expected, rtol=0, atol=2e-4)
 
 
 def test_any_family_is_a_cooldown():
     params = {"warmup": 0.0, "beta": 0.3}
-    shared = branches(Trunk(), [50], Cooldown(20, lambda u: FAMILIES["rex"].curve_at(u, params)))
+    cooldown = Cooldown(20, lambda u: FAMILIES["rex"].curve_at(u, params))
+    found = in_one_program(lambda: branches(Trunk(), [50], cooldown).branches[0].multipliers)
     u = np.arange(20) / 20
-    np.testing.assert_allclose(shared.branches[0].multipliers, (1 - u) / (1 - 0.7 * u), rtol=0, atol=4 * EPS)
+    np.testing.assert_allclose(found, (1 - u) / (1 - 0.7 * u), rtol=0, atol=4 * EPS)
 
 
 def test_a_run_that_goes_on_from_cooled_weights_ends_as_the_branches_do():
@@ -106,10 +123,9 @@ def test_the_power_law_falls_with_the_tokens_seen():
     steps = np.array([0, 100, 10_000, 100_000])
     tokens = np.maximum(steps, 1e-9) * 128 * 1024
     expected = np.minimum(0.02, 128 * 4 * tokens**-0.51) / 0.02
-    np.testing.assert_allclose(law(jnp.asarray(steps, float)), expected, rtol=2e-5)
+    np.testing.assert_allclose(jax.jit(law)(steps.astype(np.float32)), expected, rtol=2e-5)
     assert expected[3] / expected[2] == pytest.approx(0.309, abs=5e-4)
-    shared = branches(Trunk(1000, stable=law), [10_000], Cooldown(0.1))
-    run = np.asarray(shared.from_scratch(shared.branches[0]), np.float64)
+    run = np.float64(in_one_program(lambda: whole(10_000, Cooldown(0.1), Trunk(1000, stable=law))))
     assert run[500] == pytest.approx(0.5, rel=1e-5)
     level = 128 * 4 * (9000 * 128 * 1024.0) ** -0.51 / 0.02
     np.testing.assert_allclose(run[9000:], level * (1 - np.arange(1000) / 1000), rtol=2e-5, atol=EPS)

@@ -62,11 +62,10 @@ def test_a_search_of_which_everything_diverged_starts_anew():
     np.testing.assert_array_equal(asked(4, points, scores), asked(4, points, changed))
 
 
-@pytest.mark.parametrize("unit", [2.0**-47, 2.0**-1000, 2.0**1000])
-def test_the_unit_of_the_scores_changes_nothing_however_long_the_search(unit):
+def test_the_unit_of_the_scores_changes_nothing_however_long_the_search():
     """Beyond 10 + 30 · 3 / 8 generations of 8 the library looks at the spread of the scores."""
     histories = []
-    for factor in (1.0, unit):
+    for factor in (1.0, 2.0**-47, 2.0**-1000, 2.0**1000):
         strategy = cmaes_search(3, 8)
         history = strategy.init(jax.random.key(0))
         for _ in range(30):
@@ -74,7 +73,8 @@ def test_the_unit_of_the_scores_changes_nothing_however_long_the_search(unit):
             scores = factor * ((points.astype(np.float64) - 0.4) ** 2).sum(axis=1)
             history = strategy.tell(history, points, scores)
         histories.append(history)
-    np.testing.assert_array_equal(histories[0].points, histories[1].points)
+    for history in histories[1:]:
+        np.testing.assert_array_equal(history.points, histories[0].points)
 
 
 def test_the_mean_moves_to_the_weighted_best_half():

@@ -3,11 +3,8 @@
 import functools
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from scipy.interpolate import PchipInterpolator
 
 from schedules.interpolation import pchip, piecewise_linear
@@ -20,7 +17,13 @@ TOLERANCE = {np.float32: 5e-5, np.float64: 1e-10}  # the specification's
 
 @functools.cache
 def compiled(interpolate):
-    return jax.jit(lambda x, knots, values: interpolate(x, list(knots), list(values)))
+    """Of many sets of knots and values, at the same x."""
+    return jax.jit(jax.vmap(lambda x, knots, values: interpolate(x, list(knots), list(values)), (None, 0, 0)))
+
+
+def sets_of(count, dtype):
+    sets = [knots_and_values(seed, count, dtype) for seed in range(SETS_PER_COUNT)]
+    return tuple(map(np.stack, zip(*sets, strict=True)))
 
 
 def knots_and_values(seed, count, dtype):
@@ -36,40 +39,28 @@ def knots_and_values(seed, count, dtype):
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("count", COUNTS)
 def test_pchip_is_scipys_on_distinct_knots(count, dtype):
-    @settings(max_examples=SETS_PER_COUNT)
-    @given(seed=st.integers(0, 2**32 - 1))
-    def agrees(seed):
-        knots, values = knots_and_values(seed, count, dtype)
-        x = X.astype(dtype)
-        ours = compiled(pchip)(jnp.asarray(x), jnp.asarray(knots), jnp.asarray(values))
-        scipys = PchipInterpolator(knots.astype(np.float64), values.astype(np.float64))(x.astype(np.float64))
-        np.testing.assert_allclose(ours, scipys, rtol=0, atol=TOLERANCE[dtype])
-
+    x, (knots, values) = X.astype(dtype), sets_of(count, dtype)
     with jax.enable_x64(dtype == np.float64):
-        agrees()
+        ours = np.asarray(compiled(pchip)(x, knots, values))
+    assert ours.dtype == dtype
+    sets = zip(knots.astype(np.float64), values.astype(np.float64), strict=True)
+    scipys = [PchipInterpolator(*pair)(x.astype(np.float64)) for pair in sets]
+    np.testing.assert_allclose(ours, scipys, rtol=0, atol=TOLERANCE[dtype])
 
 
 @pytest.mark.parametrize("count", [3, 8])
 def test_piecewise_linear_is_numpys_on_distinct_knots(count):
-    @settings(max_examples=100)
-    @given(seed=st.integers(0, 2**32 - 1))
-    def agrees(seed):
-        knots, values = knots_and_values(seed, count, np.float32)
-        ours = compiled(piecewise_linear)(
-            jnp.asarray(X, jnp.float32), jnp.asarray(knots), jnp.asarray(values)
-        )
-        # values in [0, 1]: a rounding of each of the pieces
-        np.testing.assert_allclose(ours, np.interp(X.astype(np.float32), knots, values), rtol=0, atol=2e-6)
-
-    agrees()
+    x, (knots, values) = X.astype(np.float32), sets_of(count, np.float32)
+    numpys = [np.interp(x, *pair) for pair in zip(knots, values, strict=True)]
+    # values in [0, 1]: a rounding of each of the pieces
+    np.testing.assert_allclose(compiled(piecewise_linear)(x, knots, values), numpys, rtol=0, atol=2e-6)
 
 
 @pytest.mark.parametrize("interpolate", [pchip, piecewise_linear])
 def test_a_curve_is_constant_outside_its_knots(interpolate):
-    values_at_knots = compiled(interpolate)(
-        jnp.asarray([-1.0, 0.2, 0.9, 3.0]), jnp.asarray([0.2, 0.5, 0.9]), jnp.asarray([0.3, 1.0, 0.6])
-    )
-    np.testing.assert_allclose(values_at_knots, [0.3, 0.3, 0.6, 0.6], rtol=0, atol=2e-7)
+    x, knots, values = np.float32([-1.0, 0.2, 0.9, 3.0]), np.float32([[0.2, 0.5, 0.9]]), [0.3, 1.0, 0.6]
+    values_at_knots = compiled(interpolate)(x, knots, np.float32([values]))
+    np.testing.assert_allclose(values_at_knots, [[0.3, 0.3, 0.6, 0.6]], rtol=0, atol=2e-7)
 
 
 @pytest.mark.parametrize("interpolate", [pchip, piecewise_linear])
@@ -79,7 +70,7 @@ def test_coincident_knots_give_a_finite_jump_that_starts_at_the_first_value(inte
     knots[list(coincident)] = knots[coincident[0]]
     values = np.array([0.9, 0.6, 0.3, 0.1], np.float32)
     x = np.array([knots[coincident[0]], min(knots[coincident[0]] + 1e-5, 1)], np.float32)
-    first, second = compiled(interpolate)(jnp.asarray(x), jnp.asarray(knots), jnp.asarray(values))
+    ((first, second),) = compiled(interpolate)(x, knots[None], values[None])
     np.testing.assert_allclose(first, values[coincident[0]], rtol=0, atol=5e-7)
     # past the jump: the last of the values, less a slope of at most 3 secants times 1e-5
     np.testing.assert_allclose(second, values[coincident[-1]], rtol=0, atol=1e-4)
@@ -87,17 +78,10 @@ def test_coincident_knots_give_a_finite_jump_that_starts_at_the_first_value(inte
 
 @pytest.mark.parametrize("interpolate", [pchip, piecewise_linear])
 def test_a_curve_through_coincident_knots_stays_between_its_values(interpolate):
-    @settings(max_examples=100)
-    @given(
-        knots=st.lists(st.sampled_from([0.0, 1e-30, 0.3, 0.3 + 1e-7, 0.5, 1.0]), min_size=5, max_size=5),
-        values=st.lists(st.floats(0, 1, width=32), min_size=5, max_size=5),
-    )
-    def stays(knots, values):
-        curve = compiled(interpolate)(
-            jnp.asarray(X, jnp.float32), jnp.asarray(sorted(knots)), jnp.asarray(values)
-        )
-        # finite, and outside by no more than the roundings of four increments
-        assert curve.min() >= min(values) - 2e-6
-        assert curve.max() <= max(values) + 2e-6
-
-    stays()
+    rng, shape = np.random.default_rng(0), (1_000, 5)
+    knots = np.sort(rng.choice(np.float32([0.0, 1e-30, 0.3, 0.3 + 1e-7, 0.5, 1.0]), shape), axis=1)
+    values = np.where(rng.random(shape) < 0.5, rng.random(shape), rng.choice([0.0, 1e-30, 0.5, 1.0], shape))
+    curves = np.asarray(compiled(interpolate)(np.float32(X), knots, np.float32(values)))
+    # finite, and outside by no more than the roundings of four increments
+    assert (curves >= np.min(values, axis=1, keepdims=True) - 2e-6).all()
+    assert (curves <= np.max(values, axis=1, keepdims=True) + 2e-6).all()

@@ -54,6 +54,11 @@ def compiled(law, rates, num_updates, count_warmup):
     return predicted_losses(law, rates, num_updates, count_warmup=count_warmup)
 
 
+@jax.jit
+def ends(law, rates, count_warmup=False):
+    return final_losses(law, rates, count_warmup=count_warmup)
+
+
 def predicted(constants, rates, count_warmup=False, dtype=np.float32, num_updates=None):
     """Filled up with zeros, which no loss before them sees, so that all lengths share a program."""
     filled = np.concatenate([rates, np.zeros(40 - len(rates))])
@@ -112,11 +117,8 @@ def test_a_single_fall_takes_off_its_own_power_law():
 @pytest.mark.parametrize("count_warmup", [False, True])
 def test_final_losses_are_the_ends_of_the_curves(count_warmup):
     rates = np.stack([up_and_down(seed) for seed in range(3)])
-    ends = [double_sum(KNOWN, row, [40], count_warmup)[0] for row in rates]
-    found = final_losses(
-        law_of(KNOWN, np.float32), jnp.asarray(rates, jnp.float32), count_warmup=count_warmup
-    )
-    np.testing.assert_allclose(found, ends, rtol=1e-5)
+    found = ends(law_of(KNOWN, np.float32), np.float32(rates), count_warmup)
+    np.testing.assert_allclose(found, [end(KNOWN, row, count_warmup) for row in rates], rtol=1e-5)
 
 
 @jax.jit
@@ -127,12 +129,8 @@ def gradients_of_a_sum(law, rates):
 @pytest.mark.parametrize("constants", [KNOWN, KNOWN._replace(gamma=3.0, C=1e6), PAPERS])
 def test_gradients_are_finite_where_rates_are_zero(constants):
     rates = np.concatenate([[0.0, 0.0], up_and_down(2), np.zeros(3)])
-    gradients = jax.jit(
-        jax.grad(lambda law, rates: jnp.sum(predicted_losses(law, rates)[2:]), argnums=(0, 1))
-    )
-    for gradient in jax.tree.leaves(
-        gradients(law_of(constants, np.float32), jnp.asarray(rates, jnp.float32))
-    ):
+    found = gradients_of_a_sum(law_of(constants, np.float32), np.float32(rates))
+    for gradient in jax.tree.leaves(found):
         assert np.isfinite(gradient).all()
 
 
@@ -192,7 +190,7 @@ def test_a_fit_predicts_unseen_shapes_and_longer_horizons_of_the_law_that_made_i
     for steps in (STEPS, HORIZON):
         unseen = unseen_rates(steps)
         with jax.enable_x64(True):
-            predicted = final_losses(known_fit.law, jnp.asarray(unseen))
+            predicted = ends(known_fit.law, unseen)
         expected = [end(KNOWN, row) for row in unseen]
         np.testing.assert_allclose(predicted, expected, rtol=1e-3)
 
@@ -202,7 +200,7 @@ def test_a_fit_in_float32_that_counts_the_warmup_predicts_what_does():
     assert {leaf.dtype for leaf in jax.tree.leaves(fit)} == {np.dtype(np.float32)}
     assert float(fit.error) < 1e-3
     unseen = unseen_rates(STEPS)
-    predicted = final_losses(fit.law, jnp.asarray(unseen, jnp.float32), count_warmup=True)
+    predicted = ends(fit.law, np.float32(unseen), True)
     np.testing.assert_allclose(predicted, [end(KNOWN, row, True) for row in unseen], rtol=5e-3)
 
 
@@ -212,8 +210,8 @@ def test_a_fit_does_not_depend_on_the_units_and_compiles_nothing_again(known_fit
     other = fitted(rates * 1e-3, losses * 7)
     assert loss_law_fit._fit._cache_size() == compiled_before
     with jax.enable_x64(True):
-        unseen = jnp.asarray(unseen_rates(STEPS))
-        first, second = final_losses(known_fit.law, unseen), final_losses(other.law, unseen * 1e-3)
+        unseen = unseen_rates(STEPS)
+        first, second = ends(known_fit.law, unseen), ends(other.law, unseen * 1e-3)
     np.testing.assert_allclose(second, 7 * np.asarray(first), rtol=1e-4)
 
 
@@ -222,7 +220,7 @@ def test_a_few_wrong_points_do_not_pull_the_fit():
     losses[[0, 2, 3], [4, 1, 7]] *= [1.5, 0.7, 1.3]
     fit = fitted(rates, losses)
     with jax.enable_x64(True):
-        predicted = final_losses(fit.law, jnp.asarray(rates))
+        predicted = ends(fit.law, rates)
     np.testing.assert_allclose(predicted, [end(KNOWN, row) for row in rates], rtol=2e-3)
 
 
@@ -237,8 +235,8 @@ def test_the_exponent_of_gradient_flow_on_a_power_law_spectrum_is_found(a, b):
     fit = fitted(rates, losses)
     assert float(fit.law.alpha) == pytest.approx((b - 1) / a, rel=0.05)
     with jax.enable_x64(True):
-        reduced = final_losses(fit.law._replace(B=jnp.zeros(())), jnp.asarray(rates))
-        np.testing.assert_allclose(final_losses(fit.law, jnp.asarray(rates)), reduced, rtol=0.01)
+        reduced = ends(fit.law._replace(B=np.zeros(())), rates)
+        np.testing.assert_allclose(ends(fit.law, rates), reduced, rtol=0.01)
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from schedules.search import (
 
 RATES = Interval(1e-3, 1.0, log=True)
 HALF_BOX = 1 / math.log2(1000)  # of the learning rate, one octave as a fraction of its interval
+LINE_CONFIDENCE = CheckBudget(num_steps=100).line_confidence
 SMALL = CheckBudget(num_steps=100, rounds=3, challenge_replicates=12, check_replicates=30)
 
 
@@ -99,9 +100,9 @@ def verdicts_on(bowls, budget, seed=0, evaluate=None):
 
 @pytest.fixture(scope="module")
 def calibration():
-    """200 winners at random distances from the optima of random bowls: (bowl, verdict) each."""
+    """100 winners at random distances from the optima of random bowls: (bowl, verdict) each."""
     rng = np.random.default_rng(2024)
-    bowls = [Bowl(rng, parameters) for parameters in (1, 2, 3, 4, 5) for _ in range(40)]
+    bowls = [Bowl(rng, parameters) for parameters in (1, 2, 3, 4, 5) for _ in range(20)]
     return list(zip(bowls, verdicts_on(bowls, CheckBudget(num_steps=100, rounds=3)), strict=True))
 
 
@@ -112,9 +113,9 @@ def saved_by_the_optimum(bowl):
 def test_near_optimal_within_delta_is_wrong_in_at_most_one_of_twenty(calibration):
     optimal = [(bowl, verdict) for bowl, verdict in calibration if not verdict.improved]
     wrong = sum(saved_by_the_optimum(bowl) > verdict.delta for bowl, verdict in optimal)
-    assert len(optimal) > 50
-    # at an error rate of 5 % as many as 15 of 200 would pass a test at 5 %; no margin is taken here
-    assert wrong <= 0.05 * len(optimal)
+    assert len(optimal) > 25
+    # of the one line of two 2.5 % may be wrong; none of 28 is, which has 5 % where 10 % are
+    assert wrong <= (1 - LINE_CONFIDENCE) * len(optimal)
 
 
 def test_improved_by_x_holds_the_true_change_as_often_as_it_says(calibration):
@@ -123,8 +124,9 @@ def test_improved_by_x_holds_the_true_change_as_often_as_it_says(calibration):
         own.change.low <= bowl.truth([own.found])[0] / bowl.truth([own.start])[0] - 1 <= own.change.high
         for bowl, own in improved
     )
-    assert len(improved) > 50
-    assert held >= stats.binom.ppf(0.01, len(improved), CheckBudget(num_steps=100).line_confidence)
+    assert len(improved) > 25
+    # at a level of 20 %: so many of 72 have 5 % of those tests in which 90 % hold
+    assert held >= stats.binom.ppf(0.2, len(improved), LINE_CONFIDENCE)
 
 
 def test_delta_is_of_the_size_that_the_noise_allows(calibration):
@@ -136,7 +138,7 @@ def test_delta_is_of_the_size_that_the_noise_allows(calibration):
 
 def test_a_winner_far_from_the_optimum_is_improved(calibration):
     far = [verdict for bowl, verdict in calibration if saved_by_the_optimum(bowl) > 0.08]
-    assert len(far) > 20
+    assert len(far) > 10
     assert all(verdict.improved for verdict in far)
 
 

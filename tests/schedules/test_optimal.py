@@ -13,6 +13,8 @@ from schedules.descent import MINIMISERS
 from schedules.fitting import family_starts, fit_family, project
 from schedules.optimal import best_schedule, schedule_starts
 
+any_starts = jax.jit(schedule_starts, static_argnums=(0, 1, 2))
+starts_of = jax.jit(family_starts, static_argnums=(0, 1, 3))
 SPECTRUM = 1 / np.arange(1.0, 11)
 
 
@@ -54,7 +56,7 @@ def momentum_loss(batch_size, momentum, dimension):
 
 
 def found(loss, num_steps, minimisers=("lbfgs",)):
-    starts = schedule_starts(num_steps, (1.0,), 1, jax.random.key(5))
+    starts = any_starts(num_steps, (1.0,), 1, jax.random.key(5))
     return best_schedule(loss, starts, 300, {name: MINIMISERS[name] for name in minimisers})
 
 
@@ -143,7 +145,7 @@ def test_a_member_is_its_own_projection(name):
     family, base_lr, num_steps = FAMILIES[name], 2.5, 60
     with jax.enable_x64(True):
         target = base_lr * family.multipliers(MEMBERS[name], num_steps)
-        starts = family_starts(family, (0.1, 10.0), jax.random.key(1), 4)[:, 1:]
+        starts = starts_of(family, (0.1, 10.0), jax.random.key(1), 4)[:, 1:]
         nearest = project(family, target, starts, 120)
     assert nearest.value < 1e-4
     assert nearest.base_lr == pytest.approx(base_lr, rel=1e-3)
@@ -154,7 +156,7 @@ def test_a_member_is_its_own_projection(name):
 def test_a_projection_is_orthogonal_and_as_near_as_a_grid_finds():
     target, num_steps = np.exp(-3 * np.arange(40) / 40) + 0.2, 40
     with jax.enable_x64(True):
-        starts = family_starts(FAMILIES["power"], (0.1, 10.0), jax.random.key(1), 4)[:, 1:]
+        starts = starts_of(FAMILIES["power"], (0.1, 10.0), jax.random.key(1), 4)[:, 1:]
         nearest = project(FAMILIES["power"], jnp.asarray(target), starts, 120)
     rest = target - np.asarray(nearest.learning_rates)
     assert np.dot(rest, nearest.learning_rates) == pytest.approx(0, abs=1e-9)
@@ -173,7 +175,7 @@ def test_a_family_is_fitted_to_a_loss_that_one_of_its_members_minimises():
     family, params, num_steps = FAMILIES["wsd"], MEMBERS["wsd"], 50
     with jax.enable_x64(True):
         ideal = 0.8 * family.multipliers(params, num_steps)
-        starts = family_starts(family, (0.05, 5.0), jax.random.key(2), 4)
+        starts = starts_of(family, (0.05, 5.0), jax.random.key(2), 4)
         fit = fit_family(family, lambda rates: 1e-3 + jnp.sum((rates - ideal) ** 2), starts, num_steps, 120)
     assert fit.value == pytest.approx(1e-3, rel=1e-3)
     assert fit.base_lr == pytest.approx(0.8, rel=1e-2)
@@ -185,7 +187,7 @@ def test_a_family_is_fitted_to_a_loss_that_one_of_its_members_minimises():
 
 
 def test_family_starts_lie_in_the_space_half_of_them_without_warm_up():
-    starts = np.asarray(family_starts(FAMILIES["wsd"], (0.1, 2.0), jax.random.key(0), 6))
+    starts = np.asarray(starts_of(FAMILIES["wsd"], (0.1, 2.0), jax.random.key(0), 6))
     assert starts.shape == (6, 4)
     assert np.all((np.log(0.1) <= starts[:, 0]) & (starts[:, 0] <= np.log(2.0)))
     assert list(starts[:, 1] == 0) == [True, False] * 3

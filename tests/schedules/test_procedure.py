@@ -19,6 +19,11 @@ RATES = Interval(0.01, 0.08, log=True)
 REX, LINEAR = (SearchSpace(FAMILIES[name], RATES) for name in ("rex", "linear"))
 
 
+EVERY_STRATEGY_AND_RACE = pytest.mark.parametrize(
+    ("strategy", "race"), [("sobol", BUDGET.race), *((strategy, HALVING) for strategy in STRATEGIES)]
+)
+
+
 def of(candidate):
     """Lowest at warm-up 0.1 and at rate 0.03."""
     return 1 + 10 * (candidate.params["warmup"] - 0.1) ** 2 + math.log(candidate.base_lr / 0.03) ** 2
@@ -42,8 +47,7 @@ def with_race(race):
     return Budget(**{**vars(BUDGET), "race": race})
 
 
-@pytest.mark.parametrize("race", [BUDGET.race, HALVING], ids=["measured in full", "raced"])
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@EVERY_STRATEGY_AND_RACE
 def test_the_winner_is_the_best_of_all_that_the_strategy_asked_for(strategy, race):
     findings = run(strategy=strategy, budget=with_race(race))
     for name, screened in findings.screened.items():
@@ -127,8 +131,7 @@ def test_a_candidate_with_diverged_replicates_scores_their_median(diverged, wins
     assert (findings.winners["rex"].candidate.number == 4) == wins
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
-@pytest.mark.parametrize("race", [BUDGET.race, HALVING], ids=["measured in full", "raced"])
+@EVERY_STRATEGY_AND_RACE
 def test_a_search_in_which_everything_diverged_reports_it(strategy, race):
     findings = run(lambda trial: math.inf, strategy=strategy, budget=with_race(race))
     for name, winner in findings.winners.items():

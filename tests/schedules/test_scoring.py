@@ -184,17 +184,20 @@ def test_five_scores_bound_no_median_with_95_percent():
     assert median_difference(np.arange(5.0), np.zeros(5)) == (2.0, -INF, INF)
 
 
-@pytest.mark.parametrize("count", [8, 12, 16, 30])
+@pytest.mark.parametrize("count", [8, 16, 30])
 def test_the_change_of_a_median_lies_in_its_interval_as_often_as_it_says(count):
-    """z-test at the simulation's error. A pair's noise is its own: what pairing cancels is the easy part."""
-    rng, simulations = np.random.default_rng(0), 200
+    """z-test at 5 %, which a coverage of 90 % fails with 95 %.
+
+    A pair's noise is its own: what pairing cancels is the easy part.
+    """
+    rng, simulations = np.random.default_rng(0), 100
     estimates = [
         *(median_difference(*pair) for pair in rng.normal(size=(simulations, 2, count))),
         *(median_change(*pair) for pair in rng.lognormal(size=(simulations, 2, count))),
         *(median_change(*pair) for pair in rng.exponential(size=(simulations, 2, count))),
     ]
     covered = np.mean([estimate.low <= 0 <= estimate.high for estimate in estimates])
-    assert (covered - 0.95) / math.sqrt(0.95 * 0.05 / len(estimates)) > -2.33
+    assert (covered - 0.95) / math.sqrt(0.95 * 0.05 / len(estimates)) > -1.64
 
 
 @pytest.mark.parametrize("count", [5, 12])

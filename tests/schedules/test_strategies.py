@@ -29,7 +29,7 @@ SCORES = {
     "of both signs": lambda points: bowl(points) - 0.3,
     "in a corner": lambda points: points.sum(axis=1),
 }
-UNKIND = ("flat", "partly diverged", "in a corner")
+UNKIND = ("flat", "in a corner")
 SEARCHES = [(3, 4, objective) for objective in SCORES]
 SEARCHES += [(*case, objective) for case in CASES for objective in UNKIND]
 SEARCHES_OF_ANY_SCORES = [(*case, "partly diverged") for case in ((3, 4), *CASES)]
@@ -48,7 +48,7 @@ def start(name, dimensions=3, batch=4, seed=0):
 
 def room(name, batch):
     """How many batches a search of these tests has: a Gaussian process costs most."""
-    points = 32 if name == "trust_region" else 180
+    points = 32 if name == "trust_region" else 120
     return points // batch if batch > 1 else points // 4
 
 
@@ -180,13 +180,12 @@ def test_neither_the_unit_nor_a_constant_of_scores_that_are_not_positive_changes
 
 
 @every_strategy
-@pytest.mark.parametrize("dimensions", [13, 20])
-def test_a_family_may_have_many_parameters(name, dimensions):
-    strategy, history = strategy_of(name, dimensions, 8), start(name, dimensions, 8)
+def test_a_family_may_have_many_parameters(name):
+    strategy, history = strategy_of(name, 20, 8), start(name, 20, 8)
     for _ in range(4):
         points = strategy.ask(history)
         history = strategy.tell(history, points, ((points - 0.4) ** 2).sum(axis=1))
-    assert history.points.shape == (32, dimensions)
+    assert history.points.shape == (32, 20)
     assert len(np.unique(history.points, axis=0)) == 32
 
 
@@ -200,7 +199,7 @@ def test_only_the_order_of_the_scores_matters(name):
     """An increasing map changes nothing, and a diverged run is only worse than all others."""
     whole = searched(name, "partly diverged")
     scores = np.where(np.isinf(whole.scores), 1e4, np.exp(whole.scores) - 7)
-    for count in (40, 80, 160):
+    for count in (40, 80, 112):
         history = told(name, whole.points[:count], scores[:count], (count,))
         np.testing.assert_array_equal(strategy_of(name, 3, 4).ask(history), whole.points[count : count + 4])
 
@@ -215,7 +214,7 @@ def test_a_bowl_is_found_with_far_fewer_points_than_at_random(name):
 
 @pytest.mark.parametrize("name", ["cmaes", "coordinate"])
 def test_a_search_that_has_contracted_starts_anew_elsewhere(name):
-    history = searched(name, batches=150, dimensions=2)
+    history = searched(name, batches=100, dimensions=2)
     distances = np.max(np.abs(history.points - BOTTOM[:2]), axis=1)
     contracted = np.flatnonzero(distances < 1e-3)[20]
     assert (distances[contracted:] > 0.25).sum() >= 4
