@@ -16,10 +16,12 @@ from typing import NamedTuple
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from tyro._parsers import ParserSpecification
 
 from experiments.endurance.apart import STUDIES
 from experiments.shape_search import STUDY, Config
 from experiments.studies import load
+from experiments.study import command
 from experiments.study import study as study_module
 from experiments.study.running.sweeping import Sweep
 from experiments.study.study import Study
@@ -64,6 +66,33 @@ def sources():
     asks for those of its options."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(inspect, "findsource", functools.cache(inspect.findsource))
+        yield
+
+
+def once(function, key):
+    """The function, called once for all arguments of the same key."""
+    results = {}
+
+    def remembered(*arguments, **options):
+        words = key(*arguments, **options)
+        if words not in results:
+            results[words] = function(*arguments, **options)
+        return results[words]
+
+    return remembered
+
+
+@pytest.fixture(autouse=True, scope="session")
+def parsers():
+    """Are made once for the options that command lines start from: it takes longer than all else of them."""
+    replaced = {
+        (command, "option_groups"): lambda config: (type(config), repr(config)),
+        (command, "_options_class"): lambda groups, *others: (*map(type, groups.values()), repr(others)),
+        (ParserSpecification, "from_callable_or_type"): lambda kind, **options: (kind, repr(options)),
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for (owner, name), key in replaced.items():
+            patch.setattr(owner, name, once(getattr(owner, name), key))
         yield
 
 
