@@ -96,11 +96,17 @@ def rank_correlations(
     >>> rank_correlations(np.array([[1.0, 4.0, 9.0], [1.0, 1.0, 1.0]]), np.array([0.1, 0.2, 0.3]))
     array([1., 0.])
     """
-    ranks = stats.rankdata(np.vstack([predictions, measured[None, :]]), axis=1)
-    centred = ranks - (len(measured) + 1) / 2
-    lengths = np.linalg.norm(centred, axis=1)
-    products = lengths[:-1] * lengths[-1]
-    return centred[:-1] @ centred[-1] / np.where(products > 0, products, 1)
+    return paired_rank_correlations(predictions, measured[None, :])
+
+
+def paired_rank_correlations(
+    first: Float[np.ndarray, "#rows runs"], other: Float[np.ndarray, "#rows runs"]
+) -> Float[np.ndarray, "rows"]:
+    """Spearman's rank correlation of every row with its counterpart; zero where either is constant."""
+    middle = (first.shape[1] + 1) / 2
+    first, other = (stats.rankdata(values, axis=1) - middle for values in (first, other))
+    products = np.linalg.norm(first, axis=1) * np.linalg.norm(other, axis=1)
+    return np.sum(first * other, axis=1) / np.where(products > 0, products, 1)
 
 
 class Correlations(NamedTuple):
