@@ -173,8 +173,8 @@ def test_the_exported_optimizer_steps_as_the_study_s_does(name, options, tmp_pat
 
         return jax.lax.scan(step, (params, optimizer.init(params)), rows)[0][0]["w"]
 
-    both = defined["optimizer"], config.transformation(defined["schedule"])
-    exported_end, end = jax.jit(lambda: [three_steps(optimizer) for optimizer in both])()
+    optimizers = defined["optimizer"], config.transformation(defined["schedule"])
+    exported_end, end = jax.jit(lambda: [three_steps(optimizer) for optimizer in optimizers])()
     np.testing.assert_array_equal(exported_end, end)
     assert np.all(end != params["w"])
 

@@ -60,8 +60,8 @@ def replayed():
             return (optax.apply_updates(params, updates), state), (params, parts)
 
         params, rows = workload.init(init), workload.indices(data, BATCH, STEPS)
-        end, along = jax.lax.scan(step, (params, tx.init(params)), rows.reshape(STEPS, PARTS, -1))
-        return end[0], *along
+        end, history = jax.lax.scan(step, (params, tx.init(params)), rows.reshape(STEPS, PARTS, -1))
+        return end[0], *history
 
     return run(workload.data)
 

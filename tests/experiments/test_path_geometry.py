@@ -75,13 +75,13 @@ def plain_run(data, key, batch_size):
 
     def step(params, rows):
         gradient = jax.grad(workload().loss)(params, workload().batch(data, rows), None)
-        after = jax.tree.map(lambda w, g: w - RATE * g, params, gradient)
-        return after, (ravel_pytree(params)[0], ravel_pytree(gradient)[0])
+        stepped = jax.tree.map(lambda w, g: w - RATE * g, params, gradient)
+        return stepped, (ravel_pytree(params)[0], ravel_pytree(gradient)[0])
 
     init, order, *_ = jax.random.split(key, 4)
     rows = workload().indices(order, batch_size, STEPS)
-    end, along = jax.lax.scan(step, workload().init(init), rows)
-    return *along, ravel_pytree(end)[0]
+    end, history = jax.lax.scan(step, workload().init(init), rows)
+    return *history, ravel_pytree(end)[0]
 
 
 def plain_path(labels, batch_size, replicate):

@@ -103,8 +103,8 @@ def paired_rank_correlations(
     first: Float[np.ndarray, "#rows runs"], other: Float[np.ndarray, "#rows runs"]
 ) -> Float[np.ndarray, "rows"]:
     """Spearman's rank correlation of every row with its counterpart; zero where either is constant."""
-    middle = (first.shape[1] + 1) / 2
-    first, other = (stats.rankdata(values, axis=1) - middle for values in (first, other))
+    centre = (first.shape[1] + 1) / 2
+    first, other = (stats.rankdata(values, axis=1) - centre for values in (first, other))
     products = np.linalg.norm(first, axis=1) * np.linalg.norm(other, axis=1)
     return np.sum(first * other, axis=1) / np.where(products > 0, products, 1)
 
