@@ -222,22 +222,27 @@ def quality(
     critical: Float[np.ndarray, "rows variants"], predicted: Float[np.ndarray, "rows variants"]
 ) -> Prediction:
     """How well the critical batches were predicted, by row; NaN where fewer than two of a row are known."""
-    rows = [_quality(*row) for row in zip(critical, predicted, strict=True)]
-    return Prediction(*np.transpose(rows))
-
-
-def _quality(critical: np.ndarray, predicted: np.ndarray) -> tuple[float, float, float, float]:
     known = np.isfinite(critical) & np.isfinite(predicted) & (critical > 0) & (predicted > 0)
-    if known.sum() < 2:
-        return (np.nan,) * 4
-    logs = np.log2(critical[known] / predicted[known])
-    median = np.median(logs)
-    (correlation,) = rank_correlations(predicted[None, known], critical[known])
-    return 2**median, _root_mean_square(logs), _root_mean_square(logs - median), correlation
+    qualities = np.full((len(Prediction._fields), len(known)), np.nan)
+    for pattern in np.unique(known[known.sum(axis=1) > 1], axis=0):  # rows of the same ones at once
+        rows = (known == pattern).all(axis=1)
+        qualities[:, rows] = _qualities(
+            *(np.compress(pattern, values[rows], axis=1) for values in (critical, predicted))
+        )
+    return Prediction(*qualities)
 
 
-def _root_mean_square(values: np.ndarray) -> float:
-    return float(np.sqrt(np.mean(values**2)))
+def _qualities(
+    critical: Float[np.ndarray, "rows variants"], predicted: Float[np.ndarray, "rows variants"]
+) -> tuple[Float[np.ndarray, "rows"], ...]:
+    logs = np.log2(critical / predicted)
+    median = np.median(logs, axis=1)
+    correlation = rank_correlations(predicted[:, None], critical)[:, 0]
+    return 2**median, _root_mean_square(logs), _root_mean_square(logs - median[:, None]), correlation
+
+
+def _root_mean_square(values: Float[np.ndarray, "rows variants"]) -> Float[np.ndarray, "rows"]:
+    return np.sqrt(np.mean(values**2, axis=1))
 
 
 def _rows(numbers: list[Resampled]) -> Float[np.ndarray, "rows variants"]:

@@ -4,6 +4,7 @@ The journal is read here with sqlite3 and by column name alone, so that nothing 
 test.
 """
 
+import contextlib
 import functools
 import importlib
 import inspect
@@ -18,11 +19,15 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from tyro._parsers import ParserSpecification
 
+import workloads
 from experiments.endurance.apart import STUDIES
 from experiments.shape_search import STUDY, Config
 from experiments.studies import load
+from experiments.study import command
 from experiments.study import study as study_module
+from experiments.study.options import workload_config
 from experiments.study.running.sweeping import Sweep
 from experiments.study.study import Study
 from schedules.search import curve_functions
@@ -74,6 +79,50 @@ def sources():
     asks for those of its options."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(inspect, "findsource", functools.cache(inspect.findsource))
+        yield
+
+
+@contextlib.contextmanager
+def remembering(*functions):
+    """(owner, name, key) → that function is called once for all arguments of the same key."""
+
+    def once(function, key):
+        results = {}
+
+        def remembered(*arguments, **options):
+            words = key(*arguments, **options)
+            if words not in results:
+                results[words] = function(*arguments, **options)
+            return results[words]
+
+        return remembered
+
+    with pytest.MonkeyPatch.context() as patch:
+        for owner, name, key in functions:
+            patch.setattr(owner, name, once(getattr(owner, name), key))
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def parsers():
+    """Are made once for the options that command lines start from: it takes longer than all else of them."""
+    with remembering(
+        (command, "option_groups", lambda config: (type(config), repr(config))),
+        (command, "_options_class", lambda groups, *others: (*map(type, groups.values()), repr(others))),
+        (ParserSpecification, "from_callable_or_type", lambda kind, **options: (kind, repr(options))),
+    ):
+        yield
+
+
+@pytest.fixture(scope="module")
+def loaded():
+    """Workloads are loaded and looked at once, where tests only ask what is wrong with options."""
+    with remembering(
+        (workloads, "load", lambda name, **options: (name, repr(options))),
+        (workloads, "contract_problems", lambda workload, size: (workload[1:], size)),
+        (workloads, "metric_names", lambda workload: workload[1:]),
+        (workload_config, "batch_problems", lambda field, size, workload: (field, size, workload.indices)),
+    ):
         yield
 
 

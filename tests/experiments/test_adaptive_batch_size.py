@@ -40,23 +40,27 @@ def linear_with_warmup(samples, num_samples):
 
 def plain_loss(key, drawn, batches, rates):
     """The loss after signum on batches of those rows of `drawn` examples, at those learning rates."""
-    init, data, *_ = jax.random.split(key, 4)
-    indices = workload().indices(data, *drawn)
+    table, lasts = jnp.asarray(rates, jnp.float32), np.isin(np.arange(drawn[1]), [b[-1] for b in batches])
+    transformation = optim.signum(lambda count: table[count])
+
+    def step(params, state, total, count):
+        updates, state = transformation.update(total / count, state, params)
+        return optax.apply_updates(params, updates), state, jnp.zeros_like(total), 0
 
     @jax.jit
-    def gradient(params, rows):
-        return jax.grad(workload().loss)(params, workload().batch(workload().data, rows), None)
+    def train(root):
+        def of_part(run, part):
+            (params, state, total, count), (rows, last) = run, part
+            gradient = jax.grad(workload().loss)(params, workload().batch(root, rows), None)
+            run = params, state, total + gradient, count + 1
+            return jax.lax.cond(last, step, lambda *run: run, *run), None
 
-    params, table = jax.jit(workload().init)(init), jnp.asarray(rates, jnp.float32)
-    transformation = optim.signum(lambda count: table[count])
-    state = transformation.init(params)
-    step = jax.jit(transformation.update)
-    for batch in batches:
-        gradients = [gradient(params, indices[row]) for row in batch]
-        mean = jax.tree.map(lambda *parts: sum(parts) / len(parts), *gradients)
-        updates, state = step(mean, state, params)
-        params = optax.apply_updates(params, updates)
-    return float(workload().evaluate(params, workload().data)["train_loss"])
+        init, data, *_ = jax.random.split(key, 4)
+        params, indices = workload().init(init), workload().indices(data, *drawn)
+        start = params, transformation.init(params), jnp.zeros_like(params), 0
+        return workload().evaluate(jax.lax.scan(of_part, start, (indices, lasts))[0][0], root)["train_loss"]
+
+    return float(train(workload().data))
 
 
 def run_key(stage, replicate):

@@ -10,7 +10,7 @@ from experiments.study.options.errors import StudyError, choice_problem
 from tests.experiments.refusals import REFUSALS
 from tests.experiments.small_study import call, changed, unwrapped
 
-pytestmark = pytest.mark.usefixtures("no_training")
+pytestmark = pytest.mark.usefixtures("no_training", "loaded")
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,8 @@ from experiments.study.running.processes import Cluster
 from experiments.study.running.setup import checked
 from tests.experiments.typed_words import bare, hints_of
 
+pytestmark = pytest.mark.usefixtures("loaded")
+
 ABSURD = {
     int: (-(10**12), 10**12, 2.5, "3"),
     float: (float("nan"), float("inf"), -float("inf"), 1e300, "0.5"),

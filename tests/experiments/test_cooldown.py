@@ -1,5 +1,6 @@
 """The study of cooldowns: its runs against a plain loop, its choices, and the steps that branches take."""
 
+import functools
 import json
 import zlib
 
@@ -37,20 +38,26 @@ def multipliers(name, horizon, form=None, length=None, **averaged):
     return rates
 
 
+@jax.jit
+def drawn(numbers):
+    """The initial weights of a run and its batches, from the key that these numbers name."""
+    workload = workloads.load("linear_regression", dimension=DIMENSION)
+    key = functools.reduce(jax.random.fold_in, numbers, jax.random.key(0))
+    init, order, _, _ = jax.random.split(key, 4)
+    return workload.init(init), workload.indices(order, BATCH, HORIZONS[-1])
+
+
 def plain_losses(run):
     """The loss after every update of a row of the journal, by a plain loop."""
     label = run["label"]
     rates = run["base_lr"] * multipliers(run["group"], **label)
-    key = jax.random.fold_in(jax.random.key(0), zlib.crc32(run["stage"].encode()))
-    for number in ([label["horizon"]] if run["stage"] in ("whole", "scratch") else []) + [run["replicate"]]:
-        key = jax.random.fold_in(key, number)
-    workload = workloads.load("linear_regression", dimension=DIMENSION)
-    root = np.asarray(workload.data, np.float64)
-    init, order, _, _ = jax.random.split(key, 4)
-    weights = np.asarray(workload.init(init), np.float64)
+    horizon = [label["horizon"]] if run["stage"] in ("whole", "scratch") else []
+    start, batches = drawn(np.uint32([zlib.crc32(run["stage"].encode()), *horizon, run["replicate"]]))
+    root = np.asarray(workloads.load("linear_regression", dimension=DIMENSION).data, np.float64)
+    weights = np.asarray(start, np.float64)
     beta, decay, path, losses = label.get("beta", 0.0), label.get("average_decay", 0.0), [], []
     average = weights
-    for rate, rows in zip(rates, np.asarray(workload.indices(order, BATCH, HORIZONS[-1])), strict=False):
+    for rate, rows in zip(rates, np.asarray(batches), strict=False):
         point = (1 - beta) * weights + beta * average
         weights = weights - rate * DIMENSION * root[rows].T @ (root[rows] @ point) / BATCH
         path.append(weights)

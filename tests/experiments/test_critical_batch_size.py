@@ -1,6 +1,5 @@
 """The study of critical batch sizes: its runs against a plain loop, and what its options may not be."""
 
-import functools
 import json
 import math
 import zlib
@@ -42,11 +41,16 @@ def plain_run(rate, momentum, decay, batch_size, replicate, num_steps):
     """The loss after every update of heavy ball, the weights before each, and the key of its probes."""
     workload = workloads.load("linear_regression", dimension=DIMENSION)
     root = np.asarray(workload.data, np.float64)
-    key = jax.random.fold_in(named(jax.random.key(0), "confirm"), replicate)
-    init, order, _, probing = jax.random.split(key, 4)
-    weights, sums = np.asarray(workload.init(init), np.float64), 0.0
+
+    @jax.jit
+    def drawn(key):
+        init, order, _, probing = jax.random.split(key, 4)
+        return workload.init(init), workload.indices(order, batch_size, num_steps), probing
+
+    start, batches, probing = drawn(jax.random.fold_in(named(jax.random.key(0), "confirm"), replicate))
+    weights, sums = np.asarray(start, np.float64), 0.0
     losses, path = [], []
-    for rows in np.asarray(workload.indices(order, batch_size, num_steps)):
+    for rows in np.asarray(batches):
         path.append(weights)
         sums = momentum * sums + gradient_of(weights, root[rows])
         weights = weights - rate * (sums + decay * weights)
@@ -72,10 +76,10 @@ def test_steps_and_noise_scales_are_those_of_a_plain_loop(folder, journal_rows, 
     )
     assert row["metrics"]["steps"] == row["score"]
     assert row["metrics"]["train_loss"] == pytest.approx(losses[-1], rel=1e-3)
+    workload = workloads.load("linear_regression", dimension=DIMENSION)
+    indices = jax.jit(lambda key: workload.indices(key, NOISE_BATCH, 1))
     for step in (0, 10, 20, 30):
-        key = jax.random.fold_in(probing, step)
-        workload = workloads.load("linear_regression", dimension=DIMENSION)
-        (chosen,) = np.asarray(workload.indices(key, NOISE_BATCH, 1))
+        (chosen,) = np.asarray(indices(jax.random.fold_in(probing, step)))
         examples = np.asarray(workload.data, np.float64)[chosen].reshape(PARTS, -1, DIMENSION)
         expected = noise_scales([[gradient_of(path[step], part)] for part in examples], NOISE_BATCH)
         found = {name: row["metrics"][f"noise_{name}@{step}"] for name in expected}
@@ -84,11 +88,18 @@ def test_steps_and_noise_scales_are_those_of_a_plain_loop(folder, journal_rows, 
 
 def test_fresh_noise_is_that_of_its_examples_in_every_geometry():
     digits, key = workloads.load("digits"), jax.random.key(3)
-    params = jax.jit(digits.init)(jax.random.key(1))
-    (rows,) = digits.indices(key, 16, 1)
-    gradient = jax.jit(lambda rows: jax.grad(digits.loss)(params, digits.batch(digits.data, rows), key))
-    parts = [jax.tree.leaves(gradient(part)) for part in rows.reshape(2, 8)]
-    found = jax.jit(functools.partial(fresh_noise, digits, 16, 2))(params, digits.data, key)
+
+    @jax.jit
+    def noise_and_gradients(data):
+        params, rows = digits.init(jax.random.key(1)), digits.indices(key, 16, 1).reshape(2, 8)
+        gradient = jax.grad(digits.loss)
+        parts = jax.vmap(lambda part: gradient(params, digits.batch(data, part), key))(rows)
+        return fresh_noise(digits, 16, 2, params, data, key), parts
+
+    found, gradients = noise_and_gradients(digits.data)
+    parts = [
+        [leaf[part] for leaf in jax.tree.leaves(jax.tree.map(np.asarray, gradients))] for part in range(2)
+    ]
     assert {name: float(value) for name, value in found.items()} == pytest.approx(
         noise_scales(parts, 16), rel=1e-3
     )

@@ -79,8 +79,16 @@ def test_the_noise_scale_of_a_run_is_its_mean_before_the_target():
 
 
 @functools.cache
-def known(critical, noise=10.0):
-    return critical_batch(made_up(BatchLaw(HYPERBOLA, 20.0, critical), noise), CONFIG)
+def known(critical):
+    return critical_batch(made_up(BatchLaw(HYPERBOLA, 20.0, critical), noise=1.0), CONFIG)
+
+
+def with_noise(critical, noise):
+    scales = {
+        name: Resampled(noise * found.value, noise * found.draws, found.replicates)
+        for name, found in known(critical).noise.items()
+    }
+    return known(critical)._replace(noise=scales)
 
 
 def test_claims_follow_from_known_critical_batches():
@@ -130,9 +138,9 @@ def test_whether_the_own_geometry_predicts_better_is_what_the_numbers_say(better
     """The sign and the spectral noise scale of a made-up curve are two and three times the Euclidean one."""
     criticals = {}
     for place, variant in enumerate(map(Variant.usual, CONFIG.optimizers)):
-        critical = 20.0 * 2.0**place
+        critical = 16.0 * 2.0**place
         factor = {"euclidean": 1, "sign": 2, "spectral": 3}[variant.geometry.name]
-        criticals[variant] = known(critical, critical / factor if better == "own" else critical)
+        criticals[variant] = with_noise(critical, critical / factor if better == "own" else critical)
     found = predictions(criticals)
     claims = prediction_claims(found, CONFIG)
     assert bool(claims[0].held) is (better == "own")

@@ -62,9 +62,12 @@ def logits_of(weights, images):
 @pytest.fixture(scope="module")
 def metrics(copies):
     """By fold, as `trial_runner` hands them on: an axis of runs, and one of evaluations."""
-    on_device = jax.tree.map(jnp.asarray, copies)
-    found = [evaluated(logits_of, 0.7, split(on_device, fold, 1, VALIDATION, KEY)) for fold in range(3)]
-    return [{name: np.asarray(value)[None, None] for name, value in metrics.items()} for metrics in found]
+
+    @jax.jit
+    def found(copies):
+        return [evaluated(logits_of, 0.7, split(copies, fold, 1, VALIDATION, KEY)) for fold in range(3)]
+
+    return [{name: np.asarray(value)[None, None] for name, value in fold.items()} for fold in found(copies)]
 
 
 def test_what_is_told_of_a_condition_is_numpys(copies, metrics):

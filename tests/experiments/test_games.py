@@ -4,7 +4,6 @@ import itertools
 import zlib
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import stats
@@ -18,18 +17,19 @@ from tests.experiments.journals import runs_of
 
 def test_samples_that_are_moved_are_as_far_as_their_projections():
     """E|⟨v, θ⟩| = 2‖v‖/π over all directions; the order of samples does not matter."""
-    samples = mixture(jax.random.key(0), 256)
-    moved = samples[::-1] + jnp.array([[0.3, -0.4]])
-    assert float(sliced_wasserstein(samples, moved)) == pytest.approx(2 * 0.5 / np.pi, rel=2e-3)
-    assert float(sliced_wasserstein(samples, samples[::-1])) == 0
+    samples = np.asarray(jax.jit(mixture, static_argnums=1)(jax.random.key(0), 256))
+    distance = jax.jit(sliced_wasserstein)
+    moved = samples[::-1] + np.array([[0.3, -0.4]], np.float32)
+    assert float(distance(samples, moved)) == pytest.approx(2 * 0.5 / np.pi, rel=2e-3)
+    assert float(distance(samples, samples[::-1])) == 0
 
 
 def test_modes_are_covered_by_a_quarter_of_their_share():
     """8 of 256 samples, within 0.3 of the centre."""
-    points = np.asarray(centres())
+    points = np.asarray(jax.jit(centres)())
     spread = [points[0] + [0.29, 0]] * 8 + [points[1] + [0.31, 0]] * 100 + [points[2]] * 7 + [points[3]] * 141
-    assert float(covered_modes(jnp.asarray(spread, jnp.float32))) == 2
-    assert float(covered_modes(mixture(jax.random.key(1), 2048))) == 8
+    assert float(jax.jit(covered_modes)(np.float32(spread))) == 2
+    assert float(jax.jit(lambda key: covered_modes(mixture(key, 2048)))(jax.random.key(1))) == 8
 
 
 def test_the_best_of_more_settings_are_those_of_the_published_comparison():
@@ -59,7 +59,13 @@ def test_luck_is_told_and_not_kept():
 
 def test_a_network_s_losses_are_those_of_its_logits():
     game = GAMES["gan"](Config(width=4))
-    players, (real, latent) = game.init(jax.random.key(0)), game.batch(jax.random.key(1))
+
+    @jax.jit
+    def played():
+        players, batch = game.init(jax.random.key(0)), game.batch(jax.random.key(1))
+        return players, batch, game.losses(players, batch)
+
+    players, (real, latent), found = played()
 
     def network(params, x):
         layers = [params["params"][name] for name in ("Dense_0", "Dense_1", "head")]
@@ -71,7 +77,7 @@ def test_a_network_s_losses_are_those_of_its_logits():
     fake = network(players[0], network(players[1], np.asarray(latent)))
     told = np.mean(np.log1p(np.exp(-network(players[0], np.asarray(real)))) + np.log1p(np.exp(fake)))
     expected = told, np.mean(np.log1p(np.exp(-fake)))
-    np.testing.assert_allclose(game.losses(players, (real, latent)), expected, rtol=1e-5)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 @pytest.mark.xdist_group("games")
@@ -81,15 +87,20 @@ def test_a_run_is_a_plain_loop_over_its_noise(finished_studies):
     game = GAMES["bilinear"](config)
     runs = [run for run in runs_of(finished_studies("games").folder) if run["group"] == "bilinear sgd"]
     assert len(runs) == 14
+
+    @jax.jit
+    def drawn(stage, replicate):
+        key = jax.random.fold_in(jax.random.fold_in(jax.random.key(0), stage), replicate)
+        start, batches, _ = jax.random.split(key, 3)
+        return game.init(start), jax.vmap(game.batch)(jax.random.split(batches, 40))
+
+    hessian = jax.hessian(lambda w: game.losses((w[:8], w[8:]), np.zeros((2, 8), np.float32))[0])
+    matrix = np.asarray(jax.jit(hessian)(np.zeros(16, np.float32)))[:8, 8:]
+    np.testing.assert_allclose(np.linalg.svd(matrix)[1], np.linspace(1, 0.3, 8), rtol=1e-5)
     for run in runs[::5]:
-        key = jax.random.fold_in(jax.random.key(0), zlib.crc32(run["stage"].encode()))
-        start, batches, _ = jax.random.split(jax.random.fold_in(key, run["replicate"]), 3)
-        x, y = map(np.asarray, game.init(start))
-        matrix = np.asarray(
-            jax.hessian(lambda w: game.losses((w[:8], w[8:]), jnp.zeros((2, 8)))[0])(jnp.zeros(16))
-        )[:8, 8:]
-        np.testing.assert_allclose(np.linalg.svd(matrix)[1], np.linspace(1, 0.3, 8), rtol=1e-5)
-        for noise in np.asarray(jax.vmap(game.batch)(jax.random.split(batches, 40))):
+        start, noises = drawn(np.uint32(zlib.crc32(run["stage"].encode())), run["replicate"])
+        x, y = map(np.asarray, start)
+        for noise in np.asarray(noises):
             x = x - run["base_lr"] * (matrix @ y + noise[0])
             y = y - run["base_lr"] * (noise[1] - x @ matrix)
         assert run["score"] == pytest.approx(np.sqrt(x @ x + y @ y), rel=1e-4)

@@ -15,15 +15,18 @@ PARAMS = {"kernel": jnp.array([[1.0, -2.0, 0.5], [0.25, 3.0, -1.0]]), "bias": jn
 
 def gradients_of(step):
     rng = np.random.default_rng(step)
-    return jax.tree.map(lambda leaf: jnp.asarray(rng.normal(size=leaf.shape), leaf.dtype), PARAMS)
+    return jax.tree.map(lambda leaf: np.asarray(rng.normal(size=leaf.shape), leaf.dtype), PARAMS)
 
 
 def trained(optimizer, params=PARAMS, steps=3):
-    state = optimizer.init(params)
-    for step in range(steps):
-        updates, state = optimizer.update({name: gradients_of(step)[name] for name in params}, state, params)
-        params = optax.apply_updates(params, updates)
-    return params
+    def step(run, gradients):
+        updates, state = optimizer.update({name: gradients[name] for name in run[0]}, *run[::-1])
+        return (optax.apply_updates(run[0], updates), state), None
+
+    gradients = jax.tree.map(lambda *rows: np.stack(rows), *map(gradients_of, range(steps)))
+    return jax.jit(lambda params: jax.lax.scan(step, (params, optimizer.init(params)), gradients)[0][0])(
+        params
+    )
 
 
 def test_the_groups_of_muon_are_muon_and_adam_with_decay_each_at_its_own_rates():

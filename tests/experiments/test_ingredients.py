@@ -1,5 +1,6 @@
 """The study of Muon's ingredients: spectra, problems and predictors against NumPy, a run, and the claims."""
 
+import functools
 import zlib
 from types import SimpleNamespace
 
@@ -42,6 +43,11 @@ def matrices():
     return jnp.asarray(np.stack([full, tall @ wide]), jnp.float32)
 
 
+@functools.cache
+def regression(condition, rank):
+    return jax.jit(lambda key: matrix_regression(key, condition, rank).data)
+
+
 def by_svd(x, power):
     """U Σ^p Vᵀ over the singular values that are not zero, with a norm of √rank."""
     u, s, vt = np.linalg.svd(np.asarray(x, np.float64), full_matrices=False)
@@ -53,10 +59,11 @@ def by_svd(x, power):
 @pytest.mark.parametrize("power", [-1.0, 0.0, 0.5, 1.0])
 def test_a_power_of_the_spectrum_is_that_of_numpys_svd(matrices, power):
     expected = [by_svd(x, power) for x in matrices]
-    found = SpectralPower(power).factor(matrices)
+    found = jax.jit(SpectralPower(power).factor)(matrices)
     np.testing.assert_allclose(found, expected, atol=1e-4)
     if power == 0:
-        np.testing.assert_allclose(found, geometry.polar(matrices, "svd"), atol=1e-5)
+        polar = jax.jit(geometry.polar, static_argnums=1)(matrices, "svd")
+        np.testing.assert_allclose(found, polar, atol=1e-5)
 
 
 @pytest.mark.parametrize("method", FACTORS, ids=lambda method: type(method).__name__)
@@ -65,13 +72,15 @@ def test_all_that_stands_in_the_polar_factors_place_has_its_norm_and_descends(ma
     found = np.asarray(factor(matrices)[0], np.float64)
     assert np.linalg.norm(found) == pytest.approx(2, rel=5e-3)  # √4
     assert np.sum(found * matrices[0]) > 0
-    np.testing.assert_array_equal(factor(0 * matrices), 0 * matrices)
+    zeros = jnp.asarray(np.zeros_like(matrices))
+    np.testing.assert_array_equal(factor(zeros), zeros)
 
 
 def test_a_random_spectrum_keeps_the_singular_vectors_and_draws_afresh(matrices):
     u, _, vt = np.linalg.svd(matrices[0], full_matrices=False)
     factor = jax.jit(RandomSpectrum().factor)
-    draws = [u.T @ np.asarray(factor(scale * matrices)[0]) @ vt.T for scale in (1, 1, 2)]
+    scaled = [jnp.asarray(scale * np.asarray(matrices)) for scale in (1, 1, 2)]
+    draws = [u.T @ np.asarray(factor(x)[0]) @ vt.T for x in scaled]
     for draw in draws:
         np.testing.assert_allclose(draw, np.diag(np.diag(draw)), atol=1e-5)
         assert np.all(np.diag(draw) >= 0)
@@ -82,7 +91,8 @@ def test_a_random_spectrum_keeps_the_singular_vectors_and_draws_afresh(matrices)
 def test_a_random_factor_is_orthogonal_and_a_sign_a_sign(matrices):
     factors = np.asarray(jax.jit(RandomFactor().factor)(matrices))
     np.testing.assert_allclose(np.linalg.svd(factors, compute_uv=False), np.ones((2, 4)), atol=5e-3)
-    np.testing.assert_allclose(SignFactor().factor(matrices), np.sign(matrices) / np.sqrt(6), rtol=1e-6)
+    signs = jax.jit(SignFactor().factor)(matrices)
+    np.testing.assert_allclose(signs, np.sign(matrices) / np.sqrt(6), rtol=1e-6)
 
 
 def first_steps(gradients, variants):
@@ -123,16 +133,17 @@ def test_every_variant_changes_its_ingredient_alone():
         assert error < 0.1, variant
         head = 0.4 * by_svd(of_head, 0) if variant == "all_matrices" else np.sign(of_head)
         np.testing.assert_allclose(updates[variant]["head"]["kernel"], -head, atol=0.05, err_msg=variant)
-    for steps in (1, 2, 3, 8):
-        iterated = rms * geometry.polar(gradients["hidden"], geometry.PolarExpress(steps))
-        np.testing.assert_allclose(updates[f"steps_{steps}"]["hidden"], -iterated, rtol=1e-4, atol=1e-5)
+    counts = (1, 2, 3, 8)
+    polars = jax.jit(lambda x: [geometry.polar(x, geometry.PolarExpress(steps)) for steps in counts])
+    for steps, iterated in zip(counts, polars(gradients["hidden"]), strict=True):
+        np.testing.assert_allclose(updates[f"steps_{steps}"]["hidden"], -rms * iterated, rtol=1e-4, atol=1e-5)
     assert {variant.form for variant in VARIANTS.values()} == {*FORMS, "adamw"}
 
 
 def test_a_regression_has_the_spectrum_and_the_rank_that_it_is_asked_for():
     key = jax.random.key(3)
-    plain, outputs = map(np.float64, matrix_regression(key, 1.0, 5).data)
-    bent, _ = map(np.float64, matrix_regression(key, 400.0, 5).data)
+    plain, outputs = map(np.float64, regression(1.0, 5)(key))
+    bent, _ = map(np.float64, regression(400.0, 5)(key))
     ratio = np.linalg.lstsq(plain, bent, rcond=None)[0]  # Q Λ^½ Qᵀ, for the same draws
     expected = np.geomspace(1, 400**-0.5, INPUTS)
     np.testing.assert_allclose(np.linalg.svd(ratio, compute_uv=False), expected, rtol=1e-3)
@@ -149,9 +160,9 @@ def confirmed(journal_rows, finished_studies, variant):
     group = f"regression κ={CONDITION:g}, rank {RANK}: {variant}"
     (row,) = (row for i, row in rows.items() if (i[0], i[1], i[-1]) == ("confirm", group, 1))
     key = named(jax.random.key(0), "confirm", 1)
-    x, y = map(np.float64, matrix_regression(named(key, "data"), CONDITION, RANK).data)
-    data = jax.random.split(named(key, "run"), 5)[1]
-    return row, x, y, np.asarray(epoch_indices(data, EXAMPLES, BATCH, STEPS))
+    x, y = map(np.float64, regression(CONDITION, RANK)(named(key, "data")))
+    batches = jax.jit(lambda key: epoch_indices(jax.random.split(key, 5)[1], EXAMPLES, BATCH, STEPS))
+    return row, x, y, np.asarray(batches(named(key, "run")))
 
 
 def test_a_run_is_a_plain_loop_of_adam_in_numpy(finished_studies, journal_rows):

@@ -39,7 +39,8 @@ def measured(journal):
 
 @pytest.fixture(scope="module")
 def replayed():
-    """The first measured run again: its parameters before every step, and the step's part gradients."""
+    """The first measured run again: its last parameters, those before every step, and the gradients of the
+    step's parts."""
     workload = workloads.load("digits", width=8)
     key = jax.random.fold_in(jax.random.key(0), zlib.crc32(b"measure"))
     init, data, *_ = jax.random.split(jax.random.fold_in(key, 0), 4)
@@ -47,21 +48,22 @@ def replayed():
     rates = 0.04 * jnp.asarray(np.minimum(x / 0.1, (1 - x) / 0.9), jnp.float32)
     decay = 1e-3 / 0.04
     tx = optim.muon(lambda count: rates[count], scale="rms", weight_decay=decay, fallback_weight_decay=decay)
-    params = workload.init(init)
-    state, update, gradient = tx.init(params), jax.jit(tx.update), jax.jit(jax.grad(workload.loss))
-    weights, gradients = [params], []
-    for rows in workload.indices(data, BATCH, STEPS):
-        images, labels = workload.batch(workload.data, rows)
-        parts = [
-            gradient(params, (i, label), init)
-            for i, label in zip(jnp.split(images, PARTS), jnp.split(labels, PARTS), strict=True)
-        ]
-        gradients.append(jax.tree.map(lambda *g: np.stack(g).astype(np.float64), *parts))
-        mean = jax.tree.map(lambda *g: sum(g) / PARTS, *parts)
-        updates, state = update(mean, state, params)
-        params = optax.apply_updates(params, updates)
-        weights.append(params)
-    return weights, gradients
+    gradient = jax.grad(workload.loss)
+
+    @jax.jit
+    def run(data_set):
+        def step(run, rows):
+            params, state = run
+            parts = jax.vmap(lambda part: gradient(params, workload.batch(data_set, part), init))(rows)
+            mean = jax.tree.map(lambda g: g.mean(axis=0), parts)
+            updates, state = tx.update(mean, state, params)
+            return (optax.apply_updates(params, updates), state), (params, parts)
+
+        params, rows = workload.init(init), workload.indices(data, BATCH, STEPS)
+        end, history = jax.lax.scan(step, (params, tx.init(params)), rows.reshape(STEPS, PARTS, -1))
+        return end[0], *history
+
+    return run(workload.data)
 
 
 def kernel(tree, layer):
@@ -74,17 +76,16 @@ def nuclear_norm(matrix):
 
 @pytest.mark.parametrize("layer", LAYERS)
 def test_noise_and_path_are_those_of_a_plain_loop(measured, replayed, layer):
-    weights, gradients = replayed
-    end = kernel(weights[-1], layer)
+    end, weights, gradients = (kernel(tree, layer) for tree in replayed)
     for step in range(EVERY, STEPS, EVERY):  # the learning rate of step 0 is zero
-        parts = kernel(gradients[step], layer)
+        parts = gradients[step]
         mean = parts.mean(axis=0)
         variance = BATCH / PARTS * parts.var(axis=0, ddof=1)
         deviations = parts - mean
         short = deviations.mT if mean.shape[0] > mean.shape[1] else deviations
         covariance = BATCH / (PARTS * (PARTS - 1)) * sum(d @ d.T for d in short)
         root = np.sqrt(np.clip(np.linalg.eigvalsh(covariance), 0, None)).sum()
-        line = kernel(weights[step], layer) - end
+        line = weights[step] - end
         cosine = np.sum(mean * line) / np.linalg.norm(mean) / np.linalg.norm(line)
         expected = {
             "noise_euclidean": variance.sum() / np.sum(mean**2),
@@ -93,7 +94,7 @@ def test_noise_and_path_are_those_of_a_plain_loop(measured, replayed, layer):
             "cosine": cosine,
             "eb": np.linalg.norm(mean) / np.linalg.norm(line),
             "rsi": cosine * np.linalg.norm(mean) / np.linalg.norm(line),
-            "norm": np.linalg.norm(kernel(weights[step], layer), 2),
+            "norm": np.linalg.norm(weights[step], 2),
         }
         for quantity, value in expected.items():
             # float32 training, amplified by some steps of muon
@@ -106,7 +107,7 @@ def test_the_index_is_made_of_the_noise_scales_and_the_leafs_shape(measured, rep
     run, decided = measured[0], 0
     for layer, shape in LAYERS.items():
         for step in range(EVERY, STEPS, EVERY):
-            mean = kernel(replayed[1][step], layer).mean(axis=0)
+            mean = kernel(replayed[-1], layer)[step].mean(axis=0)
             ratio = nuclear_norm(mean) / np.abs(mean).sum()
             signals = [
                 max(0.0, 1 - np.sqrt(run[f"{layer}:noise_{geometry}@{step}"] / BATCH))
@@ -148,16 +149,13 @@ def test_sign_and_spectral_descent_are_what_optim_makes_of_them(journal):
                 optax.chain(sign, optax.scale_by_learning_rate(schedule)), optax.adam(schedule), everything
             )
 
-        run = workloads.train(
-            workload,
-            workload.data,
-            build,
-            peak * shape,
-            workloads.run_keys(jax.random.fold_in(key, 0)),
-            batch_size=BATCH,
-            parts=PARTS,
-        )
-        assert row.score == pytest.approx(float(run.metrics["train_loss"][-1]), rel=2e-3)
+        @jax.jit
+        def trained(data, rates, key, build=build):
+            keys = workloads.run_keys(jax.random.fold_in(key, 0))
+            run = workloads.train(workload, data, build, rates, keys, batch_size=BATCH, parts=PARTS)
+            return run.metrics["train_loss"][-1]
+
+        assert row.score == pytest.approx(float(trained(workload.data, peak * shape, key)), rel=2e-3)
         used = {
             row.metrics[f"{layer}:spectral@{step}"] for layer in LAYERS for step in range(0, STEPS, EVERY)
         }

@@ -42,18 +42,19 @@ def loss_of_a_plain_loop(transformation, stage, replicate):
     init, data, *_ = jax.random.split(jax.random.fold_in(key, replicate), 4)
 
     @jax.jit
-    def step(params, state, rows):
-        batch = workload().batch(workload().data, rows)
-        gradient = jax.grad(workload().loss)(params, batch, init)
-        updates, state = transformation.update(gradient, state, params)
-        return optax.apply_updates(params, updates), state
+    def train(data_set, init, data):
+        def step(run, rows):
+            params, state = run
+            gradient = jax.grad(workload().loss)(params, workload().batch(data_set, rows), init)
+            updates, state = transformation.update(gradient, state, params)
+            return (optax.apply_updates(params, updates), state), None
 
-    params = workload().init(init)
-    state = jax.jit(transformation.init)(params)
-    for rows in workload().indices(data, BATCH, STEPS):
-        params, state = step(params, state, rows)
-    scored = optim.evaluation_params(state, params)
-    return float(workload().evaluate(scored, workload().data)["train_loss"])
+        params = workload().init(init)
+        start = params, transformation.init(params)
+        (params, state), _ = jax.lax.scan(step, start, workload().indices(data, BATCH, STEPS))
+        return workload().evaluate(optim.evaluation_params(state, params), data_set)["train_loss"]
+
+    return float(train(workload().data, init, data))
 
 
 def linear_with_warmup(peak):

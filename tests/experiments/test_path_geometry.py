@@ -69,10 +69,19 @@ def workload():
     return workloads.load("digits", width=8)
 
 
-@jax.jit
-def plain_step(params, batch):
-    gradient = jax.grad(workload().loss)(params, batch, None)
-    return jax.tree.map(lambda w, g: w - RATE * g, params, gradient), gradient
+@functools.partial(jax.jit, static_argnums=2)
+def plain_run(data, key, batch_size):
+    """Every parameter vector and the gradient there, then the last parameters."""
+
+    def step(params, rows):
+        gradient = jax.grad(workload().loss)(params, workload().batch(data, rows), None)
+        stepped = jax.tree.map(lambda w, g: w - RATE * g, params, gradient)
+        return stepped, (ravel_pytree(params)[0], ravel_pytree(gradient)[0])
+
+    init, order, *_ = jax.random.split(key, 4)
+    rows = workload().indices(order, batch_size, STEPS)
+    end, history = jax.lax.scan(step, workload().init(init), rows)
+    return *history, ravel_pytree(end)[0]
 
 
 def plain_path(labels, batch_size, replicate):
@@ -83,15 +92,8 @@ def plain_path(labels, batch_size, replicate):
     if labels == "random labels":
         shuffling = jax.random.fold_in(key, zlib.crc32(b"labels"))
         data = data._replace(train_labels=jax.random.permutation(shuffling, data.train_labels))
-    init, order, *_ = jax.random.split(key, 4)
-    params = jax.jit(workload().init)(init)
-    path, gradients = [ravel_pytree(params)[0]], []
-    indices = jax.jit(workload().indices, static_argnums=(1, 2))
-    for rows in indices(order, batch_size, STEPS):
-        params, gradient = plain_step(params, workload().batch(data, rows))
-        path.append(ravel_pytree(params)[0])
-        gradients.append(ravel_pytree(gradient)[0])
-    return np.array(path, np.float64), np.array(gradients, np.float64)
+    path, gradients, end = plain_run(data, key, batch_size)
+    return np.vstack([path, end]).astype(np.float64), np.asarray(gradients, np.float64)
 
 
 @pytest.mark.parametrize("labels", LABELS)

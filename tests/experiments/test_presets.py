@@ -12,7 +12,8 @@ pytestmark = pytest.mark.usefixtures("no_report")
 MINIATURE = [
     *["--families", "cosine", "--strategy", "sobol", "--candidates", "2", "--rung-replicates", "1"],
     *["--rung-horizons", "1", "--top", "1", "--select-replicates", "1", "--confirm-replicates", "2"],
-    *["--checked", "0", "--batch-size", "8", "--num-steps", "4", "--evaluations", "2", "--vectorize", "1"],
+    *["--checked", "0", "--batch-size", "4", "--num-steps", "2", "--evaluations", "2"],
+    *["--vectorize", "1", "--devices", "1"],
 ]
 METRICS = {f"{split}_{kind}" for split in ("train", "test") for kind in ("loss", "error")}
 
@@ -21,7 +22,7 @@ def write_cifar10(folder):
     """Binary batches: a byte for the label, then three planes of 32×32 bytes."""
     random = np.random.default_rng(0)
     for name in (*(f"data_batch_{k}" for k in range(1, 6)), "test_batch"):
-        records = random.integers(0, 256, (12, 1 + 3 * 32 * 32), dtype=np.uint8)
+        records = random.integers(0, 256, (2, 1 + 3 * 32 * 32), dtype=np.uint8)
         records[:, 0] %= 10
         (folder / f"{name}.bin").write_bytes(records.tobytes())
     return []
@@ -31,7 +32,7 @@ def write_wikitext103(folder):
     """A line a paragraph, a heading between = signs."""
     random = np.random.default_rng(1)
     words = np.array([f"{a}{b}{c}" for a in "bdfgk" for b in "aeiou" for c in "lmnrst"])
-    for name, lines in {"train": 400, "valid": 60, "test": 60}.items():
+    for name, lines in {"train": 40, "valid": 6, "test": 6}.items():
         paragraphs = [" ".join(random.choice(words, 30)) for _ in range(lines)]
         text = "".join(f" \n = {line[:12]} = \n \n {line} . \n" for line in paragraphs)
         (folder / f"wiki.{name}.raw").write_text(text)
@@ -62,7 +63,7 @@ def test_a_preset_runs_on_files_in_the_published_format(tmp_path, journal_rows, 
         assert all(metrics[f"best_{name}"] <= metrics[name] for name in METRICS)
         assert np.all(np.isfinite(list(metrics.values())))
     config = json.loads((study / "config.json").read_text())
-    assert (config["workload"], config["num_steps"]) == (preset, 4)
+    assert (config["workload"], config["num_steps"]) == (preset, 2)
     assert rows(study, journal_rows, "screen")
 
 

@@ -106,17 +106,25 @@ def found(folder):
     return json.loads((folder / "winners.json").read_text())
 
 
+@jax.jit
+def drawn(stage, replicate):
+    """The initial weights of a run and its batches, from the keys named after it."""
+    workload = workloads.load("linear_regression", dimension=DIMENSION)
+    key = jax.random.fold_in(jax.random.key(0), stage)
+    init, order, _, _ = jax.random.split(jax.random.fold_in(key, replicate), 4)
+    return workload.init(init), workload.indices(order, BATCH, HORIZONS[-1])
+
+
 def plain_loss(run):
     """The loss at the end of a row of the journal, by a plain loop in float64."""
     shape = {name: value for name, value in run["params"].items() if name not in ("num_steps", "batch_size")}
     family, steps = run["group"].split(",")[0], run["params"]["num_steps"]
     assert shape == USUAL_SHAPES[family]
     rates = run["base_lr"] * np.asarray(FAMILIES[family].multipliers(shape, steps), np.float64)
-    key = jax.random.fold_in(jax.random.key(0), zlib.crc32(run["stage"].encode()))
-    init, order, _, _ = jax.random.split(jax.random.fold_in(key, run["replicate"]), 4)
-    workload = workloads.load("linear_regression", dimension=DIMENSION)
-    root, weights = np.asarray(workload.data, np.float64), np.asarray(workload.init(init), np.float64)
-    for rate, rows in zip(rates, np.asarray(workload.indices(order, BATCH, HORIZONS[-1])), strict=False):
+    root = np.asarray(workloads.load("linear_regression", dimension=DIMENSION).data, np.float64)
+    start, batches = drawn(np.uint32(zlib.crc32(run["stage"].encode())), run["replicate"])
+    weights = np.asarray(start, np.float64)
+    for rate, rows in zip(rates, np.asarray(batches), strict=False):
         weights = weights - rate * DIMENSION * root[rows].T @ (root[rows] @ weights) / BATCH
     return np.mean((root @ weights) ** 2) / 2
 
