@@ -25,13 +25,17 @@ from geometry import (
 INF = math.inf
 
 
+@jax.jit
+def index_of_terms(spectral, sign, batch_size, tau, log_smoothness_ratio):
+    scales = NoiseScale(*spectral, SPECTRAL), NoiseScale(*sign, SIGN)
+    return spec_sign_index(*scales, batch_size, tau=tau, log_smoothness_ratio=log_smoothness_ratio)
+
+
 def index(spectral, sign, batch_size, **options):
     """`spec_sign_index` of two (noise, signal)."""
-    scales = (
-        NoiseScale(*map(jnp.float32, terms), geometry)
-        for terms, geometry in ((spectral, SPECTRAL), (sign, SIGN))
-    )
-    return spec_sign_index(*scales, batch_size, **options)
+    terms = np.float32(spectral), np.float32(sign), np.float32(batch_size)
+    options = {"tau": 1.0, "log_smoothness_ratio": 0.0} | options
+    return index_of_terms(*terms, *map(np.float32, options.values()))
 
 
 @pytest.mark.parametrize("tau", [1, 2, 0.5])

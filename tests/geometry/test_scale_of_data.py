@@ -28,13 +28,14 @@ from geometry.norms import Geometry
 
 FACTORS = np.float32([1e-30, 1e-20, 1e-19, 1e-8, 1e8, 1e19, 1e20, 1e30])
 PARTS = 4
+NOISE_GEOMETRIES = (EUCLIDEAN, SIGN, SPECTRAL)
 SHAPES = {"kernel": (6, 5), "bias": (7,), "other": (5, 6)}
 RNG = np.random.default_rng(0)
 GRADIENTS = {leaf: np.float32(0.5 + RNG.normal(size=(PARTS, *shape))) for leaf, shape in SHAPES.items()}
 
 
 def times(factor, tree=GRADIENTS):
-    return jax.tree.map(lambda g: jnp.asarray(np.float32(factor) * g), tree)
+    return jax.tree.map(lambda g: np.float32(factor) * g, tree)
 
 
 def running(part_gradients):
@@ -59,47 +60,56 @@ def numpy_noise(geometry: Geometry):
     return (noise / signal) ** 2
 
 
-@pytest.mark.parametrize("geometry", [EUCLIDEAN, SIGN, SPECTRAL], ids=lambda geometry: geometry.name)
-def test_noise_scales_are_those_of_numpy_at_every_scale(geometry):
-    stacked = jax.jit(lambda g: noise_scale(g, 12, geometry).value)
-    added = jax.jit(lambda g: running(g).estimate(12, geometry).value)
+@jax.jit
+def noise_values(parts):
+    """(of the stack, of the running moments) under each geometry, and the corrected one of the stack."""
+    values = [
+        (noise_scale(parts, 12, geometry).value, running(parts).estimate(12, geometry).value)
+        for geometry in NOISE_GEOMETRIES
+    ]
+    return values, noise_scale(parts, 12, EUCLIDEAN, corrected=True).value
+
+
+def test_noise_scales_are_those_of_numpy_at_every_scale():
     for factor in (1, *FACTORS):
-        for form in (stacked, added):
-            # the trace of a root is good to 1e-3 where eigenvalues vanish
-            assert form(times(factor)) == pytest.approx(numpy_noise(geometry), rel=2e-3)
+        for geometry, forms in zip(NOISE_GEOMETRIES, noise_values(times(factor))[0], strict=True):
+            for value in forms:
+                # the trace of a root is good to 1e-3 where eigenvalues vanish
+                assert value == pytest.approx(numpy_noise(geometry), rel=2e-3), (geometry.name, factor)
 
 
 def test_the_unbiased_signal_is_the_same_at_every_scale():
-    corrected = jax.jit(lambda g: noise_scale(g, 12, EUCLIDEAN, corrected=True).value)
     plain = numpy_noise(EUCLIDEAN)
     for factor in (1, *FACTORS):
-        assert corrected(times(factor)) == pytest.approx(plain / (1 - plain / 12), rel=1e-4)
+        assert noise_values(times(factor))[1] == pytest.approx(plain / (1 - plain / 12), rel=1e-4)
 
 
 def test_parts_and_leaves_of_very_different_scales_are_kept_apart():
     # the deviations of one leaf are 1e24 times those of the other, and grow by 1e12 from part to part
     growing = np.float32([0, 1e-12, 1, 1e12])[:, None]
     parts = {"large": np.float32(1e12) * growing, "small": np.float32(1e-12) * growing}
-    for moments in (Moments.of(jax.tree.map(jnp.asarray, parts)), running(jax.tree.map(jnp.asarray, parts))):
-        for leaf, scale in moments.estimate_leaves(4, EUCLIDEAN).items():
+    forms = (Moments.of, running)
+    estimates = jax.jit(lambda parts: [form(parts).estimate_leaves(4, EUCLIDEAN) for form in forms])(parts)
+    for leaves in estimates:
+        for leaf, scale in leaves.items():
             exact = np.float64(parts[leaf])
             assert scale.noise == pytest.approx(np.sqrt(4 * exact.var(ddof=1) / 4), rel=1e-5)
 
 
 def test_bad_parts_are_no_silence():
-    @jax.jit
-    def values(parts):
-        return [
-            moments.estimate(12, geometry).value
-            for moments in (Moments.of(parts), running(parts))
-            for geometry in (EUCLIDEAN, SIGN, SPECTRAL)
-        ]
-
     for bad in (np.nan, np.inf):
         parts = jax.tree.map(np.copy, GRADIENTS)
         for part in parts.values():
             part[(1,) + (0,) * (part.ndim - 1)] = bad
-        assert not np.isfinite(values(parts)).any()
+        assert not np.isfinite(noise_values(parts)[0]).any()
+
+
+@jax.jit
+def averages(noises, signals):
+    average = NoiseAverage.init()
+    for noise, signal in zip(noises, signals, strict=True):
+        average = average.add(NoiseScale(noise, signal, SIGN))
+    return average.value, average.noise
 
 
 def test_averages_of_noise_and_signal_are_the_same_at_every_scale():
@@ -107,11 +117,9 @@ def test_averages_of_noise_and_signal_are_the_same_at_every_scale():
     weights = np.cumprod([0.1, *[0.9] * 4])[::-1]
     expected = (weights @ noises**2) / (weights @ signals**2)
     for factor in (1, *FACTORS):
-        average = NoiseAverage.init()
-        for noise, signal in zip(np.float32(factor * noises), np.float32(factor * signals), strict=True):
-            average = average.add(NoiseScale(jnp.asarray(noise), jnp.asarray(signal), SIGN))
-        assert average.value == pytest.approx(expected, rel=1e-5)
-        assert average.noise == pytest.approx(factor * np.sqrt(weights @ noises**2), rel=1e-5)
+        value, noise = averages(np.float32(factor * noises), np.float32(factor * signals))
+        assert value == pytest.approx(expected, rel=1e-5)
+        assert noise == pytest.approx(factor * np.sqrt(weights @ noises**2), rel=1e-5)
 
 
 def test_indices_are_the_same_at_every_scale():

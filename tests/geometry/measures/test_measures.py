@@ -4,16 +4,17 @@ import functools
 import re
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from geometry.measures import FAMILIES, MEASURES, Network, measured
 from tests.geometry.measures.numpy_measures import Reference, measures
 
-WIDTHS = ((4, 6, 3), (5, 4, 4, 3), (3, 8, 2))  # of three networks
+WIDTHS = ((3, 8, 2), (5, 4, 4, 3), (5, 4, 4, 3))  # of three networks, two of which share a program
+OF_DEPTH_AND_CLASSES = ("norms", "distances", "margins", "paths", "confidence")
 EXAMPLES = 43  # three of which fill no batch
 TOLERANCE = 1e-5
+QUICKLY = {"xla_backend_optimization_level": 0}  # rather than well compiled
 networks = pytest.mark.parametrize("number", range(len(WIDTHS)))
 
 
@@ -24,6 +25,14 @@ def outputs(params, inputs):
         x = x @ params[name]["kernel"] + params[name]["bias"][None]
         x = x if name == last else jax.nn.relu(x)
     return x
+
+
+def measured_as_given(*network, families=tuple(FAMILIES)):
+    return measured(Network(outputs, *network), families)
+
+
+# the network is no constant of the program
+compiled = jax.jit(measured_as_given, static_argnames="families", compiler_options=QUICKLY)
 
 
 @functools.cache
@@ -39,45 +48,48 @@ def case(number):
     return reference, initial, weights, twin
 
 
-def tree(reference, weights, dtype=float):
+def tree(reference, weights, dtype=np.float32):
     return {
-        str(place): {"bias": jnp.asarray(bias, dtype), "kernel": jnp.asarray(kernel, dtype)}
+        str(place): {"bias": np.asarray(bias, dtype), "kernel": np.asarray(kernel, dtype)}
         for place, (bias, kernel) in enumerate(reference.layers(weights))
     }
 
 
-def network(number, dtype=float):
+def network(number, dtype=np.float32):
     reference, initial, weights, twin = case(number)
     params, initial, twin = (tree(reference, w, dtype) for w in (weights, initial, twin))
-    inputs, labels = jnp.asarray(reference.inputs, dtype), jnp.asarray(reference.labels, jnp.int32)
+    inputs, labels = reference.inputs.astype(dtype), reference.labels.astype(np.int32)
     return Network(outputs, params, initial, inputs, labels, twin, jax.random.key(number))
 
 
 @networks
 def test_every_measure_is_numpys(number):
+    families = tuple(FAMILIES) if number else OF_DEPTH_AND_CLASSES  # the others compile for seconds
     reference, initial, weights, twin = case(number)
     with jax.enable_x64(True):
-        found = jax.jit(lambda: measured(network(number)))()
+        found = compiled(*network(number, float)[1:], families=families)
         root = jax.random.key(number)
         keys = {family: jax.random.fold_in(root, place) for place, family in enumerate(FAMILIES)}
         expected = measures(reference, weights, initial, twin, keys)
-    assert set(found) == set(expected) == set(MEASURES)
-    for name, value in expected.items():
-        assert np.isfinite(value)
-        assert float(found[name]) == pytest.approx(value, rel=TOLERANCE), name
+    assert set(found) == {name for family in families for name in FAMILIES[family].measures}
+    assert set(expected) == set(MEASURES)
+    for name, value in found.items():
+        assert np.isfinite(expected[name])
+        assert float(value) == pytest.approx(expected[name], rel=TOLERANCE), name
 
 
 def test_networks_are_measured_side_by_side_as_alone():
-    trained, families = network(0), ["norms", "distances", "paths", "pac_bayes"]
+    trained, families = network(0), ("norms", "distances", "paths", "pac_bayes")
     half_trained = jax.tree.map(lambda w, w0: (w + w0) / 2, trained.params, trained.initial)
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), trained.params, half_trained)
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), trained.params, half_trained)
 
-    def values(params):
-        return measured(trained._replace(params=params), families)
-
-    side_by_side = jax.jit(jax.vmap(values))(stacked)
+    mapped = jax.vmap(
+        functools.partial(measured_as_given, families=families), in_axes=(0, *[None] * len(trained[2:]))
+    )
+    side_by_side = jax.jit(mapped, compiler_options=QUICKLY)(stacked, *trained[2:])
     for place, params in enumerate((trained.params, half_trained)):
-        for name, value in jax.jit(values)(params).items():
+        alone = compiled(params, *trained[2:], families=families)
+        for name, value in alone.items():
             assert float(side_by_side[name][place]) == pytest.approx(float(value), rel=TOLERANCE), name
 
 
@@ -87,14 +99,14 @@ def test_a_family_that_there_is_not_is_refused():
 
 
 def test_eight_batches_need_eight_examples():
-    few = network(0)._replace(labels=jnp.arange(7), inputs=jnp.zeros((7, 4)))
+    few = network(0)._replace(labels=np.arange(7), inputs=np.zeros((7, 3)))
     with pytest.raises(ValueError, match="labels: at least 8 examples are needed, got 7"):
         measured(few, ["gradients"])
 
 
 def test_a_network_that_misses_a_tenth_of_its_examples_has_infinite_measures_over_margin():
     few = network(0)._replace(params=network(0).initial)
-    found = measured(few, ["norms", "margins", "paths"])
+    found = compiled(*few[1:], families=("norms", "margins", "paths"))
     infinite = {name for name, value in found.items() if value == np.inf}
     assert infinite == {
         "log_product_spectral_over_margin",
@@ -109,7 +121,7 @@ def test_a_network_that_misses_a_tenth_of_its_examples_has_infinite_measures_ove
 
 
 def test_distances_are_minus_infinity_where_nothing_has_moved():
-    found = measured(network(0)._replace(initial=network(0).params), ["distances"])
+    found = compiled(*network(0)._replace(initial=network(0).params)[1:], families=("distances",))
     assert set(found) == set(FAMILIES["distances"].measures)
     assert all(value == -np.inf for value in found.values())
 
