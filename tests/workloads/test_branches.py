@@ -64,23 +64,33 @@ def test_a_branch_is_the_run_from_scratch_bit_for_bit(devices, vectorize):
                      found, scratch)  # fmt: skip
 
 
+@jax.jit
+def plain_step(params, state, rows, draws, step, rate):
+    optimizer = optax.inject_hyperparams(optax.adam)(0.0)
+    state.hyperparams["learning_rate"] = rate
+    batch = REGRESSION.batch(REGRESSION.data, rows[step])
+    gradient = jax.grad(REGRESSION.loss)(params, batch, draws[step])
+    updates, state = optimizer.update(gradient, state, params)
+    return optax.apply_updates(params, updates), state
+
+
+@jax.jit
+def plain_start(key):
+    keys = run_keys(key)
+    params = REGRESSION.init(keys.init)
+    state = optax.inject_hyperparams(optax.adam)(0.0).init(params)
+    rows = REGRESSION.indices(keys.data, 2, HORIZONS[-1])
+    return params, state, rows, jax.random.split(keys.loss, HORIZONS[-1])
+
+
 def test_branches_are_a_plain_loop_over_their_tables():
     options = {"mesh": run_mesh(2), "capacity": 8}
     found = branch_sweep(stages, states(**options), branch_rows(), branchings(), REGRESSION.data, **options)
     assert len(set(found.metrics["train_loss"][:, -1].tolist())) == 8
     for row, (seed, branch) in enumerate(zip(SEEDS, [*shared().branches] * 2, strict=True)):
-        keys = run_keys(KEYS[seed])
-        params = REGRESSION.init(keys.init)
-        indices = REGRESSION.indices(keys.data, 2, HORIZONS[-1])
-        draws = jax.random.split(keys.loss, HORIZONS[-1])
-        optimizer = optax.inject_hyperparams(optax.adam)(0.0)
-        state = optimizer.init(params)
-        for step, rate in enumerate(0.1 * shared().from_scratch(branch)):
-            state.hyperparams["learning_rate"] = rate
-            batch = REGRESSION.batch(REGRESSION.data, indices[step])
-            gradient = jax.grad(REGRESSION.loss)(params, batch, draws[step])
-            updates, state = optimizer.update(gradient, state, params)
-            params = optax.apply_updates(params, updates)
+        params, state, indices, draws = plain_start(KEYS[seed])
+        for step, rate in enumerate(0.1 * np.float32(shared().from_scratch(branch))):
+            params, state = plain_step(params, state, indices, draws, step, rate)
         jax.tree.map(
             lambda leaf, expected, row=row: np.testing.assert_allclose(
                 leaf[row], expected, rtol=1e-4, atol=1e-5

@@ -20,6 +20,7 @@ def batch(environments=3, size=6, classes=4, seed=0):
     )
 
 
+@jax.jit
 def slope(logits, labels):
     """∂R(s·logits)/∂s at 1, by differentiation."""
 

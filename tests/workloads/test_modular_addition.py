@@ -24,7 +24,7 @@ def test_every_pair_is_for_training_or_for_testing_with_its_sum():
 
 def test_the_network_the_loss_and_the_metrics_are_the_formulas():
     workload = modular_addition(modulus=P, width=6)
-    params = workload.init(jax.random.key(0))
+    params = jax.jit(workload.init)(jax.random.key(0))
     assert contract_problems(workload, 5) == []
     weights = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params["params"])
     embed, dense, head = (weights[name] for name in ("embed", "Dense_0", "head"))
@@ -37,11 +37,11 @@ def test_the_network_the_loss_and_the_metrics_are_the_formulas():
         scores = logits(pairs)
         return np.mean(np.log(np.exp(scores).sum(axis=1)) - scores[np.arange(len(labels)), labels])
 
-    rows = jnp.array([3, 0, 11, 4])
-    batch, data = workload.batch(workload.data, rows), workload.data
-    found = float(workload.loss(params, batch, jax.random.key(1)))
+    rows, data = np.array([3, 0, 11, 4]), jax.tree.map(np.asarray, workload.data)
+    batch = workload.batch(data, rows)
+    found = float(jax.jit(workload.loss)(params, batch, jax.random.key(1)))
     assert found == pytest.approx(cross_entropy(data.train_pairs[rows], data.train_labels[rows]), rel=1e-5)
-    metrics = workload.evaluate(params, workload.data)
+    metrics = jax.jit(workload.evaluate)(params, data)
     for split, pairs, labels in (("train", *data[:2]), ("test", *data[2:])):
         assert float(metrics[f"{split}_loss"]) == pytest.approx(cross_entropy(pairs, labels), rel=1e-5)
         errors = np.mean(np.argmax(logits(pairs), axis=1) != labels)
@@ -54,7 +54,7 @@ def test_a_lead_of_twenty_has_a_gradient_in_float64_alone():
 
     def slope(dtype):
         logits = jnp.array([[lead, 0.0, 0.0]], dtype)
-        return float(jax.grad(lambda x: LOSSES["softmax"](x, labels)[0])(logits)[0, 0])
+        return float(jax.jit(jax.grad(lambda x: LOSSES["softmax"](x, labels)[0]))(logits)[0, 0])
 
     with jax.enable_x64(True):
         assert slope(jnp.float32) == 0
@@ -64,10 +64,11 @@ def test_a_lead_of_twenty_has_a_gradient_in_float64_alone():
 def test_losses_in_float64_need_it_and_leave_the_network_in_float32():
     workload = modular_addition(modulus=P, width=4, loss="stablemax", loss_precision="float64")
     batch = workload.batch(workload.data, jnp.arange(4))
+    params = jax.eval_shape(workload.init, jax.random.key(0))
     with pytest.raises(ValueError, match=r"needs jax.enable_x64"):
-        workload.loss(workload.init(jax.random.key(0)), batch, jax.random.key(0))
+        jax.eval_shape(workload.loss, params, batch, jax.random.key(0))
     with jax.enable_x64(True):
-        params = workload.init(jax.random.key(0))
+        params = jax.eval_shape(workload.init, jax.random.key(0))
         loss, gradients = jax.eval_shape(jax.value_and_grad(workload.loss), params, batch, jax.random.key(0))
     assert loss.dtype == jnp.float64
     assert {leaf.dtype for leaf in jax.tree.leaves((params, gradients))} == {jnp.dtype("float32")}

@@ -21,14 +21,20 @@ def momentum_and_adam(first, last):
 
 
 def test_each_group_follows_its_own_row_of_the_table():
-    params, gradient = TINY.init(KEYS.init), jax.jit(jax.grad(TINY.loss))
+    params = jax.jit(TINY.init)(KEYS.init)
     optimizers = {"first": optax.sgd(FIRST, momentum=0.9), "last": optax.adam(LAST)}
     states = {name: optimizer.init(params[name]) for name, optimizer in optimizers.items()}
-    for batch in batches_of(TINY, 8, STEPS):
-        gradients = gradient(params, batch, KEYS.loss)
+
+    @jax.jit
+    def step(params, states, batch):
+        gradients = jax.grad(TINY.loss)(params, batch, KEYS.loss)
         for name, optimizer in optimizers.items():
             updates, states[name] = optimizer.update(gradients[name], states[name])
             params[name] += updates
+        return params, states
+
+    for batch in batches_of(TINY, 8, STEPS):
+        params, states = step(params, states, batch)
     run = train_tiny(learning_rates=TABLES, optimizer=momentum_and_adam)
     for name, expected in params.items():
         np.testing.assert_allclose(run.params[name], expected, rtol=2e-5, atol=1e-6)

@@ -1,6 +1,7 @@
 """The Shakespeare data, the transformer and its metrics."""
 
 import collections
+import functools
 import importlib.util
 import itertools
 from pathlib import Path
@@ -95,7 +96,7 @@ def test_decoded_blocks_are_the_plays_with_the_last_tenth_of_each_held_out(conte
         rest, test_blocks = np.split(test_blocks, [held_out])
         blocks = ALPHABET[np.concatenate([own, rest])]
         np.testing.assert_array_equal(blocks[1:, 0], blocks[:-1, -1])
-        text = blocks[0, 0] + "".join(blocks[:, 1:].ravel())
+        text = np.append(blocks[0, 0], blocks[:, 1:]).tobytes().decode("utf-32-le")
         assert text == play[: whole * context + 1]
     assert len(train_blocks) == len(test_blocks) == 0
 
@@ -220,19 +221,26 @@ def test_with_bfloat16_parameters_products_are_of_them_and_softmaxes_in_float32(
 # Dropout
 
 
-def with_dropout(model, params, ids, key):
-    """Logits, and for each place that drops, in order, the factors of what passed."""
+@functools.partial(jax.jit, static_argnums=0)
+def passages(model, params, ids, key):
+    """Logits, and for each place that drops, in order, what entered and what passed."""
     kept = []
 
     def record(call, arguments, options, context):
         stamps = call(*arguments, **options)
         if isinstance(context.module, nn.Dropout):
-            kept.append(np.asarray(stamps) / np.asarray(arguments[0]))
+            kept.append((arguments[0], stamps))
         return stamps
 
     with nn.intercept_methods(record):
         logits = model.apply(params, ids, rngs={"dropout": key})
     return logits, kept
+
+
+def with_dropout(*arguments):
+    """Logits, and for each place that drops, in order, the factors of what passed."""
+    logits, kept = passages(*arguments)
+    return logits, [np.asarray(passed) / np.asarray(entering) for entering, passed in kept]
 
 
 def test_dropout_scales_embeddings_and_branches_by_nothing_or_the_inverse_of_what_stays():
@@ -291,11 +299,11 @@ def test_the_loss_of_a_batch_equals_numpy_and_the_gradient_is_its_slope_in_float
     workload, _, params = tiny_workload(seed=4, num_tokens=num_tokens)
     random, chosen = np.random.default_rng(4), np.array([3, 39, 0, 17])
     with jax.enable_x64(True):
-        params = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), params)
+        params = jax.tree.map(np.float64, params)
         batch = workload.batch(workload.data, jnp.asarray(chosen))
         loss = jax.jit(jax.value_and_grad(lambda params: workload.loss(params, batch, jax.random.key(0))))
         value, gradient = loss(params)
-        expected, _ = numpy_metrics(params, np.asarray(workload.data.train)[chosen], heads=2)
+        expected, _ = numpy_metrics(params, batch, heads=2)
         np.testing.assert_allclose(value, expected, rtol=1e-12)
         leaves, tree = jax.tree.flatten(params)
         for i, slopes in enumerate(jax.tree.leaves(gradient)):
@@ -304,7 +312,8 @@ def test_the_loss_of_a_batch_equals_numpy_and_the_gradient_is_its_slope_in_float
                 loss(tree.unflatten([*leaves[:i], leaves[i] + move, *leaves[i + 1 :]]))[0]
                 for move in (step, -step)
             )
-            np.testing.assert_allclose(np.sum(slopes * step), (higher - lower) / 2, rtol=1e-5, atol=1e-14)
+            rise = np.sum(np.asarray(slopes) * step)
+            np.testing.assert_allclose(rise, (higher - lower) / 2, rtol=1e-5, atol=1e-14)
 
 
 def test_metrics_are_means_over_up_to_256_evenly_spread_blocks():

@@ -43,11 +43,13 @@ def tiny_network():
 
 
 TINY = tiny_network()
+evaluated = jax.jit(TINY.evaluate)
 
 
 def batches_of(workload, batch_size, num_steps):
-    for indices in workload.indices(KEYS.data, batch_size, num_steps):
-        yield workload.batch(workload.data, indices)
+    rows, batch = jax.jit(workload.indices, static_argnums=(1, 2)), jax.jit(workload.batch)
+    for indices in np.asarray(rows(KEYS.data, batch_size, num_steps)):
+        yield batch(workload.data, indices)
 
 
 def python_loop(workload, optimizer, learning_rates, batch_size):
@@ -124,28 +126,28 @@ def test_a_run_equals_a_python_loop(optimizer):
     run = train_tiny(optimizer=optimizer, evaluate_at=(0, 1, 4, STEPS))
     visited = tiny_loop(optimizer)
     assert_close(run.params, visited[-1])
-    assert_close(run.metrics, stacked([TINY.evaluate(visited[t], TINY.data) for t in (0, 1, 4, STEPS)]))
+    assert_close(run.metrics, stacked([evaluated(visited[t], TINY.data) for t in (0, 1, 4, STEPS)]))
 
 
 def test_evaluations_along_the_way_equal_runs_cut_there():
     rates = jnp.full(STEPS, 2e-2)
     metrics = train_tiny(rates, evaluate_at=(0, 3, 6, STEPS)).metrics
-    start = jax.tree.map(lambda value: value[None], TINY.evaluate(TINY.init(KEYS.init), TINY.data))
-    cut = [start] + [train_tiny(rates[:steps]).metrics for steps in (3, 6, STEPS)]
+    start = evaluated(jax.jit(TINY.init)(KEYS.init), TINY.data)
+    cut = [stacked([start])] + [train_tiny(rates[:steps]).metrics for steps in (3, 6, STEPS)]
     assert_close(metrics, jax.tree.map(lambda *values: np.concatenate(values), *cut), rtol=1e-5)
 
 
 def test_without_an_evaluation_at_the_end_the_run_still_finishes():
     run = train_tiny(evaluate_at=(2,))
     assert_close(run.params, tiny_loop()[-1])
-    assert_close(run.metrics, stacked([TINY.evaluate(tiny_loop()[2], TINY.data)]))
+    assert_close(run.metrics, stacked([evaluated(tiny_loop()[2], TINY.data)]))
 
 
 def test_data_are_the_argument_and_only_the_end_is_evaluated_by_default():
     broken = TINY._replace(data=jax.tree.map(jnp.zeros_like, TINY.data))
     run = train_tiny(workload=broken)
     assert_close(run.params, tiny_loop()[-1])
-    assert_close(run.metrics, stacked([TINY.evaluate(tiny_loop()[-1], TINY.data)]))
+    assert_close(run.metrics, stacked([evaluated(tiny_loop()[-1], TINY.data)]))
 
 
 @pytest.mark.parametrize("parts", [2, 8])
@@ -156,7 +158,7 @@ def test_splitting_the_batch_does_not_change_the_updates(parts):
         tiny_loop(optax.sgd),
     )
     assert_close(run.params, visited[-1])
-    assert_close(run.metrics, stacked([TINY.evaluate(visited[t], TINY.data) for t in (0, 2, STEPS)]))
+    assert_close(run.metrics, stacked([evaluated(visited[t], TINY.data) for t in (0, 2, STEPS)]))
 
 
 @pytest.mark.parametrize("parts", [1, 4])
@@ -215,7 +217,8 @@ def test_the_loss_draws_afresh_each_step_and_part():
             noisy, TINY.data, optax.sgd, jnp.ones(50), keys, batch_size=4, parts=4, probe=observe
         ).probes["part_gradients"]
 
-    draws = np.asarray(jax.vmap(part_gradients)(jax.random.split(jax.random.key(0), 2)), np.float64)
+    draws = jax.jit(jax.vmap(part_gradients))(jax.random.split(jax.random.key(0), 2))
+    draws = np.asarray(draws, np.float64)
     assert np.unique(draws).size == 2 * 50 * 4
     assert abs(np.mean(draws)) * np.sqrt(400) < 2.81  # N(0, 1): two z-tests, level 0.01 together
     assert abs(np.mean(draws**2) - 1) * np.sqrt(400 / 2) < 2.81

@@ -46,18 +46,23 @@ def close(found, expected):
 def python_loop():
     """The workers' parameters after every step; of each batch, a quarter in order for each of them."""
     keys = run_keys(KEY)
-    rows = REGRESSION.indices(keys.data, BATCH, STEPS)
+    rows = jax.jit(lambda key: REGRESSION.indices(key, BATCH, STEPS))(keys.data)
     inner = optax.sgd(lambda count: RATES[count], momentum=0.5)
-    params = [REGRESSION.init(keys.init)] * WORKERS
-    states, visited, gradient = [inner.init(params[0])] * WORKERS, [], jax.jit(jax.grad(REGRESSION.loss))
+    params = [jax.jit(REGRESSION.init)(keys.init)] * WORKERS
+    states, visited = [jax.jit(inner.init)(params[0])] * WORKERS, []
+
+    @jax.jit
+    def moved(params, state, share):
+        gradient = jax.grad(REGRESSION.loss)(params, REGRESSION.batch(REGRESSION.data, share), keys.loss)
+        updates, state = inner.update(gradient, state, params)
+        return optax.apply_updates(params, updates), state
+
     for step, row in enumerate(rows):
         for worker, share in enumerate(np.split(np.asarray(row), WORKERS)):
-            g = gradient(params[worker], REGRESSION.batch(REGRESSION.data, jnp.asarray(share)), keys.loss)
-            updates, states[worker] = inner.update(g, states[worker], params[worker])
-            params[worker] = optax.apply_updates(params[worker], updates)
+            params[worker], states[worker] = moved(params[worker], states[worker], share)
         if (step + 1) % EVERY == 0:
-            params = [jax.tree.map(lambda *leaves: sum(leaves) / WORKERS, *params)] * WORKERS
-        visited.append(jax.tree.map(lambda *leaves: jnp.stack(leaves), *params))
+            params = [jax.tree.map(lambda *leaves: sum(map(np.asarray, leaves)) / WORKERS, *params)] * WORKERS
+        visited.append(jax.tree.map(lambda *leaves: np.stack(leaves), *params))
     return visited
 
 
@@ -73,7 +78,7 @@ def test_a_run_of_workers_is_a_loop_over_them_evaluated_at_the_anchor():
         expected = REGRESSION.evaluate(anchor, REGRESSION.data)
         close(jax.tree.map(lambda values: values[place], run.metrics), expected)  # noqa: B023
     seen = jax.tree.map(lambda leaf: leaf[1:], run.probes["params"])
-    close(seen, jax.tree.map(lambda *leaves: jnp.stack(leaves), *visited[:-1]))
+    close(seen, jax.tree.map(lambda *leaves: np.stack(leaves), *visited[:-1]))
     parts = {leaf.shape[:3] for leaf in jax.tree.leaves(run.probes["parts"])}
     assert parts == {(STEPS, 1, WORKERS)}
 
