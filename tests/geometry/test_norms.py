@@ -142,8 +142,8 @@ def test_euclidean_and_sign_take_any_shape_as_one_vector():
     arrays = [np.asarray(rng.standard_normal(shape), np.float32) for shape in ((), (5,), (2, 3, 4, 2))]
     computed = jax.jit(lambda xs: [[functions(geometry, x) for geometry, _, _ in orders] for x in xs])(arrays)
     for x, by_geometry in zip(arrays, computed, strict=True):
-        for values, (geometry, *both) in zip(by_geometry, orders, strict=True):
-            norm, dual = (np.linalg.norm(np.float64(x).ravel(), order) for order in both)
+        for values, (geometry, *pair) in zip(by_geometry, orders, strict=True):
+            norm, dual = (np.linalg.norm(np.float64(x).ravel(), order) for order in pair)
             expected = norm, dual, x / norm if geometry is EUCLIDEAN else np.sign(x)
             for value, reference in zip(values, expected, strict=True):
                 np.testing.assert_allclose(value, reference, rtol=1e-6, err_msg=f"{geometry.name} {x.shape}")
@@ -225,5 +225,5 @@ def test_what_holds_nan_has_no_norm(shape):
     single[(1,) * len(shape)] = np.nan
     # from 4,096 numbers on, XLA's own maximum drops NaNs on a CPU
     for holder in (single, everywhere):
-        for geometry, both in zip(geometries, norms(holder), strict=True):
-            assert all(np.isnan(norm).any() for norm in both), geometry.name
+        for geometry, pair in zip(geometries, norms(holder), strict=True):
+            assert all(np.isnan(norm).any() for norm in pair), geometry.name

@@ -88,8 +88,8 @@ def test_networks_are_measured_side_by_side_as_alone():
     )
     side_by_side = jax.jit(mapped, compiler_options=QUICKLY)(stacked, *trained[2:])
     for place, params in enumerate((trained.params, half_trained)):
-        alone = compiled(params, *trained[2:], families=families)
-        for name, value in alone.items():
+        single = compiled(params, *trained[2:], families=families)
+        for name, value in single.items():
             assert float(side_by_side[name][place]) == pytest.approx(float(value), rel=TOLERANCE), name
 
 
