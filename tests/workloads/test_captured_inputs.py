@@ -13,7 +13,7 @@ from workloads.convolution import convolution, image_patches
 from workloads.layers import captured_inputs
 from workloads.transformer import Transformer
 
-IMAGES = jax.random.normal(jax.random.key(0), (2, 5, 6, 3))
+IMAGES = np.float32(np.random.default_rng(0).normal(size=(2, 5, 6, 3)))
 
 
 class Mixed(nn.Module):
@@ -29,7 +29,7 @@ class Mixed(nn.Module):
 
 def assert_products_are_outputs(model, *arguments):
     """A · kernel + bias against what Flax records of every layer's output, and the paths."""
-    variables = jax.jit(model.init)(jax.random.key(1), *arguments)
+    variables = jax.tree.map(np.asarray, jax.jit(model.init)(jax.random.key(1), *arguments))
     inputs = jax.jit(lambda *given: captured_inputs(model.apply, *given))(variables, *arguments)
     record = functools.partial(model.apply, capture_intermediates=True, mutable=["intermediates"])
     _, recorded = jax.jit(record)(variables, *arguments)
@@ -40,7 +40,7 @@ def assert_products_are_outputs(model, *arguments):
         layer = path.removeprefix("params/").removesuffix("kernel")
         kernel = params[path].reshape(-1, params[path].shape[-1])
         product = np.float64(a) @ np.float64(kernel) + params.get(f"params/{layer}bias", np.zeros(1))[None]
-        (output,) = outputs[f"{layer}__call__"]
+        (output,) = map(np.asarray, outputs[f"{layer}__call__"])
         # sums of up to a hundred products of order one
         np.testing.assert_allclose(product, output.reshape(product.shape), rtol=1e-5, atol=2e-5, err_msg=path)
 
@@ -67,10 +67,10 @@ def test_the_last_input_of_a_layer_called_twice_is_kept():
             return layer(jnp.tanh(layer(x)))
 
     x = IMAGES[0, 0]
-    variables = Twice().init(jax.random.key(2), x)
+    variables = jax.jit(Twice().init)(jax.random.key(2), x)
     layer = variables["params"]["layer"]
     first = np.asarray(x, np.float64) @ layer["kernel"] + np.asarray(layer["bias"])[None]
-    inputs = captured_inputs(Twice().apply, variables, x)
+    inputs = jax.jit(lambda *given: captured_inputs(Twice().apply, *given))(variables, x)
     np.testing.assert_allclose(inputs["params/layer/kernel"], np.tanh(first), atol=1e-5)
 
 
