@@ -34,8 +34,8 @@ def assert_close(ours, theirs):
 def test_values_and_gradients_are_flaxs(fan_in, fan_out):
     inputs, params = data(fan_in, fan_out)
     ours, theirs = layers(fan_out)
-    both = jax.jit(lambda x, p: [(layer.apply(p, x), gradient(layer, x, p)) for layer in (ours, theirs)])
-    assert_close(*both(inputs, params))
+    pair = jax.jit(lambda x, p: [(layer.apply(p, x), gradient(layer, x, p)) for layer in (ours, theirs)])
+    assert_close(*pair(inputs, params))
 
 
 @pytest.mark.parametrize(("fan_in", "fan_out"), WIDTHS)
