@@ -68,8 +68,10 @@ def total_effects(
 def _one_resample(points: np.ndarray, values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     from sklearn.ensemble import RandomForestRegressor  # a third of what starting the search takes
 
-    drawn = rng.integers(len(values), size=len(values))
-    left_out = np.setdiff1d(np.arange(len(values)), drawn)
+    left_out = np.empty(0, int)
+    while not len(left_out):  # of eight points, one resample of 400 is all of them
+        drawn = rng.integers(len(values), size=len(values))
+        left_out = np.setdiff1d(np.arange(len(values)), drawn)
     seed = int(rng.integers(2**31))
     forest = RandomForestRegressor(TREES, random_state=seed).fit(points[drawn], values[drawn])
     judged, dims = points[left_out], points.shape[1]

@@ -34,6 +34,14 @@ def test_noise_rests_on_no_coordinate():
         assert shares[other].value < 0.06
 
 
+def test_a_resample_that_leaves_no_candidate_out_is_drawn_again():
+    """As the third of eight candidates with four coordinates, and the twelfth with eight, were."""
+    for points in (POINTS[:8], np.tile(POINTS[:8], 2)):
+        shares = total_effects(points, 3 * points[:, 0])
+        assert max(shares, key=lambda share: share.value) in shares[::4]  # the first, or what is equal to it
+        assert all(np.isfinite(share).all() for share in shares)
+
+
 def test_a_wider_confidence_makes_a_wider_interval_by_the_normal_s_quantiles():
     values = POINTS[:64, 0] + POINTS[:64, 1] ** 2
     wide, narrow = (total_effects(POINTS[:64], values, confidence)[0] for confidence in (0.95, 0.6827))
