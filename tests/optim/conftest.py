@@ -11,6 +11,12 @@ from flax import nnx
 VOCABULARY, WIDTH, HEADS, DIM, HIDDEN = 5, 6, 2, 4, 12
 
 
+@pytest.fixture
+def x64():
+    with jax.enable_x64(True):
+        yield
+
+
 @pytest.fixture(scope="session")
 def run():
     """(tx, params, gradients) → the parameters after each step, with one compiled step."""

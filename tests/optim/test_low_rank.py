@@ -1,36 +1,26 @@
 """Low-rank spectral descent against its six steps in NumPy."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
 from optim import Routing, by_name, scale_by_dion
 from optim.low_rank import HEADROOM
+from tests.optim.low_rank_steps import (
+    EXACT,
+    MOMENTUM,
+    RIGHTS,
+    dion_of,
+    normal,
+    one_matrix,
+    polar_factor,
+    signed_q,
+)
 
-RIGHTS = ("normalize", "qr", "polar")
-EXACT = 1e-12  # float64 through a few steps of well-conditioned products
-MOMENTUM = 0.9
+pytestmark = pytest.mark.xdist_group("low_rank")  # for the steps that both files compile
+
 SHAPES = {"wide": (6, 9), "tall": (9, 6), "square": (6, 6), "conv": (1, 2, 3, 9), "conv_1": (3, 1, 3, 6)}
-
-
-@pytest.fixture
-def x64():
-    with jax.enable_x64(True):
-        yield
-
-
-def signed_q(a):
-    q, r = np.linalg.qr(a)
-    return q * np.sign(np.diag(r))
-
-
-def polar_factor(a, rank=None):
-    u, _, vt = np.linalg.svd(a, full_matrices=False)
-    return u[:, :rank] @ vt[:rank]
 
 
 NUMPY_RIGHT = {"normalize": lambda r: r / np.linalg.norm(r, axis=0), "qr": signed_q, "polar": polar_factor}
@@ -47,32 +37,6 @@ def numpy_dion(right, gradients, start, momentum=MOMENTUM):
         buffer = buffer - (1 - momentum) * u @ r.T
         v = NUMPY_RIGHT[right](r)
         steps.append(((u @ v.T).T, buffer.T) if turned else (u @ v.T, buffer))
-    return steps
-
-
-def normal(seed, *shape):
-    return np.random.default_rng(seed).normal(size=shape)
-
-
-@functools.cache
-def dion_of(right, rank=3):
-    """One compiled transformation for all tests that agree on these."""
-    tx = scale_by_dion(MOMENTUM, right=right, rank=rank)
-    return optax.GradientTransformation(init_of(rank), jax.jit(tx.update))
-
-
-@functools.cache
-def init_of(rank):
-    return jax.jit(scale_by_dion(MOMENTUM, rank=rank).init)
-
-
-def one_matrix(tx, gradients, state=None):
-    """(update, state) after each gradient of a single matrix."""
-    steps = []
-    state = tx.init({"w": gradients[0]}) if state is None else state
-    for gradient in gradients:
-        updates, state = tx.update({"w": gradient}, state)
-        steps.append((np.asarray(updates["w"]), state))
     return steps
 
 

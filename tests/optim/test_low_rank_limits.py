@@ -1,39 +1,14 @@
 """Low-rank spectral descent at its limits: fixed, flat, empty, huge and turned buffers."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
-from optim import scale_by_dion
 from optim.low_rank import _right_factor
+from tests.optim.low_rank_steps import EXACT, RIGHTS, dion_of, normal, one_matrix, polar_factor, signed_q
 
-RIGHTS = ("normalize", "qr", "polar")
-EXACT = 1e-12  # float64 through a few steps of well-conditioned products
-MOMENTUM = 0.9
-
-
-@pytest.fixture
-def x64():
-    with jax.enable_x64(True):
-        yield
-
-
-def signed_q(a):
-    q, r = np.linalg.qr(a)
-    return q * np.sign(np.diag(r))
-
-
-def polar_factor(a, rank=None):
-    u, _, vt = np.linalg.svd(a, full_matrices=False)
-    return u[:, :rank] @ vt[:rank]
-
-
-def normal(seed, *shape):
-    return np.random.default_rng(seed).normal(size=shape)
+pytestmark = pytest.mark.xdist_group("low_rank")
 
 
 def with_spectrum(seed, rows, columns, values):
@@ -44,28 +19,6 @@ def with_spectrum(seed, rows, columns, values):
 
 # a gap of 10 behind the third singular value, gaps of 2 above: 40 steps gain 4⁻⁴⁰ on the slowest
 GAPPED = with_spectrum(3, 6, 9, [9.0, 4.0, 2.0, 0.2, 0.1, 0.05])
-
-
-@functools.cache
-def dion_of(right, rank=3):
-    """One compiled transformation for all tests that agree on these."""
-    tx = scale_by_dion(MOMENTUM, right=right, rank=rank)
-    return optax.GradientTransformation(init_of(rank), jax.jit(tx.update))
-
-
-@functools.cache
-def init_of(rank):
-    return jax.jit(scale_by_dion(MOMENTUM, rank=rank).init)
-
-
-def one_matrix(tx, gradients, state=None):
-    """(update, state) after each gradient of a single matrix."""
-    steps = []
-    state = tx.init({"w": gradients[0]}) if state is None else state
-    for gradient in gradients:
-        updates, state = tx.update({"w": gradient}, state)
-        steps.append((np.asarray(updates["w"]), state))
-    return steps
 
 
 def with_fixed_buffer(right, matrix, state=None, steps=40):
