@@ -149,6 +149,7 @@ def correlations(
     for length in np.unique(lengths):  # of clusters, which differ in size
         places = np.flatnonzero(lengths == length)
         alike = np.stack([draws[place] for place in places])
-        resampled[places] = rank_correlations(table[:, alike].swapaxes(0, 1), measured[alike])
+        for number, predicted in enumerate(table):  # all at once would take gigabytes
+            (resampled[places, number],) = rank_correlations(predicted[alike][:, None], measured[alike]).T
     values = rank_correlations(table[:, rows], measured[rows])
     return Correlations(tuple(predictions), values, resampled, confidence)
